@@ -1,0 +1,476 @@
+//! Configuration: `jeton.toml`, then the environment over it. All errors are told at once, each with
+//! the setting, where it came from, and what to write instead; an unknown setting is an error too.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ipnet::IpNet;
+use secrecy::SecretString;
+use url::{Host, Url};
+
+/// Every setting, checked.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The issuer identifier; absent means `http://` and the address listened on (development).
+    pub issuer: Option<Issuer>,
+    /// Where the server listens.
+    pub listen: SocketAddr,
+    /// Where SQLite and the generated master key are kept.
+    pub data_dir: PathBuf,
+    /// Where the data is.
+    pub database: Database,
+    /// What opens the sealed signing keys.
+    pub master_key: MasterKeySource,
+    /// Proxies whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// The longest lifetime a resource server may ask for.
+    pub max_token_lifetime: Duration,
+    /// `tracing` directives, for example `info` or `jeton=debug`.
+    pub log_level: String,
+    /// How log lines look.
+    pub log_format: LogFormat,
+}
+
+/// Where the data is.
+#[derive(Clone, Debug)]
+pub enum Database {
+    /// A file in the data directory.
+    Sqlite,
+    /// A server.
+    Postgres {
+        /// `postgres://…`, possibly with a password.
+        url: SecretString,
+        /// A file with the password, which then replaces the URL's.
+        password_file: Option<PathBuf>,
+        /// The most connections of this process.
+        max_connections: u32,
+    },
+}
+
+/// Where the master key comes from.
+#[derive(Clone, Debug)]
+pub enum MasterKeySource {
+    /// A file that an operator made.
+    File(PathBuf),
+    /// The environment.
+    Value(SecretString),
+    /// `master.key` in the data directory, made at the first start (SQLite only).
+    Managed(PathBuf),
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// An issuer identifier (RFC 8414 §2): an https URL without query or fragment; http on loopback.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Issuer(String);
+
+/// One wrong setting.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Problem {
+    setting: String,
+    origin: String,
+    problem: String,
+}
+
+/// Everything that is wrong with the configuration.
+#[derive(Debug, PartialEq, Eq)]
+pub struct ConfigError(Vec<Problem>);
+
+// === impl Issuer ===
+
+impl Issuer {
+    /// Checks an issuer identifier.
+    ///
+    /// # Errors
+    /// What is wrong, in words.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let url = Url::parse(text)
+            .map_err(|_| "write an absolute URL, for example https://id.example.com".to_owned())?;
+        let loopback = match url.host() {
+            Some(Host::Domain(name)) => name == "localhost",
+            Some(Host::Ipv4(address)) => address.is_loopback(),
+            Some(Host::Ipv6(address)) => address.is_loopback(),
+            None => return Err("the URL has no host".to_owned()),
+        };
+        match url.scheme() {
+            "https" => {}
+            "http" if loopback => {}
+            _ => return Err("use https (http is for localhost only)".to_owned()),
+        }
+        if url.query().is_some()
+            || url.fragment().is_some()
+            || !url.username().is_empty()
+            || url.password().is_some()
+        {
+            return Err("leave out user, query and fragment (RFC 8414 section 2)".to_owned());
+        }
+        // Identifiers are compared character by character, so there must be one way to write this one.
+        let plain = text.trim_end_matches('/');
+        if url.as_str().trim_end_matches('/') != plain || text != plain {
+            return Err(format!("write it in its plain form: {}", url.as_str().trim_end_matches('/')));
+        }
+        Ok(Self(plain.to_owned()))
+    }
+
+    /// The identifier.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The path part: empty, or starting with `/` and not ending with it.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        let authority = self.0.find("://").map_or(0, |at| at + 3);
+        self.0[authority..].find('/').map_or("", |slash| &self.0[authority + slash..])
+    }
+}
+
+// === impl Config ===
+
+impl Config {
+    /// Reads the file and the environment.
+    ///
+    /// # Errors
+    /// Every wrong, contradictory or unknown setting.
+    pub fn load(
+        file: Option<&Path>,
+        environment: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, ConfigError> {
+        let mut settings = Settings::default();
+        if let Some(path) = file {
+            settings.read_file(path);
+        }
+        settings.read_environment(environment);
+        let config = settings.config();
+        settings.finish(config)
+    }
+}
+
+/// Settings as texts under dotted names, with where each came from.
+#[derive(Default)]
+struct Settings {
+    values: BTreeMap<String, (String, String)>,
+    problems: Vec<Problem>,
+}
+
+// === impl Settings ===
+
+impl Settings {
+    fn read_file(&mut self, path: &Path) {
+        let origin = path.display().to_string();
+        let table = std::fs::read_to_string(path)
+            .map_err(|error| error.to_string())
+            .and_then(|text| text.parse::<toml::Table>().map_err(|error| error.to_string()));
+        match table {
+            Ok(table) => self.flatten("", &table, &origin),
+            Err(problem) => self.refuse("the file", &origin, problem),
+        }
+    }
+
+    fn flatten(&mut self, prefix: &str, table: &toml::Table, origin: &str) {
+        for (key, value) in table {
+            let name = format!("{prefix}{key}");
+            match value {
+                toml::Value::Table(inner) => self.flatten(&format!("{name}."), inner, origin),
+                value => match plain_text(value) {
+                    Some(text) => drop(self.values.insert(name, (text, origin.to_owned()))),
+                    None => {
+                        self.refuse(&name, origin, "use a text, a number, a truth value or a list of texts")
+                    }
+                },
+            }
+        }
+    }
+
+    fn read_environment(&mut self, environment: impl IntoIterator<Item = (String, String)>) {
+        for (name, value) in environment {
+            let Some(rest) = name.strip_prefix("JETON_") else { continue };
+            if rest == "CONFIG" || rest.starts_with("TEST_") || is_kubernetes_service_link(rest) {
+                continue;
+            }
+            self.values.insert(rest.replace("__", ".").to_ascii_lowercase(), (value, name));
+        }
+    }
+
+    /// Reads every known setting. `None` when something that everything depends on is wrong; the
+    /// problems are noted either way.
+    fn config(&mut self) -> Option<Config> {
+        let issuer = self.take("issuer", Issuer::parse);
+        let listen = self.take("listen", |text| {
+            text.parse().map_err(|_| "write an address and a port, for example 127.0.0.1:8080".to_owned())
+        });
+        let listen = listen.unwrap_or_else(|| SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)));
+        let data_dir =
+            self.take("data_dir", |text| Ok(PathBuf::from(text))).unwrap_or_else(|| "jeton-data".into());
+        let database = self.database();
+        let master_key = self.master_key(&database, &data_dir);
+        let behind_tls_proxy = self.take("server.behind_tls_proxy", truth).unwrap_or(false);
+        if !listen.ip().is_loopback() && !behind_tls_proxy {
+            self.refuse(
+                "listen",
+                &listen.to_string(),
+                "without TLS, listen on 127.0.0.1, or set server.behind_tls_proxy = true when a proxy ends TLS before Jeton",
+            );
+        }
+        let trusted_proxies = self.take("server.trusted_proxies", networks).unwrap_or_default();
+        let max_token_lifetime =
+            self.take("tokens.max_lifetime", seconds).unwrap_or(Duration::from_secs(3_600));
+        let log_level = self.take("log.level", log_directives).unwrap_or_else(|| "info".to_owned());
+        let log_format = self.take("log.format", log_format).unwrap_or(LogFormat::Text);
+        Some(Config {
+            issuer,
+            listen,
+            data_dir,
+            database,
+            master_key: master_key?,
+            trusted_proxies,
+            max_token_lifetime,
+            log_level,
+            log_format,
+        })
+    }
+
+    fn database(&mut self) -> Database {
+        let url = self.take("database_url", |text| {
+            if text.starts_with("postgres://") || text.starts_with("postgresql://") {
+                Ok(SecretString::from(text.to_owned()))
+            } else {
+                Err("write postgres://user@host/database, or leave it out for SQLite".to_owned())
+            }
+        });
+        let password_file = self.take("database_password_file", |text| Ok(PathBuf::from(text)));
+        let max_connections = self.take("database.max_connections", |text| {
+            text.parse()
+                .ok()
+                .filter(|n| (2..=1_000).contains(n))
+                .ok_or("write a number from 2 to 1000".to_owned())
+        });
+        match url {
+            Some(url) => {
+                Database::Postgres { url, password_file, max_connections: max_connections.unwrap_or(10) }
+            }
+            None => Database::Sqlite,
+        }
+    }
+
+    fn master_key(&mut self, database: &Database, data_dir: &Path) -> Option<MasterKeySource> {
+        let file = self.take("master_key_file", |text| Ok(PathBuf::from(text)));
+        let value = self.take("master_key", |text| Ok(SecretString::from(text.to_owned())));
+        match (file, value, database) {
+            (Some(_), Some(_), _) => {
+                self.refuse("master_key", "both given", "give master_key_file or JETON_MASTER_KEY, not both");
+                None
+            }
+            (Some(path), None, _) => Some(MasterKeySource::File(path)),
+            (None, Some(value), _) => Some(MasterKeySource::Value(value)),
+            (None, None, Database::Sqlite) => Some(MasterKeySource::Managed(data_dir.join("master.key"))),
+            (None, None, Database::Postgres { .. }) => {
+                self.refuse(
+                    "master_key_file",
+                    "not given",
+                    "PostgreSQL needs a master key, which every replica shares: \
+                     run `openssl rand -base64 32 > master.key` once and set JETON_MASTER_KEY_FILE to it",
+                );
+                None
+            }
+        }
+    }
+
+    /// Reads one setting and takes it off the list; an empty text is as good as none.
+    fn take<T>(&mut self, name: &str, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
+        let (text, origin) = self.values.remove(name)?;
+        if text.is_empty() {
+            return None;
+        }
+        parse(&text).map_err(|problem| self.refuse(name, &origin, problem)).ok()
+    }
+
+    fn refuse(&mut self, setting: &str, origin: &str, problem: impl Into<String>) {
+        self.problems.push(Problem {
+            setting: setting.to_owned(),
+            origin: origin.to_owned(),
+            problem: problem.into(),
+        });
+    }
+
+    fn finish(mut self, config: Option<Config>) -> Result<Config, ConfigError> {
+        for (name, (_, origin)) in std::mem::take(&mut self.values) {
+            self.refuse(&name, &origin, "there is no such setting; docs/configuration.md lists them all");
+        }
+        match config {
+            Some(config) if self.problems.is_empty() => Ok(config),
+            _ => Err(ConfigError(self.problems)),
+        }
+    }
+}
+
+fn plain_text(value: &toml::Value) -> Option<String> {
+    match value {
+        toml::Value::String(text) => Some(text.clone()),
+        toml::Value::Integer(number) => Some(number.to_string()),
+        toml::Value::Boolean(truth) => Some(truth.to_string()),
+        toml::Value::Array(values) => {
+            values.iter().map(|value| value.as_str()).collect::<Option<Vec<_>>>().map(|texts| texts.join(","))
+        }
+        _ => None,
+    }
+}
+
+/// Kubernetes sets `JETON_PORT`, `JETON_SERVICE_HOST` and the like in every pod beside a service that
+/// is called `jeton`. They are not ours.
+fn is_kubernetes_service_link(rest: &str) -> bool {
+    rest == "PORT"
+        || rest.starts_with("PORT_")
+        || rest.contains("SERVICE_HOST")
+        || rest.contains("SERVICE_PORT")
+}
+
+fn truth(text: &str) -> Result<bool, String> {
+    text.parse().map_err(|_| "write true or false".to_owned())
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    text.parse()
+        .ok()
+        .filter(|seconds| (1..=31_536_000).contains(seconds))
+        .map(Duration::from_secs)
+        .ok_or_else(|| "write a number of seconds, at least 1".to_owned())
+}
+
+fn networks(text: &str) -> Result<Vec<IpNet>, String> {
+    text.split(',')
+        .map(str::trim)
+        .filter(|part| !part.is_empty())
+        .map(|part| {
+            part.parse::<IpNet>()
+                .or_else(|_| part.parse::<IpAddr>().map(IpNet::from))
+                .map_err(|_| format!("'{part}' is not a network such as 10.0.0.0/8"))
+        })
+        .collect()
+}
+
+fn log_format(text: &str) -> Result<LogFormat, String> {
+    match text {
+        "text" => Ok(LogFormat::Text),
+        "json" => Ok(LogFormat::Json),
+        _ => Err("write text or json".to_owned()),
+    }
+}
+
+fn log_directives(text: &str) -> Result<String, String> {
+    tracing_subscriber::EnvFilter::try_new(text)
+        .map(|_| text.to_owned())
+        .map_err(|_| "write error, warn, info, debug, trace, or directives such as jeton=debug".to_owned())
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the configuration is not usable:")?;
+        for Problem { setting, origin, problem } in &self.0 {
+            write!(f, "\n  {setting} ({origin}): {problem}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(environment: &[(&str, &str)]) -> Result<Config, ConfigError> {
+        Config::load(None, environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())))
+    }
+
+    #[test]
+    fn nothing_is_needed_for_sqlite_on_loopback() {
+        let config = load(&[]).unwrap();
+        assert!(matches!(config.database, Database::Sqlite));
+        assert!(matches!(config.master_key, MasterKeySource::Managed(path) if path.ends_with("master.key")));
+        assert!(config.listen.ip().is_loopback());
+    }
+
+    #[test]
+    fn all_errors_are_told_at_once() {
+        let error = load(&[
+            ("JETON_ISSUER", "http://id.example.com"),
+            ("JETON_LISTEN", "here"),
+            ("JETON_SERVER__BEHIND_TLS_PROXY", "perhaps"),
+            ("JETON_DATABASE_URL", "postgres://h/d"),
+            ("JETON_LOG__LEVLE", "debug"),
+        ])
+        .unwrap_err();
+        assert_eq!(error.0.len(), 5, "{error}");
+        let text = error.to_string();
+        for part in ["issuer", "listen", "server.behind_tls_proxy", "master_key_file", "log.levle"] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+    }
+
+    #[test]
+    fn another_than_loopback_needs_tls_before_it() {
+        assert!(load(&[("JETON_LISTEN", "0.0.0.0:8080")]).is_err());
+        assert!(
+            load(&[("JETON_LISTEN", "0.0.0.0:8080"), ("JETON_SERVER__BEHIND_TLS_PROXY", "true")]).is_ok()
+        );
+    }
+
+    #[test]
+    fn the_environment_of_a_kubernetes_service_called_jeton_is_not_ours() {
+        assert!(
+            load(&[
+                ("JETON_PORT", "tcp://10.0.0.1:80"),
+                ("JETON_SERVICE_HOST", "10.0.0.1"),
+                ("JETON_PORT_80_TCP_ADDR", "x")
+            ])
+            .is_ok()
+        );
+    }
+
+    #[test]
+    fn secrets_do_not_print() {
+        let config =
+            load(&[("JETON_DATABASE_URL", "postgres://u:hunter2@h/d"), ("JETON_MASTER_KEY", "sesame")])
+                .unwrap();
+        let text = format!("{config:?}");
+        assert!(!text.contains("hunter2") && !text.contains("sesame"), "{text}");
+    }
+
+    #[test]
+    fn an_issuer_has_one_spelling() {
+        for good in [
+            "https://id.example.com",
+            "https://id.example.com/tenant/a",
+            "http://127.0.0.1:8080",
+            "http://[::1]:1",
+        ] {
+            assert!(Issuer::parse(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "id.example.com",
+            "http://id.example.com",
+            "https://id.example.com/",
+            "https://ID.example.com",
+            "https://id.example.com?x=1",
+            "https://u@id.example.com",
+            "https://id.example.com:443",
+            "ftp://localhost",
+        ] {
+            assert!(Issuer::parse(bad).is_err(), "{bad}");
+        }
+        assert_eq!(Issuer::parse("https://h/tenant/a").unwrap().path(), "/tenant/a");
+        assert_eq!(Issuer::parse("https://h").unwrap().path(), "");
+    }
+}

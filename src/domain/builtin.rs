@@ -1,0 +1,39 @@
+//! What every Jeton has from the start: its own API as a resource server, and two roles for it.
+
+/// Name of the resource server that Jeton's REST API is.
+pub const API: &str = "jeton";
+
+/// The role that may do everything in the API.
+pub const ADMINISTRATOR: &str = "administrator";
+
+/// The role that may read everything in the API and change nothing.
+pub const AUDITOR: &str = "auditor";
+
+/// Permission to read clients, their secrets' descriptions and their roles.
+pub const CLIENTS_READ: &str = "clients:read";
+/// Permission to register, change, disable and delete clients, their secrets and their roles.
+pub const CLIENTS_WRITE: &str = "clients:write";
+/// Permission to read resource servers.
+pub const RESOURCE_SERVERS_READ: &str = "resource-servers:read";
+/// Permission to register, change and delete resource servers.
+pub const RESOURCE_SERVERS_WRITE: &str = "resource-servers:write";
+/// Permission to read roles.
+pub const ROLES_READ: &str = "roles:read";
+/// Permission to create, change and delete roles.
+pub const ROLES_WRITE: &str = "roles:write";
+
+/// Every permission of the API: its name, what it allows, whether the auditor has it.
+pub const PERMISSIONS: &[(&str, &str, bool)] = &[
+    (CLIENTS_READ, "Read clients, their secrets' descriptions and their roles", true),
+    (CLIENTS_WRITE, "Register, change, disable and delete clients, their secrets and roles", false),
+    (RESOURCE_SERVERS_READ, "Read resource servers", true),
+    (RESOURCE_SERVERS_WRITE, "Register, change and delete resource servers", false),
+    (ROLES_READ, "Read roles", true),
+    (ROLES_WRITE, "Create, change and delete roles", false),
+];
+
+/// The audience of the API under this issuer.
+#[must_use]
+pub fn api_identifier(issuer: &str) -> String {
+    format!("{issuer}/api/v1")
+}

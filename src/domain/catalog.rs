@@ -1,0 +1,75 @@
+//! All resource servers and roles together: what can be asked for, and what a set of roles gives.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use super::ids::{Permission, ResourceServerUid, RoleName, RoleUid};
+use super::resource::ResourceServer;
+use super::role::Role;
+
+/// A consistent snapshot of every resource server and role.
+#[derive(Debug, Default)]
+pub struct Catalog {
+    resource_servers: HashMap<ResourceServerUid, Arc<ResourceServer>>,
+    by_identifier: HashMap<String, ResourceServerUid>,
+    roles: HashMap<RoleUid, Arc<Role>>,
+}
+
+/// What a grantee holds: for each resource server its permissions, and the roles that give each.
+pub type Holdings<'a> = BTreeMap<ResourceServerUid, BTreeMap<&'a Permission, Vec<&'a RoleName>>>;
+
+// === impl Catalog ===
+
+impl Catalog {
+    /// A snapshot of these.
+    #[must_use]
+    pub fn new(resource_servers: Vec<ResourceServer>, roles: Vec<Role>) -> Self {
+        let by_identifier = resource_servers
+            .iter()
+            .map(|server| (server.identifier.as_str().to_owned(), server.uid))
+            .collect();
+        Self {
+            by_identifier,
+            resource_servers: resource_servers
+                .into_iter()
+                .map(|server| (server.uid, Arc::new(server)))
+                .collect(),
+            roles: roles.into_iter().map(|role| (role.uid, Arc::new(role))).collect(),
+        }
+    }
+
+    /// The resource server with this key.
+    #[must_use]
+    pub fn resource_server(&self, uid: ResourceServerUid) -> Option<&Arc<ResourceServer>> {
+        self.resource_servers.get(&uid)
+    }
+
+    /// The resource server with exactly this identifier.
+    #[must_use]
+    pub fn by_identifier(&self, identifier: &str) -> Option<&Arc<ResourceServer>> {
+        self.resource_server(*self.by_identifier.get(identifier)?)
+    }
+
+    /// The built-in resource server, Jeton's own API.
+    #[must_use]
+    pub fn api(&self) -> Option<&Arc<ResourceServer>> {
+        self.resource_servers.values().find(|server| server.builtin)
+    }
+
+    /// Every resource server, in no order.
+    pub fn resource_servers(&self) -> impl Iterator<Item = &Arc<ResourceServer>> {
+        self.resource_servers.values()
+    }
+
+    /// What these roles give. A role that is gone gives nothing.
+    #[must_use]
+    pub fn holdings(&self, roles: &[RoleUid]) -> Holdings<'_> {
+        let mut holdings = Holdings::new();
+        for role in roles.iter().filter_map(|uid| self.roles.get(uid)) {
+            for (server, permission) in &role.permissions {
+                holdings.entry(*server).or_default().entry(permission).or_default().push(&role.name);
+            }
+        }
+        holdings
+    }
+}

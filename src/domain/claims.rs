@@ -1,0 +1,111 @@
+//! The claims of an access token (RFC 9068 §2.2).
+
+use serde::{Deserialize, Serialize};
+
+use super::client::ClientKind;
+use super::ids::{ClientId, RoleName};
+use super::policy::Decision;
+use super::resource::TokenProfile;
+use super::time::Timestamp;
+
+/// `aud`: one value as a string, several as an array (RFC 7519 §4.1.3).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Audience {
+    /// One audience.
+    One(String),
+    /// Several audiences.
+    Many(Vec<String>),
+}
+
+// === impl Audience ===
+
+impl Audience {
+    /// Whether `identifier` is among the values, character by character.
+    #[must_use]
+    pub fn contains(&self, identifier: &str) -> bool {
+        match self {
+            Self::One(value) => value == identifier,
+            Self::Many(values) => values.iter().any(|value| value == identifier),
+        }
+    }
+}
+
+impl FromIterator<String> for Audience {
+    fn from_iter<I: IntoIterator<Item = String>>(values: I) -> Self {
+        let mut values: Vec<_> = values.into_iter().collect();
+        match values.pop() {
+            Some(only) if values.is_empty() => Self::One(only),
+            Some(last) => {
+                values.push(last);
+                Self::Many(values)
+            }
+            None => Self::Many(values),
+        }
+    }
+}
+
+/// The payload of a token that Jeton signs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccessTokenClaims {
+    /// The issuer identifier.
+    pub iss: String,
+    /// Seconds since the epoch.
+    pub exp: i64,
+    /// The resource servers' identifiers.
+    pub aud: Audience,
+    /// Who the token is about.
+    pub sub: String,
+    /// Who asked for it.
+    pub client_id: ClientId,
+    /// Seconds since the epoch.
+    pub iat: i64,
+    /// This token.
+    pub jti: String,
+    /// The chain of exchanges that this token belongs to.
+    pub txn: String,
+    /// What is allowed, space-separated; absent in the profile `jwt`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scope: Option<String>,
+    /// The roles that contributed a permission (RFC 9068 §2.2.3.1).
+    pub roles: Vec<RoleName>,
+    /// What sort of client it is.
+    pub client_kind: ClientKind,
+}
+
+/// The parts of a token that no decision holds.
+#[derive(Clone, Debug)]
+pub struct Occasion<'a> {
+    /// The issuer identifier.
+    pub issuer: &'a str,
+    /// The authenticated client.
+    pub client_id: &'a ClientId,
+    /// Its kind.
+    pub client_kind: ClientKind,
+    /// Who the token is about.
+    pub subject: &'a str,
+    /// A fresh identifier.
+    pub jti: String,
+    /// The chain's identifier: fresh at its first token.
+    pub txn: String,
+    /// When it is issued.
+    pub now: Timestamp,
+}
+
+/// Builds the claims of a decided token.
+#[must_use]
+pub fn build(occasion: Occasion<'_>, decision: &Decision) -> AccessTokenClaims {
+    AccessTokenClaims {
+        iss: occasion.issuer.to_owned(),
+        exp: decision.expires_at.as_seconds(),
+        aud: decision.audience.iter().map(|identifier| identifier.as_str().to_owned()).collect(),
+        sub: occasion.subject.to_owned(),
+        client_id: occasion.client_id.clone(),
+        iat: occasion.now.as_seconds(),
+        jti: occasion.jti,
+        txn: occasion.txn,
+        scope: (decision.profile == TokenProfile::AccessToken).then(|| decision.scope.to_string()),
+        roles: decision.roles.clone(),
+        client_kind: occasion.client_kind,
+    }
+}

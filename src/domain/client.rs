@@ -1,0 +1,285 @@
+//! A client: one registered non-human identity.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use super::error::FieldError;
+use super::ids::{ClientId, ClientUid, ResourceServerUid, RoleUid, SecretId};
+use super::secret::SecretOrigin;
+use super::standing::{NotInForce, Standing};
+use super::time::Timestamp;
+
+/// Declares an enum whose variants have one fixed word each: on the wire, in the database, in JSON.
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+        pub enum $name {
+            $($(#[$variant_doc])* #[serde(rename = $word)] $variant,)+
+        }
+
+        impl $name {
+            /// All of them, in order.
+            pub const ALL: &[Self] = &[$(Self::$variant),+];
+
+            /// The word on the wire and in the database.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $word),+ }
+            }
+
+            /// The variant of this word, if there is one.
+            #[must_use]
+            pub fn from_word(word: &str) -> Option<Self> {
+                match word { $($word => Some(Self::$variant),)+ _ => None }
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = String;
+            fn from_str(word: &str) -> Result<Self, String> {
+                Self::from_word(word).ok_or_else(|| format!("'{word}' is not one of: {}", [$($word),+].join(", ")))
+            }
+        }
+    };
+}
+pub(crate) use words;
+
+words! {
+    /// What sort of thing a client is. It decides nothing; people and policies read it.
+    ClientKind {
+        /// A long-running service.
+        Service = "service",
+        /// A host or device.
+        Machine = "machine",
+        /// A scheduled or one-off job.
+        Job = "job",
+        /// A software agent that acts with some freedom of its own.
+        Agent = "agent",
+    }
+}
+
+words! {
+    /// How a client may ask for a token.
+    GrantType {
+        /// RFC 6749 §4.4.
+        ClientCredentials = "client_credentials",
+    }
+}
+
+words! {
+    /// How a client may authenticate (the registry of RFC 8414 §2).
+    AuthMethod {
+        /// RFC 6749 §2.3.1, in the `Authorization` header.
+        ClientSecretBasic = "client_secret_basic",
+        /// RFC 6749 §2.3.1, in the body.
+        ClientSecretPost = "client_secret_post",
+    }
+}
+
+/// A registered client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Client {
+    /// Database key.
+    pub uid: ClientUid,
+    /// Public identifier, never changed.
+    pub client_id: ClientId,
+    /// For people.
+    pub description: String,
+    /// What sort of thing it is.
+    pub kind: ClientKind,
+    /// The team or person who answers for it.
+    pub owner: Option<String>,
+    /// Free names and values for finding it.
+    pub labels: BTreeMap<String, String>,
+    /// Switched on. Read it through [`Client::standing`].
+    pub enabled: bool,
+    /// Its end. Read it through [`Client::standing`].
+    pub expires_at: Option<Timestamp>,
+    /// The audience of a token request that names none (RFC 9068 §3).
+    pub default_resource_server: Option<ResourceServerUid>,
+    /// The grants it may use.
+    pub grant_types: BTreeSet<GrantType>,
+    /// The ways it may authenticate.
+    pub auth_methods: BTreeSet<AuthMethod>,
+    /// Where it may call from; anywhere, when empty.
+    pub allowed_networks: Vec<IpNet>,
+    /// Counts changes; the `ETag` of the API.
+    pub version: i64,
+    /// When it was registered.
+    pub created_at: Timestamp,
+    /// When it was last changed.
+    pub updated_at: Timestamp,
+}
+
+// === impl Client ===
+
+impl Client {
+    /// Whether the client counts at `now`.
+    ///
+    /// # Errors
+    /// It is disabled or expired.
+    pub fn check(&self, now: Timestamp) -> Result<(), NotInForce> {
+        Standing { enabled: self.enabled, expires_at: self.expires_at }.check(now)
+    }
+
+    /// Whether a caller at `address` is where the client may be. An IPv4-mapped IPv6 address is the
+    /// IPv4 address it stands for. An unknown address is nowhere.
+    #[must_use]
+    pub fn may_call_from(&self, address: Option<IpAddr>) -> bool {
+        self.allowed_networks.is_empty()
+            || address.is_some_and(|address| {
+                let address = address.to_canonical();
+                self.allowed_networks.iter().any(|network| network.contains(&address))
+            })
+    }
+}
+
+/// What is kept of one client secret. Not the secret.
+#[derive(Clone, Debug)]
+pub struct ClientSecret {
+    /// Names it to people.
+    pub secret_id: SecretId,
+    /// Argon2id in PHC form.
+    pub hash: String,
+    /// Who made it up, which decides its cost.
+    pub origin: SecretOrigin,
+    /// For people.
+    pub description: String,
+    /// When it was added.
+    pub created_at: Timestamp,
+    /// Its end; never, when absent.
+    pub expires_at: Option<Timestamp>,
+}
+
+// === impl ClientSecret ===
+
+impl ClientSecret {
+    /// Whether the secret counts at `now`.
+    ///
+    /// # Errors
+    /// It is expired. A revoked one is deleted, hence absent.
+    pub fn check(&self, now: Timestamp) -> Result<(), NotInForce> {
+        Standing { enabled: true, expires_at: self.expires_at }.check(now)
+    }
+}
+
+/// A client with all that a token request needs to know of it.
+#[derive(Clone, Debug)]
+pub struct Registration {
+    /// The client itself.
+    pub client: Client,
+    /// Its secrets, expired ones too.
+    pub secrets: Vec<ClientSecret>,
+    /// Its roles.
+    pub roles: Vec<RoleUid>,
+}
+
+/// The most labels on one client.
+pub const MOST_LABELS: usize = 32;
+
+/// The most secrets one client has at a time: enough for any rotation, few enough to check.
+pub const MOST_SECRETS: usize = 10;
+
+/// Checks the free-text parts of a registration.
+///
+/// # Errors
+/// One entry for each wrong label, or for too many.
+pub fn check_labels(labels: &BTreeMap<String, String>) -> Result<(), Vec<FieldError>> {
+    let mut errors = Vec::new();
+    if labels.len() > MOST_LABELS {
+        errors.push(FieldError::new("labels", format!("{} labels", labels.len()), "use at most 32 labels"));
+    }
+    for (name, value) in labels {
+        let name_ok = (1..=63).contains(&name.len())
+            && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'/' | b'-'));
+        if !name_ok {
+            errors.push(FieldError::new(
+                "labels",
+                format!("the label name '{}' is not allowed", name.chars().take(63).collect::<String>()),
+                "use 1 to 63 of A-Z a-z 0-9 . _ / -",
+            ));
+        } else if value.chars().count() > 255 || value.chars().any(char::is_control) {
+            errors.push(FieldError::new(
+                "labels",
+                format!("the value of label '{name}' is not allowed"),
+                "use at most 255 printable characters",
+            ));
+        }
+    }
+    if errors.is_empty() { Ok(()) } else { Err(errors) }
+}
+
+/// Checks a text that only people read.
+///
+/// # Errors
+/// It is longer than `most` characters, or has control characters other than a line end.
+pub fn check_text(field: &'static str, text: &str, most: usize) -> Result<(), FieldError> {
+    let length = text.chars().count();
+    if length > most || text.chars().any(|c| c.is_control() && c != '\n') {
+        return Err(FieldError::new(
+            field,
+            format!("{length} characters, or control characters among them"),
+            format!("use at most {most} printable characters"),
+        ));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn client(networks: &[&str]) -> Client {
+        Client {
+            uid: ClientUid(uuid::Uuid::nil()),
+            client_id: ClientId::new("c").unwrap(),
+            description: String::new(),
+            kind: ClientKind::Service,
+            owner: None,
+            labels: BTreeMap::new(),
+            enabled: true,
+            expires_at: None,
+            default_resource_server: None,
+            grant_types: BTreeSet::new(),
+            auth_methods: BTreeSet::new(),
+            allowed_networks: networks.iter().map(|network| network.parse().unwrap()).collect(),
+            version: 1,
+            created_at: Timestamp::from_seconds(0),
+            updated_at: Timestamp::from_seconds(0),
+        }
+    }
+
+    #[test]
+    fn networks_hold_for_both_address_families() {
+        let inside = client(&["10.0.0.0/8", "fd00::/8"]);
+        for good in ["10.1.2.3", "::ffff:10.1.2.3", "fd00::1"] {
+            assert!(inside.may_call_from(Some(good.parse().unwrap())), "{good}");
+        }
+        for bad in ["11.0.0.1", "::ffff:11.0.0.1", "fe80::1"] {
+            assert!(!inside.may_call_from(Some(bad.parse().unwrap())), "{bad}");
+        }
+        assert!(!inside.may_call_from(None), "an unknown address is nowhere");
+        assert!(client(&[]).may_call_from(None));
+    }
+
+    #[test]
+    fn labels_are_bounded() {
+        let one = |name: &str, value: &str| BTreeMap::from([(name.to_owned(), value.to_owned())]);
+        assert!(check_labels(&one("team/name", "é")).is_ok());
+        assert!(check_labels(&one("", "x")).is_err());
+        assert!(check_labels(&one("a b", "x")).is_err());
+        assert!(check_labels(&one("a", "x\ny")).is_err());
+        let many = (0..33).map(|n| (format!("l{n}"), String::new())).collect();
+        assert!(check_labels(&many).is_err());
+    }
+}

@@ -1,0 +1,206 @@
+//! Errors as values: what the caller may read apart from what only the audit may hold.
+
+use std::borrow::Cow;
+use std::fmt;
+
+/// The `error` values of RFC 6749 §5.2, and `invalid_target` of RFC 8707 §2.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorCode {
+    /// The request is malformed, repeats a parameter, or authenticates in two ways at once.
+    InvalidRequest,
+    /// Client authentication failed, whatever the reason.
+    InvalidClient,
+    /// The client may not use this grant type.
+    UnauthorizedClient,
+    /// No such grant type here.
+    UnsupportedGrantType,
+    /// An asked scope value is malformed, unknown or not granted.
+    InvalidScope,
+    /// The asked resource server is unknown, not granted, or not named where it must be.
+    InvalidTarget,
+}
+
+// === impl ErrorCode ===
+
+impl ErrorCode {
+    /// The value on the wire.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::InvalidRequest => "invalid_request",
+            Self::InvalidClient => "invalid_client",
+            Self::UnauthorizedClient => "unauthorized_client",
+            Self::UnsupportedGrantType => "unsupported_grant_type",
+            Self::InvalidScope => "invalid_scope",
+            Self::InvalidTarget => "invalid_target",
+        }
+    }
+}
+
+/// A refusal in OAuth's terms.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OAuthError {
+    /// The `error` parameter.
+    pub code: ErrorCode,
+    /// The `error_description`: what the caller may know, and what to do about it.
+    pub public: Cow<'static, str>,
+    /// The exact reason, for the audit and the administrator only.
+    pub private: Cow<'static, str>,
+}
+
+// === impl OAuthError ===
+
+impl OAuthError {
+    /// A refusal whose reason holds nothing that the caller did not send.
+    #[must_use]
+    pub fn new(code: ErrorCode, public: impl Into<Cow<'static, str>>) -> Self {
+        let public = public.into();
+        Self { code, private: public.clone(), public }
+    }
+
+    /// The same refusal with a reason that the caller is not told.
+    #[must_use]
+    pub fn because(mut self, private: impl Into<Cow<'static, str>>) -> Self {
+        self.private = private.into();
+        self
+    }
+
+    /// A malformed request.
+    #[must_use]
+    pub fn invalid_request(public: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(ErrorCode::InvalidRequest, public)
+    }
+
+    /// Failed client authentication. The text never varies with the reason, so that an unknown
+    /// client, a wrong secret and a disabled client look the same.
+    #[must_use]
+    pub fn invalid_client(private: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(
+            ErrorCode::InvalidClient,
+            "client authentication failed; the audit log has the reason under this response's x-request-id",
+        )
+        .because(private)
+    }
+
+    /// The description in the characters that RFC 6749 §5.2 allows.
+    #[must_use]
+    pub fn description(&self) -> String {
+        self.public
+            .chars()
+            .map(|c| match c {
+                '"' | '\\' => '\'',
+                ' '..='~' => c,
+                _ => '?',
+            })
+            .collect()
+    }
+}
+
+impl fmt::Display for OAuthError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.code.as_str(), self.private)
+    }
+}
+
+impl std::error::Error for OAuthError {}
+
+/// Something on our side went wrong. Never a verdict about the caller.
+#[derive(Debug)]
+pub struct Fault {
+    /// Whether trying again can help.
+    pub kind: FaultKind,
+    /// What happened, for the log only. Never holds a secret.
+    pub detail: String,
+}
+
+/// Whether a fault passes by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FaultKind {
+    /// The database, or a bounded resource, is away for now: 503 with `Retry-After`.
+    Unavailable,
+    /// A bug or a corrupt store: 500.
+    Internal,
+}
+
+// === impl Fault ===
+
+impl Fault {
+    /// A fault that may pass by itself.
+    pub fn unavailable(detail: impl fmt::Display) -> Self {
+        Self { kind: FaultKind::Unavailable, detail: detail.to_string() }
+    }
+
+    /// A fault that somebody must mend.
+    pub fn internal(detail: impl fmt::Display) -> Self {
+        Self { kind: FaultKind::Internal, detail: detail.to_string() }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.detail)
+    }
+}
+
+impl std::error::Error for Fault {}
+
+/// Why an OAuth request was not answered with what it asked for.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// A verdict: recorded, and told to the caller.
+    #[error(transparent)]
+    Refused(#[from] OAuthError),
+    /// No verdict could be reached.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}
+
+/// One wrong field of an administrator's input: which, what is wrong, what to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FieldError {
+    /// The field's name as it was sent.
+    pub field: Cow<'static, str>,
+    /// What is wrong with it.
+    pub problem: String,
+    /// What to send instead.
+    pub fix: Cow<'static, str>,
+}
+
+// === impl FieldError ===
+
+impl FieldError {
+    /// Names a field, its problem and the way out.
+    pub fn new(
+        field: impl Into<Cow<'static, str>>,
+        problem: impl Into<String>,
+        fix: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        Self { field: field.into(), problem: problem.into(), fix: fix.into() }
+    }
+
+    /// The same error under another field name, where a type is used in several places.
+    #[must_use]
+    pub fn in_field(mut self, field: impl Into<Cow<'static, str>>) -> Self {
+        self.field = field.into();
+        self
+    }
+}
+
+impl fmt::Display for FieldError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}; {}", self.field, self.problem, self.fix)
+    }
+}
+
+impl std::error::Error for FieldError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_description_keeps_to_rfc6749_5_2_characters() {
+        let error = OAuthError::invalid_request("scope \"é\\\n\" is unknown");
+        assert_eq!(error.description(), "scope '?'?' is unknown");
+    }
+}

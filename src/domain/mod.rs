@@ -1,0 +1,20 @@
+//! The rules, pure: no I/O, no async, no wall clock. Whatever depends on time takes it as an argument.
+//!
+//! Everything that decides about authority lives here, so that it can be read in one sitting and
+//! property-tested without a server.
+
+pub mod audit;
+pub mod builtin;
+pub mod catalog;
+pub mod claims;
+pub mod client;
+pub mod error;
+pub mod ids;
+pub mod policy;
+pub mod resource;
+pub mod role;
+pub mod rotation;
+pub mod scope;
+pub mod secret;
+pub mod standing;
+pub mod time;

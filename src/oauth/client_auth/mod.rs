@@ -1,0 +1,172 @@
+//! Client authentication (RFC 6749 §2.3): exactly one method per request, and one the client is
+//! registered for.
+//!
+//! An unknown client, a disabled one, one that calls from elsewhere and one with a wrong secret get the
+//! same answer and cost the same work; only the audit knows which it was.
+
+mod client_secret_basic;
+mod client_secret_post;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use secrecy::SecretString;
+
+use super::Boxed;
+use super::form::Form;
+use crate::domain::client::{AuthMethod, Registration};
+use crate::domain::error::{Failure, OAuthError};
+use crate::domain::ids::{ClientId, SecretId};
+use crate::domain::time::Timestamp;
+use crate::runtime::directory::Directory;
+use crate::runtime::secrets::SecretVerifier;
+
+/// Every method. Discovery, registration and the audit follow from this list.
+pub static METHODS: &[&dyn Method] =
+    &[&client_secret_basic::ClientSecretBasic, &client_secret_post::ClientSecretPost];
+
+/// One way for a client to authenticate.
+pub trait Method: Send + Sync {
+    /// Its registered name.
+    fn name(&self) -> AuthMethod;
+
+    /// What the request presents for this method: nothing, a credential, or an attempt at one.
+    fn present(&self, request: &Presentation<'_>) -> Option<Result<Presented, OAuthError>>;
+
+    /// Checks the credential against a client. Without one (unknown or not admitted) it must cost the
+    /// same and fail.
+    fn verify<'a>(
+        &'a self,
+        secrets: &'a SecretVerifier,
+        registration: Option<&'a Registration>,
+        presented: &'a Presented,
+        now: Timestamp,
+    ) -> Boxed<'a, Result<Verified, Failure>>;
+}
+
+/// The parts of a request that can hold a credential.
+#[derive(Debug)]
+pub struct Presentation<'a> {
+    /// Every `Authorization` header.
+    pub authorization: &'a [&'a [u8]],
+    /// The body's parameters.
+    pub form: &'a Form,
+}
+
+/// Who a request says it is from, and the proof.
+#[derive(Debug)]
+pub struct Presented {
+    /// The claimed client.
+    pub client_id: ClientId,
+    /// The proof.
+    pub secret: SecretString,
+}
+
+/// A credential that held.
+#[derive(Clone, Debug)]
+pub struct Verified {
+    /// Which one.
+    pub secret_id: SecretId,
+    /// Its own end.
+    pub not_after: Option<Timestamp>,
+}
+
+/// A client whose identity is proven.
+#[derive(Clone, Debug)]
+pub struct Authenticated {
+    /// The client as registered.
+    pub registration: Arc<Registration>,
+    /// How it proved itself.
+    pub method: AuthMethod,
+    /// With which credential.
+    pub credential: Verified,
+}
+
+/// Finds the one method that the request uses, and what it presents.
+///
+/// # Errors
+/// `invalid_request` for two methods at once or contradicting client ids, `invalid_client` for none.
+pub fn present(request: &Presentation<'_>) -> Result<(&'static dyn Method, Presented), OAuthError> {
+    if request.authorization.len() > 1 {
+        return Err(OAuthError::invalid_request("send one Authorization header"));
+    }
+    let mut presented =
+        METHODS.iter().filter_map(|method| method.present(request).map(|presented| (*method, presented)));
+    let (method, first) = presented.next().ok_or_else(|| {
+        OAuthError::invalid_client("the request has no client credential that is understood")
+    })?;
+    if presented.next().is_some() {
+        return Err(OAuthError::invalid_request(
+            "authenticate in one way only: the Authorization header or the body (RFC 6749 section 2.3)",
+        ));
+    }
+    let presented = first?;
+    // RFC 6749 §3.2.1 lets a client name itself in the body as well, but not as somebody else.
+    if request.form.get("client_id").is_some_and(|client_id| client_id != presented.client_id.as_str()) {
+        return Err(OAuthError::invalid_request("client_id is not the client that authenticates"));
+    }
+    Ok((method, presented))
+}
+
+/// Checks what was presented.
+///
+/// # Errors
+/// `invalid_client`, with the reason for the audit only, or a fault.
+pub async fn verify(
+    directory: &Directory,
+    secrets: &SecretVerifier,
+    method: &'static dyn Method,
+    presented: &Presented,
+    address: Option<IpAddr>,
+    now: Timestamp,
+) -> Result<Authenticated, Failure> {
+    let registration = directory.client(&presented.client_id).await?;
+    let admitted = admit(registration.as_deref(), method.name(), address, now);
+    // Verified in any case, so that the time it takes does not tell who is registered.
+    let verified = method.verify(secrets, admitted.as_ref().ok().copied(), presented, now).await;
+    if let (Err(reason), Ok(_) | Err(Failure::Refused(_))) = (&admitted, &verified) {
+        return Err(OAuthError::invalid_client(reason.clone()).into());
+    }
+    let credential = verified?;
+    let registration =
+        registration.ok_or_else(|| OAuthError::invalid_client("no client has this client_id"))?;
+    Ok(Authenticated { registration, method: method.name(), credential })
+}
+
+/// Whether the client may try at all: the one place where *absent*, *disabled* and *expired* refuse.
+fn admit(
+    registration: Option<&Registration>,
+    method: AuthMethod,
+    address: Option<IpAddr>,
+    now: Timestamp,
+) -> Result<&Registration, String> {
+    let registration = registration.ok_or("no client has this client_id")?;
+    let client = &registration.client;
+    client.check(now).map_err(|why| format!("the client is {}", why.as_str()))?;
+    if !client.auth_methods.contains(&method) {
+        return Err(format!("the client is not registered for {method}"));
+    }
+    if !client.may_call_from(address) {
+        return Err("the caller's address is outside the client's allowed networks".to_owned());
+    }
+    Ok(registration)
+}
+
+/// The check that both secret methods share.
+fn verify_secret<'a>(
+    secrets: &'a SecretVerifier,
+    registration: Option<&'a Registration>,
+    presented: &'a Presented,
+    now: Timestamp,
+) -> Boxed<'a, Result<Verified, Failure>> {
+    Box::pin(async move {
+        let secret = secrets
+            .identify(registration, &presented.secret)
+            .await?
+            .ok_or_else(|| OAuthError::invalid_client("the secret is none of the client's"))?;
+        secret.check(now).map_err(|why| {
+            OAuthError::invalid_client(format!("secret {} is {}", secret.secret_id, why.as_str()))
+        })?;
+        Ok(Verified { secret_id: secret.secret_id.clone(), not_after: secret.expires_at })
+    })
+}

@@ -1,0 +1,60 @@
+//! What the server says of itself (RFC 8414, OpenID Connect Discovery 1.0), derived from the lists of
+//! grants, methods and keys: what is not there is not said.
+
+use serde::Serialize;
+
+use super::client_auth::METHODS;
+use super::grants::GRANTS;
+use crate::jose::Algorithm;
+
+/// The metadata document, the same under both well-known names.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct Metadata {
+    /// The issuer identifier.
+    pub issuer: String,
+    /// Where tokens are asked for.
+    pub token_endpoint: String,
+    /// Where the public keys are.
+    pub jwks_uri: String,
+    /// How tokens may be asked for.
+    pub grant_types_supported: Vec<&'static str>,
+    /// How clients may authenticate.
+    pub token_endpoint_auth_methods_supported: Vec<&'static str>,
+    /// Required by both standards. There is no authorization endpoint; `id_token` is what verifiers of
+    /// workload tokens look for, as Kubernetes and GitHub publish it.
+    pub response_types_supported: [&'static str; 1],
+    /// Every party sees the same `sub`.
+    pub subject_types_supported: [&'static str; 1],
+    /// What tokens may be signed with.
+    pub id_token_signing_alg_values_supported: Vec<Algorithm>,
+    /// The claims of a token.
+    pub claims_supported: &'static [&'static str],
+}
+
+/// The document of this issuer.
+#[must_use]
+pub fn metadata(issuer: &str, algorithms: Vec<Algorithm>) -> Metadata {
+    Metadata {
+        issuer: issuer.to_owned(),
+        token_endpoint: format!("{issuer}/oauth2/token"),
+        jwks_uri: format!("{issuer}/.well-known/jwks.json"),
+        grant_types_supported: GRANTS.iter().map(|grant| grant.grant_type().as_str()).collect(),
+        token_endpoint_auth_methods_supported: METHODS.iter().map(|method| method.name().as_str()).collect(),
+        response_types_supported: ["id_token"],
+        subject_types_supported: ["public"],
+        id_token_signing_alg_values_supported: algorithms,
+        claims_supported: &[
+            "iss",
+            "exp",
+            "aud",
+            "sub",
+            "client_id",
+            "iat",
+            "jti",
+            "txn",
+            "scope",
+            "roles",
+            "client_kind",
+        ],
+    }
+}

@@ -1,0 +1,35 @@
+//! `client_credentials` (RFC 6749 §4.4): the client asks for itself.
+
+use super::{Context, Grant, Resolved};
+use crate::domain::client::GrantType;
+use crate::domain::error::Failure;
+use crate::domain::policy::Grantee;
+use crate::oauth::Boxed;
+
+pub(super) struct ClientCredentials;
+
+// === impl ClientCredentials ===
+
+impl Grant for ClientCredentials {
+    fn grant_type(&self) -> GrantType {
+        GrantType::ClientCredentials
+    }
+
+    fn resolve<'a>(&'a self, context: &'a Context<'a>) -> Boxed<'a, Result<Resolved<'a>, Failure>> {
+        let registration = &context.client.registration;
+        let client = &registration.client;
+        let resolved = Resolved {
+            subject: client.client_id.as_str().to_owned(),
+            txn: None,
+            grantee: Grantee {
+                holdings: context.catalog.holdings(&registration.roles),
+                default_resource_server: client.default_resource_server,
+                not_after: [client.expires_at, context.client.credential.not_after]
+                    .into_iter()
+                    .flatten()
+                    .min(),
+            },
+        };
+        Box::pin(async move { Ok(resolved) })
+    }
+}

@@ -1,0 +1,53 @@
+//! Grants (RFC 6749 §1.3). A grant says who the token is about and how much of the authority may be
+//! used; the pipeline in [`super::token`] does everything else, so that no grant can forget a step.
+
+mod client_credentials;
+
+use super::Boxed;
+use super::client_auth::Authenticated;
+use super::form::Form;
+use crate::domain::catalog::Catalog;
+use crate::domain::client::GrantType;
+use crate::domain::error::Failure;
+use crate::domain::policy::Grantee;
+
+/// Every grant. Discovery, registration and the audit follow from this list.
+pub static GRANTS: &[&dyn Grant] = &[&client_credentials::ClientCredentials];
+
+/// One way to ask for a token.
+pub trait Grant: Send + Sync {
+    /// Its `grant_type`.
+    fn grant_type(&self) -> GrantType;
+
+    /// Whom the token is about, and its ceilings. The client is authenticated, in force and registered
+    /// for this grant.
+    fn resolve<'a>(&'a self, context: &'a Context<'a>) -> Boxed<'a, Result<Resolved<'a>, Failure>>;
+}
+
+/// What a grant has to go by.
+#[derive(Clone, Copy, Debug)]
+pub struct Context<'a> {
+    /// Who asks.
+    pub client: &'a Authenticated,
+    /// What the request says.
+    pub form: &'a Form,
+    /// What is registered.
+    pub catalog: &'a Catalog,
+}
+
+/// A grant's answer.
+#[derive(Debug)]
+pub struct Resolved<'a> {
+    /// Who the token is about (`sub`).
+    pub subject: String,
+    /// The chain that it continues; a new one, when absent.
+    pub txn: Option<String>,
+    /// The ceilings.
+    pub grantee: Grantee<'a>,
+}
+
+/// The grant with this `grant_type`.
+#[must_use]
+pub fn find(grant_type: &str) -> Option<&'static dyn Grant> {
+    GRANTS.iter().copied().find(|grant| grant.grant_type().as_str() == grant_type)
+}

@@ -1,0 +1,22 @@
+//! The OAuth protocol, without HTTP: requests in, answers or refusals out.
+//!
+//! | standard | where |
+//! |---|---|
+//! | RFC 6749 §2.3 client authentication | [`client_auth`] |
+//! | RFC 6749 §3.2, §5 token endpoint | [`token`] |
+//! | RFC 6749 §4.4 client credentials | [`grants`] |
+//! | RFC 6750 bearer tokens for our own API | [`access`] |
+//! | RFC 8414, OpenID Connect Discovery | [`discovery`] |
+
+pub mod access;
+pub mod client_auth;
+pub mod discovery;
+pub mod form;
+pub mod grants;
+pub mod token;
+
+use std::future::Future;
+use std::pin::Pin;
+
+/// A future behind a pointer, so that grants and methods can stand in one list.
+pub type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

@@ -1,0 +1,21 @@
+//! State that lives as long as the process: the clock, the directory, the keyring, the ledger.
+//!
+//! Each has at most one task of its own, and is shared by `Arc`.
+
+pub mod clock;
+pub mod directory;
+pub mod keyring;
+pub mod ledger;
+pub mod master_key;
+pub mod secrets;
+
+use crate::domain::error::Fault;
+use crate::storage::StoreError;
+
+/// For paths that cannot meet a conflict: whatever the store says there is a fault.
+pub(crate) fn fault(error: StoreError) -> Fault {
+    match error {
+        StoreError::Fault(fault) => fault,
+        conflict => Fault::internal(format!("unexpected conflict in the database: {conflict}")),
+    }
+}

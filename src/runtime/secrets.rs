@@ -1,0 +1,223 @@
+//! Hashing and checking client secrets.
+//!
+//! What a check costs follows from the *form* of the presented secret alone (see [`crate::domain::secret`]):
+//! a mistyped one costs nothing, a generated one a light hash if it is one of the client's, anything else
+//! the costly profile on a bounded pool, even when there is no such client. What was verified or refused
+//! once is remembered under a keyed hash whose key dies with the process.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use argon2::password_hash::phc::PasswordHash;
+use argon2::password_hash::{PasswordHasher, PasswordVerifier};
+use argon2::{Algorithm, Argon2, Params, Version};
+use aws_lc_rs::hmac;
+use moka::sync::Cache;
+use secrecy::{ExposeSecret, SecretString};
+use tokio::sync::Semaphore;
+
+use super::clock::Ambient;
+use crate::domain::client::{ClientSecret, Registration};
+use crate::domain::error::Fault;
+use crate::domain::ids::SecretId;
+use crate::domain::secret::{Form, SecretOrigin, form};
+
+/// Argon2id parameters for 256 random bits: (KiB, passes). Guessing is hopeless at any cost.
+const LIGHT: (u32, u32) = (64, 1);
+
+/// Argon2id parameters for secrets of unknown entropy, as OWASP recommends: (KiB, passes).
+const COSTLY: (u32, u32) = (19 * 1_024, 2);
+
+/// How many costly checks may wait for the pool; beyond, 503.
+const WAITING: usize = 64;
+
+/// How many outcomes are remembered (about 100 bytes each).
+const REMEMBERED: u64 = 100_000;
+
+/// Checks presented secrets against a client's.
+pub struct SecretVerifier {
+    key: hmac::Key,
+    outcomes: Cache<[u8; 32], Outcome>,
+    pool: Arc<Semaphore>,
+    waiting: AtomicUsize,
+    decoy: String,
+}
+
+/// What is remembered of a presented secret for one client.
+#[derive(Clone)]
+enum Outcome {
+    /// It is this one of the client's. Whether that one still counts is asked every time.
+    Is(SecretId),
+    /// It was none of those that the client had then.
+    IsNone { of: Arc<[SecretId]> },
+}
+
+/// Hashes a secret for storing, as its origin demands.
+///
+/// # Errors
+/// The hash function or the source of randomness failed.
+pub fn hash(secret: &SecretString, origin: SecretOrigin, ambient: &Ambient) -> Result<String, Fault> {
+    let cost = match origin {
+        SecretOrigin::Generated => LIGHT,
+        SecretOrigin::Chosen => COSTLY,
+    };
+    let salt = ambient.bytes::<16>()?;
+    argon2id(cost)?
+        .hash_password_with_salt(secret.expose_secret().as_bytes(), &salt)
+        .map(|hash| hash.to_string())
+        .map_err(|error| Fault::internal(format!("argon2: {error}")))
+}
+
+// === impl SecretVerifier ===
+
+impl SecretVerifier {
+    /// A verifier that remembers nothing yet, with `permits` costly checks at a time.
+    ///
+    /// # Errors
+    /// The source of randomness failed.
+    pub fn new(permits: usize, ambient: &Ambient) -> Result<Self, Fault> {
+        let decoy = SecretString::from(ambient.token_id()?);
+        Ok(Self {
+            key: hmac::Key::new(hmac::HMAC_SHA256, &ambient.bytes::<32>()?),
+            outcomes: Cache::new(REMEMBERED),
+            pool: Arc::new(Semaphore::new(permits)),
+            waiting: AtomicUsize::new(0),
+            decoy: hash(&decoy, SecretOrigin::Chosen, ambient)?,
+        })
+    }
+
+    /// Which of the client's secrets was presented, expired ones included; `None` when it is none of
+    /// them. Pass no registration for a client that is unknown or out of force: it costs the same.
+    ///
+    /// # Errors
+    /// The pool's queue is full.
+    pub async fn identify<'r>(
+        &self,
+        registration: Option<&'r Registration>,
+        presented: &SecretString,
+    ) -> Result<Option<&'r ClientSecret>, Fault> {
+        match form(presented) {
+            Form::Mistyped => Ok(None),
+            Form::Generated(secret_id) => {
+                let candidate = registration.and_then(|registration| {
+                    registration.secrets.iter().find(|secret| {
+                        secret.origin == SecretOrigin::Generated && secret.secret_id == secret_id
+                    })
+                });
+                Ok(candidate.filter(|secret| self.matches_generated(registration, secret, presented)))
+            }
+            Form::Chosen => self.identify_chosen(registration, presented).await,
+        }
+    }
+
+    fn matches_generated(
+        &self,
+        registration: Option<&Registration>,
+        secret: &ClientSecret,
+        presented: &SecretString,
+    ) -> bool {
+        let memory = self.memory_key(registration, presented);
+        if let Some(Outcome::Is(known)) = self.outcomes.get(&memory) {
+            return known == secret.secret_id;
+        }
+        let matches = verify(presented, &secret.hash);
+        if matches {
+            self.outcomes.insert(memory, Outcome::Is(secret.secret_id.clone()));
+        }
+        matches
+    }
+
+    async fn identify_chosen<'r>(
+        &self,
+        registration: Option<&'r Registration>,
+        presented: &SecretString,
+    ) -> Result<Option<&'r ClientSecret>, Fault> {
+        let chosen: Vec<&'r ClientSecret> = registration
+            .iter()
+            .flat_map(|registration| &registration.secrets)
+            .filter(|secret| secret.origin == SecretOrigin::Chosen)
+            .collect();
+        let find =
+            |secret_id: &SecretId| chosen.iter().copied().find(|secret| secret.secret_id == *secret_id);
+        let ids: Arc<[SecretId]> = chosen.iter().map(|secret| secret.secret_id.clone()).collect();
+        let memory = self.memory_key(registration, presented);
+        match self.outcomes.get(&memory) {
+            Some(Outcome::Is(secret_id)) => {
+                if let Some(secret) = find(&secret_id) {
+                    return Ok(Some(secret));
+                }
+            }
+            Some(Outcome::IsNone { of }) if of == ids => return Ok(None),
+            _ => {}
+        }
+        let hashes = if chosen.is_empty() {
+            vec![(None, self.decoy.clone())]
+        } else {
+            chosen.iter().map(|secret| (Some(secret.secret_id.clone()), secret.hash.clone())).collect()
+        };
+        let found = self.verify_on_pool(presented.clone(), hashes).await?;
+        let outcome = found.clone().map_or(Outcome::IsNone { of: ids }, Outcome::Is);
+        self.outcomes.insert(memory, outcome);
+        Ok(found.and_then(|secret_id| find(&secret_id)))
+    }
+
+    /// Runs costly checks where they cannot hold up anything else.
+    async fn verify_on_pool(
+        &self,
+        presented: SecretString,
+        hashes: Vec<(Option<SecretId>, String)>,
+    ) -> Result<Option<SecretId>, Fault> {
+        let _place = Place::take(&self.waiting)?;
+        let permit = Arc::clone(&self.pool).acquire_owned().await.map_err(Fault::internal)?;
+        tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            hashes.into_iter().find(|(_, hash)| verify(&presented, hash)).and_then(|(secret_id, _)| secret_id)
+        })
+        .await
+        .map_err(Fault::internal)
+    }
+
+    fn memory_key(&self, registration: Option<&Registration>, presented: &SecretString) -> [u8; 32] {
+        let mut context = hmac::Context::with_key(&self.key);
+        let client = registration.map_or(uuid::Uuid::nil(), |registration| registration.client.uid.0);
+        context.update(client.as_bytes());
+        context.update(presented.expose_secret().as_bytes());
+        let mut key = [0; 32];
+        key.copy_from_slice(context.sign().as_ref());
+        key
+    }
+}
+
+/// A place in the pool's queue, given back when dropped.
+struct Place<'a>(&'a AtomicUsize);
+
+// === impl Place ===
+
+impl<'a> Place<'a> {
+    fn take(waiting: &'a AtomicUsize) -> Result<Self, Fault> {
+        let place = Self(waiting);
+        if waiting.fetch_add(1, Ordering::Relaxed) >= WAITING {
+            return Err(Fault::unavailable("too many secrets wait to be checked"));
+        }
+        Ok(place)
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+fn argon2id((memory, passes): (u32, u32)) -> Result<Argon2<'static>, Fault> {
+    let params =
+        Params::new(memory, passes, 1, None).map_err(|error| Fault::internal(format!("argon2: {error}")))?;
+    Ok(Argon2::new(Algorithm::Argon2id, Version::V0x13, params))
+}
+
+/// Whether the hash is this secret's. The hash says its own cost.
+fn verify(presented: &SecretString, hash: &str) -> bool {
+    PasswordHash::new(hash).is_ok_and(|hash| {
+        Argon2::default().verify_password(presented.expose_secret().as_bytes(), &hash).is_ok()
+    })
+}

@@ -1,0 +1,132 @@
+//! What changed, in order, for every replica to read.
+
+use sqlx::FromRow;
+
+use super::engine::{read, within};
+use super::{Store, StoreError, Tx, corrupt, statements};
+use crate::domain::ids::ClientId;
+use crate::domain::time::Timestamp;
+
+statements! {
+    /// Locks the counter until the end of the transaction: numbers become visible in their order.
+    NEXT_CHANGE = "UPDATE counters SET value = value + 1 WHERE name = 'changes' RETURNING value";
+
+    INSERT_CHANGE = "INSERT INTO changes (seq, kind, subject, at) VALUES ($1, $2, $3, $4)";
+
+    CHANGES_AFTER = "SELECT seq, kind, subject FROM changes WHERE seq > $1 ORDER BY seq LIMIT $2";
+
+    LATEST_CHANGE = "SELECT value FROM counters WHERE name = 'changes'";
+
+    FORGET_CHANGES = "DELETE FROM changes WHERE at < $1";
+}
+
+/// What a change is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ChangeKind {
+    /// One client, its secrets or its roles.
+    Client(ClientId),
+    /// A resource server or a role.
+    Catalog,
+    /// A signing key.
+    Keys,
+}
+
+/// One change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// Its place in the order, without gaps.
+    pub seq: i64,
+    /// What it is about.
+    pub kind: ChangeKind,
+}
+
+#[derive(FromRow)]
+struct ChangeRow {
+    seq: i64,
+    kind: String,
+    subject: String,
+}
+
+// === impl ChangeKind ===
+
+impl ChangeKind {
+    fn columns(&self) -> (&'static str, &str) {
+        match self {
+            Self::Client(client_id) => ("client", client_id.as_str()),
+            Self::Catalog => ("catalog", ""),
+            Self::Keys => ("keys", ""),
+        }
+    }
+}
+
+// === impl ChangeRow ===
+
+impl TryFrom<ChangeRow> for Change {
+    type Error = StoreError;
+
+    fn try_from(row: ChangeRow) -> Result<Self, StoreError> {
+        let kind = match row.kind.as_str() {
+            "client" => ChangeKind::Client(
+                ClientId::new(&row.subject).map_err(|_| corrupt("client id", &row.subject))?,
+            ),
+            "catalog" => ChangeKind::Catalog,
+            "keys" => ChangeKind::Keys,
+            other => return Err(corrupt("change", other)),
+        };
+        Ok(Self { seq: row.seq, kind })
+    }
+}
+
+pub(super) async fn append(tx: &mut Tx, change: &ChangeKind, at: Timestamp) -> Result<(), StoreError> {
+    let seq: i64 = within!(tx, connection => sqlx::query_scalar(NEXT_CHANGE).fetch_one(connection).await)?;
+    let (kind, subject) = change.columns();
+    within!(tx, connection => {
+        sqlx::query(INSERT_CHANGE)
+            .bind(seq)
+            .bind(kind)
+            .bind(subject)
+            .bind(at.as_micros())
+            .execute(connection)
+            .await
+            .map(drop)
+    })?;
+    Ok(())
+}
+
+// === impl Store ===
+
+impl Store {
+    /// The changes after `seq`, oldest first, at most `limit`.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn changes_after(&self, seq: i64, limit: u32) -> Result<Vec<Change>, StoreError> {
+        let rows = read!(self, pool => {
+            sqlx::query_as::<_, ChangeRow>(CHANGES_AFTER).bind(seq).bind(i64::from(limit)).fetch_all(pool).await
+        })?;
+        rows.into_iter().map(Change::try_from).collect()
+    }
+
+    /// The number of the latest change.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn latest_change(&self) -> Result<i64, StoreError> {
+        Ok(read!(self, pool => sqlx::query_scalar(LATEST_CHANGE).fetch_one(pool).await)?)
+    }
+}
+
+// === impl Tx ===
+
+impl Tx {
+    /// Removes changes from before `end`, which every replica has long read.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn forget_changes(&mut self, end: Timestamp) -> Result<(), StoreError> {
+        within!(self, connection => {
+            sqlx::query(FORGET_CHANGES).bind(end.as_micros()).execute(connection).await.map(drop)
+        })?;
+        Ok(())
+    }
+}

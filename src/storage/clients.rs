@@ -1,0 +1,278 @@
+//! Clients and their roles.
+
+use sqlx::types::Json;
+use uuid::Uuid;
+
+use super::engine::{read, within};
+use super::rows::ClientRow;
+use super::{Store, StoreError, Tx, statements};
+use crate::domain::client::{Client, ClientKind, Registration};
+use crate::domain::ids::{ClientId, ClientUid, RoleUid};
+use crate::domain::time::Timestamp;
+
+statements! {
+    CLIENT_BY_ID = "SELECT * FROM clients WHERE client_id = $1";
+
+    /// Keyset pages: the place after a client id does not move when others come or go.
+    LIST_CLIENTS = r"
+        SELECT * FROM clients
+        WHERE client_id > $1
+          AND (CAST($2 AS TEXT) IS NULL OR kind = $2)
+          AND (CAST($3 AS TEXT) IS NULL OR owner = $3)
+          AND (CAST($4 AS TEXT) IS NULL OR labels ->> CAST($4 AS TEXT) = CAST($5 AS TEXT))
+          AND (CAST($6 AS TEXT) IS NULL
+               OR LOWER(client_id) LIKE $6 ESCAPE '\'
+               OR LOWER(description) LIKE $6 ESCAPE '\'
+               OR LOWER(owner) LIKE $6 ESCAPE '\')
+        ORDER BY client_id
+        LIMIT $7";
+
+    INSERT_CLIENT = r"
+        INSERT INTO clients (uid, client_id, description, kind, owner, labels, enabled, expires_at,
+            default_resource_server, grant_types, auth_methods, allowed_networks,
+            version, created_at, updated_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)";
+
+    /// Only the version that was read is replaced: a second writer finds no row.
+    UPDATE_CLIENT = r"
+        UPDATE clients
+        SET description = $3, kind = $4, owner = $5, labels = $6, enabled = $7, expires_at = $8,
+            default_resource_server = $9, grant_types = $10, auth_methods = $11,
+            allowed_networks = $12, version = version + 1, updated_at = $13
+        WHERE uid = $1 AND version = $2";
+
+    DELETE_CLIENT = "DELETE FROM clients WHERE uid = $1 AND version = $2";
+
+    ROLES_OF_CLIENT = "SELECT role FROM client_roles WHERE client = $1 ORDER BY role";
+
+    ASSIGN_ROLE = r"
+        INSERT INTO client_roles (client, role, assigned_at) VALUES ($1, $2, $3)
+        ON CONFLICT (client, role) DO NOTHING";
+
+    UNASSIGN_ROLE = "DELETE FROM client_roles WHERE client = $1 AND role = $2";
+
+    CLIENTS_WITH_ROLE = r"
+        SELECT clients.client_id FROM client_roles JOIN clients ON clients.uid = client_roles.client
+        WHERE client_roles.role = $1 ORDER BY clients.client_id LIMIT $2";
+}
+
+/// Which clients a list shows. Every part narrows it.
+#[derive(Clone, Debug, Default)]
+pub struct ClientFilter {
+    /// Of this kind.
+    pub kind: Option<ClientKind>,
+    /// Of this owner.
+    pub owner: Option<String>,
+    /// With this label.
+    pub label: Option<(String, String)>,
+    /// With this text in the client id, the description or the owner, in any case.
+    pub text: Option<String>,
+}
+
+/// Where a page starts and how long it is.
+#[derive(Clone, Debug)]
+pub struct Cursor {
+    /// The last name of the page before; empty for the first page.
+    pub after: String,
+    /// The most rows.
+    pub limit: u32,
+}
+
+// === impl Store ===
+
+impl Store {
+    /// The client with this identifier.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn client(&self, client_id: &ClientId) -> Result<Option<Client>, StoreError> {
+        let row = read!(self, pool => {
+            sqlx::query_as::<_, ClientRow>(CLIENT_BY_ID).bind(client_id.as_str()).fetch_optional(pool).await
+        })?;
+        row.map(Client::try_from).transpose()
+    }
+
+    /// A client with its secrets and roles: all that a token request needs of it.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn registration(&self, client_id: &ClientId) -> Result<Option<Registration>, StoreError> {
+        let Some(client) = self.client(client_id).await? else { return Ok(None) };
+        let secrets = self.secrets(client.uid).await?;
+        let roles = self.roles_of(client.uid).await?;
+        Ok(Some(Registration { client, secrets, roles }))
+    }
+
+    /// A page of clients, in the order of their identifiers.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn clients(&self, filter: &ClientFilter, page: &Cursor) -> Result<Vec<Client>, StoreError> {
+        let kind = filter.kind.map(ClientKind::as_str);
+        let (label, value) = filter.label.clone().unzip();
+        let text = filter.text.as_deref().map(contains_pattern);
+        let rows = read!(self, pool => {
+            sqlx::query_as::<_, ClientRow>(LIST_CLIENTS)
+                .bind(&page.after)
+                .bind(kind)
+                .bind(&filter.owner)
+                .bind(label)
+                .bind(value)
+                .bind(text)
+                .bind(i64::from(page.limit))
+                .fetch_all(pool)
+                .await
+        })?;
+        rows.into_iter().map(Client::try_from).collect()
+    }
+
+    /// The roles of a client.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn roles_of(&self, client: ClientUid) -> Result<Vec<RoleUid>, StoreError> {
+        let rows: Vec<Uuid> = read!(self, pool => {
+            sqlx::query_scalar(ROLES_OF_CLIENT).bind(client.0).fetch_all(pool).await
+        })?;
+        Ok(rows.into_iter().map(RoleUid).collect())
+    }
+
+    /// The first `limit` clients that have a role, for a message about what removing it would break.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn clients_with_role(&self, role: RoleUid, limit: u32) -> Result<Vec<String>, StoreError> {
+        Ok(read!(self, pool => {
+            sqlx::query_scalar(CLIENTS_WITH_ROLE).bind(role.0).bind(i64::from(limit)).fetch_all(pool).await
+        })?)
+    }
+}
+
+// === impl Tx ===
+
+impl Tx {
+    /// Registers a client.
+    ///
+    /// # Errors
+    /// [`StoreError::AlreadyExists`] when the identifier is taken.
+    pub async fn insert_client(&mut self, client: &Client) -> Result<(), StoreError> {
+        within!(self, connection => {
+            sqlx::query(INSERT_CLIENT)
+                .bind(client.uid.0)
+                .bind(client.client_id.as_str())
+                .bind(&client.description)
+                .bind(client.kind.as_str())
+                .bind(&client.owner)
+                .bind(Json(&client.labels))
+                .bind(client.enabled)
+                .bind(client.expires_at.map(Timestamp::as_micros))
+                .bind(client.default_resource_server.map(|server| server.0))
+                .bind(Json(&client.grant_types))
+                .bind(Json(&client.auth_methods))
+                .bind(Json(&client.allowed_networks))
+                .bind(client.version)
+                .bind(client.created_at.as_micros())
+                .bind(client.updated_at.as_micros())
+                .execute(connection)
+                .await
+                .map(drop)
+        })?;
+        Ok(())
+    }
+
+    /// Replaces a client's fields if it still has `client.version`; the stored version goes up by one.
+    /// Answers whether it did.
+    ///
+    /// # Errors
+    /// [`StoreError::InUse`] when the default resource server is gone.
+    pub async fn update_client(&mut self, client: &Client) -> Result<bool, StoreError> {
+        let changed = within!(self, connection => {
+            sqlx::query(UPDATE_CLIENT)
+                .bind(client.uid.0)
+                .bind(client.version)
+                .bind(&client.description)
+                .bind(client.kind.as_str())
+                .bind(&client.owner)
+                .bind(Json(&client.labels))
+                .bind(client.enabled)
+                .bind(client.expires_at.map(Timestamp::as_micros))
+                .bind(client.default_resource_server.map(|server| server.0))
+                .bind(Json(&client.grant_types))
+                .bind(Json(&client.auth_methods))
+                .bind(Json(&client.allowed_networks))
+                .bind(client.updated_at.as_micros())
+                .execute(connection)
+                .await
+                .map(|done| done.rows_affected())
+        })?;
+        Ok(changed == 1)
+    }
+
+    /// Removes a client with its secrets and role assignments if it still has this version. Answers
+    /// whether it did.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn delete_client(&mut self, client: ClientUid, version: i64) -> Result<bool, StoreError> {
+        let changed = within!(self, connection => {
+            sqlx::query(DELETE_CLIENT)
+                .bind(client.0)
+                .bind(version)
+                .execute(connection)
+                .await
+                .map(|done| done.rows_affected())
+        })?;
+        Ok(changed == 1)
+    }
+
+    /// Gives a client a role. Answers whether it did not have it yet.
+    ///
+    /// # Errors
+    /// [`StoreError::InUse`] when the client or the role is gone.
+    pub async fn assign_role(
+        &mut self,
+        client: ClientUid,
+        role: RoleUid,
+        at: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let changed = within!(self, connection => {
+            sqlx::query(ASSIGN_ROLE)
+                .bind(client.0)
+                .bind(role.0)
+                .bind(at.as_micros())
+                .execute(connection)
+                .await
+                .map(|done| done.rows_affected())
+        })?;
+        Ok(changed == 1)
+    }
+
+    /// Takes a role away. Answers whether the client had it.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn unassign_role(&mut self, client: ClientUid, role: RoleUid) -> Result<bool, StoreError> {
+        let changed = within!(self, connection => {
+            sqlx::query(UNASSIGN_ROLE)
+                .bind(client.0)
+                .bind(role.0)
+                .execute(connection)
+                .await
+                .map(|done| done.rows_affected())
+        })?;
+        Ok(changed == 1)
+    }
+}
+
+/// A LIKE pattern for "contains this text, in any case", with LIKE's own characters taken literally.
+pub(super) fn contains_pattern(text: &str) -> String {
+    let mut pattern = String::from("%");
+    for c in text.to_lowercase().chars() {
+        if matches!(c, '%' | '_' | '\\') {
+            pattern.push('\\');
+        }
+        pattern.push(c);
+    }
+    pattern.push('%');
+    pattern
+}

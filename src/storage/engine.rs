@@ -1,0 +1,202 @@
+//! One store, two engines.
+
+use std::path::PathBuf;
+
+use secrecy::{ExposeSecret, SecretString};
+use sqlx::{PgPool, Postgres, Sqlite, SqlitePool, Transaction};
+
+use super::{StoreError, changes, postgres, sqlite};
+use crate::domain::error::Fault;
+use crate::domain::time::Timestamp;
+
+/// Where the data is.
+#[derive(Clone, Debug)]
+pub enum ConnectOptions {
+    /// A SQLite file, made when absent.
+    Sqlite {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A PostgreSQL database.
+    Postgres {
+        /// `postgres://user@host/database`, which may hold a password.
+        url: SecretString,
+        /// A password that replaces the URL's.
+        password: Option<SecretString>,
+        /// The most connections this process opens.
+        max_connections: u32,
+    },
+}
+
+/// A pool of connections to one of the engines.
+#[derive(Clone, Debug)]
+pub enum Store {
+    /// PostgreSQL.
+    Postgres(PgPool),
+    /// SQLite: many readers, and one writer, because a second one would only wait.
+    Sqlite {
+        /// Connections that only read.
+        readers: SqlitePool,
+        /// The one that writes.
+        writer: SqlitePool,
+    },
+}
+
+/// A transaction. Dropped without [`Tx::commit`], it did nothing.
+pub struct Tx {
+    pub(super) inner: Inner,
+    changed: bool,
+}
+
+pub(super) enum Inner {
+    Postgres(Transaction<'static, Postgres>),
+    Sqlite(Transaction<'static, Sqlite>),
+}
+
+/// Runs one expression against whichever pool reads.
+macro_rules! read {
+    ($store:expr, $pool:ident => $run:expr) => {
+        match $store {
+            $crate::storage::Store::Postgres($pool) => $run,
+            $crate::storage::Store::Sqlite { readers: $pool, .. } => $run,
+        }
+    };
+}
+pub(super) use read;
+
+/// Runs one expression inside whichever transaction is open.
+macro_rules! within {
+    ($tx:expr, $connection:ident => $run:expr) => {
+        match &mut $tx.inner {
+            $crate::storage::engine::Inner::Postgres(tx) => {
+                let $connection = &mut **tx;
+                $run
+            }
+            $crate::storage::engine::Inner::Sqlite(tx) => {
+                let $connection = &mut **tx;
+                $run
+            }
+        }
+    };
+}
+pub(super) use within;
+
+// === impl Store ===
+
+impl Store {
+    /// Connects. The schema is not touched: see [`Store::migrate`].
+    ///
+    /// # Errors
+    /// The database cannot be reached or opened.
+    pub async fn connect(options: &ConnectOptions) -> Result<Self, StoreError> {
+        match options {
+            ConnectOptions::Sqlite { path } => sqlite::connect(path).await,
+            ConnectOptions::Postgres { url, password, max_connections } => {
+                let password = password.as_ref().map(ExposeSecret::expose_secret);
+                postgres::connect(url.expose_secret(), password, *max_connections).await
+            }
+        }
+    }
+
+    /// Brings the schema up to this version. Safe when several processes do it at once.
+    ///
+    /// # Errors
+    /// The database is away, or its schema is newer than this program.
+    pub async fn migrate(&self) -> Result<(), StoreError> {
+        let done = match self {
+            Self::Postgres(pool) => postgres::MIGRATIONS.run(pool).await,
+            Self::Sqlite { writer, .. } => return sqlite::migrate(writer).await,
+        };
+        done.map_err(|error| migration_fault(&error))
+    }
+
+    /// Opens a transaction that may write.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn begin(&self) -> Result<Tx, StoreError> {
+        let inner = match self {
+            Self::Postgres(pool) => Inner::Postgres(pool.begin().await?),
+            // IMMEDIATE takes the write lock at once: a deferred one could fail half-way.
+            Self::Sqlite { writer, .. } => Inner::Sqlite(writer.begin_with("BEGIN IMMEDIATE").await?),
+        };
+        Ok(Tx { inner, changed: false })
+    }
+
+    /// Whether the database answers.
+    ///
+    /// # Errors
+    /// It does not.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        read!(self, pool => sqlx::query("SELECT 1").execute(pool).await.map(drop))?;
+        Ok(())
+    }
+
+    /// Closes every connection.
+    pub async fn close(&self) {
+        match self {
+            Self::Postgres(pool) => pool.close().await,
+            Self::Sqlite { readers, writer } => {
+                readers.close().await;
+                writer.close().await;
+            }
+        }
+    }
+
+    /// The engine's name, for messages.
+    #[must_use]
+    pub const fn engine(&self) -> &'static str {
+        match self {
+            Self::Postgres(_) => "PostgreSQL",
+            Self::Sqlite { .. } => "SQLite",
+        }
+    }
+}
+
+pub(super) fn migration_fault(error: &sqlx::migrate::MigrateError) -> StoreError {
+    use sqlx::migrate::MigrateError;
+    let fault = match error {
+        MigrateError::Execute(error) => super::fault(error),
+        MigrateError::VersionMissing(version) => Fault::internal(format!(
+            "the database has migration {version}, which this program does not know: run the newer Jeton"
+        )),
+        other => Fault::internal(format!("migrating the database: {other}")),
+    };
+    StoreError::Fault(fault)
+}
+
+// === impl Tx ===
+
+impl Tx {
+    /// Notes that something changed, so that every replica learns of it. Call it last: it locks the
+    /// one counter that puts all changes in order.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn note_change(
+        &mut self,
+        change: &changes::ChangeKind,
+        at: Timestamp,
+    ) -> Result<(), StoreError> {
+        changes::append(self, change, at).await?;
+        self.changed = true;
+        Ok(())
+    }
+
+    /// Makes everything in it durable.
+    ///
+    /// # Errors
+    /// The database is away; nothing was done.
+    pub async fn commit(mut self) -> Result<(), StoreError> {
+        if self.changed
+            && let Inner::Postgres(tx) = &mut self.inner
+        {
+            postgres::notify(tx).await?;
+        }
+        match self.inner {
+            Inner::Postgres(tx) => tx.commit().await?,
+            Inner::Sqlite(tx) => tx.commit().await?,
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,95 @@
+//! The only SQL. One text serves both engines wherever they agree, which is nearly everywhere; what
+//! differs (connecting, notifying, migrating) is in `postgres.rs` and `sqlite.rs`.
+//!
+//! Every text is a constant in a module's `STATEMENTS`, and a test prepares each of them on both
+//! engines: that replaces the compile-time check, which could only know one of them.
+
+mod audit;
+mod changes;
+mod clients;
+mod engine;
+mod keys;
+mod postgres;
+mod resource_servers;
+mod roles;
+mod rows;
+mod secrets;
+mod sqlite;
+
+pub use changes::{Change, ChangeKind};
+pub use clients::{ClientFilter, Cursor};
+pub use engine::{ConnectOptions, Store, Tx};
+pub use keys::StoredKey;
+pub use postgres::Notifications;
+
+use crate::domain::error::Fault;
+
+/// What a statement can answer besides rows.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Something with this name or identifier exists already.
+    #[error("it exists already")]
+    AlreadyExists,
+    /// Something else refers to it, or it refers to something that is gone.
+    #[error("something refers to it")]
+    InUse,
+    /// The store is away or corrupt.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}
+
+// === impl StoreError ===
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        match error.as_database_error() {
+            Some(refused) if refused.is_unique_violation() => Self::AlreadyExists,
+            Some(refused) if refused.is_foreign_key_violation() => Self::InUse,
+            _ => Self::Fault(fault(&error)),
+        }
+    }
+}
+
+/// A row that cannot be read is a corrupt store; everything else may pass by itself.
+fn fault(error: &sqlx::Error) -> Fault {
+    let detail = format!("database: {error}");
+    match error {
+        sqlx::Error::ColumnDecode { .. }
+        | sqlx::Error::ColumnNotFound(_)
+        | sqlx::Error::Decode(_)
+        | sqlx::Error::Encode(_)
+        | sqlx::Error::TypeNotFound { .. } => Fault::internal(detail),
+        _ => Fault::unavailable(detail),
+    }
+}
+
+/// A stored word that this version does not know: the database is newer, or was edited by hand.
+fn corrupt(what: &str, value: impl std::fmt::Display) -> StoreError {
+    StoreError::Fault(Fault::internal(format!("database: '{value}' is not a known {what}")))
+}
+
+/// Declares SQL texts as constants, and their list for the test that prepares them all.
+macro_rules! statements {
+    ($($(#[$doc:meta])* $name:ident = $sql:expr;)+) => {
+        $($(#[$doc])* const $name: &str = $sql;)+
+        /// Every text of this module, by name.
+        pub(super) const STATEMENTS: &[(&str, &str)] = &[$((stringify!($name), $name)),+];
+    };
+}
+use statements;
+
+/// Every SQL text of the store, by name.
+pub fn all_statements() -> impl Iterator<Item = (&'static str, &'static str)> {
+    [
+        audit::STATEMENTS,
+        changes::STATEMENTS,
+        clients::STATEMENTS,
+        keys::STATEMENTS,
+        resource_servers::STATEMENTS,
+        roles::STATEMENTS,
+        secrets::STATEMENTS,
+    ]
+    .into_iter()
+    .flatten()
+    .copied()
+}

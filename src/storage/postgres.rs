@@ -1,0 +1,68 @@
+//! What only PostgreSQL does: connecting, migrating under a lock, notifying.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use sqlx::migrate::Migrator;
+use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
+use sqlx::{PgPool, Postgres, Transaction};
+
+use super::{Store, StoreError};
+
+pub(super) static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
+
+const CHANNEL: &str = "jeton_changes";
+
+pub(super) async fn connect(
+    url: &str,
+    password: Option<&str>,
+    max_connections: u32,
+) -> Result<Store, StoreError> {
+    let mut options = PgConnectOptions::from_str(url)?.application_name("jeton");
+    if let Some(password) = password {
+        options = options.password(password);
+    }
+    let pool = PgPoolOptions::new()
+        .max_connections(max_connections)
+        .acquire_timeout(Duration::from_secs(5))
+        .connect_with(options)
+        .await?;
+    Ok(Store::Postgres(pool))
+}
+
+/// Wakes the replicas that listen. Only a hint: whoever misses it finds the change by polling.
+pub(super) async fn notify(tx: &mut Transaction<'static, Postgres>) -> Result<(), StoreError> {
+    sqlx::query("SELECT pg_notify($1, '')").bind(CHANNEL).execute(&mut **tx).await?;
+    Ok(())
+}
+
+/// Hears of changes as they are committed.
+pub struct Notifications(PgListener);
+
+// === impl Notifications ===
+
+impl Notifications {
+    /// Starts to listen, where the engine can tell: PostgreSQL.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn listen(store: &Store) -> Result<Option<Self>, StoreError> {
+        let Store::Postgres(pool) = store else { return Ok(None) };
+        Ok(Some(Self(listen_on(pool).await?)))
+    }
+
+    /// Waits for the next hint.
+    ///
+    /// # Errors
+    /// The connection broke; listen again later, and poll until then.
+    pub async fn next(&mut self) -> Result<(), StoreError> {
+        self.0.recv().await?;
+        Ok(())
+    }
+}
+
+async fn listen_on(pool: &PgPool) -> Result<PgListener, StoreError> {
+    let mut listener = PgListener::connect_with(pool).await?;
+    listener.listen(CHANNEL).await?;
+    Ok(listener)
+}

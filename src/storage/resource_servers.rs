@@ -1,0 +1,262 @@
+//! Resource servers and their permissions.
+
+use std::collections::BTreeMap;
+
+use uuid::Uuid;
+
+use super::engine::{read, within};
+use super::rows::{ResourceServerRow, permission};
+use super::{Cursor, Store, StoreError, Tx, statements};
+use crate::domain::ids::{Permission, ResourceServerName, ResourceServerUid};
+use crate::domain::resource::ResourceServer;
+
+statements! {
+    RESOURCE_SERVER_BY_NAME = "SELECT * FROM resource_servers WHERE name = $1";
+
+    LIST_RESOURCE_SERVERS = r"
+        SELECT * FROM resource_servers
+        WHERE name > $1
+          AND (CAST($2 AS TEXT) IS NULL
+               OR LOWER(name) LIKE $2 ESCAPE '\'
+               OR LOWER(identifier) LIKE $2 ESCAPE '\'
+               OR LOWER(description) LIKE $2 ESCAPE '\')
+        ORDER BY name LIMIT $3";
+
+    ALL_RESOURCE_SERVERS = "SELECT * FROM resource_servers";
+
+    ALL_PERMISSIONS = "SELECT resource_server, permission, description FROM permissions";
+
+    PERMISSIONS_OF = r"
+        SELECT resource_server, permission, description FROM permissions WHERE resource_server = $1";
+
+    INSERT_RESOURCE_SERVER = r"
+        INSERT INTO resource_servers (uid, name, identifier, description, token_lifetime,
+            signing_algorithm, token_profile, enabled, builtin, version, created_at, updated_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
+
+    UPDATE_RESOURCE_SERVER = r"
+        UPDATE resource_servers
+        SET identifier = $3, description = $4, token_lifetime = $5, signing_algorithm = $6,
+            token_profile = $7, enabled = $8, version = version + 1, updated_at = $9
+        WHERE uid = $1 AND version = $2";
+
+    DELETE_RESOURCE_SERVER = "DELETE FROM resource_servers WHERE uid = $1 AND version = $2";
+
+    PUT_PERMISSION = r"
+        INSERT INTO permissions (resource_server, permission, description) VALUES ($1, $2, $3)
+        ON CONFLICT (resource_server, permission) DO UPDATE SET description = excluded.description";
+
+    DELETE_PERMISSION = "DELETE FROM permissions WHERE resource_server = $1 AND permission = $2";
+}
+
+type PermissionRow = (Uuid, String, String);
+
+// === impl Store ===
+
+impl Store {
+    /// The resource server with this name.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn resource_server(
+        &self,
+        name: &ResourceServerName,
+    ) -> Result<Option<ResourceServer>, StoreError> {
+        let row = read!(self, pool => {
+            sqlx::query_as::<_, ResourceServerRow>(RESOURCE_SERVER_BY_NAME)
+                .bind(name.as_str())
+                .fetch_optional(pool)
+                .await
+        })?;
+        match row {
+            Some(row) => Ok(self.with_permissions(vec![row]).await?.pop()),
+            None => Ok(None),
+        }
+    }
+
+    /// A page of resource servers, in the order of their names.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn resource_servers(
+        &self,
+        text: Option<&str>,
+        page: &Cursor,
+    ) -> Result<Vec<ResourceServer>, StoreError> {
+        let rows = read!(self, pool => {
+            sqlx::query_as::<_, ResourceServerRow>(LIST_RESOURCE_SERVERS)
+                .bind(&page.after)
+                .bind(text.map(super::clients::contains_pattern))
+                .bind(i64::from(page.limit))
+                .fetch_all(pool)
+                .await
+        })?;
+        self.with_permissions(rows).await
+    }
+
+    /// Every resource server.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn all_resource_servers(&self) -> Result<Vec<ResourceServer>, StoreError> {
+        let rows = read!(self, pool => {
+            sqlx::query_as::<_, ResourceServerRow>(ALL_RESOURCE_SERVERS).fetch_all(pool).await
+        })?;
+        let permissions: Vec<PermissionRow> =
+            read!(self, pool => sqlx::query_as(ALL_PERMISSIONS).fetch_all(pool).await)?;
+        assemble(rows, permissions)
+    }
+
+    async fn with_permissions(
+        &self,
+        rows: Vec<ResourceServerRow>,
+    ) -> Result<Vec<ResourceServer>, StoreError> {
+        let mut permissions = Vec::new();
+        for row in &rows {
+            let of_one: Vec<PermissionRow> = read!(self, pool => {
+                sqlx::query_as(PERMISSIONS_OF).bind(row.uid).fetch_all(pool).await
+            })?;
+            permissions.extend(of_one);
+        }
+        assemble(rows, permissions)
+    }
+}
+
+fn assemble(
+    rows: Vec<ResourceServerRow>,
+    permissions: Vec<PermissionRow>,
+) -> Result<Vec<ResourceServer>, StoreError> {
+    let mut by_server: BTreeMap<Uuid, BTreeMap<Permission, String>> = BTreeMap::new();
+    for (server, text, description) in permissions {
+        by_server.entry(server).or_default().insert(permission(&text)?, description);
+    }
+    rows.into_iter()
+        .map(|row| {
+            let permissions = by_server.remove(&row.uid).unwrap_or_default();
+            row.with(permissions)
+        })
+        .collect()
+}
+
+// === impl Tx ===
+
+impl Tx {
+    /// Registers a resource server with its permissions.
+    ///
+    /// # Errors
+    /// [`StoreError::AlreadyExists`] when the name or the identifier is taken.
+    pub async fn insert_resource_server(&mut self, server: &ResourceServer) -> Result<(), StoreError> {
+        within!(self, connection => {
+            sqlx::query(INSERT_RESOURCE_SERVER)
+                .bind(server.uid.0)
+                .bind(server.name.as_str())
+                .bind(server.identifier.as_str())
+                .bind(&server.description)
+                .bind(seconds(server))
+                .bind(server.signing_algorithm.as_str())
+                .bind(server.token_profile.as_str())
+                .bind(server.enabled)
+                .bind(server.builtin)
+                .bind(server.version)
+                .bind(server.created_at.as_micros())
+                .bind(server.updated_at.as_micros())
+                .execute(connection)
+                .await
+                .map(drop)
+        })?;
+        for (permission, description) in &server.permissions {
+            self.put_permission(server.uid, permission, description).await?;
+        }
+        Ok(())
+    }
+
+    /// Replaces a resource server's fields if it still has `server.version`. Answers whether it did.
+    /// Its permissions are put and deleted one by one.
+    ///
+    /// # Errors
+    /// [`StoreError::AlreadyExists`] when the identifier is taken.
+    pub async fn update_resource_server(&mut self, server: &ResourceServer) -> Result<bool, StoreError> {
+        let changed = within!(self, connection => {
+            sqlx::query(UPDATE_RESOURCE_SERVER)
+                .bind(server.uid.0)
+                .bind(server.version)
+                .bind(server.identifier.as_str())
+                .bind(&server.description)
+                .bind(seconds(server))
+                .bind(server.signing_algorithm.as_str())
+                .bind(server.token_profile.as_str())
+                .bind(server.enabled)
+                .bind(server.updated_at.as_micros())
+                .execute(connection)
+                .await
+                .map(|done| done.rows_affected())
+        })?;
+        Ok(changed == 1)
+    }
+
+    /// Removes a resource server with its permissions if it still has this version. Answers whether it did.
+    ///
+    /// # Errors
+    /// [`StoreError::InUse`] when a role gives one of its permissions, or a client defaults to it.
+    pub async fn delete_resource_server(
+        &mut self,
+        server: ResourceServerUid,
+        version: i64,
+    ) -> Result<bool, StoreError> {
+        let changed = within!(self, connection => {
+            sqlx::query(DELETE_RESOURCE_SERVER)
+                .bind(server.0)
+                .bind(version)
+                .execute(connection)
+                .await
+                .map(|done| done.rows_affected())
+        })?;
+        Ok(changed == 1)
+    }
+
+    /// Defines a permission, or changes its description.
+    ///
+    /// # Errors
+    /// [`StoreError::InUse`] when the resource server is gone.
+    pub async fn put_permission(
+        &mut self,
+        server: ResourceServerUid,
+        permission: &Permission,
+        description: &str,
+    ) -> Result<(), StoreError> {
+        within!(self, connection => {
+            sqlx::query(PUT_PERMISSION)
+                .bind(server.0)
+                .bind(permission.as_str())
+                .bind(description)
+                .execute(connection)
+                .await
+                .map(drop)
+        })?;
+        Ok(())
+    }
+
+    /// Removes a permission.
+    ///
+    /// # Errors
+    /// [`StoreError::InUse`] when a role gives it.
+    pub async fn delete_permission(
+        &mut self,
+        server: ResourceServerUid,
+        permission: &Permission,
+    ) -> Result<(), StoreError> {
+        within!(self, connection => {
+            sqlx::query(DELETE_PERMISSION)
+                .bind(server.0)
+                .bind(permission.as_str())
+                .execute(connection)
+                .await
+                .map(drop)
+        })?;
+        Ok(())
+    }
+}
+
+fn seconds(server: &ResourceServer) -> i64 {
+    i64::try_from(server.token_lifetime.as_secs()).unwrap_or(i64::MAX)
+}

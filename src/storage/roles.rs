@@ -1,0 +1,227 @@
+//! Roles and what they give.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use uuid::Uuid;
+
+use super::engine::{read, within};
+use super::rows::{RoleRow, permission};
+use super::{Cursor, Store, StoreError, Tx, statements};
+use crate::domain::ids::{Permission, ResourceServerUid, RoleName, RoleUid};
+use crate::domain::role::Role;
+
+statements! {
+    ROLE_BY_NAME = "SELECT * FROM roles WHERE name = $1";
+
+    LIST_ROLES = r"
+        SELECT * FROM roles
+        WHERE name > $1
+          AND (CAST($2 AS TEXT) IS NULL
+               OR LOWER(name) LIKE $2 ESCAPE '\'
+               OR LOWER(description) LIKE $2 ESCAPE '\')
+        ORDER BY name LIMIT $3";
+
+    ALL_ROLES = "SELECT * FROM roles";
+
+    ALL_ROLE_PERMISSIONS = "SELECT role, resource_server, permission FROM role_permissions";
+
+    PERMISSIONS_OF_ROLE = r"
+        SELECT role, resource_server, permission FROM role_permissions WHERE role = $1";
+
+    INSERT_ROLE = r"
+        INSERT INTO roles (uid, name, description, builtin, version, created_at, updated_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7)";
+
+    UPDATE_ROLE = r"
+        UPDATE roles SET description = $3, version = version + 1, updated_at = $4
+        WHERE uid = $1 AND version = $2";
+
+    DELETE_ROLE = "DELETE FROM roles WHERE uid = $1 AND version = $2";
+
+    ADD_ROLE_PERMISSION = r"
+        INSERT INTO role_permissions (role, resource_server, permission) VALUES ($1, $2, $3)
+        ON CONFLICT (role, resource_server, permission) DO NOTHING";
+
+    REMOVE_ROLE_PERMISSION = r"
+        DELETE FROM role_permissions WHERE role = $1 AND resource_server = $2 AND permission = $3";
+}
+
+type GivenRow = (Uuid, Uuid, String);
+
+// === impl Store ===
+
+impl Store {
+    /// The role with this name.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn role(&self, name: &RoleName) -> Result<Option<Role>, StoreError> {
+        let row = read!(self, pool => {
+            sqlx::query_as::<_, RoleRow>(ROLE_BY_NAME).bind(name.as_str()).fetch_optional(pool).await
+        })?;
+        match row {
+            Some(row) => Ok(self.with_given(vec![row]).await?.pop()),
+            None => Ok(None),
+        }
+    }
+
+    /// A page of roles, in the order of their names.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn roles(&self, text: Option<&str>, page: &Cursor) -> Result<Vec<Role>, StoreError> {
+        let rows = read!(self, pool => {
+            sqlx::query_as::<_, RoleRow>(LIST_ROLES)
+                .bind(&page.after)
+                .bind(text.map(super::clients::contains_pattern))
+                .bind(i64::from(page.limit))
+                .fetch_all(pool)
+                .await
+        })?;
+        self.with_given(rows).await
+    }
+
+    /// Every role.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn all_roles(&self) -> Result<Vec<Role>, StoreError> {
+        let rows = read!(self, pool => sqlx::query_as::<_, RoleRow>(ALL_ROLES).fetch_all(pool).await)?;
+        let given: Vec<GivenRow> =
+            read!(self, pool => sqlx::query_as(ALL_ROLE_PERMISSIONS).fetch_all(pool).await)?;
+        assemble(rows, given)
+    }
+
+    async fn with_given(&self, rows: Vec<RoleRow>) -> Result<Vec<Role>, StoreError> {
+        let mut given = Vec::new();
+        for row in &rows {
+            let of_one: Vec<GivenRow> = read!(self, pool => {
+                sqlx::query_as(PERMISSIONS_OF_ROLE).bind(row.uid).fetch_all(pool).await
+            })?;
+            given.extend(of_one);
+        }
+        assemble(rows, given)
+    }
+}
+
+fn assemble(rows: Vec<RoleRow>, given: Vec<GivenRow>) -> Result<Vec<Role>, StoreError> {
+    let mut by_role: BTreeMap<Uuid, BTreeSet<(ResourceServerUid, Permission)>> = BTreeMap::new();
+    for (role, server, text) in given {
+        by_role.entry(role).or_default().insert((ResourceServerUid(server), permission(&text)?));
+    }
+    rows.into_iter()
+        .map(|row| {
+            let permissions = by_role.remove(&row.uid).unwrap_or_default();
+            row.with(permissions)
+        })
+        .collect()
+}
+
+// === impl Tx ===
+
+impl Tx {
+    /// Creates a role with what it gives.
+    ///
+    /// # Errors
+    /// [`StoreError::AlreadyExists`] when the name is taken, [`StoreError::InUse`] when one of its
+    /// permissions is not defined.
+    pub async fn insert_role(&mut self, role: &Role) -> Result<(), StoreError> {
+        within!(self, connection => {
+            sqlx::query(INSERT_ROLE)
+                .bind(role.uid.0)
+                .bind(role.name.as_str())
+                .bind(&role.description)
+                .bind(role.builtin)
+                .bind(role.version)
+                .bind(role.created_at.as_micros())
+                .bind(role.updated_at.as_micros())
+                .execute(connection)
+                .await
+                .map(drop)
+        })?;
+        for (server, permission) in &role.permissions {
+            self.add_role_permission(role.uid, *server, permission).await?;
+        }
+        Ok(())
+    }
+
+    /// Replaces a role's fields if it still has `role.version`. Answers whether it did. What it gives is
+    /// added and removed one by one.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn update_role(&mut self, role: &Role) -> Result<bool, StoreError> {
+        let changed = within!(self, connection => {
+            sqlx::query(UPDATE_ROLE)
+                .bind(role.uid.0)
+                .bind(role.version)
+                .bind(&role.description)
+                .bind(role.updated_at.as_micros())
+                .execute(connection)
+                .await
+                .map(|done| done.rows_affected())
+        })?;
+        Ok(changed == 1)
+    }
+
+    /// Removes a role if it still has this version. Answers whether it did.
+    ///
+    /// # Errors
+    /// [`StoreError::InUse`] when a client has it.
+    pub async fn delete_role(&mut self, role: RoleUid, version: i64) -> Result<bool, StoreError> {
+        let changed = within!(self, connection => {
+            sqlx::query(DELETE_ROLE)
+                .bind(role.0)
+                .bind(version)
+                .execute(connection)
+                .await
+                .map(|done| done.rows_affected())
+        })?;
+        Ok(changed == 1)
+    }
+
+    /// Lets a role give a permission.
+    ///
+    /// # Errors
+    /// [`StoreError::InUse`] when the role or the permission is gone.
+    pub async fn add_role_permission(
+        &mut self,
+        role: RoleUid,
+        server: ResourceServerUid,
+        permission: &Permission,
+    ) -> Result<(), StoreError> {
+        self.role_permission(ADD_ROLE_PERMISSION, role, server, permission).await
+    }
+
+    /// Lets a role no longer give a permission.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn remove_role_permission(
+        &mut self,
+        role: RoleUid,
+        server: ResourceServerUid,
+        permission: &Permission,
+    ) -> Result<(), StoreError> {
+        self.role_permission(REMOVE_ROLE_PERMISSION, role, server, permission).await
+    }
+
+    async fn role_permission(
+        &mut self,
+        sql: &'static str,
+        role: RoleUid,
+        server: ResourceServerUid,
+        permission: &Permission,
+    ) -> Result<(), StoreError> {
+        within!(self, connection => {
+            sqlx::query(sql)
+                .bind(role.0)
+                .bind(server.0)
+                .bind(permission.as_str())
+                .execute(connection)
+                .await
+                .map(drop)
+        })?;
+        Ok(())
+    }
+}

@@ -1,0 +1,174 @@
+//! Rows as the database has them, and their way into the domain.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use sqlx::FromRow;
+use sqlx::types::Json;
+use uuid::Uuid;
+
+use super::{StoreError, corrupt};
+use crate::domain::client::{AuthMethod, Client, ClientKind, ClientSecret, GrantType};
+use crate::domain::ids::{
+    ClientId, ClientUid, Identifier, Permission, ResourceServerName, ResourceServerUid, RoleName, RoleUid,
+    SecretId,
+};
+use crate::domain::resource::{ResourceServer, TokenProfile};
+use crate::domain::role::Role;
+use crate::domain::secret::SecretOrigin;
+use crate::domain::time::Timestamp;
+
+#[derive(FromRow)]
+pub(super) struct ClientRow {
+    pub(super) uid: Uuid,
+    client_id: String,
+    description: String,
+    kind: String,
+    owner: Option<String>,
+    labels: Json<BTreeMap<String, String>>,
+    enabled: bool,
+    expires_at: Option<i64>,
+    default_resource_server: Option<Uuid>,
+    grant_types: Json<BTreeSet<GrantType>>,
+    auth_methods: Json<BTreeSet<AuthMethod>>,
+    allowed_networks: Json<Vec<ipnet::IpNet>>,
+    version: i64,
+    created_at: i64,
+    updated_at: i64,
+}
+
+// === impl ClientRow ===
+
+impl TryFrom<ClientRow> for Client {
+    type Error = StoreError;
+
+    fn try_from(row: ClientRow) -> Result<Self, StoreError> {
+        Ok(Self {
+            uid: ClientUid(row.uid),
+            client_id: ClientId::new(&row.client_id).map_err(|_| corrupt("client id", &row.client_id))?,
+            description: row.description,
+            kind: ClientKind::from_word(&row.kind).ok_or_else(|| corrupt("client kind", &row.kind))?,
+            owner: row.owner,
+            labels: row.labels.0,
+            enabled: row.enabled,
+            expires_at: row.expires_at.map(Timestamp::from_micros),
+            default_resource_server: row.default_resource_server.map(ResourceServerUid),
+            grant_types: row.grant_types.0,
+            auth_methods: row.auth_methods.0,
+            allowed_networks: row.allowed_networks.0,
+            version: row.version,
+            created_at: Timestamp::from_micros(row.created_at),
+            updated_at: Timestamp::from_micros(row.updated_at),
+        })
+    }
+}
+
+#[derive(FromRow)]
+pub(super) struct SecretRow {
+    secret_id: String,
+    hash: String,
+    origin: String,
+    description: String,
+    created_at: i64,
+    expires_at: Option<i64>,
+}
+
+// === impl SecretRow ===
+
+impl TryFrom<SecretRow> for ClientSecret {
+    type Error = StoreError;
+
+    fn try_from(row: SecretRow) -> Result<Self, StoreError> {
+        Ok(Self {
+            secret_id: SecretId::new(&row.secret_id).map_err(|_| corrupt("secret id", &row.secret_id))?,
+            hash: row.hash,
+            origin: SecretOrigin::from_word(&row.origin)
+                .ok_or_else(|| corrupt("secret origin", &row.origin))?,
+            description: row.description,
+            created_at: Timestamp::from_micros(row.created_at),
+            expires_at: row.expires_at.map(Timestamp::from_micros),
+        })
+    }
+}
+
+#[derive(FromRow)]
+pub(super) struct ResourceServerRow {
+    pub(super) uid: Uuid,
+    name: String,
+    identifier: String,
+    description: String,
+    token_lifetime: i64,
+    signing_algorithm: String,
+    token_profile: String,
+    enabled: bool,
+    builtin: bool,
+    version: i64,
+    created_at: i64,
+    updated_at: i64,
+}
+
+// === impl ResourceServerRow ===
+
+impl ResourceServerRow {
+    pub(super) fn with(
+        self,
+        permissions: BTreeMap<Permission, String>,
+    ) -> Result<ResourceServer, StoreError> {
+        Ok(ResourceServer {
+            uid: ResourceServerUid(self.uid),
+            name: ResourceServerName::new(&self.name).map_err(|_| corrupt("name", &self.name))?,
+            identifier: Identifier::new(&self.identifier)
+                .map_err(|_| corrupt("identifier", &self.identifier))?,
+            description: self.description,
+            permissions,
+            token_lifetime: Duration::from_secs(self.token_lifetime.unsigned_abs()),
+            signing_algorithm: self
+                .signing_algorithm
+                .parse()
+                .map_err(|_| corrupt("signing algorithm", &self.signing_algorithm))?,
+            token_profile: TokenProfile::from_word(&self.token_profile)
+                .ok_or_else(|| corrupt("token profile", &self.token_profile))?,
+            enabled: self.enabled,
+            builtin: self.builtin,
+            version: self.version,
+            created_at: Timestamp::from_micros(self.created_at),
+            updated_at: Timestamp::from_micros(self.updated_at),
+        })
+    }
+}
+
+#[derive(FromRow)]
+pub(super) struct RoleRow {
+    pub(super) uid: Uuid,
+    name: String,
+    description: String,
+    builtin: bool,
+    version: i64,
+    created_at: i64,
+    updated_at: i64,
+}
+
+// === impl RoleRow ===
+
+impl RoleRow {
+    pub(super) fn with(
+        self,
+        permissions: BTreeSet<(ResourceServerUid, Permission)>,
+    ) -> Result<Role, StoreError> {
+        Ok(Role {
+            uid: RoleUid(self.uid),
+            name: RoleName::new(&self.name).map_err(|_| corrupt("name", &self.name))?,
+            description: self.description,
+            permissions,
+            builtin: self.builtin,
+            version: self.version,
+            created_at: Timestamp::from_micros(self.created_at),
+            updated_at: Timestamp::from_micros(self.updated_at),
+        })
+    }
+}
+
+/// A permission as stored; its text was checked when it was registered.
+pub(super) fn permission(text: &str) -> Result<Permission, StoreError> {
+    Permission::new(text).map_err(|_| corrupt("permission", text))
+}

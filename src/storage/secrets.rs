@@ -1,0 +1,81 @@
+//! Client secrets: their hashes.
+
+use super::engine::{read, within};
+use super::rows::SecretRow;
+use super::{Store, StoreError, Tx, statements};
+use crate::domain::client::ClientSecret;
+use crate::domain::ids::{ClientUid, SecretId};
+use crate::domain::time::Timestamp;
+
+statements! {
+    SECRETS_OF_CLIENT = r"
+        SELECT secret_id, hash, origin, description, created_at, expires_at
+        FROM client_secrets WHERE client = $1 ORDER BY created_at DESC, secret_id";
+
+    INSERT_SECRET = r"
+        INSERT INTO client_secrets (client, secret_id, hash, origin, description, created_at, expires_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7)";
+
+    DELETE_SECRET = "DELETE FROM client_secrets WHERE client = $1 AND secret_id = $2";
+}
+
+// === impl Store ===
+
+impl Store {
+    /// The secrets of a client, newest first, expired ones too.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn secrets(&self, client: ClientUid) -> Result<Vec<ClientSecret>, StoreError> {
+        let rows = read!(self, pool => {
+            sqlx::query_as::<_, SecretRow>(SECRETS_OF_CLIENT).bind(client.0).fetch_all(pool).await
+        })?;
+        rows.into_iter().map(ClientSecret::try_from).collect()
+    }
+}
+
+// === impl Tx ===
+
+impl Tx {
+    /// Adds a secret.
+    ///
+    /// # Errors
+    /// [`StoreError::AlreadyExists`] when the client has one of this id, [`StoreError::InUse`] when the
+    /// client is gone.
+    pub async fn insert_secret(
+        &mut self,
+        client: ClientUid,
+        secret: &ClientSecret,
+    ) -> Result<(), StoreError> {
+        within!(self, connection => {
+            sqlx::query(INSERT_SECRET)
+                .bind(client.0)
+                .bind(secret.secret_id.as_str())
+                .bind(&secret.hash)
+                .bind(secret.origin.as_str())
+                .bind(&secret.description)
+                .bind(secret.created_at.as_micros())
+                .bind(secret.expires_at.map(Timestamp::as_micros))
+                .execute(connection)
+                .await
+                .map(drop)
+        })?;
+        Ok(())
+    }
+
+    /// Removes a secret. Answers whether it was there.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn delete_secret(&mut self, client: ClientUid, secret: &SecretId) -> Result<bool, StoreError> {
+        let changed = within!(self, connection => {
+            sqlx::query(DELETE_SECRET)
+                .bind(client.0)
+                .bind(secret.as_str())
+                .execute(connection)
+                .await
+                .map(|done| done.rows_affected())
+        })?;
+        Ok(changed == 1)
+    }
+}
