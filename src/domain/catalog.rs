@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use super::ids::{Permission, ResourceServerUid, RoleName, RoleUid};
+use super::ids::{Permission, ResourceServerName, ResourceServerUid, RoleName, RoleUid};
 use super::resource::ResourceServer;
 use super::role::Role;
 
@@ -50,15 +50,28 @@ impl Catalog {
         self.resource_server(*self.by_identifier.get(identifier)?)
     }
 
+    /// The resource server with this name.
+    #[must_use]
+    pub fn by_name(&self, name: &ResourceServerName) -> Option<&Arc<ResourceServer>> {
+        self.resource_servers.values().find(|server| server.name == *name)
+    }
+
+    /// The role with this key.
+    #[must_use]
+    pub fn role(&self, uid: RoleUid) -> Option<&Arc<Role>> {
+        self.roles.get(&uid)
+    }
+
+    /// The role with this name.
+    #[must_use]
+    pub fn role_named(&self, name: &RoleName) -> Option<&Arc<Role>> {
+        self.roles.values().find(|role| role.name == *name)
+    }
+
     /// The built-in resource server, Jeton's own API.
     #[must_use]
     pub fn api(&self) -> Option<&Arc<ResourceServer>> {
         self.resource_servers.values().find(|server| server.builtin)
-    }
-
-    /// Every resource server, in no order.
-    pub fn resource_servers(&self) -> impl Iterator<Item = &Arc<ResourceServer>> {
-        self.resource_servers.values()
     }
 
     /// What these roles give. A role that is gone gives nothing.

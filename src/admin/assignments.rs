@@ -1,0 +1,106 @@
+//! Which roles a client has.
+
+use super::{Admin, AdminError, By, Written, recorded};
+use crate::domain::builtin;
+use crate::domain::catalog::Catalog;
+use crate::domain::ids::{ClientId, RoleName, RoleUid};
+use crate::storage::ChangeKind;
+
+// === impl Admin ===
+
+impl Admin {
+    /// A client's roles, by name.
+    ///
+    /// # Errors
+    /// There is no such client.
+    pub async fn client_roles(&self, by: &By, client_id: &ClientId) -> Result<Vec<RoleName>, AdminError> {
+        self.require(by, builtin::CLIENTS_READ).await?;
+        let client = self.stored_client(client_id).await?;
+        let catalog = self.catalog().await?;
+        let roles = self.store.roles_of(client.uid).await?;
+        let mut names: Vec<_> =
+            roles.iter().filter_map(|uid| catalog.role(*uid)).map(|role| role.name.clone()).collect();
+        names.sort();
+        Ok(names)
+    }
+
+    /// Gives a client a role. Giving it twice is no error.
+    ///
+    /// # Errors
+    /// No such client or role, or one that gives more than the administrator has.
+    pub async fn assign_role(
+        &self,
+        by: &By,
+        client_id: &ClientId,
+        role: &RoleName,
+    ) -> Result<(), AdminError> {
+        self.require(by, builtin::CLIENTS_WRITE).await?;
+        let client = self.stored_client(client_id).await?;
+        let catalog = self.catalog().await?;
+        let uid = role_uid(&catalog, role)?;
+        self.require_all_of(by, &catalog, &[uid]).await?;
+        let mut tx = self.begin().await?;
+        if !tx.assign_role(client.uid, uid, self.ambient.now()).await? {
+            return Ok(());
+        }
+        self.commit(tx, by, written("client.role.assign", client_id, None, Some(role))).await
+    }
+
+    /// Takes a role away. Taking away what is not there is no error.
+    ///
+    /// # Errors
+    /// No such client or role.
+    pub async fn unassign_role(
+        &self,
+        by: &By,
+        client_id: &ClientId,
+        role: &RoleName,
+    ) -> Result<(), AdminError> {
+        self.require(by, builtin::CLIENTS_WRITE).await?;
+        let client = self.stored_client(client_id).await?;
+        let uid = role_uid(&*self.catalog().await?, role)?;
+        let mut tx = self.begin().await?;
+        if !tx.unassign_role(client.uid, uid).await? {
+            return Ok(());
+        }
+        self.commit(tx, by, written("client.role.unassign", client_id, Some(role), None)).await
+    }
+
+    pub(super) fn roles_named(
+        &self,
+        catalog: &Catalog,
+        names: &[RoleName],
+    ) -> Result<Vec<RoleUid>, AdminError> {
+        names
+            .iter()
+            .map(|name| {
+                catalog.role_named(name).map(|role| role.uid).ok_or_else(|| {
+                    AdminError::invalid(
+                        "roles",
+                        format!("there is no role '{name}'"),
+                        "create the role first",
+                    )
+                })
+            })
+            .collect()
+    }
+}
+
+fn role_uid(catalog: &Catalog, name: &RoleName) -> Result<RoleUid, AdminError> {
+    catalog.role_named(name).map(|role| role.uid).ok_or_else(|| AdminError::not_found("role", name.as_str()))
+}
+
+fn written(
+    action: &'static str,
+    client_id: &ClientId,
+    before: Option<&RoleName>,
+    after: Option<&RoleName>,
+) -> Written {
+    Written {
+        action,
+        target: client_id.to_string(),
+        before: before.and_then(recorded),
+        after: after.and_then(recorded),
+        change: ChangeKind::Client(client_id.clone()),
+    }
+}

@@ -1,0 +1,146 @@
+//! Registers what every Jeton has: its API as a resource server, and the roles for it.
+
+use std::collections::BTreeSet;
+
+use super::{Admin, AdminError, By, Written};
+use crate::domain::builtin;
+use crate::domain::ids::{Identifier, Permission, ResourceServerName, ResourceServerUid, RoleName, RoleUid};
+use crate::domain::resource::{DEFAULT_TOKEN_LIFETIME, ResourceServer, TokenProfile};
+use crate::domain::role::Role;
+use crate::jose::Algorithm;
+use crate::storage::ChangeKind;
+
+// === impl Admin ===
+
+impl Admin {
+    /// [`Admin::ensure_builtins`] for a command, which may not know the issuer: without one it registers
+    /// only what is missing, under a stand-in that the next server start corrects.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn ensure_some_builtins(&self, issuer: Option<&str>) -> Result<(), AdminError> {
+        if self.store.resource_server(&ResourceServerName::new(builtin::API)?).await?.is_some() {
+            return Ok(());
+        }
+        self.ensure_builtins(issuer.unwrap_or("urn:jeton:not-started-yet")).await
+    }
+
+    /// Makes sure that the built-in resource server and roles are there and complete: at the first start,
+    /// after an upgrade that knows more permissions, and when the issuer has changed.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn ensure_builtins(&self, issuer: &str) -> Result<(), AdminError> {
+        // Another process may do the same at the same time; the second look finds its work.
+        match self.ensure_once(issuer).await {
+            Err(AdminError::Conflict(_) | AdminError::Stale) => self.ensure_once(issuer).await,
+            outcome => outcome,
+        }
+    }
+
+    async fn ensure_once(&self, issuer: &str) -> Result<(), AdminError> {
+        let api = self.ensure_api(issuer).await?;
+        self.ensure_role(api, builtin::ADMINISTRATOR, "May do everything in Jeton's API", |_| true).await?;
+        self.ensure_role(
+            api,
+            builtin::AUDITOR,
+            "May read everything in Jeton's API and change nothing",
+            |reads| reads,
+        )
+        .await
+    }
+
+    async fn ensure_api(&self, issuer: &str) -> Result<ResourceServerUid, AdminError> {
+        let name = ResourceServerName::new(builtin::API)?;
+        let now = self.ambient.now();
+        let wanted = ResourceServer {
+            uid: ResourceServerUid(self.ambient.uuid()?),
+            name: name.clone(),
+            identifier: Identifier::new(builtin::api_identifier(issuer))?,
+            description: "Jeton's own REST API".to_owned(),
+            permissions: builtin::PERMISSIONS
+                .iter()
+                .map(|(permission, description, _)| {
+                    Ok((Permission::new(permission)?, (*description).to_owned()))
+                })
+                .collect::<Result<_, AdminError>>()?,
+            token_lifetime: DEFAULT_TOKEN_LIFETIME,
+            signing_algorithm: Algorithm::Es256,
+            token_profile: TokenProfile::AccessToken,
+            enabled: true,
+            builtin: true,
+            version: 1,
+            created_at: now,
+            updated_at: now,
+        };
+        let Some(stored) = self.store.resource_server(&name).await? else {
+            let mut tx = self.begin().await?;
+            tx.insert_resource_server(&wanted).await?;
+            self.commit(tx, &By::system(), written("resource_server.create", builtin::API)).await?;
+            return Ok(wanted.uid);
+        };
+        if !stored.builtin {
+            return Err(AdminError::Conflict(
+                "a resource server of another kind has the name 'jeton'".to_owned(),
+            ));
+        }
+        if stored.identifier == wanted.identifier && stored.permissions == wanted.permissions {
+            return Ok(stored.uid);
+        }
+        let mut tx = self.begin().await?;
+        let update = ResourceServer { uid: stored.uid, version: stored.version, ..wanted };
+        if !tx.update_resource_server(&update).await? {
+            return Err(AdminError::Stale);
+        }
+        // Only added to: during an upgrade an older replica may still know permissions that are gone.
+        for (permission, description) in &update.permissions {
+            tx.put_permission(stored.uid, permission, description).await?;
+        }
+        self.commit(tx, &By::system(), written("resource_server.update", builtin::API)).await?;
+        Ok(stored.uid)
+    }
+
+    async fn ensure_role(
+        &self,
+        api: ResourceServerUid,
+        name: &'static str,
+        description: &str,
+        gives: impl Fn(bool) -> bool,
+    ) -> Result<(), AdminError> {
+        let wanted: BTreeSet<_> = builtin::PERMISSIONS
+            .iter()
+            .filter(|(_, _, reads)| gives(*reads))
+            .map(|(permission, _, _)| Ok((api, Permission::new(permission)?)))
+            .collect::<Result<_, AdminError>>()?;
+        let now = self.ambient.now();
+        let role_name = RoleName::new(name)?;
+        let Some(stored) = self.store.role(&role_name).await? else {
+            let role = Role {
+                uid: RoleUid(self.ambient.uuid()?),
+                name: role_name,
+                description: description.to_owned(),
+                permissions: wanted,
+                builtin: true,
+                version: 1,
+                created_at: now,
+                updated_at: now,
+            };
+            let mut tx = self.begin().await?;
+            tx.insert_role(&role).await?;
+            return self.commit(tx, &By::system(), written("role.create", name)).await;
+        };
+        let missing: Vec<_> = wanted.difference(&stored.permissions).collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let mut tx = self.begin().await?;
+        for (server, permission) in missing {
+            tx.add_role_permission(stored.uid, *server, permission).await?;
+        }
+        self.commit(tx, &By::system(), written("role.update", name)).await
+    }
+}
+
+fn written(action: &'static str, target: &str) -> Written {
+    Written { action, target: target.to_owned(), before: None, after: None, change: ChangeKind::Catalog }
+}

@@ -1,0 +1,462 @@
+//! Registering, reading, changing and removing clients.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::{Admin, AdminError, By, Page, PageRequest, Written, nullable, recorded};
+use crate::domain::builtin;
+use crate::domain::catalog::Catalog;
+use crate::domain::client::{AuthMethod, Client, ClientKind, GrantType, check_labels, check_text};
+use crate::domain::error::FieldError;
+use crate::domain::ids::{ClientId, ClientUid, ResourceServerName, ResourceServerUid, RoleName};
+use crate::domain::time::Timestamp;
+use crate::storage::{ChangeKind, ClientFilter, StoreError};
+
+/// A client to register.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CreateClient {
+    /// Its public identifier, which never changes.
+    #[schema(value_type = String, example = "billing", min_length = 1, max_length = 255)]
+    pub client_id: ClientId,
+    /// What sort of thing it is.
+    #[serde(default = "service")]
+    pub kind: ClientKind,
+    /// For people.
+    #[serde(default)]
+    #[schema(example = "Sends invoices", max_length = 1000)]
+    pub description: String,
+    /// The team or person who answers for it.
+    #[serde(default)]
+    #[schema(example = "team-finance", max_length = 255)]
+    pub owner: Option<String>,
+    /// Free names and values for finding it.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    /// Its end; never, when absent.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub expires_at: Option<Timestamp>,
+    /// The resource server, by name, of a token request that names none.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, example = "orders")]
+    pub default_resource_server: Option<ResourceServerName>,
+    /// The grants it may use; `client_credentials` when absent.
+    #[serde(default = "default_grant_types")]
+    pub grant_types: BTreeSet<GrantType>,
+    /// The ways it may authenticate; both secret methods when absent.
+    #[serde(default = "default_auth_methods")]
+    pub auth_methods: BTreeSet<AuthMethod>,
+    /// Addresses or networks it may call from; anywhere when empty.
+    #[serde(default)]
+    #[schema(example = json!(["10.0.0.0/8"]))]
+    pub allowed_networks: Vec<String>,
+    /// Its roles, by name.
+    #[serde(default)]
+    #[schema(value_type = Vec<String>, example = json!(["order-reader"]))]
+    pub roles: Vec<RoleName>,
+}
+
+/// What to change of a client. What is absent stays; `null` takes away.
+#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct UpdateClient {
+    /// What sort of thing it is.
+    pub kind: Option<ClientKind>,
+    /// For people.
+    pub description: Option<String>,
+    /// The team or person who answers for it.
+    #[serde(deserialize_with = "nullable")]
+    #[schema(value_type = Option<String>)]
+    pub owner: Option<Option<String>>,
+    /// Free names and values for finding it; replaces all of them.
+    pub labels: Option<BTreeMap<String, String>>,
+    /// Whether it may be used at all.
+    pub enabled: Option<bool>,
+    /// Its end.
+    #[serde(deserialize_with = "nullable")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub expires_at: Option<Option<Timestamp>>,
+    /// The resource server, by name, of a token request that names none.
+    #[serde(deserialize_with = "nullable")]
+    #[schema(value_type = Option<String>)]
+    pub default_resource_server: Option<Option<ResourceServerName>>,
+    /// The grants it may use; replaces all of them.
+    pub grant_types: Option<BTreeSet<GrantType>>,
+    /// The ways it may authenticate; replaces all of them.
+    pub auth_methods: Option<BTreeSet<AuthMethod>>,
+    /// Addresses or networks it may call from; replaces all of them.
+    pub allowed_networks: Option<Vec<String>>,
+}
+
+/// A client as people see it.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct ClientView {
+    /// Its public identifier.
+    #[schema(value_type = String, example = "billing")]
+    pub client_id: ClientId,
+    /// What sort of thing it is.
+    pub kind: ClientKind,
+    /// For people.
+    pub description: String,
+    /// The team or person who answers for it.
+    pub owner: Option<String>,
+    /// Free names and values for finding it.
+    pub labels: BTreeMap<String, String>,
+    /// Whether it may be used at all.
+    pub enabled: bool,
+    /// Its end; never, when null.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub expires_at: Option<Timestamp>,
+    /// The resource server, by name, of a token request that names none.
+    #[schema(value_type = Option<String>)]
+    pub default_resource_server: Option<ResourceServerName>,
+    /// The grants it may use.
+    pub grant_types: BTreeSet<GrantType>,
+    /// The ways it may authenticate.
+    pub auth_methods: BTreeSet<AuthMethod>,
+    /// Networks it may call from; anywhere when empty.
+    #[schema(value_type = Vec<String>)]
+    pub allowed_networks: Vec<IpNet>,
+    /// Counts changes; the `ETag`.
+    pub version: i64,
+    /// When it was registered.
+    #[schema(value_type = String, format = DateTime)]
+    pub created_at: Timestamp,
+    /// When it was last changed.
+    #[schema(value_type = String, format = DateTime)]
+    pub updated_at: Timestamp,
+}
+
+fn service() -> ClientKind {
+    ClientKind::Service
+}
+
+fn default_grant_types() -> BTreeSet<GrantType> {
+    BTreeSet::from([GrantType::ClientCredentials])
+}
+
+fn default_auth_methods() -> BTreeSet<AuthMethod> {
+    BTreeSet::from([AuthMethod::ClientSecretBasic, AuthMethod::ClientSecretPost])
+}
+
+// === impl CreateClient ===
+
+impl CreateClient {
+    /// A service with this identifier and every default.
+    #[must_use]
+    pub fn named(client_id: ClientId) -> Self {
+        Self {
+            client_id,
+            kind: service(),
+            description: String::new(),
+            owner: None,
+            labels: BTreeMap::new(),
+            expires_at: None,
+            default_resource_server: None,
+            grant_types: default_grant_types(),
+            auth_methods: default_auth_methods(),
+            allowed_networks: Vec::new(),
+            roles: Vec::new(),
+        }
+    }
+}
+
+// === impl ClientView ===
+
+impl ClientView {
+    fn new(client: Client, catalog: &Catalog) -> Self {
+        let default = client.default_resource_server.and_then(|uid| catalog.resource_server(uid));
+        Self {
+            default_resource_server: default.map(|server| server.name.clone()),
+            client_id: client.client_id,
+            kind: client.kind,
+            description: client.description,
+            owner: client.owner,
+            labels: client.labels,
+            enabled: client.enabled,
+            expires_at: client.expires_at,
+            grant_types: client.grant_types,
+            auth_methods: client.auth_methods,
+            allowed_networks: client.allowed_networks,
+            version: client.version,
+            created_at: client.created_at,
+            updated_at: client.updated_at,
+        }
+    }
+}
+
+// === impl Admin ===
+
+impl Admin {
+    /// Registers a client, with its roles.
+    ///
+    /// # Errors
+    /// Wrong fields, a taken identifier, unknown roles, or roles beyond the administrator's own.
+    pub async fn create_client(&self, by: &By, new: CreateClient) -> Result<ClientView, AdminError> {
+        self.require(by, builtin::CLIENTS_WRITE).await?;
+        let catalog = self.catalog().await?;
+        let roles = self.roles_named(&catalog, &new.roles)?;
+        self.require_all_of(by, &catalog, &roles).await?;
+        let now = self.ambient.now();
+        let client = Client {
+            uid: ClientUid(self.ambient.uuid()?),
+            client_id: new.client_id,
+            description: new.description,
+            kind: new.kind,
+            owner: new.owner,
+            labels: new.labels,
+            enabled: true,
+            expires_at: new.expires_at,
+            default_resource_server: resource_server_uid(&catalog, new.default_resource_server.as_ref())?,
+            grant_types: new.grant_types,
+            auth_methods: new.auth_methods,
+            allowed_networks: networks(&new.allowed_networks)?,
+            version: 1,
+            created_at: now,
+            updated_at: now,
+        };
+        check(&client, now)?;
+
+        let mut tx = self.begin().await?;
+        tx.insert_client(&client).await.map_err(|error| match error {
+            StoreError::AlreadyExists => {
+                AdminError::Conflict(format!("a client '{}' is registered already", client.client_id))
+            }
+            other => other.into(),
+        })?;
+        for role in &roles {
+            tx.assign_role(client.uid, *role, now).await?;
+        }
+        let client_id = client.client_id.clone();
+        let view = ClientView::new(client, &catalog);
+        let mut after = recorded(&view);
+        if let Some(after) = after.as_mut() {
+            after["roles"] = recorded(&new.roles).unwrap_or_default();
+        }
+        let written = Written {
+            action: "client.create",
+            target: client_id.to_string(),
+            before: None,
+            after,
+            change: ChangeKind::Client(client_id),
+        };
+        self.commit(tx, by, written).await?;
+        Ok(view)
+    }
+
+    /// A client.
+    ///
+    /// # Errors
+    /// There is none of this identifier.
+    pub async fn client(&self, by: &By, client_id: &ClientId) -> Result<ClientView, AdminError> {
+        self.require(by, builtin::CLIENTS_READ).await?;
+        let client = self.stored_client(client_id).await?;
+        Ok(ClientView::new(client, &*self.catalog().await?))
+    }
+
+    /// A page of clients, in the order of their identifiers.
+    ///
+    /// # Errors
+    /// A wrong cursor or limit.
+    pub async fn clients(
+        &self,
+        by: &By,
+        filter: &ClientFilter,
+        page: &PageRequest,
+    ) -> Result<Page<ClientView>, AdminError> {
+        self.require(by, builtin::CLIENTS_READ).await?;
+        let (cursor, limit) = page.cursor()?;
+        let catalog = self.catalog().await?;
+        let clients = self.store.clients(filter, &cursor).await?;
+        let views = clients.into_iter().map(|client| ClientView::new(client, &catalog)).collect();
+        Ok(Page::new(views, limit, |view: &ClientView| view.client_id.as_str()))
+    }
+
+    /// Changes a client that still has the expected version.
+    ///
+    /// # Errors
+    /// Wrong fields, or somebody else changed it in between.
+    pub async fn update_client(
+        &self,
+        by: &By,
+        client_id: &ClientId,
+        version: i64,
+        update: UpdateClient,
+    ) -> Result<ClientView, AdminError> {
+        self.require(by, builtin::CLIENTS_WRITE).await?;
+        let catalog = self.catalog().await?;
+        let before = self.stored_client(client_id).await?;
+        if before.version != version {
+            return Err(AdminError::Stale);
+        }
+        let mut client = before.clone();
+        if let Some(default) = update.default_resource_server {
+            client.default_resource_server = resource_server_uid(&catalog, default.as_ref())?;
+        }
+        if let Some(texts) = update.allowed_networks {
+            client.allowed_networks = networks(&texts)?;
+        }
+        client.kind = update.kind.unwrap_or(client.kind);
+        client.description = update.description.unwrap_or(client.description);
+        client.owner = update.owner.unwrap_or(client.owner);
+        client.labels = update.labels.unwrap_or(client.labels);
+        client.enabled = update.enabled.unwrap_or(client.enabled);
+        client.expires_at = update.expires_at.unwrap_or(client.expires_at);
+        client.grant_types = update.grant_types.unwrap_or(client.grant_types);
+        client.auth_methods = update.auth_methods.unwrap_or(client.auth_methods);
+        check(&client, before.created_at)?;
+        self.replace_client(by, "client.update", &catalog, before, client).await
+    }
+
+    /// Switches a client on or off, whatever its version: an emergency does not wait for an edit.
+    ///
+    /// # Errors
+    /// There is none of this identifier.
+    pub async fn set_client_enabled(
+        &self,
+        by: &By,
+        client_id: &ClientId,
+        enabled: bool,
+    ) -> Result<ClientView, AdminError> {
+        self.require(by, builtin::CLIENTS_WRITE).await?;
+        let catalog = self.catalog().await?;
+        let action = if enabled { "client.enable" } else { "client.disable" };
+        loop {
+            let before = self.stored_client(client_id).await?;
+            if before.enabled == enabled {
+                return Ok(ClientView::new(before, &catalog));
+            }
+            let client = Client { enabled, ..before.clone() };
+            match self.replace_client(by, action, &catalog, before, client).await {
+                Err(AdminError::Stale) => {}
+                outcome => return outcome,
+            }
+        }
+    }
+
+    /// Removes a client that still has the expected version, with its secrets and roles.
+    ///
+    /// # Errors
+    /// There is none of this identifier, or somebody else changed it in between.
+    pub async fn delete_client(&self, by: &By, client_id: &ClientId, version: i64) -> Result<(), AdminError> {
+        self.require(by, builtin::CLIENTS_WRITE).await?;
+        let client = self.stored_client(client_id).await?;
+        let mut tx = self.begin().await?;
+        if !tx.delete_client(client.uid, version).await? {
+            return Err(AdminError::Stale);
+        }
+        let view = ClientView::new(client, &*self.catalog().await?);
+        let written = Written {
+            action: "client.delete",
+            target: client_id.to_string(),
+            before: recorded(&view),
+            after: None,
+            change: ChangeKind::Client(client_id.clone()),
+        };
+        self.commit(tx, by, written).await
+    }
+
+    async fn replace_client(
+        &self,
+        by: &By,
+        action: &'static str,
+        catalog: &Catalog,
+        before: Client,
+        mut client: Client,
+    ) -> Result<ClientView, AdminError> {
+        client.updated_at = self.ambient.now();
+        let mut tx = self.begin().await?;
+        if !tx.update_client(&client).await? {
+            return Err(AdminError::Stale);
+        }
+        client.version += 1;
+        let client_id = client.client_id.clone();
+        let view = ClientView::new(client, catalog);
+        let written = Written {
+            action,
+            target: client_id.to_string(),
+            before: recorded(&ClientView::new(before, catalog)),
+            after: recorded(&view),
+            change: ChangeKind::Client(client_id),
+        };
+        self.commit(tx, by, written).await?;
+        Ok(view)
+    }
+
+    pub(super) async fn stored_client(&self, client_id: &ClientId) -> Result<Client, AdminError> {
+        self.store.client(client_id).await?.ok_or_else(|| AdminError::not_found("client", client_id.as_str()))
+    }
+}
+
+/// Checks what holds for every client, new or changed.
+fn check(client: &Client, not_before: Timestamp) -> Result<(), AdminError> {
+    let mut errors = check_labels(&client.labels).err().unwrap_or_default();
+    errors.extend(check_text("description", &client.description, 1_000).err());
+    errors.extend(client.owner.as_deref().and_then(|owner| check_text("owner", owner, 255).err()));
+    if client.grant_types.is_empty() {
+        errors.push(FieldError::new(
+            "grant_types",
+            "it is empty",
+            "name at least one, or disable the client",
+        ));
+    }
+    if client.auth_methods.is_empty() {
+        errors.push(FieldError::new(
+            "auth_methods",
+            "it is empty",
+            "name at least one, or disable the client",
+        ));
+    }
+    if client.expires_at.is_some_and(|end| end <= not_before) {
+        errors.push(FieldError::new("expires_at", "it lies before the registration", "name a later time"));
+    }
+    if errors.is_empty() { Ok(()) } else { Err(AdminError::Invalid(errors)) }
+}
+
+fn networks(texts: &[String]) -> Result<Vec<IpNet>, AdminError> {
+    const MOST: usize = 100;
+    if texts.len() > MOST {
+        return Err(AdminError::invalid(
+            "allowed_networks",
+            format!("{} networks", texts.len()),
+            "use at most 100",
+        ));
+    }
+    texts
+        .iter()
+        .map(|text| {
+            text.parse::<IpNet>()
+                .or_else(|_| text.parse::<IpAddr>().map(IpNet::from))
+                .map(|net| net.trunc())
+                .map_err(|_| {
+                    let quoted = crate::domain::audit::quoted(text);
+                    AdminError::invalid(
+                        "allowed_networks",
+                        format!("'{quoted}' is not an address or network"),
+                        "write 10.0.0.0/8 or 192.0.2.7",
+                    )
+                })
+        })
+        .collect()
+}
+
+fn resource_server_uid(
+    catalog: &Catalog,
+    name: Option<&ResourceServerName>,
+) -> Result<Option<ResourceServerUid>, AdminError> {
+    name.map(|name| {
+        catalog.by_name(name).map(|server| server.uid).ok_or_else(|| {
+            AdminError::invalid(
+                "default_resource_server",
+                format!("there is no resource server '{name}'"),
+                "register it first",
+            )
+        })
+    })
+    .transpose()
+}

@@ -1,0 +1,309 @@
+//! Administration: the use-cases behind the REST API, the command line and the pages.
+//!
+//! Every use-case checks the permission itself, so that no way in can forget it, and writes the change,
+//! its audit event and the note for the other replicas in one transaction.
+
+pub mod assignments;
+pub mod builtins;
+pub mod clients;
+pub mod resource_servers;
+pub mod roles;
+pub mod secrets;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
+
+use crate::domain::audit::{Actor, AuditEvent, Event, Origin};
+use crate::domain::catalog::Catalog;
+use crate::domain::error::{Fault, FieldError};
+use crate::domain::ids::{Permission, RoleUid};
+use crate::runtime::clock::Ambient;
+use crate::runtime::directory::Directory;
+use crate::storage::{ChangeKind, Cursor, Store, StoreError, Tx};
+
+/// What the use-cases work on.
+#[derive(Clone)]
+pub struct Admin {
+    /// Where everything is registered.
+    pub store: Store,
+    /// The server's directory, told at once of what changes here; absent on the command line.
+    pub directory: Option<Arc<Directory>>,
+    /// Time and randomness.
+    pub ambient: Ambient,
+    /// The longest token lifetime that a resource server may ask for.
+    pub longest: Duration,
+}
+
+/// Who administers, and what they may do.
+#[derive(Clone, Debug)]
+pub struct By {
+    /// For the audit.
+    pub actor: Actor,
+    /// For the audit.
+    pub origin: Origin,
+    /// What they may do.
+    pub authority: Authority,
+}
+
+/// What an administrator may do.
+#[derive(Clone, Debug)]
+pub enum Authority {
+    /// Everything: they have the database and the master key anyway.
+    Full,
+    /// What these permissions of the API allow.
+    Only(BTreeSet<Permission>),
+}
+
+/// Why an administrative request was not carried out. Nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum AdminError {
+    /// Fields are wrong.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    Invalid(Vec<FieldError>),
+    /// A permission is missing.
+    #[error("this needs the permission {permission}: {because}")]
+    Forbidden {
+        /// Which.
+        permission: String,
+        /// What for.
+        because: String,
+    },
+    /// There is no such thing.
+    #[error("there is no {what} '{name}'")]
+    NotFound {
+        /// What sort of thing.
+        what: &'static str,
+        /// Its name, as asked for.
+        name: String,
+    },
+    /// The request contradicts what is registered.
+    #[error("{0}")]
+    Conflict(String),
+    /// Somebody else changed it in between.
+    #[error("it was changed in the meantime; read it again, then repeat the change on what it is now")]
+    Stale,
+    /// No verdict could be reached.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}
+
+/// A page of a list.
+#[derive(Debug, Serialize)]
+pub struct Page<T> {
+    /// The entries.
+    pub items: Vec<T>,
+    /// What to pass as `cursor` for the next page; absent on the last one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_cursor: Option<String>,
+}
+
+/// Where a page starts and how long it is, as asked for.
+#[derive(Clone, Debug, Default)]
+pub struct PageRequest {
+    /// The `next_cursor` of the page before.
+    pub cursor: Option<String>,
+    /// The most entries: 1 to 500, 50 when absent.
+    pub limit: Option<u32>,
+}
+
+/// A change that is written but not committed, with what the audit and the replicas are to know of it.
+struct Written {
+    action: &'static str,
+    target: String,
+    before: Option<Value>,
+    after: Option<Value>,
+    change: ChangeKind,
+}
+
+// === impl By ===
+
+impl By {
+    /// Jeton itself, at start-up.
+    #[must_use]
+    pub fn system() -> Self {
+        Self { actor: Actor::System, origin: Origin::default(), authority: Authority::Full }
+    }
+
+    /// Whoever runs a command on the machine.
+    #[must_use]
+    pub fn command_line(user: String) -> Self {
+        Self { actor: Actor::CommandLine { user }, origin: Origin::default(), authority: Authority::Full }
+    }
+
+    fn holds(&self, permission: &str) -> bool {
+        match &self.authority {
+            Authority::Full => true,
+            Authority::Only(permissions) => permissions.contains(permission),
+        }
+    }
+}
+
+// === impl Admin ===
+
+impl Admin {
+    /// Refuses, and records the refusal, unless the administrator has the permission.
+    async fn require(&self, by: &By, permission: &'static str) -> Result<(), AdminError> {
+        if by.holds(permission) {
+            return Ok(());
+        }
+        self.refuse(by, permission, "the token or the client's roles do not have it".to_owned()).await
+    }
+
+    /// Refuses to hand out more than one has: whoever may write clients must not become administrator
+    /// by giving that role, or by adding a secret to a client that has it.
+    async fn require_all(&self, by: &By, permissions: &[&Permission]) -> Result<(), AdminError> {
+        match permissions.iter().find(|permission| !by.holds(permission.as_str())) {
+            None => Ok(()),
+            Some(permission) => {
+                let because = "nobody can hand out a permission of this API that they do not have".to_owned();
+                self.refuse(by, permission.as_str(), because).await
+            }
+        }
+    }
+
+    /// [`Admin::require_all`] for the permissions of this API that roles give.
+    async fn require_all_of(&self, by: &By, catalog: &Catalog, roles: &[RoleUid]) -> Result<(), AdminError> {
+        let held = catalog.holdings(roles);
+        let given = catalog.api().and_then(|api| held.get(&api.uid));
+        let permissions: Vec<_> = given.into_iter().flat_map(|given| given.keys().copied()).collect();
+        self.require_all(by, &permissions).await
+    }
+
+    async fn refuse(&self, by: &By, permission: &str, because: String) -> Result<(), AdminError> {
+        let event = Event::AccessRefused { actor: by.actor.clone(), permission: permission.to_owned() };
+        let mut tx = self.begin().await?;
+        tx.append_event(&self.event(by, event)?).await?;
+        tx.commit().await?;
+        Err(AdminError::Forbidden { permission: permission.to_owned(), because })
+    }
+
+    async fn begin(&self) -> Result<Tx, AdminError> {
+        Ok(self.store.begin().await?)
+    }
+
+    /// Makes a change durable with its audit event, and visible here before the answer leaves.
+    async fn commit(&self, mut tx: Tx, by: &By, written: Written) -> Result<(), AdminError> {
+        let Written { action, target, before, after, change } = written;
+        let event = Event::Changed { actor: by.actor.clone(), action, target, before, after };
+        tx.append_event(&self.event(by, event)?).await?;
+        tx.note_change(&change, self.ambient.now()).await?;
+        tx.commit().await?;
+        if let Some(directory) = &self.directory {
+            // It is committed: that the directory lags for a moment does not undo it.
+            if let Err(error) = directory.catch_up().await {
+                tracing::warn!(%error, "the change is stored, but not visible yet");
+            }
+        }
+        Ok(())
+    }
+
+    fn event(&self, by: &By, event: Event) -> Result<AuditEvent, Fault> {
+        Ok(AuditEvent { id: self.ambient.uuid()?, at: self.ambient.now(), origin: by.origin.clone(), event })
+    }
+
+    /// Every resource server and role, as fresh as the store's last change.
+    async fn catalog(&self) -> Result<Arc<Catalog>, AdminError> {
+        match &self.directory {
+            Some(directory) => Ok(directory.catalog()),
+            None => {
+                let roles = self.store.all_roles().await?;
+                let servers = self.store.all_resource_servers().await?;
+                Ok(Arc::new(Catalog::new(servers, roles)))
+            }
+        }
+    }
+}
+
+// === impl AdminError ===
+
+impl AdminError {
+    fn invalid(
+        field: &'static str,
+        problem: impl Into<String>,
+        fix: impl Into<std::borrow::Cow<'static, str>>,
+    ) -> Self {
+        Self::Invalid(vec![FieldError::new(field, problem, fix)])
+    }
+
+    fn not_found(what: &'static str, name: impl Into<String>) -> Self {
+        Self::NotFound { what, name: name.into() }
+    }
+}
+
+impl From<StoreError> for AdminError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::AlreadyExists => {
+                Self::Conflict("something with this name or identifier exists already".to_owned())
+            }
+            StoreError::InUse => Self::Conflict(
+                "something else refers to it, or it refers to something that is gone; read both again"
+                    .to_owned(),
+            ),
+            StoreError::Fault(fault) => Self::Fault(fault),
+        }
+    }
+}
+
+impl From<FieldError> for AdminError {
+    fn from(error: FieldError) -> Self {
+        Self::Invalid(vec![error])
+    }
+}
+
+// === impl PageRequest ===
+
+impl PageRequest {
+    /// One entry more than asked for is read, to know whether there is a next page.
+    fn cursor(&self) -> Result<(Cursor, usize), AdminError> {
+        let limit = self.limit.unwrap_or(50);
+        if !(1..=500).contains(&limit) {
+            return Err(AdminError::invalid("limit", format!("{limit} is not allowed"), "use 1 to 500"));
+        }
+        let after = match &self.cursor {
+            None => String::new(),
+            Some(cursor) => BASE64URL
+                .decode(cursor)
+                .ok()
+                .and_then(|bytes| String::from_utf8(bytes).ok())
+                .filter(|name| !name.contains('\0'))
+                .ok_or_else(|| {
+                    AdminError::invalid(
+                        "cursor",
+                        "it is not a cursor",
+                        "pass next_cursor of the page before, unchanged",
+                    )
+                })?,
+        };
+        Ok((Cursor { after, limit: limit + 1 }, limit as usize))
+    }
+}
+
+// === impl Page ===
+
+impl<T> Page<T> {
+    fn new(mut items: Vec<T>, limit: usize, name: impl Fn(&T) -> &str) -> Self {
+        let more = items.len() > limit;
+        items.truncate(limit);
+        let next_cursor = items.last().filter(|_| more).map(|last| BASE64URL.encode(name(last)));
+        Self { items, next_cursor }
+    }
+}
+
+/// The body of a view, for the audit. A view never holds a secret.
+fn recorded<T: Serialize>(view: &T) -> Option<Value> {
+    serde_json::to_value(view).ok()
+}
+
+/// Tells "set to nothing" (`null`) from "left alone" (absent) in an update (RFC 7396).
+fn nullable<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Option<T>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
+}

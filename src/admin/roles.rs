@@ -1,0 +1,306 @@
+//! Creating, reading, changing and removing roles.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::{Admin, AdminError, By, Page, PageRequest, Written, recorded};
+use crate::domain::builtin;
+use crate::domain::catalog::Catalog;
+use crate::domain::client::check_text;
+use crate::domain::ids::{Permission, ResourceServerName, ResourceServerUid, RoleName, RoleUid};
+use crate::domain::role::Role;
+use crate::domain::time::Timestamp;
+use crate::storage::{ChangeKind, StoreError};
+
+/// A permission at a resource server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct GivenPermission {
+    /// The resource server, by name.
+    #[schema(value_type = String, example = "orders")]
+    pub resource_server: ResourceServerName,
+    /// The scope value.
+    #[schema(value_type = String, example = "orders:read")]
+    pub permission: Permission,
+}
+
+/// A role to create.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CreateRole {
+    /// Its name, as it stands in tokens; it never changes.
+    #[schema(value_type = String, example = "order-reader")]
+    pub name: RoleName,
+    /// For people.
+    #[serde(default)]
+    #[schema(max_length = 1000)]
+    pub description: String,
+    /// What it gives.
+    #[serde(default)]
+    pub permissions: Vec<GivenPermission>,
+}
+
+/// What to change of a role. What is absent stays.
+#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct UpdateRole {
+    /// For people.
+    pub description: Option<String>,
+    /// What it gives; replaces all of it.
+    pub permissions: Option<Vec<GivenPermission>>,
+}
+
+/// A role as people see it.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct RoleView {
+    /// Its name.
+    #[schema(value_type = String, example = "order-reader")]
+    pub name: RoleName,
+    /// For people.
+    pub description: String,
+    /// What it gives.
+    pub permissions: Vec<GivenPermission>,
+    /// `administrator` or `auditor`.
+    pub builtin: bool,
+    /// Counts changes; the `ETag`.
+    pub version: i64,
+    /// When it was created.
+    #[schema(value_type = String, format = DateTime)]
+    pub created_at: Timestamp,
+    /// When it was last changed.
+    #[schema(value_type = String, format = DateTime)]
+    pub updated_at: Timestamp,
+}
+
+// === impl RoleView ===
+
+impl RoleView {
+    fn new(role: &Role, catalog: &Catalog) -> Self {
+        Self {
+            name: role.name.clone(),
+            description: role.description.clone(),
+            permissions: role
+                .permissions
+                .iter()
+                .filter_map(|(server, permission)| {
+                    catalog.resource_server(*server).map(|server| GivenPermission {
+                        resource_server: server.name.clone(),
+                        permission: permission.clone(),
+                    })
+                })
+                .collect(),
+            builtin: role.builtin,
+            version: role.version,
+            created_at: role.created_at,
+            updated_at: role.updated_at,
+        }
+    }
+}
+
+// === impl Admin ===
+
+impl Admin {
+    /// Creates a role.
+    ///
+    /// # Errors
+    /// Wrong fields, a taken name, unknown permissions, or ones beyond the administrator's own.
+    pub async fn create_role(&self, by: &By, new: CreateRole) -> Result<RoleView, AdminError> {
+        self.require(by, builtin::ROLES_WRITE).await?;
+        let catalog = self.catalog().await?;
+        check_text("description", &new.description, 1_000)?;
+        let now = self.ambient.now();
+        let role = Role {
+            uid: RoleUid(self.ambient.uuid()?),
+            name: new.name,
+            description: new.description,
+            permissions: given(&catalog, &new.permissions)?,
+            builtin: false,
+            version: 1,
+            created_at: now,
+            updated_at: now,
+        };
+        self.require_permissions_within(by, &catalog, &role.permissions).await?;
+        let mut tx = self.begin().await?;
+        tx.insert_role(&role).await.map_err(|error| match error {
+            StoreError::AlreadyExists => {
+                AdminError::Conflict(format!("a role '{}' exists already", role.name))
+            }
+            other => other.into(),
+        })?;
+        let view = RoleView::new(&role, &catalog);
+        self.commit(tx, by, written("role.create", &role.name, None, Some(&view))).await?;
+        Ok(view)
+    }
+
+    /// A role.
+    ///
+    /// # Errors
+    /// There is none of this name.
+    pub async fn role(&self, by: &By, name: &RoleName) -> Result<RoleView, AdminError> {
+        self.require(by, builtin::ROLES_READ).await?;
+        Ok(RoleView::new(&self.stored_role(name).await?, &*self.catalog().await?))
+    }
+
+    /// A page of roles, in the order of their names.
+    ///
+    /// # Errors
+    /// A wrong cursor or limit.
+    pub async fn roles(
+        &self,
+        by: &By,
+        text: Option<&str>,
+        page: &PageRequest,
+    ) -> Result<Page<RoleView>, AdminError> {
+        self.require(by, builtin::ROLES_READ).await?;
+        let (cursor, limit) = page.cursor()?;
+        let catalog = self.catalog().await?;
+        let views =
+            self.store.roles(text, &cursor).await?.iter().map(|role| RoleView::new(role, &catalog)).collect();
+        Ok(Page::new(views, limit, |view: &RoleView| view.name.as_str()))
+    }
+
+    /// Changes a role that still has the expected version.
+    ///
+    /// # Errors
+    /// Wrong fields, permissions beyond the administrator's own, a built-in role, or somebody else changed it.
+    pub async fn update_role(
+        &self,
+        by: &By,
+        name: &RoleName,
+        version: i64,
+        update: UpdateRole,
+    ) -> Result<RoleView, AdminError> {
+        self.require(by, builtin::ROLES_WRITE).await?;
+        let catalog = self.catalog().await?;
+        let before = self.changeable_role(name, version).await?;
+        let mut role = before.clone();
+        if let Some(replacement) = update.permissions {
+            role.permissions = given(&catalog, &replacement)?;
+        }
+        role.description = update.description.unwrap_or(role.description);
+        role.updated_at = self.ambient.now();
+        check_text("description", &role.description, 1_000)?;
+        self.require_permissions_within(by, &catalog, &role.permissions).await?;
+
+        let mut tx = self.begin().await?;
+        if !tx.update_role(&role).await? {
+            return Err(AdminError::Stale);
+        }
+        for (server, permission) in before.permissions.difference(&role.permissions) {
+            tx.remove_role_permission(role.uid, *server, permission).await?;
+        }
+        for (server, permission) in role.permissions.difference(&before.permissions) {
+            tx.add_role_permission(role.uid, *server, permission).await?;
+        }
+        role.version += 1;
+        let view = RoleView::new(&role, &catalog);
+        let before = RoleView::new(&before, &catalog);
+        self.commit(tx, by, written("role.update", name, Some(&before), Some(&view))).await?;
+        Ok(view)
+    }
+
+    /// Removes a role that still has the expected version.
+    ///
+    /// # Errors
+    /// A client has it, it is built in, or somebody else changed it.
+    pub async fn delete_role(&self, by: &By, name: &RoleName, version: i64) -> Result<(), AdminError> {
+        self.require(by, builtin::ROLES_WRITE).await?;
+        let role = self.changeable_role(name, version).await?;
+        let holders = self.store.clients_with_role(role.uid, 5).await?;
+        let mut tx = self.begin().await?;
+        let removed = tx.delete_role(role.uid, version).await.map_err(|error| match error {
+            StoreError::InUse => AdminError::Conflict(format!(
+                "clients still have the role '{name}' (among them {}); take it away from them first",
+                holders.join(", ")
+            )),
+            other => other.into(),
+        })?;
+        if !removed {
+            return Err(AdminError::Stale);
+        }
+        let view = RoleView::new(&role, &*self.catalog().await?);
+        self.commit(tx, by, written("role.delete", name, Some(&view), None)).await
+    }
+
+    async fn stored_role(&self, name: &RoleName) -> Result<Role, AdminError> {
+        self.store.role(name).await?.ok_or_else(|| AdminError::not_found("role", name.as_str()))
+    }
+
+    async fn changeable_role(&self, name: &RoleName, version: i64) -> Result<Role, AdminError> {
+        let role = self.stored_role(name).await?;
+        if role.builtin {
+            return Err(AdminError::Conflict(format!(
+                "the role '{name}' is built in and cannot be changed or removed"
+            )));
+        }
+        if role.version != version {
+            return Err(AdminError::Stale);
+        }
+        Ok(role)
+    }
+
+    async fn require_permissions_within(
+        &self,
+        by: &By,
+        catalog: &Catalog,
+        permissions: &BTreeSet<(ResourceServerUid, Permission)>,
+    ) -> Result<(), AdminError> {
+        let api = catalog.api().map(|server| server.uid);
+        let of_api: Vec<_> = permissions
+            .iter()
+            .filter(|(server, _)| Some(*server) == api)
+            .map(|(_, permission)| permission)
+            .collect();
+        self.require_all(by, &of_api).await
+    }
+}
+
+fn given(
+    catalog: &Catalog,
+    list: &[GivenPermission],
+) -> Result<BTreeSet<(ResourceServerUid, Permission)>, AdminError> {
+    const MOST: usize = 1_000;
+    if list.len() > MOST {
+        return Err(AdminError::invalid(
+            "permissions",
+            format!("{} permissions", list.len()),
+            "use at most 1000",
+        ));
+    }
+    list.iter()
+        .map(|GivenPermission { resource_server, permission }| {
+            let server = catalog.by_name(resource_server).ok_or_else(|| {
+                AdminError::invalid(
+                    "permissions",
+                    format!("there is no resource server '{resource_server}'"),
+                    "register it first",
+                )
+            })?;
+            if !server.permissions.contains_key(permission) {
+                return Err(AdminError::invalid(
+                    "permissions",
+                    format!("'{resource_server}' defines no permission '{permission}'"),
+                    "add it to the resource server first",
+                ));
+            }
+            Ok((server.uid, permission.clone()))
+        })
+        .collect()
+}
+
+fn written(
+    action: &'static str,
+    name: &RoleName,
+    before: Option<&RoleView>,
+    after: Option<&RoleView>,
+) -> Written {
+    Written {
+        action,
+        target: name.to_string(),
+        before: before.and_then(recorded),
+        after: after.and_then(recorded),
+        change: ChangeKind::Catalog,
+    }
+}

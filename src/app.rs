@@ -1,0 +1,204 @@
+//! The composition root: opens everything, starts the tasks, and stops them in order.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use secrecy::SecretString;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::admin::{Admin, AdminError};
+use crate::config::{Config, Database, Issuer};
+use crate::domain::error::Fault;
+use crate::http::{self, Services};
+use crate::oauth::access::AccessVerifier;
+use crate::oauth::token::TokenEndpoint;
+use crate::runtime::clock::Ambient;
+use crate::runtime::directory::Directory;
+use crate::runtime::fault;
+use crate::runtime::keyring::Keyring;
+use crate::runtime::ledger::Ledger;
+use crate::runtime::master_key::MasterKey;
+use crate::runtime::secrets::SecretVerifier;
+use crate::storage::{ConnectOptions, Store};
+
+/// A running server.
+pub struct App {
+    address: SocketAddr,
+    issuer: Issuer,
+    store: Store,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+    server: JoinHandle<std::io::Result<()>>,
+    ledger: JoinHandle<()>,
+}
+
+/// Connects to the database that the configuration names, making SQLite's private directory if needed.
+///
+/// # Errors
+/// The database cannot be reached or the directory not made.
+pub async fn connect(config: &Config) -> Result<Store, Fault> {
+    let options = match &config.database {
+        Database::Sqlite => {
+            create_private_directory(config)?;
+            ConnectOptions::Sqlite { path: config.data_dir.join("jeton.db") }
+        }
+        Database::Postgres { url, password_file, max_connections } => ConnectOptions::Postgres {
+            url: url.clone(),
+            password: password_file.as_deref().map(read_password).transpose()?,
+            max_connections: *max_connections,
+        },
+    };
+    Store::connect(&options).await.map_err(fault)
+}
+
+fn create_private_directory(config: &Config) -> Result<(), Fault> {
+    let path = &config.data_dir;
+    if path.is_dir() {
+        return Ok(());
+    }
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(path).map_err(|error| {
+        Fault::internal(format!(
+            "the data directory {}: {error}; set JETON_DATA_DIR to one that can be made",
+            path.display()
+        ))
+    })
+}
+
+fn read_password(path: &std::path::Path) -> Result<SecretString, Fault> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| Fault::internal(format!("the database password {}: {error}", path.display())))?;
+    Ok(SecretString::from(text.trim().to_owned()))
+}
+
+/// The use-cases without a server around them, for the command line.
+#[must_use]
+pub fn offline_admin(store: Store, config: &Config, ambient: Ambient) -> Admin {
+    Admin { store, directory: None, ambient, longest: config.max_token_lifetime }
+}
+
+// === impl App ===
+
+impl App {
+    /// Opens everything and starts to serve.
+    ///
+    /// # Errors
+    /// The address is taken, the database away or too new, the master key missing or another one.
+    pub async fn start(config: &Config, ambient: Ambient) -> Result<Self, Fault> {
+        let listener = TcpListener::bind(config.listen).await.map_err(|error| {
+            Fault::unavailable(format!(
+                "cannot listen on {}: {error}; set JETON_LISTEN to another address",
+                config.listen
+            ))
+        })?;
+        let address = listener.local_addr().map_err(Fault::internal)?;
+        let issuer = match &config.issuer {
+            Some(issuer) => issuer.clone(),
+            None => Issuer::parse(&format!("http://{address}")).map_err(|problem| {
+                Fault::internal(format!("issuer: set JETON_ISSUER to the URL that callers use ({problem})"))
+            })?,
+        };
+
+        let store = connect(config).await?;
+        store.migrate().await.map_err(fault)?;
+        let nothing_sealed = store.signing_keys().await.map_err(fault)?.is_empty();
+        let master_key = MasterKey::load(&config.master_key, nothing_sealed, &ambient)?;
+        let keyring = Keyring::open(store.clone(), master_key, &ambient).await?;
+        offline_admin(store.clone(), config, ambient.clone())
+            .ensure_builtins(issuer.as_str())
+            .await
+            .map_err(|error| match error {
+                AdminError::Fault(fault) => fault,
+                other => Fault::internal(other),
+            })?;
+        let directory = Directory::open(store.clone(), Arc::clone(&keyring)).await?;
+        let (ledger, ledger_task) = Ledger::start(store.clone());
+
+        let stop = CancellationToken::new();
+        let tasks = TaskTracker::new();
+        tasks.spawn(Arc::clone(&directory).follow(stop.clone()));
+        let services = services(config, &issuer, ambient, &store, keyring, directory, ledger)?;
+        let router = http::router(Arc::new(services)).into_make_service_with_connect_info::<SocketAddr>();
+        let signal = stop.clone().cancelled_owned();
+        let server =
+            tokio::spawn(async move { axum::serve(listener, router).with_graceful_shutdown(signal).await });
+        tracing::info!(%address, issuer = issuer.as_str(), database = store.engine(), "serving");
+        Ok(Self { address, issuer, store, stop, tasks, server, ledger: ledger_task })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The issuer identifier.
+    #[must_use]
+    pub fn issuer(&self) -> &str {
+        self.issuer.as_str()
+    }
+
+    /// Stops in order: no new connections, requests finish, the ledger is written out, the database is
+    /// closed.
+    ///
+    /// # Errors
+    /// The listener had failed.
+    pub async fn stop(self) -> Result<(), Fault> {
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+        let served = self.server.await.map_err(Fault::internal)?;
+        // The last handler took the last sender of the ledger's queue with it.
+        self.ledger.await.map_err(Fault::internal)?;
+        self.store.close().await;
+        served.map_err(Fault::internal)
+    }
+}
+
+fn services(
+    config: &Config,
+    issuer: &Issuer,
+    ambient: Ambient,
+    store: &Store,
+    keyring: Arc<Keyring>,
+    directory: Arc<Directory>,
+    ledger: Ledger,
+) -> Result<Services, Fault> {
+    // Half of the cores for costly hashes leaves the other half for everybody else.
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
+    let secrets = SecretVerifier::new((cores / 2).max(1), &ambient)?;
+    Ok(Services {
+        issuer: issuer.clone(),
+        store: store.clone(),
+        tokens: TokenEndpoint {
+            issuer: issuer.as_str().to_owned(),
+            longest: config.max_token_lifetime,
+            ambient: ambient.clone(),
+            directory: Arc::clone(&directory),
+            keyring: Arc::clone(&keyring),
+            ledger,
+            secrets,
+        },
+        access: AccessVerifier {
+            issuer: issuer.as_str().to_owned(),
+            ambient: ambient.clone(),
+            directory: Arc::clone(&directory),
+            keyring: Arc::clone(&keyring),
+        },
+        admin: Admin {
+            store: store.clone(),
+            directory: Some(directory),
+            ambient: ambient.clone(),
+            longest: config.max_token_lifetime,
+        },
+        trusted_proxies: config.trusted_proxies.clone(),
+        keyring,
+        ambient,
+    })
+}

@@ -1,0 +1,121 @@
+//! The command line. Every command goes through the same use-cases as the API; those that change
+//! something work on the database directly, with or without a server beside them.
+
+mod clients;
+mod health;
+mod output;
+mod quickstart;
+mod registry;
+mod serve;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+
+use crate::admin::{Admin, By};
+use crate::app;
+use crate::config::{Config, Issuer};
+use crate::http;
+use crate::runtime::clock::Ambient;
+use crate::telemetry;
+
+/// An OAuth 2 / OpenID Connect authorization server for non-human identities.
+#[derive(Debug, Parser)]
+#[command(name = "jeton", version, arg_required_else_help = true)]
+struct Arguments {
+    /// The configuration file; jeton.toml in the working directory when there is one.
+    #[arg(long, env = "JETON_CONFIG", global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Answer in JSON instead of tables.
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Start the server.
+    Serve,
+    /// Start a server with an example client, fetch a token, verify it, and keep serving.
+    Quickstart,
+    /// Bring the database up to this version, and do nothing else.
+    Migrate,
+    /// Register, list and disable clients, and their secrets.
+    #[command(subcommand)]
+    Clients(clients::Command),
+    /// Register resource servers.
+    #[command(subcommand)]
+    ResourceServers(registry::ResourceServers),
+    /// Create roles.
+    #[command(subcommand)]
+    Roles(registry::Roles),
+    /// Print the OpenAPI description of the API.
+    Openapi,
+    /// Ask the local server whether it is ready; for container health checks.
+    Health,
+}
+
+/// Runs the program.
+#[must_use]
+pub fn main() -> ExitCode {
+    match run(Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("jeton: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: Arguments) -> anyhow::Result<()> {
+    if let Command::Openapi = arguments.command {
+        print!("{}", http::openapi().to_yaml()?);
+        return Ok(());
+    }
+    let default = PathBuf::from("jeton.toml");
+    let file = arguments.config.or_else(|| default.exists().then_some(default));
+    let config = Config::load(file.as_deref(), std::env::vars())?;
+    telemetry::start(&config.log_level, config.log_format);
+    let runtime = tokio::runtime::Runtime::new().context("starting the runtime")?;
+    runtime.block_on(async {
+        let json = arguments.json;
+        match arguments.command {
+            Command::Serve => serve::run(&config).await,
+            Command::Quickstart => quickstart::run(&config).await,
+            Command::Migrate => migrate(&config).await,
+            Command::Clients(command) => clients::run(command, &offline(&config).await?, json).await,
+            Command::ResourceServers(command) => {
+                registry::resource_servers(command, &offline(&config).await?, json).await
+            }
+            Command::Roles(command) => registry::roles(command, &offline(&config).await?, json).await,
+            Command::Health => health::run(&config).await,
+            Command::Openapi => Ok(()),
+        }
+    })
+}
+
+async fn migrate(config: &Config) -> anyhow::Result<()> {
+    let store = app::connect(config).await?;
+    store.migrate().await?;
+    store.close().await;
+    println!("the {} database is up to date", store.engine());
+    Ok(())
+}
+
+/// The use-cases on the database, as whoever runs the command.
+struct Offline {
+    admin: Admin,
+    by: By,
+}
+
+async fn offline(config: &Config) -> anyhow::Result<Offline> {
+    let store = app::connect(config).await?;
+    store.migrate().await?;
+    let admin = app::offline_admin(store, config, Ambient::system());
+    admin.ensure_some_builtins(config.issuer.as_ref().map(Issuer::as_str)).await?;
+    let user = ["SUDO_USER", "USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok());
+    Ok(Offline { admin, by: By::command_line(user.unwrap_or_else(|| "unknown".to_owned())) })
+}

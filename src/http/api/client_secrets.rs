@@ -1,0 +1,86 @@
+//! `/clients/{client_id}/secrets`
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::super::Shared;
+use super::super::error::{Problem, no_store};
+use super::super::extract::{Administrator, Body, Named};
+use super::Refusals;
+use crate::admin::secrets::{AddSecret, AddedSecret, SecretView};
+use crate::domain::ids::{ClientId, SecretId};
+
+pub(super) fn routes() -> OpenApiRouter<Shared> {
+    OpenApiRouter::new().routes(routes!(list, add)).routes(routes!(revoke))
+}
+
+/// List a client's secrets, newest first. The secrets themselves are never shown again.
+#[utoipa::path(
+    get, path = "/clients/{client_id}/secrets", tag = "Client secrets", operation_id = "list_client_secrets",
+    params(("client_id" = String, Path, description = "Its identifier, percent-encoded")),
+    responses(
+        (status = 200, description = "All of them, expired ones too", body = Vec<SecretView>),
+        (status = 404, description = "There is no such client", body = Problem, content_type = "application/problem+json"),
+        Refusals,
+    ),
+    security(("token" = ["clients:read"]))
+)]
+async fn list(
+    State(services): State<Shared>,
+    Administrator(by): Administrator,
+    Named(client_id): Named<ClientId>,
+) -> Result<Json<Vec<SecretView>>, Problem> {
+    Ok(Json(services.admin.secrets(&by, &client_id).await?))
+}
+
+/// Add a secret beside those that the client has. The answer is the only time it is shown.
+#[utoipa::path(
+    post, path = "/clients/{client_id}/secrets", tag = "Client secrets", operation_id = "add_client_secret",
+    params(("client_id" = String, Path, description = "Its identifier, percent-encoded")),
+    request_body = AddSecret,
+    responses(
+        (status = 201, description = "The secret", body = AddedSecret),
+        (status = 404, description = "There is no such client", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "The client has too many", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "Fields are wrong", body = Problem, content_type = "application/problem+json"),
+        Refusals,
+    ),
+    security(("token" = ["clients:write"]))
+)]
+async fn add(
+    State(services): State<Shared>,
+    Administrator(by): Administrator,
+    Named(client_id): Named<ClientId>,
+    Body(new): Body<AddSecret>,
+) -> Result<Response, Problem> {
+    let added = services.admin.add_secret(&by, &client_id, new).await?;
+    Ok(no_store((StatusCode::CREATED, Json(added)).into_response()))
+}
+
+/// Revoke a secret. It is refused everywhere within a second.
+#[utoipa::path(
+    delete, path = "/clients/{client_id}/secrets/{secret_id}", tag = "Client secrets",
+    operation_id = "revoke_client_secret",
+    params(
+        ("client_id" = String, Path, description = "The client's identifier, percent-encoded"),
+        ("secret_id" = String, Path, description = "Which secret"),
+    ),
+    responses(
+        (status = 204, description = "It is gone"),
+        (status = 404, description = "There is none", body = Problem, content_type = "application/problem+json"),
+        Refusals,
+    ),
+    security(("token" = ["clients:write"]))
+)]
+async fn revoke(
+    State(services): State<Shared>,
+    Administrator(by): Administrator,
+    Named((client_id, secret_id)): Named<(ClientId, SecretId)>,
+) -> Result<StatusCode, Problem> {
+    services.admin.revoke_secret(&by, &client_id, &secret_id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

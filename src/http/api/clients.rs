@@ -1,0 +1,219 @@
+//! `/clients`
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use serde::Deserialize;
+use utoipa::IntoParams;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::super::Shared;
+use super::super::error::Problem;
+use super::super::extract::{Administrator, Body, Filter, Named, Version};
+use super::{PageBody, Refusals};
+use crate::admin::PageRequest;
+use crate::admin::clients::{ClientView, CreateClient, UpdateClient};
+use crate::domain::client::ClientKind;
+use crate::domain::error::FieldError;
+use crate::domain::ids::ClientId;
+use crate::storage::ClientFilter;
+
+pub(super) fn routes() -> OpenApiRouter<Shared> {
+    OpenApiRouter::new()
+        .routes(routes!(list, create))
+        .routes(routes!(read, update, delete))
+        .routes(routes!(disable))
+        .routes(routes!(enable))
+}
+
+/// Which page of the clients, and which clients.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct Search {
+    /// Of this kind.
+    kind: Option<ClientKind>,
+    /// Of this owner.
+    owner: Option<String>,
+    /// With this label, as `name=value`.
+    #[param(example = "team=finance")]
+    label: Option<String>,
+    /// With this text in the identifier, the description or the owner, in any case.
+    q: Option<String>,
+    /// `next_cursor` of the page before.
+    cursor: Option<String>,
+    /// The most entries.
+    #[param(minimum = 1, maximum = 500, default = 50)]
+    limit: Option<u32>,
+}
+
+fn label(text: &str) -> Result<(String, String), Problem> {
+    let (name, value) = text.split_once('=').ok_or_else(|| {
+        Problem::invalid(vec![FieldError::new(
+            "label",
+            "it has no '='",
+            "write label=name=value, for example label=team=finance",
+        )])
+    })?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+/// List clients, in the order of their identifiers.
+#[utoipa::path(
+    get, path = "/clients", tag = "Clients", operation_id = "list_clients", params(Search),
+    responses((status = 200, description = "A page", body = PageBody<ClientView>), Refusals),
+    security(("token" = ["clients:read"]))
+)]
+async fn list(
+    State(services): State<Shared>,
+    Administrator(by): Administrator,
+    Filter(search): Filter<Search>,
+) -> Result<Json<PageBody<ClientView>>, Problem> {
+    let label = search.label.as_deref().map(label).transpose()?;
+    let filter = ClientFilter {
+        kind: search.kind,
+        owner: search.owner.filter(|owner| !owner.is_empty()),
+        label,
+        text: search.q.filter(|text| !text.is_empty()),
+    };
+    let page = PageRequest { cursor: search.cursor, limit: search.limit };
+    Ok(Json(services.admin.clients(&by, &filter, &page).await?.into()))
+}
+
+/// Register a client.
+#[utoipa::path(
+    post, path = "/clients", tag = "Clients", operation_id = "create_client", request_body = CreateClient,
+    responses(
+        (status = 201, description = "It is there", body = ClientView, headers(("ETag" = String, description = "Its version"))),
+        (status = 409, description = "The identifier is taken", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "Fields are wrong", body = Problem, content_type = "application/problem+json"),
+        Refusals,
+    ),
+    security(("token" = ["clients:write"]))
+)]
+async fn create(
+    State(services): State<Shared>,
+    Administrator(by): Administrator,
+    Body(new): Body<CreateClient>,
+) -> Result<Response, Problem> {
+    let view = services.admin.create_client(&by, new).await?;
+    Ok((StatusCode::CREATED, Version::etag(view.version), Json(view)).into_response())
+}
+
+/// Read a client.
+#[utoipa::path(
+    get, path = "/clients/{client_id}", tag = "Clients", operation_id = "read_client",
+    params(("client_id" = String, Path, description = "Its identifier, percent-encoded")),
+    responses(
+        (status = 200, description = "It", body = ClientView, headers(("ETag" = String, description = "Its version"))),
+        (status = 404, description = "There is none", body = Problem, content_type = "application/problem+json"),
+        Refusals,
+    ),
+    security(("token" = ["clients:read"]))
+)]
+async fn read(
+    State(services): State<Shared>,
+    Administrator(by): Administrator,
+    Named(client_id): Named<ClientId>,
+) -> Result<Response, Problem> {
+    let view = services.admin.client(&by, &client_id).await?;
+    Ok((Version::etag(view.version), Json(view)).into_response())
+}
+
+/// Change a client (RFC 7396): what is absent stays.
+#[utoipa::path(
+    patch, path = "/clients/{client_id}", tag = "Clients", operation_id = "update_client", request_body = UpdateClient,
+    params(
+        ("client_id" = String, Path, description = "Its identifier, percent-encoded"),
+        ("If-Match" = String, Header, description = "The ETag that the change is based on"),
+    ),
+    responses(
+        (status = 200, description = "It, changed", body = ClientView, headers(("ETag" = String, description = "Its version"))),
+        (status = 404, description = "There is none", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "It contradicts what is registered", body = Problem, content_type = "application/problem+json"),
+        (status = 412, description = "Somebody else changed it", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "Fields are wrong", body = Problem, content_type = "application/problem+json"),
+        (status = 428, description = "If-Match is missing", body = Problem, content_type = "application/problem+json"),
+        Refusals,
+    ),
+    security(("token" = ["clients:write"]))
+)]
+async fn update(
+    State(services): State<Shared>,
+    Administrator(by): Administrator,
+    Named(client_id): Named<ClientId>,
+    Version(version): Version,
+    Body(update): Body<UpdateClient>,
+) -> Result<Response, Problem> {
+    let view = services.admin.update_client(&by, &client_id, version, update).await?;
+    Ok((Version::etag(view.version), Json(view)).into_response())
+}
+
+/// Remove a client.
+#[utoipa::path(
+    delete, path = "/clients/{client_id}", tag = "Clients", operation_id = "delete_client",
+    params(
+        ("client_id" = String, Path, description = "Its identifier, percent-encoded"),
+        ("If-Match" = String, Header, description = "The ETag that the removal is based on"),
+    ),
+    responses(
+        (status = 204, description = "It is gone"),
+        (status = 404, description = "There is none", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "Something still refers to it", body = Problem, content_type = "application/problem+json"),
+        (status = 412, description = "Somebody else changed it", body = Problem, content_type = "application/problem+json"),
+        (status = 428, description = "If-Match is missing", body = Problem, content_type = "application/problem+json"),
+        Refusals,
+    ),
+    security(("token" = ["clients:write"]))
+)]
+async fn delete(
+    State(services): State<Shared>,
+    Administrator(by): Administrator,
+    Named(client_id): Named<ClientId>,
+    Version(version): Version,
+) -> Result<StatusCode, Problem> {
+    services.admin.delete_client(&by, &client_id, version).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Switch a client off: it gets no tokens and its tokens open nothing here. Needs no ETag: an emergency does not wait.
+#[utoipa::path(
+    post, path = "/clients/{client_id}/disable", tag = "Clients", operation_id = "disable_client",
+    params(("client_id" = String, Path, description = "Its identifier, percent-encoded")),
+    responses(
+        (status = 200, description = "It is off", body = ClientView, headers(("ETag" = String, description = "Its version"))),
+        (status = 404, description = "There is none", body = Problem, content_type = "application/problem+json"),
+        Refusals,
+    ),
+    security(("token" = ["clients:write"]))
+)]
+async fn disable(
+    State(services): State<Shared>,
+    Administrator(by): Administrator,
+    Named(client_id): Named<ClientId>,
+) -> Result<Response, Problem> {
+    let view = services.admin.set_client_enabled(&by, &client_id, false).await?;
+    Ok((Version::etag(view.version), Json(view)).into_response())
+}
+
+/// Switch a client on again.
+#[utoipa::path(
+    post, path = "/clients/{client_id}/enable", tag = "Clients", operation_id = "enable_client",
+    params(("client_id" = String, Path, description = "Its identifier, percent-encoded")),
+    responses(
+        (status = 200, description = "It is on", body = ClientView, headers(("ETag" = String, description = "Its version"))),
+        (status = 404, description = "There is none", body = Problem, content_type = "application/problem+json"),
+        Refusals,
+    ),
+    security(("token" = ["clients:write"]))
+)]
+async fn enable(
+    State(services): State<Shared>,
+    Administrator(by): Administrator,
+    Named(client_id): Named<ClientId>,
+) -> Result<Response, Problem> {
+    let view = services.admin.set_client_enabled(&by, &client_id, true).await?;
+    Ok((Version::etag(view.version), Json(view)).into_response())
+}

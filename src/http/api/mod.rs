@@ -1,0 +1,80 @@
+//! The REST API, one file per resource. Handlers translate; the use-cases in [`crate::admin`] decide.
+
+mod client_roles;
+mod client_secrets;
+mod clients;
+mod resource_servers;
+mod roles;
+
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, IntoResponses, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+
+use super::Shared;
+use super::error::Problem;
+use crate::admin::{Page, PageRequest};
+
+pub(super) fn routes() -> OpenApiRouter<Shared> {
+    OpenApiRouter::new()
+        .merge(clients::routes())
+        .merge(client_secrets::routes())
+        .merge(client_roles::routes())
+        .merge(resource_servers::routes())
+        .merge(roles::routes())
+}
+
+/// What any operation can answer besides its own answers.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "describes the answers for OpenAPI")]
+enum Refusals {
+    /// The request cannot be read.
+    #[response(status = 400, content_type = "application/problem+json")]
+    Malformed(#[to_schema] Problem),
+    /// There is no token, or it is not accepted (RFC 6750 §3).
+    #[response(status = 401, content_type = "application/problem+json")]
+    Unauthorized(#[to_schema] Problem),
+    /// A permission is missing.
+    #[response(status = 403, content_type = "application/problem+json")]
+    Forbidden(#[to_schema] Problem),
+    /// Temporarily unavailable; nothing was changed.
+    #[response(status = 503, content_type = "application/problem+json")]
+    Unavailable(#[to_schema] Problem),
+}
+
+/// Which page of a list, and which entries.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct Search {
+    /// With this text in the name or the description, in any case.
+    q: Option<String>,
+    /// `next_cursor` of the page before.
+    cursor: Option<String>,
+    /// The most entries.
+    #[param(minimum = 1, maximum = 500, default = 50)]
+    limit: Option<u32>,
+}
+
+// === impl Search ===
+
+impl Search {
+    fn split(self) -> (Option<String>, PageRequest) {
+        (self.q.filter(|text| !text.is_empty()), PageRequest { cursor: self.cursor, limit: self.limit })
+    }
+}
+
+/// A page of a list.
+#[derive(Serialize, ToSchema)]
+struct PageBody<T> {
+    /// The entries.
+    items: Vec<T>,
+    /// What to pass as `cursor` for the next page; absent on the last one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_cursor: Option<String>,
+}
+
+impl<T> From<Page<T>> for PageBody<T> {
+    fn from(page: Page<T>) -> Self {
+        Self { items: page.items, next_cursor: page.next_cursor }
+    }
+}

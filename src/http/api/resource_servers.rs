@@ -1,0 +1,130 @@
+//! `/resource-servers`
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::super::Shared;
+use super::super::error::Problem;
+use super::super::extract::{Administrator, Body, Filter, Named, Version};
+use super::{PageBody, Refusals, Search};
+use crate::admin::resource_servers::{CreateResourceServer, ResourceServerView, UpdateResourceServer};
+use crate::domain::ids::ResourceServerName;
+
+pub(super) fn routes() -> OpenApiRouter<Shared> {
+    OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(read, update, delete))
+}
+
+/// List resource servers, in the order of their names.
+#[utoipa::path(
+    get, path = "/resource-servers", tag = "Resource servers", operation_id = "list_resource_servers", params(Search),
+    responses((status = 200, description = "A page", body = PageBody<ResourceServerView>), Refusals),
+    security(("token" = ["resource-servers:read"]))
+)]
+async fn list(
+    State(services): State<Shared>,
+    Administrator(by): Administrator,
+    Filter(search): Filter<Search>,
+) -> Result<Json<PageBody<ResourceServerView>>, Problem> {
+    let (text, page) = search.split();
+    Ok(Json(services.admin.resource_servers(&by, text.as_deref(), &page).await?.into()))
+}
+
+/// Register a resource server.
+#[utoipa::path(
+    post, path = "/resource-servers", tag = "Resource servers", operation_id = "create_resource_server", request_body = CreateResourceServer,
+    responses(
+        (status = 201, description = "It is there", body = ResourceServerView, headers(("ETag" = String, description = "Its version"))),
+        (status = 409, description = "The name is taken", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "Fields are wrong", body = Problem, content_type = "application/problem+json"),
+        Refusals,
+    ),
+    security(("token" = ["resource-servers:write"]))
+)]
+async fn create(
+    State(services): State<Shared>,
+    Administrator(by): Administrator,
+    Body(new): Body<CreateResourceServer>,
+) -> Result<Response, Problem> {
+    let view = services.admin.create_resource_server(&by, new).await?;
+    Ok((StatusCode::CREATED, Version::etag(view.version), Json(view)).into_response())
+}
+
+/// Read a resource server.
+#[utoipa::path(
+    get, path = "/resource-servers/{name}", tag = "Resource servers", operation_id = "read_resource_server",
+    params(("name" = String, Path, description = "Its name")),
+    responses(
+        (status = 200, description = "It", body = ResourceServerView, headers(("ETag" = String, description = "Its version"))),
+        (status = 404, description = "There is none", body = Problem, content_type = "application/problem+json"),
+        Refusals,
+    ),
+    security(("token" = ["resource-servers:read"]))
+)]
+async fn read(
+    State(services): State<Shared>,
+    Administrator(by): Administrator,
+    Named(name): Named<ResourceServerName>,
+) -> Result<Response, Problem> {
+    let view = services.admin.resource_server(&by, &name).await?;
+    Ok((Version::etag(view.version), Json(view)).into_response())
+}
+
+/// Change a resource server (RFC 7396): what is absent stays.
+#[utoipa::path(
+    patch, path = "/resource-servers/{name}", tag = "Resource servers", operation_id = "update_resource_server", request_body = UpdateResourceServer,
+    params(
+        ("name" = String, Path, description = "Its name"),
+        ("If-Match" = String, Header, description = "The ETag that the change is based on"),
+    ),
+    responses(
+        (status = 200, description = "It, changed", body = ResourceServerView, headers(("ETag" = String, description = "Its version"))),
+        (status = 404, description = "There is none", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "It contradicts what is registered", body = Problem, content_type = "application/problem+json"),
+        (status = 412, description = "Somebody else changed it", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "Fields are wrong", body = Problem, content_type = "application/problem+json"),
+        (status = 428, description = "If-Match is missing", body = Problem, content_type = "application/problem+json"),
+        Refusals,
+    ),
+    security(("token" = ["resource-servers:write"]))
+)]
+async fn update(
+    State(services): State<Shared>,
+    Administrator(by): Administrator,
+    Named(name): Named<ResourceServerName>,
+    Version(version): Version,
+    Body(update): Body<UpdateResourceServer>,
+) -> Result<Response, Problem> {
+    let view = services.admin.update_resource_server(&by, &name, version, update).await?;
+    Ok((Version::etag(view.version), Json(view)).into_response())
+}
+
+/// Remove a resource server.
+#[utoipa::path(
+    delete, path = "/resource-servers/{name}", tag = "Resource servers", operation_id = "delete_resource_server",
+    params(
+        ("name" = String, Path, description = "Its name"),
+        ("If-Match" = String, Header, description = "The ETag that the removal is based on"),
+    ),
+    responses(
+        (status = 204, description = "It is gone"),
+        (status = 404, description = "There is none", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "Something still refers to it", body = Problem, content_type = "application/problem+json"),
+        (status = 412, description = "Somebody else changed it", body = Problem, content_type = "application/problem+json"),
+        (status = 428, description = "If-Match is missing", body = Problem, content_type = "application/problem+json"),
+        Refusals,
+    ),
+    security(("token" = ["resource-servers:write"]))
+)]
+async fn delete(
+    State(services): State<Shared>,
+    Administrator(by): Administrator,
+    Named(name): Named<ResourceServerName>,
+    Version(version): Version,
+) -> Result<StatusCode, Problem> {
+    services.admin.delete_resource_server(&by, &name, version).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

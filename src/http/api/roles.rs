@@ -1,0 +1,130 @@
+//! `/roles`
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::super::Shared;
+use super::super::error::Problem;
+use super::super::extract::{Administrator, Body, Filter, Named, Version};
+use super::{PageBody, Refusals, Search};
+use crate::admin::roles::{CreateRole, RoleView, UpdateRole};
+use crate::domain::ids::RoleName;
+
+pub(super) fn routes() -> OpenApiRouter<Shared> {
+    OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(read, update, delete))
+}
+
+/// List roles, in the order of their names.
+#[utoipa::path(
+    get, path = "/roles", tag = "Roles", operation_id = "list_roles", params(Search),
+    responses((status = 200, description = "A page", body = PageBody<RoleView>), Refusals),
+    security(("token" = ["roles:read"]))
+)]
+async fn list(
+    State(services): State<Shared>,
+    Administrator(by): Administrator,
+    Filter(search): Filter<Search>,
+) -> Result<Json<PageBody<RoleView>>, Problem> {
+    let (text, page) = search.split();
+    Ok(Json(services.admin.roles(&by, text.as_deref(), &page).await?.into()))
+}
+
+/// Create a role.
+#[utoipa::path(
+    post, path = "/roles", tag = "Roles", operation_id = "create_role", request_body = CreateRole,
+    responses(
+        (status = 201, description = "It is there", body = RoleView, headers(("ETag" = String, description = "Its version"))),
+        (status = 409, description = "The name is taken", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "Fields are wrong", body = Problem, content_type = "application/problem+json"),
+        Refusals,
+    ),
+    security(("token" = ["roles:write"]))
+)]
+async fn create(
+    State(services): State<Shared>,
+    Administrator(by): Administrator,
+    Body(new): Body<CreateRole>,
+) -> Result<Response, Problem> {
+    let view = services.admin.create_role(&by, new).await?;
+    Ok((StatusCode::CREATED, Version::etag(view.version), Json(view)).into_response())
+}
+
+/// Read a role.
+#[utoipa::path(
+    get, path = "/roles/{name}", tag = "Roles", operation_id = "read_role",
+    params(("name" = String, Path, description = "Its name")),
+    responses(
+        (status = 200, description = "It", body = RoleView, headers(("ETag" = String, description = "Its version"))),
+        (status = 404, description = "There is none", body = Problem, content_type = "application/problem+json"),
+        Refusals,
+    ),
+    security(("token" = ["roles:read"]))
+)]
+async fn read(
+    State(services): State<Shared>,
+    Administrator(by): Administrator,
+    Named(name): Named<RoleName>,
+) -> Result<Response, Problem> {
+    let view = services.admin.role(&by, &name).await?;
+    Ok((Version::etag(view.version), Json(view)).into_response())
+}
+
+/// Change a role (RFC 7396): what is absent stays.
+#[utoipa::path(
+    patch, path = "/roles/{name}", tag = "Roles", operation_id = "update_role", request_body = UpdateRole,
+    params(
+        ("name" = String, Path, description = "Its name"),
+        ("If-Match" = String, Header, description = "The ETag that the change is based on"),
+    ),
+    responses(
+        (status = 200, description = "It, changed", body = RoleView, headers(("ETag" = String, description = "Its version"))),
+        (status = 404, description = "There is none", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "It contradicts what is registered", body = Problem, content_type = "application/problem+json"),
+        (status = 412, description = "Somebody else changed it", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "Fields are wrong", body = Problem, content_type = "application/problem+json"),
+        (status = 428, description = "If-Match is missing", body = Problem, content_type = "application/problem+json"),
+        Refusals,
+    ),
+    security(("token" = ["roles:write"]))
+)]
+async fn update(
+    State(services): State<Shared>,
+    Administrator(by): Administrator,
+    Named(name): Named<RoleName>,
+    Version(version): Version,
+    Body(update): Body<UpdateRole>,
+) -> Result<Response, Problem> {
+    let view = services.admin.update_role(&by, &name, version, update).await?;
+    Ok((Version::etag(view.version), Json(view)).into_response())
+}
+
+/// Remove a role.
+#[utoipa::path(
+    delete, path = "/roles/{name}", tag = "Roles", operation_id = "delete_role",
+    params(
+        ("name" = String, Path, description = "Its name"),
+        ("If-Match" = String, Header, description = "The ETag that the removal is based on"),
+    ),
+    responses(
+        (status = 204, description = "It is gone"),
+        (status = 404, description = "There is none", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "Something still refers to it", body = Problem, content_type = "application/problem+json"),
+        (status = 412, description = "Somebody else changed it", body = Problem, content_type = "application/problem+json"),
+        (status = 428, description = "If-Match is missing", body = Problem, content_type = "application/problem+json"),
+        Refusals,
+    ),
+    security(("token" = ["roles:write"]))
+)]
+async fn delete(
+    State(services): State<Shared>,
+    Administrator(by): Administrator,
+    Named(name): Named<RoleName>,
+    Version(version): Version,
+) -> Result<StatusCode, Problem> {
+    services.admin.delete_role(&by, &name, version).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

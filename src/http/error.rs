@@ -1,0 +1,282 @@
+//! The one place that turns errors into HTTP.
+
+use std::any::Any;
+
+use axum::Json;
+use axum::extract::OriginalUri;
+use axum::response::{IntoResponse, Response};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, PRAGMA, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderName, HeaderValue, StatusCode};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::admin::AdminError;
+use crate::domain::error::{ErrorCode, Failure, Fault, FaultKind, FieldError, OAuthError};
+use crate::oauth::access::AccessError;
+
+/// Seconds after which a caller may try again while something is away.
+const RETRY_SECONDS: &str = "2";
+
+// --- OAuth errors ---
+
+/// An error answer of the token endpoint (RFC 6749 §5.2).
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct OAuthErrorBody {
+    /// What went wrong, from a fixed list.
+    #[schema(example = "invalid_client")]
+    error: &'static str,
+    /// What to do about it.
+    error_description: String,
+}
+
+/// An answer that no cache may keep (RFC 6749 §5.1).
+pub(super) fn no_store(mut response: Response) -> Response {
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response.headers_mut().insert(PRAGMA, HeaderValue::from_static("no-cache"));
+    response
+}
+
+pub(super) fn oauth_error(status: StatusCode, error: &OAuthError) -> Response {
+    let body = OAuthErrorBody { error: error.code.as_str(), error_description: error.description() };
+    let mut response = (status, Json(body)).into_response();
+    if error.code == ErrorCode::InvalidClient {
+        response
+            .headers_mut()
+            .insert(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"jeton\", charset=\"UTF-8\""));
+    }
+    no_store(response)
+}
+
+pub(super) fn oauth_failure(failure: &Failure) -> Response {
+    match failure {
+        Failure::Refused(error) if error.code == ErrorCode::InvalidClient => {
+            oauth_error(StatusCode::UNAUTHORIZED, error)
+        }
+        Failure::Refused(error) => oauth_error(StatusCode::BAD_REQUEST, error),
+        Failure::Fault(fault) => no_store(Problem::from(fault).into_response()),
+    }
+}
+
+// --- Problems (RFC 9457) ---
+
+/// What is wrong with one field.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct FieldProblem {
+    /// The field, as it was sent.
+    field: String,
+    /// What is wrong with it.
+    problem: String,
+    /// What to send instead.
+    fix: String,
+}
+
+/// An error answer of the API (RFC 9457).
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Problem {
+    /// Names the sort of problem; stable.
+    #[serde(rename = "type")]
+    #[schema(example = "urn:jeton:problem:invalid")]
+    kind: String,
+    /// The sort of problem in words.
+    title: &'static str,
+    /// The HTTP status.
+    #[schema(value_type = u16)]
+    status: u16,
+    /// What happened this time, and what to do.
+    detail: String,
+    /// The fields that are wrong.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    errors: Vec<FieldProblem>,
+    #[serde(skip)]
+    headers: Vec<(HeaderName, String)>,
+}
+
+// === impl Problem ===
+
+impl Problem {
+    fn new(status: StatusCode, kind: &str, title: &'static str, detail: impl Into<String>) -> Self {
+        Self {
+            kind: format!("urn:jeton:problem:{kind}"),
+            title,
+            status: status.as_u16(),
+            detail: detail.into(),
+            errors: Vec::new(),
+            headers: Vec::new(),
+        }
+    }
+
+    fn header(mut self, name: HeaderName, value: impl Into<String>) -> Self {
+        self.headers.push((name, value.into()));
+        self
+    }
+
+    /// The request cannot be read.
+    pub(super) fn malformed(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "malformed", "The request cannot be read", detail)
+    }
+
+    /// The body is of a kind that is not read here.
+    pub(super) fn media_type() -> Self {
+        Self::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "media-type",
+            "The body is of another kind",
+            "send Content-Type: application/json",
+        )
+    }
+
+    /// The body is too large.
+    pub(super) fn too_large() -> Self {
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The body is too large", "send at most 1 MiB")
+    }
+
+    /// Fields are wrong.
+    pub(super) fn invalid(errors: Vec<FieldError>) -> Self {
+        let detail = errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+        let errors = errors
+            .into_iter()
+            .map(|error| FieldProblem {
+                field: error.field.into(),
+                problem: error.problem,
+                fix: error.fix.into(),
+            })
+            .collect();
+        Self { errors, ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", "Fields are wrong", detail) }
+    }
+
+    /// A change needs the version it is based on (RFC 6585 §3).
+    pub(super) fn precondition_required() -> Self {
+        Self::new(
+            StatusCode::PRECONDITION_REQUIRED,
+            "precondition-required",
+            "The version is missing",
+            "send If-Match with the ETag that you read, so that nobody's change is overwritten",
+        )
+    }
+
+    /// There is no token (RFC 6750 §3).
+    pub(super) fn token_required() -> Self {
+        Self::new(
+            StatusCode::UNAUTHORIZED,
+            "token-required",
+            "A token is needed",
+            "send Authorization: Bearer with an access token for this API (resource=<issuer>/api/v1)",
+        )
+        .header(WWW_AUTHENTICATE, "Bearer realm=\"jeton\"")
+    }
+
+    fn token_invalid(reason: &str) -> Self {
+        let challenge =
+            format!("Bearer realm=\"jeton\", error=\"invalid_token\", error_description=\"{reason}\"");
+        Self::new(StatusCode::UNAUTHORIZED, "token-invalid", "The token is not accepted", reason)
+            .header(WWW_AUTHENTICATE, challenge)
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(mut self) -> Response {
+        let headers = std::mem::take(&mut self.headers);
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = (status, Json(self)).into_response();
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        for (name, value) in headers {
+            if let Ok(value) = HeaderValue::from_str(&value) {
+                response.headers_mut().insert(name, value);
+            }
+        }
+        response
+    }
+}
+
+impl From<&Fault> for Problem {
+    fn from(fault: &Fault) -> Self {
+        match fault.kind {
+            FaultKind::Unavailable => {
+                tracing::warn!(%fault, "answered 503");
+                Self::new(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "unavailable",
+                    "Temporarily unavailable",
+                    "nothing was decided and nothing was changed; try again shortly",
+                )
+                .header(RETRY_AFTER, RETRY_SECONDS)
+            }
+            FaultKind::Internal => {
+                tracing::error!(%fault, "answered 500");
+                Self::new(
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    "internal",
+                    "Something is broken here",
+                    "the server's log has the reason under this response's x-request-id",
+                )
+            }
+        }
+    }
+}
+
+impl From<AdminError> for Problem {
+    fn from(error: AdminError) -> Self {
+        let detail = error.to_string();
+        match error {
+            AdminError::Invalid(errors) => Self::invalid(errors),
+            AdminError::Forbidden { permission, .. } => {
+                let challenge =
+                    format!("Bearer realm=\"jeton\", error=\"insufficient_scope\", scope=\"{permission}\"");
+                Self::new(StatusCode::FORBIDDEN, "forbidden", "A permission is missing", detail)
+                    .header(WWW_AUTHENTICATE, challenge)
+            }
+            AdminError::NotFound { .. } => {
+                Self::new(StatusCode::NOT_FOUND, "not-found", "There is no such thing", detail)
+            }
+            AdminError::Conflict(_) => {
+                Self::new(StatusCode::CONFLICT, "conflict", "It contradicts what is registered", detail)
+            }
+            AdminError::Stale => {
+                Self::new(StatusCode::PRECONDITION_FAILED, "stale", "Somebody else changed it", detail)
+            }
+            AdminError::Fault(fault) => (&fault).into(),
+        }
+    }
+}
+
+impl From<AccessError> for Problem {
+    fn from(error: AccessError) -> Self {
+        match error {
+            AccessError::Invalid(reason) => Self::token_invalid(reason),
+            AccessError::Fault(fault) => (&fault).into(),
+        }
+    }
+}
+
+// --- What no handler answers ---
+
+pub(super) async fn no_such_path() -> Problem {
+    Problem::new(
+        StatusCode::NOT_FOUND,
+        "no-such-path",
+        "There is no such path",
+        "openapi.yaml lists the API's paths, and /.well-known/oauth-authorization-server the others",
+    )
+}
+
+/// axum adds the `Allow` header.
+pub(super) async fn no_such_method(OriginalUri(uri): OriginalUri) -> Response {
+    if uri.path().ends_with("/oauth2/token") {
+        let error = OAuthError::invalid_request("use POST (RFC 6749 section 3.2)");
+        return oauth_error(StatusCode::METHOD_NOT_ALLOWED, &error);
+    }
+    Problem::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "no-such-method",
+        "This path does not take this method",
+        "the Allow header has those that it takes",
+    )
+    .into_response()
+}
+
+/// The message of a panic could hold anything, so it is not logged; the standard hook printed it.
+#[expect(clippy::needless_pass_by_value, reason = "tower-http passes the panic by value")]
+pub(super) fn panicked(_panic: Box<dyn Any + Send + 'static>) -> Response {
+    Problem::from(&Fault::internal("a handler panicked")).into_response()
+}

@@ -1,0 +1,190 @@
+//! What handlers take out of a request, each with its own clear refusal.
+
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
+use axum::response::IntoResponse;
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, CONTENT_TYPE, ETAG, IF_MATCH};
+use http::request::Parts;
+use http::{HeaderName, StatusCode};
+use serde::de::DeserializeOwned;
+
+use super::Shared;
+use super::error::Problem;
+use super::middleware::Caller;
+use crate::admin::{Authority, By};
+use crate::domain::audit::{Actor, Origin};
+use crate::domain::error::{Fault, FieldError};
+
+/// Whoever calls the API, proven by a bearer token.
+pub(super) struct Administrator(pub(super) By);
+
+/// A JSON body.
+pub(super) struct Body<T>(pub(super) T);
+
+/// The path's parameters.
+pub(super) struct Named<T>(pub(super) T);
+
+/// The query's parameters.
+pub(super) struct Filter<T>(pub(super) T);
+
+/// The version that a change is based on, from `If-Match`.
+pub(super) struct Version(pub(super) i64);
+
+// === impl Caller ===
+
+impl<S: Sync> FromRequestParts<S> for Caller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        parts
+            .extensions
+            .get::<Self>()
+            .cloned()
+            .ok_or_else(|| (&Fault::internal("the request was not observed")).into())
+    }
+}
+
+// === impl Administrator ===
+
+impl FromRequestParts<Shared> for Administrator {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, services: &Shared) -> Result<Self, Problem> {
+        let caller = Caller::from_request_parts(parts, services).await?;
+        let mut headers = parts.headers.get_all(AUTHORIZATION).iter();
+        let header = headers.next().ok_or_else(Problem::token_required)?;
+        if headers.next().is_some() {
+            return Err(Problem::malformed("send one Authorization header"));
+        }
+        let token = header
+            .to_str()
+            .ok()
+            .and_then(|value| value.split_once(' '))
+            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+            .map(|(_, token)| token.trim())
+            .ok_or_else(Problem::token_required)?;
+        let principal = services.access.principal(token, caller.address).await?;
+        Ok(Self(By {
+            actor: Actor::Client { client_id: principal.client_id, jti: principal.jti },
+            origin: Origin { request_id: Some(caller.request_id.to_string()), address: caller.address },
+            authority: Authority::Only(principal.permissions),
+        }))
+    }
+}
+
+// === impl Body ===
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let is_json = request.headers().get(CONTENT_TYPE).map(|value| {
+            value
+                .to_str()
+                .unwrap_or_default()
+                .split(';')
+                .next()
+                .unwrap_or_default()
+                .trim()
+                .to_ascii_lowercase()
+        });
+        let bytes = Bytes::from_request(request, state).await.map_err(|rejection| unreadable(&rejection))?;
+        match is_json.as_deref() {
+            Some("application/json" | "application/merge-patch+json") => {}
+            // Nothing at all stands for an empty object, where every field may be left out.
+            None if bytes.is_empty() => {}
+            _ => return Err(Problem::media_type()),
+        }
+        let text = if bytes.is_empty() { b"{}" } else { &bytes[..] };
+        parse(text).map(Self)
+    }
+}
+
+fn unreadable(rejection: &BytesRejection) -> Problem {
+    if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
+        Problem::too_large()
+    } else {
+        Problem::malformed("the body broke off")
+    }
+}
+
+/// Reads JSON; an error in it names the field.
+fn parse<T: DeserializeOwned>(text: &[u8]) -> Result<T, Problem> {
+    let mut json = serde_json::Deserializer::from_slice(text);
+    let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+        let path = error.path().to_string();
+        let inner = error.into_inner();
+        if inner.is_data() {
+            let field = if path == "." { "body".to_owned() } else { path };
+            // serde's own words name the accepted fields and values; the place in the text helps nobody.
+            let problem = inner.to_string();
+            let problem =
+                problem.rsplit_once(" at line ").map_or(problem.as_str(), |(words, _)| words).to_owned();
+            Problem::invalid(vec![FieldError::new(
+                field,
+                problem,
+                "openapi.yaml has the form of every field",
+            )])
+        } else {
+            Problem::malformed(format!("the body is not JSON: {inner}"))
+        }
+    })?;
+    json.end().map_err(|error| Problem::malformed(format!("the body is not one JSON value: {error}")))?;
+    Ok(value)
+}
+
+// === impl Named ===
+
+impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Named<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let Path(value) = Path::from_request_parts(parts, state)
+            .await
+            .map_err(|rejection| Problem::malformed(rejection.body_text()))?;
+        Ok(Self(value))
+    }
+}
+
+// === impl Filter ===
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Filter<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let Query(value) = Query::from_request_parts(parts, state)
+            .await
+            .map_err(|rejection| Problem::malformed(rejection.body_text()))?;
+        Ok(Self(value))
+    }
+}
+
+// === impl Version ===
+
+impl<S: Send + Sync> FromRequestParts<S> for Version {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let header = parts.headers.get(IF_MATCH).ok_or_else(Problem::precondition_required)?;
+        header
+            .to_str()
+            .ok()
+            .and_then(|tag| tag.trim().strip_prefix('"')?.strip_suffix('"')?.parse().ok())
+            .map(Self)
+            .ok_or_else(|| Problem::malformed("If-Match must be one ETag as it was read, quotes included"))
+    }
+}
+
+impl Version {
+    /// The header that hands a version out.
+    pub(super) fn etag(version: i64) -> [(HeaderName, String); 1] {
+        [(ETAG, format!("\"{version}\""))]
+    }
+}
+
+impl IntoResponse for Version {
+    fn into_response(self) -> axum::response::Response {
+        Self::etag(self.0).into_response()
+    }
+}

@@ -1,0 +1,138 @@
+//! HTTP, and the only place that knows axum: bytes in, use-cases called, answers out.
+
+mod api;
+mod error;
+mod extract;
+mod middleware;
+mod oauth;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware::from_fn_with_state;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use http::StatusCode;
+use ipnet::IpNet;
+use utoipa::OpenApi;
+use utoipa::openapi::security::{
+    ClientCredentials, Flow, HttpAuthScheme, HttpBuilder, OAuth2, Scopes, SecurityScheme,
+};
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::admin::Admin;
+use crate::config::Issuer;
+use crate::domain::builtin;
+use crate::oauth::access::AccessVerifier;
+use crate::oauth::token::TokenEndpoint;
+use crate::runtime::clock::Ambient;
+use crate::runtime::keyring::Keyring;
+use crate::storage::Store;
+
+/// The largest body of a token request, in bytes.
+const TOKEN_BODY: usize = 64 * 1_024;
+
+/// The largest body of an API request, in bytes.
+const API_BODY: usize = 1_024 * 1_024;
+
+/// Everything the handlers call.
+pub struct Services {
+    /// The issuer identifier.
+    pub issuer: Issuer,
+    /// Time and randomness.
+    pub ambient: Ambient,
+    /// Asked by the readiness probe only.
+    pub store: Store,
+    /// Published keys.
+    pub keyring: Arc<Keyring>,
+    /// The token endpoint.
+    pub tokens: TokenEndpoint,
+    /// Who calls the API.
+    pub access: AccessVerifier,
+    /// The use-cases behind the API.
+    pub admin: Admin,
+    /// Proxies whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<IpNet>,
+}
+
+type Shared = Arc<Services>;
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Jeton",
+        description = "An OAuth 2 / OpenID Connect authorization server for non-human identities.",
+        license(name = "Apache-2.0", identifier = "Apache-2.0")
+    ),
+    servers((url = "/", description = "The issuer")),
+    tags(
+        (name = "OAuth", description = "Tokens, and what verifiers need"),
+        (name = "Clients", description = "Registered non-human identities"),
+        (name = "Client secrets", description = "What clients prove themselves with"),
+        (name = "Client roles", description = "Which roles a client has"),
+        (name = "Resource servers", description = "APIs that accept tokens, and their permissions"),
+        (name = "Roles", description = "Named sets of permissions"),
+    )
+)]
+struct Description;
+
+fn routes() -> OpenApiRouter<Shared> {
+    OpenApiRouter::with_openapi(Description::openapi())
+        .merge(oauth::routes().layer(DefaultBodyLimit::max(TOKEN_BODY)))
+        .nest("/api/v1", api::routes().layer(DefaultBodyLimit::max(API_BODY)))
+}
+
+/// The OpenAPI description of every route.
+#[must_use]
+pub fn openapi() -> utoipa::openapi::OpenApi {
+    let mut openapi = routes().split_for_parts().1;
+    let scopes = builtin::PERMISSIONS.iter().map(|(permission, description, _)| (*permission, *description));
+    let flow = Flow::ClientCredentials(ClientCredentials::new("/oauth2/token", Scopes::from_iter(scopes)));
+    let components = openapi.components.get_or_insert_default();
+    components.add_security_scheme("token", SecurityScheme::OAuth2(OAuth2::new([flow])));
+    components.add_security_scheme(
+        "client",
+        SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Basic).build()),
+    );
+    openapi
+}
+
+/// The whole server as a router.
+pub fn router(services: Shared) -> Router {
+    let (application, _) = routes().split_for_parts();
+    let path = services.issuer.path().to_owned();
+    let application = if path.is_empty() {
+        application
+    } else {
+        // RFC 8414 §3.1 puts the well-known part before the issuer's path, OpenID Connect after it.
+        Router::new()
+            .route(&format!("/.well-known/oauth-authorization-server{path}"), get(oauth::metadata))
+            .route(&format!("/.well-known/openid-configuration{path}"), get(oauth::metadata))
+            .nest(&path, application)
+    };
+    application
+        .route("/livez", get(alive))
+        .route("/readyz", get(ready))
+        .fallback(error::no_such_path)
+        .method_not_allowed_fallback(error::no_such_method)
+        .layer(tower_http::catch_panic::CatchPanicLayer::custom(error::panicked))
+        .layer(from_fn_with_state(Arc::clone(&services), middleware::observe))
+        .with_state(services)
+}
+
+/// The process runs.
+async fn alive() -> Response {
+    (StatusCode::OK, "alive\n").into_response()
+}
+
+/// The process can issue tokens.
+async fn ready(axum::extract::State(services): axum::extract::State<Shared>) -> Response {
+    match services.store.ping().await {
+        Ok(()) => (StatusCode::OK, "ready\n").into_response(),
+        Err(error) => {
+            tracing::warn!(%error, "not ready");
+            (StatusCode::SERVICE_UNAVAILABLE, "the database does not answer\n").into_response()
+        }
+    }
+}

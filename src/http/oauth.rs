@@ -1,0 +1,178 @@
+//! The token endpoint and what verifiers need.
+
+use aws_lc_rs::digest;
+use axum::Json;
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{RawQuery, State};
+use axum::response::{IntoResponse, Response};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
+use http::{HeaderMap, HeaderValue, StatusCode};
+use secrecy::ExposeSecret;
+use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::Shared;
+use super::error::{OAuthErrorBody, Problem, no_store, oauth_error, oauth_failure};
+use super::middleware::Caller;
+use crate::domain::error::OAuthError;
+use crate::oauth::discovery::{self, Metadata};
+use crate::oauth::token::TokenRequest;
+use crate::runtime::keyring::JWKS_MAX_AGE;
+
+pub(super) fn routes() -> OpenApiRouter<Shared> {
+    OpenApiRouter::new()
+        .routes(routes!(token))
+        .routes(routes!(metadata))
+        .routes(routes!(openid_configuration))
+        .routes(routes!(jwks))
+}
+
+/// A successful answer (RFC 6749 §5.1).
+#[derive(Serialize, ToSchema)]
+struct TokenBody<'a> {
+    /// The token.
+    access_token: &'a str,
+    /// How to use it.
+    #[schema(example = "Bearer")]
+    token_type: &'static str,
+    /// Seconds until its end.
+    #[schema(example = 300)]
+    expires_in: i64,
+    /// The granted permissions, space-separated.
+    #[schema(example = "orders:read")]
+    scope: &'a str,
+}
+
+/// What a token request may hold (RFC 6749 §4.4.2, RFC 8707 §2).
+#[derive(ToSchema)]
+#[expect(
+    dead_code,
+    reason = "describes the form for OpenAPI; the form itself is read strictly by oauth::form"
+)]
+struct TokenForm {
+    /// `client_credentials`.
+    #[schema(example = "client_credentials")]
+    grant_type: String,
+    /// Permissions, space-separated; all that can be had, when absent.
+    #[schema(example = "orders:read")]
+    scope: Option<String>,
+    /// The resource server, by its identifier, when that is an absolute URI. May be repeated.
+    #[schema(example = "https://orders.example.com")]
+    resource: Option<Vec<String>>,
+    /// The resource server, by its identifier of any form.
+    audience: Option<String>,
+    /// With `client_secret`, instead of HTTP Basic.
+    client_id: Option<String>,
+    /// With `client_id`, instead of HTTP Basic.
+    client_secret: Option<String>,
+}
+
+/// Ask for a token.
+#[utoipa::path(
+    post, path = "/oauth2/token", tag = "OAuth",
+    request_body(content = TokenForm, content_type = "application/x-www-form-urlencoded"),
+    responses(
+        (status = 200, description = "A token", body = TokenBody),
+        (status = 400, description = "The request was refused (RFC 6749 §5.2)", body = OAuthErrorBody),
+        (status = 401, description = "Client authentication failed", body = OAuthErrorBody),
+        (status = 413, description = "The body is over 64 KiB", body = OAuthErrorBody),
+        (status = 503, description = "Temporarily unavailable; no verdict", body = Problem, content_type = "application/problem+json"),
+    ),
+    security(("client" = []))
+)]
+async fn token(
+    State(services): State<Shared>,
+    caller: Caller,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Response {
+    let body = match body {
+        Ok(body) => body,
+        Err(rejection) => {
+            let error = OAuthError::invalid_request("the body is over 64 KiB, or broke off");
+            return oauth_error(rejection.status(), &error);
+        }
+    };
+    let authorization: Vec<&[u8]> =
+        headers.get_all(AUTHORIZATION).iter().map(HeaderValue::as_bytes).collect();
+    let request = TokenRequest {
+        content_type: headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()),
+        authorization: &authorization,
+        query: query.as_deref(),
+        body: &body,
+        address: caller.address,
+        request_id: &caller.request_id,
+    };
+    match services.tokens.issue(&request).await {
+        Ok(token) => {
+            let body = TokenBody {
+                access_token: token.access_token.expose_secret(),
+                token_type: "Bearer",
+                expires_in: token.expires_in,
+                scope: &token.scope,
+            };
+            no_store(Json(body).into_response())
+        }
+        Err(failure) => oauth_failure(&failure),
+    }
+}
+
+/// What this server supports (RFC 8414).
+#[utoipa::path(
+    get, path = "/.well-known/oauth-authorization-server", tag = "OAuth",
+    responses((status = 200, description = "The metadata", body = Metadata)),
+)]
+pub(super) async fn metadata(State(services): State<Shared>, headers: HeaderMap) -> Response {
+    let algorithms = services.keyring.algorithms();
+    cacheable(&headers, &discovery::metadata(services.issuer.as_str(), algorithms))
+}
+
+/// The same, where OpenID Connect looks for it.
+#[utoipa::path(
+    get, path = "/.well-known/openid-configuration", tag = "OAuth",
+    responses((status = 200, description = "The metadata", body = Metadata)),
+)]
+async fn openid_configuration(services: State<Shared>, headers: HeaderMap) -> Response {
+    metadata(services, headers).await
+}
+
+/// The public keys that verify tokens (RFC 7517).
+#[utoipa::path(
+    get, path = "/.well-known/jwks.json", tag = "OAuth",
+    responses(
+        (status = 200, description = "The key set", body = Object),
+        (status = 304, description = "It has not changed since the ETag"),
+    ),
+)]
+async fn jwks(State(services): State<Shared>, headers: HeaderMap) -> Response {
+    cacheable(&headers, &services.keyring.jwks(services.ambient.now()))
+}
+
+/// A public document that verifiers may keep for a while, and keep using while this server is away.
+fn cacheable<T: Serialize>(headers: &HeaderMap, document: &T) -> Response {
+    let Ok(text) = serde_json::to_string(document) else {
+        return Problem::from(&crate::domain::error::Fault::internal("a document cannot be written"))
+            .into_response();
+    };
+    let hash = digest::digest(&digest::SHA256, text.as_bytes());
+    let etag = format!("\"{}\"", BASE64URL.encode(&hash.as_ref()[..12]));
+    let lifetime = JWKS_MAX_AGE.as_secs();
+    let caching =
+        [(CACHE_CONTROL, format!("public, max-age={lifetime}, stale-if-error=86400")), (ETAG, etag.clone())];
+    let unchanged = headers
+        .get_all(IF_NONE_MATCH)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|tag| matches!(tag.trim(), "*") || tag.trim().trim_start_matches("W/") == etag);
+    if unchanged {
+        return (StatusCode::NOT_MODIFIED, caching).into_response();
+    }
+    (caching, [(CONTENT_TYPE, "application/json")], text).into_response()
+}
