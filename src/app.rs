@@ -26,6 +26,7 @@ use crate::storage::{ConnectOptions, Store};
 
 /// A running server.
 pub struct App {
+    admin: Admin,
     address: SocketAddr,
     issuer: Issuer,
     store: Store,
@@ -124,12 +125,19 @@ impl App {
         let tasks = TaskTracker::new();
         tasks.spawn(Arc::clone(&directory).follow(stop.clone()));
         let services = services(config, &issuer, ambient, &store, keyring, directory, ledger)?;
+        let admin = services.admin.clone();
         let router = http::router(Arc::new(services)).into_make_service_with_connect_info::<SocketAddr>();
         let signal = stop.clone().cancelled_owned();
         let server =
             tokio::spawn(async move { axum::serve(listener, router).with_graceful_shutdown(signal).await });
         tracing::info!(%address, issuer = issuer.as_str(), database = store.engine(), "serving");
-        Ok(Self { address, issuer, store, stop, tasks, server, ledger: ledger_task })
+        Ok(Self { admin, address, issuer, store, stop, tasks, server, ledger: ledger_task })
+    }
+
+    /// The use-cases as the server's own handlers call them: what they change is visible at once.
+    #[must_use]
+    pub const fn admin(&self) -> &Admin {
+        &self.admin
     }
 
     /// Where it listens.

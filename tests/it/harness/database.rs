@@ -1,0 +1,84 @@
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, SqliteConnection};
+use tempfile::TempDir;
+use uuid::Uuid;
+
+use jeton::config::Config;
+
+/// Which engine a test runs on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Engine {
+    Sqlite,
+    Postgres,
+}
+
+/// A fresh, empty database and a data directory, gone after the test (the PostgreSQL server itself is
+/// thrown away after the run).
+pub(crate) struct Database {
+    pub(crate) engine: Engine,
+    pub(crate) directory: TempDir,
+    pub(crate) url: Option<String>,
+}
+
+impl Database {
+    pub(crate) async fn create(engine: Engine) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let url = match engine {
+            Engine::Sqlite => None,
+            Engine::Postgres => Some(create_postgres().await),
+        };
+        Self { engine, directory, url }
+    }
+
+    /// The environment that points `jeton` at this database.
+    pub(crate) fn environment(&self) -> Vec<(String, String)> {
+        let data_dir = self.directory.path().join("data");
+        let mut environment = vec![("JETON_DATA_DIR".to_owned(), data_dir.display().to_string())];
+        if let Some(url) = &self.url {
+            environment.push(("JETON_DATABASE_URL".to_owned(), url.clone()));
+            // The same for every process of the test, as for the replicas of an installation.
+            environment.push(("JETON_MASTER_KEY".to_owned(), "07".repeat(32)));
+        }
+        environment
+    }
+
+    pub(crate) fn config(&self) -> Config {
+        Config::load(None, self.environment()).unwrap()
+    }
+
+    /// Runs SQL behind the server's back.
+    pub(crate) async fn execute(&self, sql: &str) {
+        let sql = AssertSqlSafe(sql.to_owned());
+        match &self.url {
+            Some(url) => drop(PgConnection::connect(url).await.unwrap().execute(sql).await.unwrap()),
+            None => drop(self.sqlite().await.execute(sql).await.unwrap()),
+        }
+    }
+
+    /// The texts in the first column of a query's rows.
+    pub(crate) async fn texts(&self, sql: &str) -> Vec<String> {
+        let sql = AssertSqlSafe(sql.to_owned());
+        match &self.url {
+            Some(url) => {
+                let mut connection = PgConnection::connect(url).await.unwrap();
+                sqlx::query_scalar(sql).fetch_all(&mut connection).await.unwrap()
+            }
+            None => sqlx::query_scalar(sql).fetch_all(&mut self.sqlite().await).await.unwrap(),
+        }
+    }
+
+    async fn sqlite(&self) -> SqliteConnection {
+        let file = self.directory.path().join("data/jeton.db");
+        SqliteConnection::connect(&format!("sqlite://{}", file.display())).await.unwrap()
+    }
+}
+
+async fn create_postgres() -> String {
+    let server = std::env::var("JETON_TEST_POSTGRES_URL")
+        .expect("JETON_TEST_POSTGRES_URL is not set: run scripts/test, or scripts/with-postgres cargo test");
+    let name = format!("jeton_{}", Uuid::from_u128(rand::random()).simple());
+    let mut connection = PgConnection::connect(&server).await.unwrap();
+    connection.execute(AssertSqlSafe(format!("CREATE DATABASE {name}"))).await.unwrap();
+    let mut url = url::Url::parse(&server).unwrap();
+    url.set_path(&name);
+    url.into()
+}

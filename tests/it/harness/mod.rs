@@ -1,0 +1,30 @@
+//! Servers, databases and raw HTTP for the tests.
+
+mod answer;
+mod database;
+mod server;
+
+pub(crate) use answer::Answer;
+pub(crate) use database::{Database, Engine};
+pub(crate) use server::{Client, START, Server, basic};
+
+/// Runs tests of the form `async fn(server: Server)` on both engines. A test that is not named here is
+/// dead code, which the lints refuse.
+macro_rules! both_engines {
+    ($($test:ident),+ $(,)?) => {
+        $(mod $test {
+            use crate::harness::{Engine, Server};
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn sqlite() {
+                super::$test(Server::start(Engine::Sqlite).await).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn postgres() {
+                super::$test(Server::start(Engine::Postgres).await).await;
+            }
+        })+
+    };
+}
+pub(crate) use both_engines;

@@ -1,0 +1,182 @@
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use secrecy::ExposeSecret;
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use jeton::admin::By;
+use jeton::admin::clients::CreateClient;
+use jeton::admin::resource_servers::CreateResourceServer;
+use jeton::admin::roles::CreateRole;
+use jeton::admin::secrets::AddSecret;
+use jeton::app::App;
+use jeton::config::{Config, Issuer};
+use jeton::domain::ids::ClientId;
+use jeton::domain::time::Timestamp;
+use jeton::runtime::clock::{Ambient, ManualClock, SystemEntropy};
+
+use super::{Answer, Database, Engine};
+
+/// What every test's clock says at first: 2026-11-22T08:00:00Z.
+pub(crate) const START: Timestamp = Timestamp::from_seconds(1_795_334_400);
+
+/// A server in the test's own process.
+pub(crate) struct Server {
+    pub(crate) app: App,
+    pub(crate) clock: Arc<ManualClock>,
+    pub(crate) database: Database,
+}
+
+/// A registered client and its secret.
+pub(crate) struct Client {
+    pub(crate) id: String,
+    pub(crate) secret: String,
+}
+
+impl Server {
+    pub(crate) async fn start(engine: Engine) -> Self {
+        Self::start_with(engine, |_| {}).await
+    }
+
+    /// A server whose configuration is changed before it starts.
+    pub(crate) async fn start_with(engine: Engine, change: impl FnOnce(&mut Config)) -> Self {
+        let database = Database::create(engine).await;
+        let mut config = database.config();
+        config.listen = SocketAddr::from(([127, 0, 0, 1], 0));
+        config.issuer = Some(Issuer::parse("http://localhost:8080").unwrap());
+        change(&mut config);
+        let clock = Arc::new(ManualClock::new(START));
+        let ambient = Ambient::new(Arc::clone(&clock) as _, Arc::new(SystemEntropy));
+        let app = App::start(&config, ambient).await.unwrap();
+        Self { app, clock, database }
+    }
+
+    // === Registering, through the server's own use-cases ===
+
+    /// Registers a client from the JSON that the API would take.
+    pub(crate) async fn client(&self, new: Value) -> Client {
+        let new: CreateClient = serde_json::from_value(new).unwrap();
+        let id = new.client_id.clone();
+        self.app.admin().create_client(&By::system(), new).await.unwrap();
+        self.secret(id.as_str(), json!({})).await
+    }
+
+    /// Adds a secret to a client.
+    pub(crate) async fn secret(&self, client_id: &str, new: Value) -> Client {
+        let client_id = ClientId::new(client_id).unwrap();
+        let new: AddSecret = serde_json::from_value(new).unwrap();
+        let added = self.app.admin().add_secret(&By::system(), &client_id, new).await.unwrap();
+        Client { id: client_id.to_string(), secret: added.client_secret.expose_secret().to_owned() }
+    }
+
+    pub(crate) async fn resource_server(&self, new: Value) {
+        let new: CreateResourceServer = serde_json::from_value(new).unwrap();
+        self.app.admin().create_resource_server(&By::system(), new).await.unwrap();
+    }
+
+    pub(crate) async fn role(&self, new: Value) {
+        let new: CreateRole = serde_json::from_value(new).unwrap();
+        self.app.admin().create_role(&By::system(), new).await.unwrap();
+    }
+
+    /// The usual cast: the resource server `orders` (`https://orders.example`, with `orders:read` and
+    /// `orders:write`), the role `order-reader` that gives the first, and the client `billing` with it.
+    pub(crate) async fn billing(&self) -> Client {
+        self.resource_server(json!({
+            "name": "orders", "identifier": "https://orders.example",
+            "permissions": [{ "permission": "orders:read" }, { "permission": "orders:write" }],
+        }))
+        .await;
+        self.role(json!({
+            "name": "order-reader",
+            "permissions": [{ "resource_server": "orders", "permission": "orders:read" }],
+        }))
+        .await;
+        self.client(json!({ "client_id": "billing", "roles": ["order-reader"] })).await
+    }
+
+    /// An API token of a fresh client with this built-in role.
+    pub(crate) async fn api_token(&self, role: &str) -> String {
+        let id = format!("a-{role}-{}", rand::random::<u32>());
+        let client = self.client(json!({ "client_id": id, "roles": [role] })).await;
+        let answer =
+            self.token(&client, "grant_type=client_credentials&resource=http://localhost:8080/api/v1").await;
+        answer.expect(200)["access_token"].as_str().unwrap().to_owned()
+    }
+
+    // === Raw HTTP ===
+
+    /// Sends bytes and reads everything until the server closes.
+    pub(crate) async fn raw(&self, request: impl AsRef<[u8]>) -> Answer {
+        let mut stream = TcpStream::connect(self.app.address()).await.unwrap();
+        stream.write_all(request.as_ref()).await.unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.unwrap();
+        Answer::parse(&answer)
+    }
+
+    /// A request with these header lines and this body; `Host`, `Connection` and `Content-Length` are added.
+    pub(crate) async fn send(&self, method: &str, target: &str, headers: &[&str], body: impl AsRef<[u8]>) -> Answer {
+        let body = body.as_ref();
+        let mut request = format!("{method} {target} HTTP/1.1\r\nHost: jeton.test\r\nConnection: close\r\n");
+        for line in headers {
+            request.push_str(line);
+            request.push_str("\r\n");
+        }
+        request.push_str(&format!("Content-Length: {}\r\n\r\n", body.len()));
+        let mut request = request.into_bytes();
+        request.extend_from_slice(body);
+        self.raw(request).await
+    }
+
+    pub(crate) async fn get(&self, target: &str) -> Answer {
+        self.send("GET", target, &[], "").await
+    }
+
+    /// A form to the token endpoint.
+    pub(crate) async fn form(&self, headers: &[&str], body: &str) -> Answer {
+        let mut all = vec!["Content-Type: application/x-www-form-urlencoded"];
+        all.extend_from_slice(headers);
+        self.send("POST", "/oauth2/token", &all, body).await
+    }
+
+    /// A token request by `client_secret_basic`.
+    pub(crate) async fn token(&self, client: &Client, body: &str) -> Answer {
+        self.form(&[&client.basic()], body).await
+    }
+
+    /// An API request with a token and a JSON body (none when null).
+    pub(crate) async fn api(&self, method: &str, path: &str, token: &str, headers: &[&str], body: Value) -> Answer {
+        let authorization = format!("Authorization: Bearer {token}");
+        let mut all = vec![authorization.as_str()];
+        all.extend_from_slice(headers);
+        let body = if body.is_null() {
+            String::new()
+        } else {
+            all.push("Content-Type: application/json");
+            body.to_string()
+        };
+        self.send(method, &format!("/api/v1{path}"), &all, body).await
+    }
+}
+
+impl Client {
+    pub(crate) fn new(id: &str, secret: &str) -> Self {
+        Self { id: id.to_owned(), secret: secret.to_owned() }
+    }
+
+    /// The `Authorization` header, with id and secret form-urlencoded (RFC 6749 §2.3.1).
+    pub(crate) fn basic(&self) -> String {
+        let encode = |text: &str| url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
+        basic(&format!("{}:{}", encode(&self.id), encode(&self.secret)))
+    }
+}
+
+/// A Basic `Authorization` header of exactly this text.
+pub(crate) fn basic(text: &str) -> String {
+    format!("Authorization: Basic {}", BASE64.encode(text))
+}

@@ -1,0 +1,19 @@
+//! Black-box tests, one binary: real servers on free ports, each with a database of its own, on both
+//! engines, with the time in the test's hand.
+
+mod harness;
+
+mod api_access;
+mod api_clients;
+mod api_registry;
+mod architecture;
+mod audit;
+mod cli;
+mod discovery;
+mod openapi;
+mod processes;
+mod secrecy;
+mod storage;
+mod token;
+mod token_client_auth;
+mod token_errors;
