@@ -79,7 +79,7 @@ pub struct Issuer(String);
 pub struct Problem {
     setting: String,
     origin: String,
-    problem: String,
+    advice: String,
 }
 
 /// Everything that is wrong with the configuration.
@@ -184,9 +184,11 @@ impl Settings {
             match value {
                 toml::Value::Table(inner) => self.flatten(&format!("{name}."), inner, origin),
                 value => match plain_text(value) {
-                    Some(text) => drop(self.values.insert(name, (text, origin.to_owned()))),
+                    Some(text) => {
+                        self.values.insert(name, (text, origin.to_owned()));
+                    }
                     None => {
-                        self.refuse(&name, origin, "use a text, a number, a truth value or a list of texts")
+                        self.refuse(&name, origin, "use a text, a number, a truth value or a list of texts");
                     }
                 },
             }
@@ -224,8 +226,7 @@ impl Settings {
             );
         }
         let trusted_proxies = self.take("server.trusted_proxies", networks).unwrap_or_default();
-        let max_token_lifetime =
-            self.take("tokens.max_lifetime", seconds).unwrap_or(Duration::from_secs(3_600));
+        let max_token_lifetime = self.take("tokens.max_lifetime", seconds).unwrap_or(Duration::from_hours(1));
         let log_level = self.take("log.level", log_directives).unwrap_or_else(|| "info".to_owned());
         let log_format = self.take("log.format", log_format).unwrap_or(LogFormat::Text);
         Some(Config {
@@ -296,11 +297,11 @@ impl Settings {
         parse(&text).map_err(|problem| self.refuse(name, &origin, problem)).ok()
     }
 
-    fn refuse(&mut self, setting: &str, origin: &str, problem: impl Into<String>) {
+    fn refuse(&mut self, setting: &str, origin: &str, advice: impl Into<String>) {
         self.problems.push(Problem {
             setting: setting.to_owned(),
             origin: origin.to_owned(),
-            problem: problem.into(),
+            advice: advice.into(),
         });
     }
 
@@ -377,8 +378,8 @@ fn log_directives(text: &str) -> Result<String, String> {
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("the configuration is not usable:")?;
-        for Problem { setting, origin, problem } in &self.0 {
-            write!(f, "\n  {setting} ({origin}): {problem}")?;
+        for Problem { setting, origin, advice } in &self.0 {
+            write!(f, "\n  {setting} ({origin}): {advice}")?;
         }
         Ok(())
     }

@@ -65,25 +65,18 @@ impl Admin {
         }
         self.commit(tx, by, written("client.role.unassign", client_id, Some(role), None)).await
     }
+}
 
-    pub(super) fn roles_named(
-        &self,
-        catalog: &Catalog,
-        names: &[RoleName],
-    ) -> Result<Vec<RoleUid>, AdminError> {
-        names
-            .iter()
-            .map(|name| {
-                catalog.role_named(name).map(|role| role.uid).ok_or_else(|| {
-                    AdminError::invalid(
-                        "roles",
-                        format!("there is no role '{name}'"),
-                        "create the role first",
-                    )
-                })
+/// The keys of roles that a request names.
+pub(super) fn roles_named(catalog: &Catalog, names: &[RoleName]) -> Result<Vec<RoleUid>, AdminError> {
+    names
+        .iter()
+        .map(|name| {
+            catalog.role_named(name).map(|role| role.uid).ok_or_else(|| {
+                AdminError::invalid("roles", format!("there is no role '{name}'"), "create the role first")
             })
-            .collect()
-    }
+        })
+        .collect()
 }
 
 fn role_uid(catalog: &Catalog, name: &RoleName) -> Result<RoleUid, AdminError> {

@@ -7,6 +7,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::assignments::roles_named;
 use super::{Admin, AdminError, By, Page, PageRequest, Written, nullable, recorded};
 use crate::domain::builtin;
 use crate::domain::catalog::Catalog;
@@ -200,7 +201,7 @@ impl Admin {
     pub async fn create_client(&self, by: &By, new: CreateClient) -> Result<ClientView, AdminError> {
         self.require(by, builtin::CLIENTS_WRITE).await?;
         let catalog = self.catalog().await?;
-        let roles = self.roles_named(&catalog, &new.roles)?;
+        let roles = roles_named(&catalog, &new.roles)?;
         self.require_all_of(by, &catalog, &roles).await?;
         let now = self.ambient.now();
         let client = Client {

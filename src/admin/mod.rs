@@ -158,13 +158,11 @@ impl Admin {
     /// Refuses to hand out more than one has: whoever may write clients must not become administrator
     /// by giving that role, or by adding a secret to a client that has it.
     async fn require_all(&self, by: &By, permissions: &[&Permission]) -> Result<(), AdminError> {
-        match permissions.iter().find(|permission| !by.holds(permission.as_str())) {
-            None => Ok(()),
-            Some(permission) => {
-                let because = "nobody can hand out a permission of this API that they do not have".to_owned();
-                self.refuse(by, permission.as_str(), because).await
-            }
-        }
+        let Some(beyond) = permissions.iter().find(|permission| !by.holds(permission.as_str())) else {
+            return Ok(());
+        };
+        let because = "nobody can hand out a permission of this API that they do not have".to_owned();
+        self.refuse(by, beyond.as_str(), because).await
     }
 
     /// [`Admin::require_all`] for the permissions of this API that roles give.
@@ -209,14 +207,12 @@ impl Admin {
 
     /// Every resource server and role, as fresh as the store's last change.
     async fn catalog(&self) -> Result<Arc<Catalog>, AdminError> {
-        match &self.directory {
-            Some(directory) => Ok(directory.catalog()),
-            None => {
-                let roles = self.store.all_roles().await?;
-                let servers = self.store.all_resource_servers().await?;
-                Ok(Arc::new(Catalog::new(servers, roles)))
-            }
+        if let Some(directory) = &self.directory {
+            return Ok(directory.catalog());
         }
+        let roles = self.store.all_roles().await?;
+        let servers = self.store.all_resource_servers().await?;
+        Ok(Arc::new(Catalog::new(servers, roles)))
     }
 }
 
@@ -302,6 +298,7 @@ fn recorded<T: Serialize>(view: &T) -> Option<Value> {
 }
 
 /// Tells "set to nothing" (`null`) from "left alone" (absent) in an update (RFC 7396).
+#[expect(clippy::option_option, reason = "absent, null and a value are three different wishes")]
 fn nullable<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<Option<T>>, D::Error> {

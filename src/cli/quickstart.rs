@@ -100,7 +100,7 @@ async fn bootstrap(admin: &Admin) -> anyhow::Result<SecretString> {
     let by = By::command_line("quickstart".to_owned());
     let client_id = ClientId::new(ADMINISTRATOR)?;
     let mut new = CreateClient::named(client_id.clone());
-    new.description = "Made by `jeton quickstart`; its secrets end after ten minutes".to_owned();
+    new.description.push_str("Made by `jeton quickstart`; its secrets end after ten minutes");
     new.roles = vec![RoleName::new(builtin::ADMINISTRATOR)?];
     match admin.create_client(&by, new).await {
         Ok(_) | Err(AdminError::Conflict(_)) => {}

@@ -18,3 +18,4 @@ pub mod scope;
 pub mod secret;
 pub mod standing;
 pub mod time;
+mod words;

@@ -10,7 +10,7 @@ use crate::domain::ids::{ResourceServerName, RoleUid};
 use crate::domain::role::Role;
 
 const NOW: Timestamp = Timestamp::from_seconds(1_000);
-const HOUR: Duration = Duration::from_secs(3_600);
+const HOUR: Duration = Duration::from_hours(1);
 
 fn server_uid(n: u128) -> ResourceServerUid {
     ResourceServerUid(Uuid::from_u128(n))
@@ -31,7 +31,7 @@ fn server(n: u128, permissions: &[&str]) -> ResourceServer {
         identifier: Identifier::new(format!("https://rs{n}.example")).unwrap(),
         description: String::new(),
         permissions: permissions.iter().map(|p| (permission(p), String::new())).collect(),
-        token_lifetime: Duration::from_secs(300),
+        token_lifetime: Duration::from_mins(5),
         signing_algorithm: Algorithm::Es256,
         token_profile: TokenProfile::AccessToken,
         enabled: true,
@@ -87,7 +87,7 @@ fn nothing_asked_gives_all_of_the_only_resource_server() {
     let decision = try_for(&catalog(), &[1], &ask("", &[])).unwrap();
     assert_eq!(decision.scope.to_string(), "a:write read");
     assert_eq!(decision.audience, [Identifier::new("https://rs1.example").unwrap()]);
-    assert_eq!(decision.expires_at, NOW.plus(Duration::from_secs(300)));
+    assert_eq!(decision.expires_at, NOW.plus(Duration::from_mins(5)));
 }
 
 #[test]
@@ -205,8 +205,8 @@ fn a_token_never_outlives_what_stands_behind_it() {
     let soon = NOW.plus(Duration::from_secs(7));
     assert_eq!(until(soon).unwrap().expires_at, soon);
     assert_eq!(until(NOW.plus(Duration::from_millis(900))).unwrap_err().code, ErrorCode::InvalidClient);
-    let late = NOW.plus(Duration::from_secs(9_000));
-    assert_eq!(until(late).unwrap().expires_at, NOW.plus(Duration::from_secs(300)));
+    let late = NOW.plus(Duration::from_mins(150));
+    assert_eq!(until(late).unwrap().expires_at, NOW.plus(Duration::from_mins(5)));
 }
 
 const VALUES: [&str; 5] = ["p0", "p1", "p2", "p3", "p4"];

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::client::words;
 use super::ids::{Identifier, Permission, ResourceServerName, ResourceServerUid};
 use super::standing::{NotInForce, Standing};
 use super::time::Timestamp;
+use super::words::words;
 use crate::jose::Algorithm;
 use serde::{Deserialize, Serialize};
 
@@ -52,7 +52,7 @@ pub struct ResourceServer {
 }
 
 /// Lifetime of a resource server's tokens unless it says otherwise (DESIGN §3).
-pub const DEFAULT_TOKEN_LIFETIME: Duration = Duration::from_secs(300);
+pub const DEFAULT_TOKEN_LIFETIME: Duration = Duration::from_mins(5);
 
 // === impl ResourceServer ===
 

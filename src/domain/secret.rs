@@ -8,9 +8,9 @@
 use aws_lc_rs::digest;
 use secrecy::{ExposeSecret, SecretString};
 
-use super::client::words;
 use super::error::FieldError;
 use super::ids::SecretId;
+use super::words::words;
 use serde::{Deserialize, Serialize};
 
 words! {

@@ -276,7 +276,6 @@ pub(super) async fn no_such_method(OriginalUri(uri): OriginalUri) -> Response {
 }
 
 /// The message of a panic could hold anything, so it is not logged; the standard hook printed it.
-#[expect(clippy::needless_pass_by_value, reason = "tower-http passes the panic by value")]
 pub(super) fn panicked(_panic: Box<dyn Any + Send + 'static>) -> Response {
     Problem::from(&Fault::internal("a handler panicked")).into_response()
 }

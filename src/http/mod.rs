@@ -17,7 +17,7 @@ use http::StatusCode;
 use ipnet::IpNet;
 use utoipa::OpenApi;
 use utoipa::openapi::security::{
-    ClientCredentials, Flow, HttpAuthScheme, HttpBuilder, OAuth2, Scopes, SecurityScheme,
+    ClientCredentials, Flow, HttpAuthScheme, HttpBuilder, OAuth2, SecurityScheme,
 };
 use utoipa_axum::router::OpenApiRouter;
 
@@ -88,7 +88,7 @@ fn routes() -> OpenApiRouter<Shared> {
 pub fn openapi() -> utoipa::openapi::OpenApi {
     let mut openapi = routes().split_for_parts().1;
     let scopes = builtin::PERMISSIONS.iter().map(|(permission, description, _)| (*permission, *description));
-    let flow = Flow::ClientCredentials(ClientCredentials::new("/oauth2/token", Scopes::from_iter(scopes)));
+    let flow = Flow::ClientCredentials(ClientCredentials::new("/oauth2/token", scopes.collect()));
     let components = openapi.components.get_or_insert_default();
     components.add_security_scheme("token", SecurityScheme::OAuth2(OAuth2::new([flow])));
     components.add_security_scheme(

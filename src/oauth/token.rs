@@ -119,6 +119,7 @@ impl TokenEndpoint {
 
     async fn attempt(&self, request: &TokenRequest<'_>, attempt: &mut Attempt) -> Result<Issued, Failure> {
         let form = read(request)?;
+        tracing::trace!(parameters = ?form, request_id = request.request_id, "token request");
         let grant_type = form.get("grant_type");
         attempt.grant_type = grant_type.map(quoted);
         attempt.asked = AskedFor {

@@ -30,7 +30,7 @@ const CLIENTS: u64 = 50_000;
 
 /// How many unknown client ids are remembered, and for how long.
 const UNKNOWN: u64 = 10_000;
-const UNKNOWN_FOR: Duration = Duration::from_secs(60);
+const UNKNOWN_FOR: Duration = Duration::from_mins(1);
 
 /// The most changes read at a time.
 const PAGE: u32 = 1_000;

@@ -24,7 +24,7 @@ use crate::storage::{ChangeKind, Store, StoreError, StoredKey};
 
 /// How long verifiers may keep the published keys: well below any lead at which a new key is published
 /// before it signs.
-pub const JWKS_MAX_AGE: Duration = Duration::from_secs(300);
+pub const JWKS_MAX_AGE: Duration = Duration::from_mins(5);
 
 /// Signs and verifies with the keys of the store.
 pub struct Keyring {

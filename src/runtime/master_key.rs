@@ -41,9 +41,8 @@ impl MasterKey {
     pub fn load(source: &MasterKeySource, may_create: bool, ambient: &Ambient) -> Result<Self, Fault> {
         match source {
             MasterKeySource::Value(text) => Self::parse(text, "JETON_MASTER_KEY"),
-            MasterKeySource::File(path) => Self::read(path),
             MasterKeySource::Managed(path) if may_create && !path.exists() => Self::create(path, ambient),
-            MasterKeySource::Managed(path) => Self::read(path),
+            MasterKeySource::File(path) | MasterKeySource::Managed(path) => Self::read(path),
         }
     }
 

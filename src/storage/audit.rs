@@ -5,6 +5,7 @@ use sqlx::types::Json;
 use super::engine::within;
 use super::{StoreError, Tx, statements};
 use crate::domain::audit::AuditEvent;
+use crate::domain::ids::ClientId;
 
 statements! {
     INSERT_EVENT = r"
@@ -26,7 +27,7 @@ impl Tx {
                 .bind(event.at.as_micros())
                 .bind(event.event.kind())
                 .bind(event.event.outcome())
-                .bind(event.event.client_id().map(|client_id| client_id.as_str()))
+                .bind(event.event.client_id().map(ClientId::as_str))
                 .bind(event.event.jti())
                 .bind(event.event.txn())
                 .bind(Json(&event.origin))

@@ -77,22 +77,6 @@ impl TryFrom<ChangeRow> for Change {
     }
 }
 
-pub(super) async fn append(tx: &mut Tx, change: &ChangeKind, at: Timestamp) -> Result<(), StoreError> {
-    let seq: i64 = within!(tx, connection => sqlx::query_scalar(NEXT_CHANGE).fetch_one(connection).await)?;
-    let (kind, subject) = change.columns();
-    within!(tx, connection => {
-        sqlx::query(INSERT_CHANGE)
-            .bind(seq)
-            .bind(kind)
-            .bind(subject)
-            .bind(at.as_micros())
-            .execute(connection)
-            .await
-            .map(drop)
-    })?;
-    Ok(())
-}
-
 // === impl Store ===
 
 impl Store {
@@ -119,6 +103,29 @@ impl Store {
 // === impl Tx ===
 
 impl Tx {
+    /// Notes that something changed, so that every replica learns of it. Call it last: it locks the
+    /// one counter that puts all changes in order.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn note_change(&mut self, change: &ChangeKind, at: Timestamp) -> Result<(), StoreError> {
+        let seq: i64 =
+            within!(self, connection => sqlx::query_scalar(NEXT_CHANGE).fetch_one(connection).await)?;
+        let (kind, subject) = change.columns();
+        within!(self, connection => {
+            sqlx::query(INSERT_CHANGE)
+                .bind(seq)
+                .bind(kind)
+                .bind(subject)
+                .bind(at.as_micros())
+                .execute(connection)
+                .await
+                .map(drop)
+        })?;
+        self.changed = true;
+        Ok(())
+    }
+
     /// Removes changes from before `end`, which every replica has long read.
     ///
     /// # Errors

@@ -5,9 +5,7 @@ use std::path::PathBuf;
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::{PgPool, Postgres, Sqlite, SqlitePool, Transaction};
 
-use super::{StoreError, changes, postgres, sqlite};
-use crate::domain::error::Fault;
-use crate::domain::time::Timestamp;
+use super::{StoreError, postgres, sqlite};
 
 /// Where the data is.
 #[derive(Clone, Debug)]
@@ -45,7 +43,7 @@ pub enum Store {
 /// A transaction. Dropped without [`Tx::commit`], it did nothing.
 pub struct Tx {
     pub(super) inner: Inner,
-    changed: bool,
+    pub(super) changed: bool,
 }
 
 pub(super) enum Inner {
@@ -107,7 +105,7 @@ impl Store {
             Self::Postgres(pool) => postgres::MIGRATIONS.run(pool).await,
             Self::Sqlite { writer, .. } => return sqlite::migrate(writer).await,
         };
-        done.map_err(|error| migration_fault(&error))
+        done.map_err(|error| super::migration_fault(&error))
     }
 
     /// Opens a transaction that may write.
@@ -153,36 +151,9 @@ impl Store {
     }
 }
 
-pub(super) fn migration_fault(error: &sqlx::migrate::MigrateError) -> StoreError {
-    use sqlx::migrate::MigrateError;
-    let fault = match error {
-        MigrateError::Execute(error) => super::fault(error),
-        MigrateError::VersionMissing(version) => Fault::internal(format!(
-            "the database has migration {version}, which this program does not know: run the newer Jeton"
-        )),
-        other => Fault::internal(format!("migrating the database: {other}")),
-    };
-    StoreError::Fault(fault)
-}
-
 // === impl Tx ===
 
 impl Tx {
-    /// Notes that something changed, so that every replica learns of it. Call it last: it locks the
-    /// one counter that puts all changes in order.
-    ///
-    /// # Errors
-    /// The database is away.
-    pub async fn note_change(
-        &mut self,
-        change: &changes::ChangeKind,
-        at: Timestamp,
-    ) -> Result<(), StoreError> {
-        changes::append(self, change, at).await?;
-        self.changed = true;
-        Ok(())
-    }
-
     /// Makes everything in it durable.
     ///
     /// # Errors

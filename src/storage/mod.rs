@@ -63,6 +63,19 @@ fn fault(error: &sqlx::Error) -> Fault {
     }
 }
 
+/// What a failed migration means to whoever runs the server.
+fn migration_fault(error: &sqlx::migrate::MigrateError) -> StoreError {
+    use sqlx::migrate::MigrateError;
+    let fault = match error {
+        MigrateError::Execute(error) => fault(error),
+        MigrateError::VersionMissing(version) => Fault::internal(format!(
+            "the database has migration {version}, which this program does not know: run the newer Jeton"
+        )),
+        other => Fault::internal(format!("migrating the database: {other}")),
+    };
+    StoreError::Fault(fault)
+}
+
 /// A stored word that this version does not know: the database is newer, or was edited by hand.
 fn corrupt(what: &str, value: impl std::fmt::Display) -> StoreError {
     StoreError::Fault(Fault::internal(format!("database: '{value}' is not a known {what}")))

@@ -8,8 +8,7 @@ use sqlx::SqlitePool;
 use sqlx::migrate::Migrator;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 
-use super::engine::migration_fault;
-use super::{Store, StoreError};
+use super::{Store, StoreError, migration_fault};
 use crate::domain::error::Fault;
 
 pub(super) static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");

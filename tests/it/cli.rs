@@ -1,1 +1,231 @@
-//! (to be written)
+//! The command line, as a person and as a script use it.
+
+use std::os::unix::fs::PermissionsExt;
+
+use serde_json::Value;
+
+use crate::harness::{Database, Engine, Process, command, jeton, run};
+
+fn stderr(output: &std::process::Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+async fn registers_offline_what_a_server_serves(engine: Engine) {
+    let database = Database::create(engine).await;
+    let migrated = run(&database, &["migrate"]);
+    assert!(migrated.status.success(), "{}", stderr(&migrated));
+    let server = jeton(
+        &database,
+        &[
+            "resource-servers",
+            "create",
+            "orders",
+            "--identifier",
+            "https://orders.example",
+            "--permission",
+            "orders:read=Read orders",
+            "--permission",
+            "orders:write",
+            "--token-lifetime",
+            "60",
+            "--signing-algorithm",
+            "RS256",
+        ],
+    );
+    assert_eq!(server["permissions"][0]["description"], "Read orders");
+    assert_eq!((&server["token_lifetime"], &server["signing_algorithm"]), (&60.into(), &"RS256".into()));
+    let role = jeton(&database, &["roles", "create", "reader", "--permission", "orders/orders:read"]);
+    assert_eq!(role["permissions"][0]["permission"], "orders:read");
+    let made = jeton(
+        &database,
+        &[
+            "clients",
+            "create",
+            "billing",
+            "--kind",
+            "job",
+            "--owner",
+            "finance",
+            "--label",
+            "env=prod",
+            "--role",
+            "reader",
+            "--allow-from",
+            "127.0.0.1",
+            "--expires-at",
+            "2999-01-01T00:00:00Z",
+            "--default-resource-server",
+            "orders",
+            "--description",
+            "Sends invoices",
+        ],
+    );
+    assert_eq!(made["client"]["allowed_networks"][0], "127.0.0.1/32");
+    assert_eq!(made["client"]["default_resource_server"], "orders");
+    let secret = made["secret"]["client_secret"].as_str().unwrap();
+    let other = jeton(&database, &["clients", "secret", "add", "billing", "--expires-in", "60"]);
+
+    let listed =
+        jeton(&database, &["clients", "list", "--kind", "job", "--label", "env=prod", "--text", "INVOICE"]);
+    assert_eq!(listed.as_array().unwrap().len(), 1);
+    assert_eq!(jeton(&database, &["clients", "list", "--kind", "agent"]), Value::Array(Vec::new()));
+    let shown = jeton(&database, &["clients", "show", "billing"]);
+    assert_eq!(shown["roles"][0], "reader");
+    assert_eq!(shown["secrets"].as_array().unwrap().len(), 2);
+    assert!(!shown.to_string().contains(secret), "a secret is shown once");
+
+    let process = Process::serve(&database, &[]).await;
+    let ask = async |secret: &str| {
+        let request = reqwest::Client::new()
+            .post(format!("{}/oauth2/token", process.base))
+            .basic_auth("billing", Some(secret))
+            .form(&[("grant_type", "client_credentials")]);
+        let answer = request.send().await.unwrap();
+        (answer.status().as_u16(), answer.json::<Value>().await.unwrap())
+    };
+    let (status, body) = ask(secret).await;
+    assert_eq!((status, &body["expires_in"], &body["scope"]), (200, &60.into(), &"orders:read".into()));
+    jeton(&database, &["clients", "secret", "revoke", "billing", other["secret_id"].as_str().unwrap()]);
+    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    assert_eq!(ask(other["client_secret"].as_str().unwrap()).await.0, 401, "revoked beside a running server");
+    assert_eq!(jeton(&database, &["clients", "disable", "billing"])["enabled"], false);
+    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    assert_eq!(ask(secret).await.0, 401, "disabled beside a running server");
+    let health = command(&database, &["health"])
+        .env("JETON_LISTEN", process.base.trim_start_matches("http://"))
+        .output()
+        .unwrap();
+    assert!(health.status.success(), "{}", stderr(&health));
+    process.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn registers_offline_what_a_server_serves_on_sqlite() {
+    registers_offline_what_a_server_serves(Engine::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn registers_offline_what_a_server_serves_on_postgres() {
+    registers_offline_what_a_server_serves(Engine::Postgres).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tables_are_for_people() {
+    let database = Database::create(Engine::Sqlite).await;
+    jeton(&database, &["clients", "create", "billing", "--owner", "finance", "--no-secret"]);
+    let table = String::from_utf8(run(&database, &["clients", "list"]).stdout).unwrap();
+    let lines: Vec<&str> = table.lines().collect();
+    assert_eq!(lines[0].split_whitespace().take(3).collect::<Vec<_>>(), ["CLIENT", "ID", "KIND"]);
+    assert_eq!(lines[1].split_whitespace().take(3).collect::<Vec<_>>(), ["billing", "service", "finance"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mistakes_name_the_way_out_and_exit_with_an_error() {
+    let database = Database::create(Engine::Sqlite).await;
+    for (arguments, words) in [
+        (&["clients", "show", "nobody"][..], "there is no client 'nobody'"),
+        (&["clients", "create", "x", "--role", "nothing"], "create the role first"),
+        (&["clients", "create", "a b"], "without white space"),
+        (&["clients", "create", "x", "--kind", "person"], "service, machine, job, agent"),
+        (&["clients", "create", "x", "--allow-from", "everywhere"], "write 10.0.0.0/8"),
+        (&["roles", "create", "r", "--permission", "orders:read"], "RESOURCE_SERVER/PERMISSION"),
+        (&["roles", "create", "r", "--permission", "orders/orders:read"], "register it first"),
+        (
+            &["resource-servers", "create", "x", "--identifier", "y", "--token-lifetime", "1"],
+            "use 10 to 3600",
+        ),
+        (&["clients", "secret", "revoke", "nobody", "abc"], "there is no client"),
+        (&["serve", "--config", "/nowhere.toml"], "/nowhere.toml"),
+    ] {
+        let output = run(&database, arguments);
+        assert!(!output.status.success(), "{arguments:?}");
+        assert!(stderr(&output).contains(words), "{arguments:?}: {}", stderr(&output));
+        assert!(output.stdout.is_empty(), "{arguments:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_configuration_tells_all_its_errors() {
+    let database = Database::create(Engine::Sqlite).await;
+    let file = database.directory.path().join("wrong.toml");
+    std::fs::write(&file, "isuer = 'x'\n[server]\nbehind_tls_proxy = 3\n").unwrap();
+    let output = command(&database, &["serve", "--config", file.to_str().unwrap()])
+        .env("JETON_LISTEN", "0.0.0.0:80")
+        .output()
+        .unwrap();
+    assert!(!output.status.success());
+    let text = stderr(&output);
+    for words in ["isuer", "behind_tls_proxy", "listen on 127.0.0.1"] {
+        assert!(text.contains(words), "{words}: {text}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn postgres_refuses_to_start_without_a_master_key() {
+    let database = Database::create(Engine::Postgres).await;
+    let output = command(&database, &["serve"]).env_remove("JETON_MASTER_KEY").output().unwrap();
+    assert!(!output.status.success());
+    assert!(stderr(&output).contains("openssl rand -base64 32"), "{}", stderr(&output));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_master_key_is_an_error_and_never_a_new_set_of_keys() {
+    let database = Database::create(Engine::Sqlite).await;
+    Process::serve(&database, &[]).await.stop().await;
+    let key = database.directory.path().join("data/master.key");
+    std::fs::remove_file(&key).unwrap();
+    let output = run(&database, &["serve"]);
+    assert!(!output.status.success() && stderr(&output).contains("master.key"), "{}", stderr(&output));
+    assert!(!key.exists(), "a new key would hide the loss");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sqlite_keeps_its_files_to_itself() {
+    let database = Database::create(Engine::Sqlite).await;
+    let server = Process::serve(&database, &[]).await;
+    let data = database.directory.path().join("data");
+    let mode = |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&data), 0o700);
+    let files: Vec<_> = std::fs::read_dir(&data).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert!(files.len() >= 4, "database, log, index and master key: {files:?}");
+    for file in files {
+        assert_eq!(mode(&file), 0o600, "{}", file.display());
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn quickstart_walks_the_main_job_and_finds_what_is_there() {
+    let database = Database::create(Engine::Sqlite).await;
+    for run in 1..=3 {
+        let quickstart = Process::start(&database, &["quickstart"], &[]);
+        let output = quickstart.printed("Serving until Ctrl-C").await;
+        assert_eq!(output.contains("(found)"), run > 1, "run {run}: {output}");
+        assert!(output.contains("\"scope\": \"orders:read\""), "{output}");
+        let credentials = output.split("curl -u '").nth(1).unwrap().split('\'').next().unwrap();
+        let (client, secret) = credentials.split_once(':').unwrap();
+        let answer = reqwest::Client::new()
+            .post(format!("{}/oauth2/token", quickstart.base))
+            .basic_auth(client, Some(secret))
+            .form(&[("grant_type", "client_credentials"), ("scope", "orders:read")])
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(answer.status(), 200, "the printed curl line works");
+        assert!(quickstart.signal("INT").await.success(), "Ctrl-C is a clean end");
+    }
+    let shown = jeton(&database, &["clients", "show", "billing"]);
+    assert_eq!(shown["secrets"].as_array().unwrap().len(), 2, "old secrets of quickstart are cleared away");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_taken_port_is_told_with_the_way_out() {
+    let database = Database::create(Engine::Sqlite).await;
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let output = command(&database, &["serve"])
+        .env("JETON_LISTEN", taken.local_addr().unwrap().to_string())
+        .output()
+        .unwrap();
+    assert!(!output.status.success());
+    assert!(stderr(&output).contains("JETON_LISTEN"), "{}", stderr(&output));
+}

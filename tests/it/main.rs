@@ -1,6 +1,8 @@
 //! Black-box tests, one binary: real servers on free ports, each with a database of its own, on both
 //! engines, with the time in the test's hand.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
 mod harness;
 
 mod api_access;

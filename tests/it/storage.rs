@@ -1,1 +1,370 @@
-//! (to be written)
+//! The storage contract, the same on both engines.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::Duration;
+
+use sqlx::{Connection, Executor, PgConnection, SqlSafeStr, SqliteConnection};
+use uuid::Uuid;
+
+use crate::harness::{Database, Engine, START};
+use jeton::app;
+use jeton::domain::client::{AuthMethod, Client, ClientKind, ClientSecret, GrantType};
+use jeton::domain::ids::{
+    ClientId, ClientUid, Identifier, Permission, ResourceServerName, ResourceServerUid, RoleName, RoleUid,
+    SecretId,
+};
+use jeton::domain::resource::{ResourceServer, TokenProfile};
+use jeton::domain::role::Role;
+use jeton::domain::secret::SecretOrigin;
+use jeton::jose::Algorithm;
+use jeton::storage::{ChangeKind, ClientFilter, Cursor, Store, StoreError, all_statements};
+
+/// Runs tests of the form `async fn(store: Store, database: Database)` on both engines.
+macro_rules! both_stores {
+    ($($test:ident),+ $(,)?) => {
+        $(mod $test {
+            use crate::harness::Engine;
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn sqlite() {
+                let (store, database) = super::fresh(Engine::Sqlite).await;
+                super::$test(store, database).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn postgres() {
+                let (store, database) = super::fresh(Engine::Postgres).await;
+                super::$test(store, database).await;
+            }
+        })+
+    };
+}
+
+both_stores!(
+    every_statement_prepares,
+    a_client_comes_back_as_it_went_in,
+    names_are_unique,
+    references_hold,
+    only_the_version_that_was_read_is_replaced,
+    lists_page_by_bytes_and_filter_literally,
+    changes_are_numbered_without_gaps_in_the_order_they_become_visible,
+    a_dropped_transaction_did_nothing,
+    several_migrate_at_once,
+);
+
+async fn fresh(engine: Engine) -> (Store, Database) {
+    let database = Database::create(engine).await;
+    let store = app::connect(&database.config()).await.unwrap();
+    store.migrate().await.unwrap();
+    (store, database)
+}
+
+fn uuid() -> Uuid {
+    Uuid::from_u128(rand::random())
+}
+
+fn client(id: &str) -> Client {
+    Client {
+        uid: ClientUid(uuid()),
+        client_id: ClientId::new(id).unwrap(),
+        description: "größer\n\"quoted\"".to_owned(),
+        kind: ClientKind::Agent,
+        owner: Some("team".to_owned()),
+        labels: [("a.b/c".to_owned(), "v\\'x".to_owned())].into(),
+        enabled: true,
+        expires_at: Some(START.plus(Duration::from_micros(1))),
+        default_resource_server: None,
+        grant_types: [GrantType::ClientCredentials].into(),
+        auth_methods: [AuthMethod::ClientSecretPost].into(),
+        allowed_networks: vec!["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()],
+        version: 1,
+        created_at: START,
+        updated_at: START,
+    }
+}
+
+fn resource_server(name: &str) -> ResourceServer {
+    ResourceServer {
+        uid: ResourceServerUid(uuid()),
+        name: ResourceServerName::new(name).unwrap(),
+        identifier: Identifier::new(format!("https://{name}")).unwrap(),
+        description: String::new(),
+        permissions: [(Permission::new("read").unwrap(), "Read".to_owned())].into(),
+        token_lifetime: Duration::from_mins(5),
+        signing_algorithm: Algorithm::Rs256,
+        token_profile: TokenProfile::Jwt,
+        enabled: true,
+        builtin: false,
+        version: 1,
+        created_at: START,
+        updated_at: START,
+    }
+}
+
+fn role(name: &str, server: &ResourceServer) -> Role {
+    Role {
+        uid: RoleUid(uuid()),
+        name: RoleName::new(name).unwrap(),
+        description: String::new(),
+        permissions: [(server.uid, Permission::new("read").unwrap())].into(),
+        builtin: false,
+        version: 1,
+        created_at: START,
+        updated_at: START,
+    }
+}
+
+async fn insert(store: &Store, client: &Client) -> Result<(), StoreError> {
+    let mut tx = store.begin().await?;
+    tx.insert_client(client).await?;
+    tx.commit().await
+}
+
+async fn every_statement_prepares(_: Store, database: Database) {
+    let mut prepared = 0;
+    for (name, sql) in all_statements() {
+        let outcome = match &database.url {
+            Some(url) => {
+                PgConnection::connect(url).await.unwrap().prepare(sql.into_sql_str()).await.map(drop)
+            }
+            None => {
+                let file = database.directory.path().join("data/jeton.db");
+                let mut connection =
+                    SqliteConnection::connect(&format!("sqlite://{}", file.display())).await.unwrap();
+                connection.prepare(sql.into_sql_str()).await.map(drop)
+            }
+        };
+        outcome.unwrap_or_else(|error| panic!("{name}: {error}"));
+        prepared += 1;
+    }
+    assert!(prepared > 30, "{prepared}");
+}
+
+async fn a_client_comes_back_as_it_went_in(store: Store, _: Database) {
+    let server = resource_server("rs");
+    let role = role("r", &server);
+    let mut client = client("spiffe://prod/ns/ä:%");
+    client.default_resource_server = Some(server.uid);
+    let secret = ClientSecret {
+        secret_id: SecretId::new("abc").unwrap(),
+        hash: "$argon2id$".to_owned(),
+        origin: SecretOrigin::Chosen,
+        description: "d".to_owned(),
+        created_at: START,
+        expires_at: None,
+    };
+    let mut tx = store.begin().await.unwrap();
+    tx.insert_resource_server(&server).await.unwrap();
+    tx.insert_role(&role).await.unwrap();
+    tx.insert_client(&client).await.unwrap();
+    tx.insert_secret(client.uid, &secret).await.unwrap();
+    assert!(tx.assign_role(client.uid, role.uid, START).await.unwrap());
+    assert!(!tx.assign_role(client.uid, role.uid, START).await.unwrap(), "twice is once");
+    tx.commit().await.unwrap();
+
+    let found = store.registration(&client.client_id).await.unwrap().unwrap();
+    assert_eq!(found.client, client);
+    assert_eq!(found.roles, [role.uid]);
+    assert_eq!(found.secrets.len(), 1);
+    assert_eq!(found.secrets[0].hash, secret.hash);
+    assert_eq!(store.resource_server(&server.name).await.unwrap().unwrap(), server);
+    assert_eq!(store.role(&role.name).await.unwrap().unwrap(), role);
+    assert_eq!(store.all_roles().await.unwrap(), [role]);
+    assert_eq!(store.all_resource_servers().await.unwrap(), [server]);
+    assert!(store.client(&ClientId::new("nobody").unwrap()).await.unwrap().is_none());
+}
+
+async fn names_are_unique(store: Store, _: Database) {
+    insert(&store, &client("a")).await.unwrap();
+    assert!(matches!(insert(&store, &client("a")).await, Err(StoreError::AlreadyExists)));
+    insert(&store, &client("A")).await.unwrap();
+
+    let server = resource_server("rs");
+    let mut same_identifier = resource_server("other");
+    same_identifier.identifier = server.identifier.clone();
+    let mut tx = store.begin().await.unwrap();
+    tx.insert_resource_server(&server).await.unwrap();
+    tx.commit().await.unwrap();
+    for taken in [resource_server("rs"), same_identifier] {
+        let mut tx = store.begin().await.unwrap();
+        assert!(matches!(tx.insert_resource_server(&taken).await, Err(StoreError::AlreadyExists)));
+    }
+}
+
+async fn references_hold(store: Store, _: Database) {
+    let server = resource_server("rs");
+    let role = role("r", &server);
+    let client = client("c");
+    let read = Permission::new("read").unwrap();
+    let mut tx = store.begin().await.unwrap();
+    tx.insert_resource_server(&server).await.unwrap();
+    tx.insert_role(&role).await.unwrap();
+    tx.insert_client(&client).await.unwrap();
+    tx.assign_role(client.uid, role.uid, START).await.unwrap();
+    tx.commit().await.unwrap();
+
+    let in_use = |outcome: Result<_, StoreError>| matches!(outcome, Err(StoreError::InUse));
+    let mut tx = store.begin().await.unwrap();
+    assert!(in_use(tx.delete_role(role.uid, 1).await.map(drop)), "a client has it");
+    drop(tx);
+    let mut tx = store.begin().await.unwrap();
+    assert!(in_use(tx.delete_permission(server.uid, &read).await), "a role gives it");
+    drop(tx);
+    let mut tx = store.begin().await.unwrap();
+    assert!(in_use(tx.delete_resource_server(server.uid, 1).await.map(drop)), "a role gives its permission");
+    drop(tx);
+    let mut tx = store.begin().await.unwrap();
+    let undefined = Permission::new("undefined").unwrap();
+    assert!(
+        in_use(tx.add_role_permission(role.uid, server.uid, &undefined).await),
+        "it defines no such permission"
+    );
+    drop(tx);
+
+    let mut tx = store.begin().await.unwrap();
+    assert!(tx.delete_client(client.uid, 1).await.unwrap());
+    assert!(tx.delete_role(role.uid, 1).await.unwrap(), "nobody has it any more");
+    assert!(tx.delete_resource_server(server.uid, 1).await.unwrap());
+    tx.commit().await.unwrap();
+    assert!(store.all_roles().await.unwrap().is_empty());
+}
+
+async fn only_the_version_that_was_read_is_replaced(store: Store, _: Database) {
+    let mut client = client("c");
+    insert(&store, &client).await.unwrap();
+    let write = async |client: &Client| {
+        let mut tx = store.begin().await.unwrap();
+        let done = tx.update_client(client).await.unwrap();
+        tx.commit().await.unwrap();
+        done
+    };
+    client.owner = None;
+    assert!(write(&client).await);
+    assert!(!write(&client).await, "the stored version is 2 by now");
+    client.version = 2;
+    let (one, other) = tokio::join!(write(&client), write(&client));
+    assert!(one ^ other, "of two at once, one");
+    let stored = store.client(&client.client_id).await.unwrap().unwrap();
+    assert_eq!((stored.version, stored.owner), (3, None));
+}
+
+async fn lists_page_by_bytes_and_filter_literally(store: Store, _: Database) {
+    for id in ["b", "B", "a%", "a_", "aB", "é"] {
+        insert(&store, &client(id)).await.unwrap();
+    }
+    let page = async |filter: ClientFilter, after: &str, limit| -> Vec<String> {
+        let cursor = Cursor { after: after.to_owned(), limit };
+        let found = store.clients(&filter, &cursor).await.unwrap();
+        found.into_iter().map(|client| client.client_id.to_string()).collect()
+    };
+    let all = ClientFilter::default;
+    assert_eq!(page(all(), "", 10).await, ["B", "a%", "aB", "a_", "b", "é"], "by bytes on both engines");
+    assert_eq!(page(all(), "aB", 2).await, ["a_", "b"]);
+    let text = |text: &str| ClientFilter { text: Some(text.to_owned()), ..all() };
+    assert_eq!(page(text("%"), "", 10).await, ["a%"]);
+    assert_eq!(page(text("A_"), "", 10).await, ["a_"]);
+    assert_eq!(page(text("\\"), "", 10).await, [""; 0]);
+    let label = |value: &str| ClientFilter { label: Some(("a.b/c".to_owned(), value.to_owned())), ..all() };
+    assert_eq!(page(label("v\\'x"), "", 10).await.len(), 6);
+    assert_eq!(page(label("other"), "", 10).await.len(), 0);
+    let of_kind = |kind| ClientFilter { kind: Some(kind), ..all() };
+    assert_eq!(page(of_kind(ClientKind::Job), "", 10).await.len(), 0);
+    assert_eq!(page(of_kind(ClientKind::Agent), "", 10).await.len(), 6);
+}
+
+async fn changes_are_numbered_without_gaps_in_the_order_they_become_visible(store: Store, _: Database) {
+    const WRITERS: i64 = 20;
+    let start = store.latest_change().await.unwrap();
+    let watching = tokio::spawn({
+        let store = store.clone();
+        async move {
+            let mut seen = start;
+            while seen < start + WRITERS {
+                for change in store.changes_after(seen, 5).await.unwrap() {
+                    assert_eq!(change.seq, seen + 1, "a change became visible after a later one");
+                    seen = change.seq;
+                }
+                tokio::task::yield_now().await;
+            }
+        }
+    });
+    let writers: Vec<_> = (0..WRITERS)
+        .map(|n| {
+            let store = store.clone();
+            tokio::spawn(async move {
+                let mut tx = store.begin().await.unwrap();
+                tx.insert_client(&client(&format!("c{n}"))).await.unwrap();
+                tx.note_change(&ChangeKind::Catalog, START).await.unwrap();
+                tx.commit().await.unwrap();
+            })
+        })
+        .collect();
+    for writer in writers {
+        writer.await.unwrap();
+    }
+    tokio::time::timeout(Duration::from_secs(30), watching).await.expect("every change is seen").unwrap();
+
+    let mut tx = store.begin().await.unwrap();
+    tx.forget_changes(START.plus(Duration::from_secs(1))).await.unwrap();
+    tx.commit().await.unwrap();
+    assert!(store.changes_after(0, 100).await.unwrap().is_empty());
+    assert_eq!(store.latest_change().await.unwrap(), start + WRITERS, "numbers are never used again");
+}
+
+async fn a_dropped_transaction_did_nothing(store: Store, _: Database) {
+    let mut tx = store.begin().await.unwrap();
+    tx.insert_client(&client("c")).await.unwrap();
+    tx.note_change(&ChangeKind::Catalog, START).await.unwrap();
+    drop(tx);
+    assert!(store.client(&ClientId::new("c").unwrap()).await.unwrap().is_none());
+    assert_eq!(store.latest_change().await.unwrap(), 0);
+}
+
+async fn several_migrate_at_once(_: Store, database: Database) {
+    let fresh = Database::create(database.engine).await;
+    let migrate = || async {
+        let store = app::connect(&fresh.config()).await.unwrap();
+        store.migrate().await
+    };
+    let (a, b, c) = tokio::join!(migrate(), migrate(), migrate());
+    for outcome in [a, b, c] {
+        outcome.unwrap();
+    }
+    assert_eq!(app::connect(&fresh.config()).await.unwrap().latest_change().await.unwrap(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn both_schemas_have_the_same_columns() {
+    let (_, sqlite) = fresh(Engine::Sqlite).await;
+    let (_, postgres) = fresh(Engine::Postgres).await;
+    let of_sqlite = sqlite
+        .texts(
+            "SELECT t.name || '.' || c.name || CASE WHEN c.\"notnull\" OR c.pk THEN ' NOT NULL' ELSE '' END
+             FROM sqlite_schema t, pragma_table_info(t.name) c
+             WHERE t.type = 'table' AND t.name NOT LIKE '\\_sqlx%' ESCAPE '\\' AND t.name NOT LIKE 'sqlite%'",
+        )
+        .await;
+    let of_postgres = postgres
+        .texts(
+            "SELECT table_name || '.' || column_name || CASE is_nullable WHEN 'NO' THEN ' NOT NULL' ELSE '' END
+             FROM information_schema.columns
+             WHERE table_schema = 'public' AND table_name NOT LIKE '\\_sqlx%'",
+        )
+        .await;
+    let set = |columns: Vec<String>| columns.into_iter().collect::<BTreeSet<_>>();
+    assert!(of_sqlite.len() > 50);
+    assert_eq!(set(of_sqlite), set(of_postgres));
+}
+
+#[test]
+fn both_engines_have_the_same_migrations() {
+    let names = |engine: &str| -> BTreeSet<String> {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations").join(engine);
+        std::fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect()
+    };
+    assert_eq!(names("sqlite"), names("postgres"));
+}

@@ -29,16 +29,16 @@ pub(super) fn routes() -> OpenApiRouter<Shared> {
 enum Refusals {
     /// The request cannot be read.
     #[response(status = 400, content_type = "application/problem+json")]
-    Malformed(#[to_schema] Problem),
+    Malformed(Problem),
     /// There is no token, or it is not accepted (RFC 6750 §3).
     #[response(status = 401, content_type = "application/problem+json")]
-    Unauthorized(#[to_schema] Problem),
+    Unauthorized(Problem),
     /// A permission is missing.
     #[response(status = 403, content_type = "application/problem+json")]
-    Forbidden(#[to_schema] Problem),
+    Forbidden(Problem),
     /// Temporarily unavailable; nothing was changed.
     #[response(status = 503, content_type = "application/problem+json")]
-    Unavailable(#[to_schema] Problem),
+    Unavailable(Problem),
 }
 
 /// Which page of a list, and which entries.

@@ -66,6 +66,29 @@ impl Database {
         }
     }
 
+    /// Every row of every table as text, for looking what is in it.
+    pub(crate) async fn dump(&self) -> String {
+        let tables = match self.engine {
+            Engine::Sqlite => "SELECT name FROM sqlite_schema WHERE type = 'table'",
+            Engine::Postgres => {
+                "SELECT table_name::text FROM information_schema.tables WHERE table_schema = 'public'"
+            }
+        };
+        let mut dump = String::new();
+        for table in self.texts(tables).await {
+            let rows = match self.engine {
+                Engine::Postgres => self.texts(&format!("SELECT t::text FROM {table} t")).await,
+                Engine::Sqlite => {
+                    let columns = self.texts(&format!("SELECT name FROM pragma_table_info('{table}')")).await;
+                    let columns: Vec<_> = columns.iter().map(|name| format!("quote({name})")).collect();
+                    self.texts(&format!("SELECT {} FROM {table}", columns.join(" || ' ' || "))).await
+                }
+            };
+            dump.push_str(&rows.join("\n"));
+        }
+        dump
+    }
+
     async fn sqlite(&self) -> SqliteConnection {
         let file = self.directory.path().join("data/jeton.db");
         SqliteConnection::connect(&format!("sqlite://{}", file.display())).await.unwrap()

@@ -2,10 +2,12 @@
 
 mod answer;
 mod database;
+mod process;
 mod server;
 
 pub(crate) use answer::Answer;
 pub(crate) use database::{Database, Engine};
+pub(crate) use process::{Process, command, jeton, run};
 pub(crate) use server::{Client, START, Server, basic};
 
 /// Runs tests of the form `async fn(server: Server)` on both engines. A test that is not named here is

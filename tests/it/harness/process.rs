@@ -1,0 +1,141 @@
+use std::fs::{self, File};
+use std::io::Read;
+use std::net::TcpListener;
+use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::time::{sleep, timeout};
+
+use super::Database;
+
+/// How long a process may take for anything before the test fails.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A `jeton` process that runs until it is told to stop.
+pub(crate) struct Process {
+    child: Child,
+    pub(crate) base: String,
+    output: PathBuf,
+    log: PathBuf,
+}
+
+/// A `jeton` command with this environment and no other.
+pub(crate) fn command(database: &Database, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_jeton"));
+    command.args(arguments).env_clear().envs(database.environment()).current_dir(database.directory.path());
+    command.stdin(Stdio::null());
+    command
+}
+
+/// Runs a `jeton` command to its end.
+pub(crate) fn run(database: &Database, arguments: &[&str]) -> Output {
+    command(database, arguments).output().unwrap()
+}
+
+/// Runs a `jeton` command that must succeed, and reads its JSON.
+pub(crate) fn jeton(database: &Database, arguments: &[&str]) -> Value {
+    let mut all = arguments.to_vec();
+    all.push("--json");
+    let output = run(database, &all);
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+impl Process {
+    /// Starts `jeton` with these arguments on a free port, with more environment.
+    pub(crate) fn start(database: &Database, arguments: &[&str], environment: &[(&str, &str)]) -> Self {
+        // Taken and given back: nobody else is likely to take it in between.
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let name = format!("{}-{port}", arguments[0]);
+        let output = database.directory.path().join(format!("{name}.out"));
+        let log = database.directory.path().join(format!("{name}.log"));
+        let child = command(database, arguments)
+            .env("JETON_LISTEN", format!("127.0.0.1:{port}"))
+            .env("JETON_ISSUER", "http://localhost:8080")
+            .envs(environment.iter().copied())
+            .stdout(File::create(&output).unwrap())
+            .stderr(File::create(&log).unwrap())
+            .spawn()
+            .unwrap();
+        Self { child, base: format!("http://127.0.0.1:{port}"), output, log }
+    }
+
+    /// Starts `jeton serve` and waits until it is ready.
+    pub(crate) async fn serve(database: &Database, environment: &[(&str, &str)]) -> Self {
+        let process = Self::start(database, &["serve"], environment);
+        let ready = async {
+            loop {
+                let answer = reqwest::get(format!("{}/readyz", process.base)).await;
+                if answer.is_ok_and(|answer| answer.status().is_success()) {
+                    break;
+                }
+                sleep(Duration::from_millis(20)).await;
+            }
+        };
+        assert!(timeout(PATIENCE, ready).await.is_ok(), "not ready: {}", process.log());
+        process
+    }
+
+    /// What it printed.
+    pub(crate) fn output(&self) -> String {
+        read(&self.output)
+    }
+
+    /// What it logged.
+    pub(crate) fn log(&self) -> String {
+        read(&self.log)
+    }
+
+    /// Waits until this text is printed.
+    pub(crate) async fn printed(&self, text: &str) -> String {
+        let printed = async {
+            while !self.output().contains(text) {
+                sleep(Duration::from_millis(20)).await;
+            }
+        };
+        assert!(
+            timeout(PATIENCE, printed).await.is_ok(),
+            "'{text}' was not printed: {}\n{}",
+            self.output(),
+            self.log()
+        );
+        self.output()
+    }
+
+    /// Sends a signal by name and waits for the end.
+    pub(crate) async fn signal(mut self, name: &str) -> ExitStatus {
+        let sent = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+        let ended = async {
+            loop {
+                if let Some(status) = self.child.try_wait().unwrap() {
+                    return status;
+                }
+                sleep(Duration::from_millis(20)).await;
+            }
+        };
+        timeout(PATIENCE, ended).await.unwrap_or_else(|_| panic!("{name} did not end it: {}", self.log()))
+    }
+
+    /// Stops it as an operator does, and asserts that it says goodbye.
+    pub(crate) async fn stop(self) {
+        let status = self.signal("TERM").await;
+        assert!(status.success(), "{status:?}, signal {:?}", status.signal());
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn read(path: &PathBuf) -> String {
+    let mut text = String::new();
+    fs::File::open(path).unwrap().read_to_string(&mut text).unwrap();
+    text
+}
