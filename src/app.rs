@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use secrecy::SecretString;
 use tokio::net::TcpListener;
@@ -23,6 +24,9 @@ use crate::runtime::ledger::Ledger;
 use crate::runtime::master_key::MasterKey;
 use crate::runtime::secrets::SecretVerifier;
 use crate::storage::{ConnectOptions, Store};
+
+/// How long a stopping server waits for its callers.
+const STOPPING: Duration = Duration::from_secs(15);
 
 /// A running server.
 pub struct App {
@@ -58,6 +62,7 @@ pub async fn connect(config: &Config) -> Result<Store, Fault> {
 fn create_private_directory(config: &Config) -> Result<(), Fault> {
     let path = &config.data_dir;
     if path.is_dir() {
+        // Somebody else made it, so its mode is theirs; the files inside are private in any case.
         return Ok(());
     }
     let mut builder = std::fs::DirBuilder::new();
@@ -118,7 +123,7 @@ impl App {
                 AdminError::Fault(fault) => fault,
                 other => Fault::internal(other),
             })?;
-        let directory = Directory::open(store.clone(), Arc::clone(&keyring)).await?;
+        let directory = Directory::open(store.clone(), Arc::clone(&keyring), ambient.clone()).await?;
         let (ledger, ledger_task) = Ledger::start(store.clone());
 
         let stop = CancellationToken::new();
@@ -153,19 +158,26 @@ impl App {
     }
 
     /// Stops in order: no new connections, requests finish, the ledger is written out, the database is
-    /// closed.
+    /// closed. A connection that does not end in time is cut off.
     ///
     /// # Errors
     /// The listener had failed.
     pub async fn stop(self) -> Result<(), Fault> {
         self.stop.cancel();
         self.tasks.close();
-        self.tasks.wait().await;
-        let served = self.server.await.map_err(Fault::internal)?;
-        // The last handler took the last sender of the ledger's queue with it.
-        self.ledger.await.map_err(Fault::internal)?;
-        self.store.close().await;
-        served.map_err(Fault::internal)
+        let Self { tasks, server, ledger, store, .. } = self;
+        let in_order = async {
+            tasks.wait().await;
+            let served = server.await.map_err(Fault::internal)?;
+            // The last handler took the last sender of the ledger's queue with it.
+            ledger.await.map_err(Fault::internal)?;
+            store.close().await;
+            served.map_err(Fault::internal)
+        };
+        tokio::time::timeout(STOPPING, in_order).await.unwrap_or_else(|_| {
+            tracing::warn!("some connections did not end in time and were cut off");
+            Ok(())
+        })
     }
 }
 

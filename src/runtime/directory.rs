@@ -5,7 +5,7 @@
 //! store's numbered changes: at once after a change made here, when the database notifies, and by polling.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -13,13 +13,15 @@ use moka::future::Cache;
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
+use super::clock::Ambient;
 use super::fault;
 use super::keyring::Keyring;
 use crate::domain::catalog::Catalog;
 use crate::domain::client::Registration;
 use crate::domain::error::Fault;
 use crate::domain::ids::ClientId;
-use crate::storage::{Change, ChangeKind, Notifications, Store};
+use crate::domain::time::Timestamp;
+use crate::storage::{Change, ChangeKind, Notifications, Store, StoreError};
 
 /// How often changes are asked for when nothing notifies. Twice this is the longest that a revoked
 /// secret is still accepted on another replica.
@@ -35,16 +37,22 @@ const UNKNOWN_FOR: Duration = Duration::from_mins(1);
 /// The most changes read at a time.
 const PAGE: u32 = 1_000;
 
+/// How long changes are kept. A replica that was away for longer reads everything anew.
+const KEPT: Duration = Duration::from_hours(24);
+
+/// How often old changes are swept away.
+const SWEEP: Duration = Duration::from_hours(1);
+
 /// What is registered, in memory.
 pub struct Directory {
     store: Store,
+    ambient: Ambient,
     keyring: Arc<Keyring>,
     catalog: ArcSwap<Catalog>,
     clients: Cache<ClientId, Known>,
-    unknown: Cache<ClientId, u64>,
+    unknown: Cache<ClientId, ()>,
     /// The last change that was applied. Held while applying, so that changes apply in order.
     applied: Mutex<i64>,
-    applied_seq: AtomicI64,
     /// Counts the times that anything was dropped from the caches: a load that began before may be stale.
     generation: AtomicU64,
 }
@@ -63,18 +71,18 @@ impl Directory {
     ///
     /// # Errors
     /// The database is away.
-    pub async fn open(store: Store, keyring: Arc<Keyring>) -> Result<Arc<Self>, Fault> {
+    pub async fn open(store: Store, keyring: Arc<Keyring>, ambient: Ambient) -> Result<Arc<Self>, Fault> {
         // The number is read first: a change that comes in between is applied once too often, not missed.
         let seq = store.latest_change().await.map_err(fault)?;
         let catalog = load_catalog(&store).await?;
         Ok(Arc::new(Self {
             store,
+            ambient,
             keyring,
             catalog: ArcSwap::from_pointee(catalog),
             clients: Cache::new(CLIENTS),
             unknown: Cache::builder().max_capacity(UNKNOWN).time_to_live(UNKNOWN_FOR).build(),
             applied: Mutex::new(seq),
-            applied_seq: AtomicI64::new(seq),
             generation: AtomicU64::new(0),
         }))
     }
@@ -85,12 +93,6 @@ impl Directory {
         self.catalog.load_full()
     }
 
-    /// The number of the last change that is visible here.
-    #[must_use]
-    pub fn applied(&self) -> i64 {
-        self.applied_seq.load(Ordering::Acquire)
-    }
-
     /// The client with this identifier. Asks the store at most once for each client that is not in
     /// memory, however many ask at the same time.
     ///
@@ -98,7 +100,7 @@ impl Directory {
     /// It is not in memory and the database is away. That is never "no such client".
     pub async fn client(&self, client_id: &ClientId) -> Result<Option<Arc<Registration>>, Fault> {
         loop {
-            if self.unknown.get(client_id).await == Some(self.generation.load(Ordering::Acquire)) {
+            if self.unknown.get(client_id).await.is_some() {
                 return Ok(None);
             }
             if let Some(known) = self.clients.get(client_id).await {
@@ -109,18 +111,18 @@ impl Directory {
                 .try_get_with_by_ref(client_id, self.load(client_id))
                 .await
                 .map_err(|error: Arc<Fault>| Fault { kind: error.kind, detail: error.detail.clone() })?;
-            // A change that was applied while the row was on its way may have missed it.
-            let current = self.generation.load(Ordering::Acquire);
-            if known.generation != current {
-                self.clients.invalidate(client_id).await;
-                continue;
-            }
             if known.registration.is_none() {
                 // Unknown ids go to their own small memory, so that a flood of them evicts no client.
                 self.clients.invalidate(client_id).await;
-                self.unknown.insert(client_id.clone(), current).await;
+                self.unknown.insert(client_id.clone(), ()).await;
             }
-            return Ok(known.registration);
+            // A change that was applied while the row was on its way may have missed it in the caches:
+            // whoever applies counts the generation first, and drops entries then.
+            if known.generation == self.generation.load(Ordering::Acquire) {
+                return Ok(known.registration);
+            }
+            self.clients.invalidate(client_id).await;
+            self.unknown.invalidate(client_id).await;
         }
     }
 
@@ -150,7 +152,6 @@ impl Directory {
             }
             self.apply(&changes).await?;
             *applied = last;
-            self.applied_seq.store(last, Ordering::Release);
         }
     }
 
@@ -180,9 +181,16 @@ impl Directory {
         Ok(())
     }
 
-    /// Follows the store's changes until `stop`.
+    async fn sweep(&self, now: Timestamp) -> Result<(), StoreError> {
+        let mut tx = self.store.begin().await?;
+        tx.forget_changes(now.minus(KEPT)).await?;
+        tx.commit().await
+    }
+
+    /// Follows the store's changes until `stop`, and sweeps old ones away.
     pub async fn follow(self: Arc<Self>, stop: CancellationToken) {
         let mut notifications = None;
+        let mut swept = self.ambient.now();
         loop {
             if notifications.is_none() {
                 // Polling goes on whether or not this works.
@@ -205,6 +213,13 @@ impl Directory {
             }
             if let Err(error) = self.catch_up().await {
                 tracing::warn!(%error, "changes cannot be read; serving what is in memory");
+            }
+            let now = self.ambient.now();
+            if swept.plus(SWEEP) <= now {
+                swept = now;
+                if let Err(error) = self.sweep(now).await {
+                    tracing::warn!(%error, "old changes cannot be removed; trying again in an hour");
+                }
             }
         }
     }

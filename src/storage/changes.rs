@@ -17,7 +17,10 @@ statements! {
 
     LATEST_CHANGE = "SELECT value FROM counters WHERE name = 'changes'";
 
-    FORGET_CHANGES = "DELETE FROM changes WHERE at < $1";
+    /// The newest stays for ever: a replica that missed everything notices the gap before it.
+    FORGET_CHANGES = r"
+        DELETE FROM changes
+        WHERE at < $1 AND seq < (SELECT value FROM counters WHERE name = 'changes')";
 }
 
 /// What a change is about.
@@ -126,7 +129,7 @@ impl Tx {
         Ok(())
     }
 
-    /// Removes changes from before `end`, which every replica has long read.
+    /// Removes changes from before `end`, which every replica has long read, but for the newest one.
     ///
     /// # Errors
     /// The database is away.

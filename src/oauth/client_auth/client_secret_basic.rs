@@ -23,6 +23,10 @@ impl Method for ClientSecretBasic {
         AuthMethod::ClientSecretBasic
     }
 
+    fn reads_header(&self) -> bool {
+        true
+    }
+
     fn present(&self, request: &Presentation<'_>) -> Option<Result<Presented, OAuthError>> {
         let header = request.authorization.first()?;
         let (scheme, credentials) = match header.iter().position(|byte| *byte == b' ') {

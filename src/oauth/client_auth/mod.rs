@@ -30,6 +30,11 @@ pub trait Method: Send + Sync {
     /// Its registered name.
     fn name(&self) -> AuthMethod;
 
+    /// Whether it takes its credential from the `Authorization` header.
+    fn reads_header(&self) -> bool {
+        false
+    }
+
     /// What the request presents for this method: nothing, a credential, or an attempt at one.
     fn present(&self, request: &Presentation<'_>) -> Option<Result<Presented, OAuthError>>;
 
@@ -95,7 +100,9 @@ pub fn present(request: &Presentation<'_>) -> Result<(&'static dyn Method, Prese
     let (method, first) = presented.next().ok_or_else(|| {
         OAuthError::invalid_client("the request has no client credential that is understood")
     })?;
-    if presented.next().is_some() {
+    // A header that no method takes is a second attempt as well, whatever it means.
+    let stray_header = !request.authorization.is_empty() && !method.reads_header();
+    if presented.next().is_some() || stray_header {
         return Err(OAuthError::invalid_request(
             "authenticate in one way only: the Authorization header or the body (RFC 6749 section 2.3)",
         ));
