@@ -111,13 +111,21 @@ impl App {
             })?,
         };
 
+        let master_key = config.master_key.as_ref().ok_or_else(|| {
+            Fault::internal(
+                "PostgreSQL needs a master key, which every replica shares: \
+                 run `openssl rand -base64 32 > master.key` once and set JETON_MASTER_KEY_FILE to it",
+            )
+        })?;
         let store = connect(config).await?;
         store.migrate().await.map_err(fault)?;
         let nothing_sealed = store.signing_keys().await.map_err(fault)?.is_empty();
-        let master_key = MasterKey::load(&config.master_key, nothing_sealed, &ambient)?;
+        let master_key = MasterKey::load(master_key, nothing_sealed, &ambient)?;
         let keyring = Keyring::open(store.clone(), master_key, &ambient).await?;
+        // Other replicas may serve the stored issuer: only one that an operator wrote down replaces it.
+        let may_replace = config.issuer.is_some() || matches!(config.database, Database::Sqlite);
         offline_admin(store.clone(), config, ambient.clone())
-            .ensure_builtins(issuer.as_str())
+            .ensure_builtins(issuer.as_str(), may_replace)
             .await
             .map_err(|error| match error {
                 AdminError::Fault(fault) => fault,

@@ -22,8 +22,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// Where the data is.
     pub database: Database,
-    /// What opens the sealed signing keys.
-    pub master_key: MasterKeySource,
+    /// What opens the sealed signing keys; a server on PostgreSQL refuses to start without.
+    pub master_key: Option<MasterKeySource>,
     /// Proxies whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
     /// The longest lifetime a resource server may ask for.
@@ -205,9 +205,8 @@ impl Settings {
         }
     }
 
-    /// Reads every known setting. `None` when something that everything depends on is wrong; the
-    /// problems are noted either way.
-    fn config(&mut self) -> Option<Config> {
+    /// Reads every known setting; a wrong one is noted and counts as not given.
+    fn config(&mut self) -> Config {
         let issuer = self.take("issuer", Issuer::parse);
         let listen = self.take("listen", |text| {
             text.parse().map_err(|_| "write an address and a port, for example 127.0.0.1:8080".to_owned())
@@ -229,17 +228,17 @@ impl Settings {
         let max_token_lifetime = self.take("tokens.max_lifetime", seconds).unwrap_or(Duration::from_hours(1));
         let log_level = self.take("log.level", log_directives).unwrap_or_else(|| "info".to_owned());
         let log_format = self.take("log.format", log_format).unwrap_or(LogFormat::Text);
-        Some(Config {
+        Config {
             issuer,
             listen,
             data_dir,
             database,
-            master_key: master_key?,
+            master_key,
             trusted_proxies,
             max_token_lifetime,
             log_level,
             log_format,
-        })
+        }
     }
 
     fn database(&mut self) -> Database {
@@ -251,7 +250,7 @@ impl Settings {
             }
         });
         let password_file = self.take("database_password_file", |text| Ok(PathBuf::from(text)));
-        let max_connections = self.take("database.max_connections", |text| {
+        let max_connections = self.take("database_max_connections", |text| {
             text.parse()
                 .ok()
                 .filter(|n| (2..=1_000).contains(n))
@@ -276,15 +275,7 @@ impl Settings {
             (Some(path), None, _) => Some(MasterKeySource::File(path)),
             (None, Some(value), _) => Some(MasterKeySource::Value(value)),
             (None, None, Database::Sqlite) => Some(MasterKeySource::Managed(data_dir.join("master.key"))),
-            (None, None, Database::Postgres { .. }) => {
-                self.refuse(
-                    "master_key_file",
-                    "not given",
-                    "PostgreSQL needs a master key, which every replica shares: \
-                     run `openssl rand -base64 32 > master.key` once and set JETON_MASTER_KEY_FILE to it",
-                );
-                None
-            }
+            (None, None, Database::Postgres { .. }) => None,
         }
     }
 
@@ -305,14 +296,11 @@ impl Settings {
         });
     }
 
-    fn finish(mut self, config: Option<Config>) -> Result<Config, ConfigError> {
+    fn finish(mut self, config: Config) -> Result<Config, ConfigError> {
         for (name, (_, origin)) in std::mem::take(&mut self.values) {
             self.refuse(&name, &origin, "there is no such setting; docs/configuration.md lists them all");
         }
-        match config {
-            Some(config) if self.problems.is_empty() => Ok(config),
-            _ => Err(ConfigError(self.problems)),
-        }
+        if self.problems.is_empty() { Ok(config) } else { Err(ConfigError(self.problems)) }
     }
 }
 
@@ -329,10 +317,12 @@ fn plain_text(value: &toml::Value) -> Option<String> {
 }
 
 /// Kubernetes sets `JETON_PORT`, `JETON_SERVICE_HOST` and the like in every pod beside a service that
-/// is called `jeton`. They are not ours.
+/// is called `jeton` or `jeton-something`. They are not ours: no setting is called like them.
 fn is_kubernetes_service_link(rest: &str) -> bool {
     rest == "PORT"
+        || rest.ends_with("_PORT")
         || rest.starts_with("PORT_")
+        || rest.contains("_PORT_")
         || rest.contains("SERVICE_HOST")
         || rest.contains("SERVICE_PORT")
 }
@@ -399,7 +389,9 @@ mod tests {
     fn nothing_is_needed_for_sqlite_on_loopback() {
         let config = load(&[]).unwrap();
         assert!(matches!(config.database, Database::Sqlite));
-        assert!(matches!(config.master_key, MasterKeySource::Managed(path) if path.ends_with("master.key")));
+        assert!(
+            matches!(config.master_key, Some(MasterKeySource::Managed(path)) if path.ends_with("master.key"))
+        );
         assert!(config.listen.ip().is_loopback());
     }
 
@@ -409,13 +401,12 @@ mod tests {
             ("JETON_ISSUER", "http://id.example.com"),
             ("JETON_LISTEN", "here"),
             ("JETON_SERVER__BEHIND_TLS_PROXY", "perhaps"),
-            ("JETON_DATABASE_URL", "postgres://h/d"),
             ("JETON_LOG__LEVLE", "debug"),
         ])
         .unwrap_err();
-        assert_eq!(error.0.len(), 5, "{error}");
+        assert_eq!(error.0.len(), 4, "{error}");
         let text = error.to_string();
-        for part in ["issuer", "listen", "server.behind_tls_proxy", "master_key_file", "log.levle"] {
+        for part in ["issuer", "listen", "server.behind_tls_proxy", "log.levle"] {
             assert!(text.contains(part), "{part}: {text}");
         }
     }
@@ -434,7 +425,9 @@ mod tests {
             load(&[
                 ("JETON_PORT", "tcp://10.0.0.1:80"),
                 ("JETON_SERVICE_HOST", "10.0.0.1"),
-                ("JETON_PORT_80_TCP_ADDR", "x")
+                ("JETON_PORT_80_TCP_ADDR", "x"),
+                ("JETON_POSTGRES_PORT", "tcp://10.0.0.2:5432"),
+                ("JETON_POSTGRES_PORT_5432_TCP_PROTO", "tcp"),
             ])
             .is_ok()
         );

@@ -1,4 +1,52 @@
-//! Jeton.
+//! Jeton: an OAuth 2 / OpenID Connect authorization server for non-human identities.
+//!
+//! # The map
+//!
+//! Downward only, and a test (`tests/it/architecture.rs`) reads the `use` lines:
+//!
+//! ```text
+//! cli → app → http → { oauth, admin } → runtime → storage → domain          leaves: jose, config
+//! ```
+//!
+//! | layer | what it is |
+//! |---|---|
+//! | [`domain`] | the rules, pure: who may what, what a token says |
+//! | [`storage`] | the only SQL, one text for PostgreSQL and SQLite |
+//! | [`runtime`] | what lives as long as the process: clock, directory, keyring, ledger |
+//! | [`oauth`] | the protocol, without HTTP: the token pipeline, grants, client authentication |
+//! | [`admin`] | the use-cases behind the REST API and the command line |
+//! | [`http`] | axum: bytes in, answers out |
+//! | [`app`] | puts it all together, starts and stops it |
+//! | [`cli`] | the program |
+//! | [`jose`], [`config`] | signing and verifying; settings |
+//!
+//! # RFC → file
+//!
+//! | standard | file |
+//! |---|---|
+//! | RFC 6749 OAuth 2.0 | `oauth/token.rs`, `oauth/form.rs`, `oauth/client_auth/`, `oauth/grants/` |
+//! | RFC 6750 bearer tokens (our API) | `oauth/access.rs`, `http/extract.rs` |
+//! | RFC 7515, 7517, 7519, 7638 JOSE | `jose/` |
+//! | RFC 8414, OpenID Connect Discovery | `oauth/discovery.rs` |
+//! | RFC 8707 resource indicators | `domain/policy.rs` |
+//! | RFC 9068 JWT access tokens | `domain/claims.rs`, `domain/policy.rs` |
+//! | RFC 9106 Argon2 | `runtime/secrets.rs` |
+//! | RFC 9457 problem details, RFC 7396 merge patch | `http/error.rs`, `admin/` |
+//!
+//! # The walk of one token request
+//!
+//! `authenticate → resolve → decide → bind → sign → record → answer`
+//!
+//! 1. `http::oauth` bounds the body and hands over bytes, headers and the caller's address.
+//! 2. [`oauth::token`] is the only pipeline; it has one exit, where success and refusal are recorded alike.
+//! 3. [`oauth::client_auth`] asks each method to *present*; exactly one does; it *verifies* against the
+//!    client that [`runtime::directory`] has in memory.
+//! 4. The grant ([`oauth::grants`]) *resolves* whom the token is about, and the ceilings.
+//! 5. [`domain::policy`] decides, purely.
+//! 6. [`domain::claims`] builds, [`runtime::keyring`] signs with a key that was parsed once.
+//! 7. [`runtime::ledger`] makes the event durable.
+//! 8. The answer leaves, `Cache-Control: no-store`.
+
 pub mod admin;
 pub mod app;
 pub mod cli;

@@ -9,6 +9,11 @@ use crate::config::LogFormat;
 /// Starts logging. `level` was checked when the configuration was read; a wrong one falls back to `info`.
 pub fn start(level: &str, format: LogFormat) {
     let filter = EnvFilter::try_new(level).unwrap_or_else(|_| EnvFilter::new("info"));
+    // PostgreSQL's "already exists, skipping" at every start is news to nobody.
+    let filter = match "sqlx::postgres::notice=warn".parse() {
+        Ok(quiet) => filter.add_directive(quiet),
+        Err(_) => filter,
+    };
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

@@ -8,7 +8,10 @@ use crate::domain::ids::{Identifier, Permission, ResourceServerName, ResourceSer
 use crate::domain::resource::{DEFAULT_TOKEN_LIFETIME, ResourceServer, TokenProfile};
 use crate::domain::role::Role;
 use crate::jose::Algorithm;
-use crate::storage::ChangeKind;
+use crate::storage::{ChangeKind, StoreError};
+
+/// Stands for the issuer until a server has started; never one that a token could name.
+const NO_ISSUER: &str = "urn:jeton:not-started-yet";
 
 // === impl Admin ===
 
@@ -22,24 +25,24 @@ impl Admin {
         if self.store.resource_server(&ResourceServerName::new(builtin::API)?).await?.is_some() {
             return Ok(());
         }
-        self.ensure_builtins(issuer.unwrap_or("urn:jeton:not-started-yet")).await
+        self.ensure_builtins(issuer.unwrap_or(NO_ISSUER), false).await
     }
 
     /// Makes sure that the built-in resource server and roles are there and complete: at the first start,
-    /// after an upgrade that knows more permissions, and when the issuer has changed.
+    /// after an upgrade that knows more permissions, and, if it `may_replace`, when the issuer has changed.
     ///
     /// # Errors
-    /// The database is away.
-    pub async fn ensure_builtins(&self, issuer: &str) -> Result<(), AdminError> {
+    /// The database is away, or it serves another issuer.
+    pub async fn ensure_builtins(&self, issuer: &str, may_replace: bool) -> Result<(), AdminError> {
         // Another process may do the same at the same time; the second look finds its work.
-        match self.ensure_once(issuer).await {
-            Err(AdminError::Conflict(_) | AdminError::Stale) => self.ensure_once(issuer).await,
+        match self.ensure_once(issuer, may_replace).await {
+            Err(AdminError::Conflict(_) | AdminError::Stale) => self.ensure_once(issuer, may_replace).await,
             outcome => outcome,
         }
     }
 
-    async fn ensure_once(&self, issuer: &str) -> Result<(), AdminError> {
-        let api = self.ensure_api(issuer).await?;
+    async fn ensure_once(&self, issuer: &str, may_replace: bool) -> Result<(), AdminError> {
+        let api = self.ensure_api(issuer, may_replace).await?;
         self.ensure_role(api, builtin::ADMINISTRATOR, "May do everything in Jeton's API", |_| true).await?;
         self.ensure_role(
             api,
@@ -50,7 +53,7 @@ impl Admin {
         .await
     }
 
-    async fn ensure_api(&self, issuer: &str) -> Result<ResourceServerUid, AdminError> {
+    async fn ensure_api(&self, issuer: &str, may_replace: bool) -> Result<ResourceServerUid, AdminError> {
         let name = ResourceServerName::new(builtin::API)?;
         let now = self.ambient.now();
         let wanted = ResourceServer {
@@ -75,7 +78,7 @@ impl Admin {
         };
         let Some(stored) = self.store.resource_server(&name).await? else {
             let mut tx = self.begin().await?;
-            tx.insert_resource_server(&wanted).await?;
+            tx.insert_resource_server(&wanted).await.map_err(taken)?;
             self.commit(tx, &By::system(), written("resource_server.create", builtin::API)).await?;
             return Ok(wanted.uid);
         };
@@ -87,9 +90,19 @@ impl Admin {
         if stored.identifier == wanted.identifier && stored.permissions == wanted.permissions {
             return Ok(stored.uid);
         }
+        let moves = stored.identifier != wanted.identifier;
+        if moves && !may_replace && stored.identifier.as_str() != builtin::api_identifier(NO_ISSUER) {
+            return Err(AdminError::Conflict(format!(
+                "this database serves another issuer, whose API is {}: set JETON_ISSUER to the issuer of all replicas",
+                stored.identifier
+            )));
+        }
+        if moves {
+            tracing::warn!(from = %stored.identifier, to = %wanted.identifier, "the issuer has changed: tokens for the API are asked for under the new one from now on");
+        }
         let mut tx = self.begin().await?;
         let update = ResourceServer { uid: stored.uid, version: stored.version, ..wanted };
-        if !tx.update_resource_server(&update).await? {
+        if !tx.update_resource_server(&update).await.map_err(taken)? {
             return Err(AdminError::Stale);
         }
         // Only added to: during an upgrade an older replica may still know permissions that are gone.
@@ -138,6 +151,15 @@ impl Admin {
             tx.add_role_permission(stored.uid, *server, permission).await?;
         }
         self.commit(tx, &By::system(), written("role.update", name)).await
+    }
+}
+
+fn taken(error: StoreError) -> AdminError {
+    match error {
+        StoreError::AlreadyExists => AdminError::Conflict(
+            "another resource server has the identifier of Jeton's own API (<issuer>/api/v1); change that one".to_owned(),
+        ),
+        other => other.into(),
     }
 }
 

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use super::{Admin, AdminError, By, Written, recorded};
 use crate::domain::builtin;
-use crate::domain::client::{ClientSecret, MOST_SECRETS, check_text};
+use crate::domain::client::{ClientSecret, MOST_CHOSEN_SECRETS, MOST_SECRETS, check_text};
 use crate::domain::ids::{ClientId, SecretId};
 use crate::domain::secret::{self, Form, SecretOrigin};
 use crate::domain::time::Timestamp;
@@ -117,6 +117,12 @@ impl Admin {
             )));
         }
         let (text, origin, secret_id) = self.secret_text(new.secret)?;
+        let chosen = existing.iter().filter(|secret| secret.origin == SecretOrigin::Chosen).count();
+        if origin == SecretOrigin::Chosen && chosen >= MOST_CHOSEN_SECRETS {
+            return Err(AdminError::Conflict(format!(
+                "the client has {MOST_CHOSEN_SECRETS} chosen secrets already; revoke one, or leave out 'secret' to have one generated"
+            )));
+        }
         let hash = {
             let (text, ambient) = (text.clone(), self.ambient.clone());
             tokio::task::spawn_blocking(move || hash(&text, origin, &ambient))

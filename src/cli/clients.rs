@@ -146,7 +146,7 @@ pub(super) async fn run(command: Command, Offline { admin, by }: &Offline, json:
             };
             output::one(&Created { client, secret }, json)?;
             if with_secret && !json {
-                eprintln!("\nThe secret is not stored and cannot be shown again.");
+                shown_once();
             }
             Ok(())
         }
@@ -184,17 +184,24 @@ pub(super) async fn run(command: Command, Offline { admin, by }: &Offline, json:
         }
         Command::Secret(Secret::Add { client_id, description, expires_in }) => {
             let new = AddSecret { description, expires_in, ..AddSecret::default() };
-            output::one(&admin.add_secret(by, &client_id, new).await?, json)
+            output::one(&admin.add_secret(by, &client_id, new).await?, json)?;
+            if !json {
+                shown_once();
+            }
+            Ok(())
         }
         Command::Secret(Secret::Revoke { client_id, secret_id }) => {
             admin.revoke_secret(by, &client_id, &secret_id).await?;
             if json {
                 return output::one(&serde_json::json!({ "revoked": secret_id }), json);
             }
-            println!("secret {secret_id} of {client_id} is revoked");
-            Ok(())
+            output::print(&format!("secret {secret_id} of {client_id} is revoked"))
         }
     }
+}
+
+fn shown_once() {
+    eprintln!("\nThe secret is not stored and cannot be shown again.");
 }
 
 // === impl Create ===

@@ -18,8 +18,7 @@ pub(super) async fn run(config: &Config) -> anyhow::Result<()> {
     if !response.status().is_success() {
         bail!("the server on {address} is not ready: {}", response.text().await.unwrap_or_default().trim());
     }
-    println!("ready");
-    Ok(())
+    super::output::print("ready")
 }
 
 /// A server that listens everywhere is asked on loopback.

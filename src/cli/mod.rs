@@ -72,8 +72,7 @@ pub fn main() -> ExitCode {
 
 fn run(arguments: Arguments) -> anyhow::Result<()> {
     if let Command::Openapi = arguments.command {
-        print!("{}", http::openapi().to_yaml()?);
-        return Ok(());
+        return output::print(http::openapi().to_yaml()?.trim_end());
     }
     let default = PathBuf::from("jeton.toml");
     let file = arguments.config.or_else(|| default.exists().then_some(default));
@@ -101,8 +100,7 @@ async fn migrate(config: &Config) -> anyhow::Result<()> {
     let store = app::connect(config).await?;
     store.migrate().await?;
     store.close().await;
-    println!("the {} database is up to date", store.engine());
-    Ok(())
+    output::print(&format!("the {} database is up to date", store.engine()))
 }
 
 /// The use-cases on the database, as whoever runs the command.

@@ -60,9 +60,9 @@ pub struct Client {
     pub owner: Option<String>,
     /// Free names and values for finding it.
     pub labels: BTreeMap<String, String>,
-    /// Switched on. Read it through [`Client::standing`].
+    /// Switched on. Read it through [`Client::check`].
     pub enabled: bool,
-    /// Its end. Read it through [`Client::standing`].
+    /// Its end. Read it through [`Client::check`].
     pub expires_at: Option<Timestamp>,
     /// The audience of a token request that names none (RFC 9068 §3).
     pub default_resource_server: Option<ResourceServerUid>,
@@ -148,6 +148,10 @@ pub const MOST_LABELS: usize = 32;
 
 /// The most secrets one client has at a time: enough for any rotation, few enough to check.
 pub const MOST_SECRETS: usize = 10;
+
+/// The most of them that may be chosen ones: two, to replace one by another without a gap. Each costs
+/// every refusal of a chosen secret another slow hash.
+pub const MOST_CHOSEN_SECRETS: usize = 2;
 
 /// Checks the free-text parts of a registration.
 ///

@@ -1,17 +1,16 @@
 //! What handlers take out of a request, each with its own clear refusal.
 
-use axum::extract::rejection::BytesRejection;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::response::IntoResponse;
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_TYPE, ETAG, IF_MATCH};
+use http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_MATCH};
 use http::request::Parts;
 use http::{HeaderName, StatusCode};
 use serde::de::DeserializeOwned;
 
-use super::Shared;
 use super::error::Problem;
 use super::middleware::Caller;
+use super::{API_BODY, Shared};
 use crate::admin::{Authority, By};
 use crate::domain::audit::{Actor, Origin};
 use crate::domain::error::{Fault, FieldError};
@@ -28,7 +27,8 @@ pub(super) struct Named<T>(pub(super) T);
 /// The query's parameters.
 pub(super) struct Filter<T>(pub(super) T);
 
-/// The version that a change is based on, from `If-Match`.
+/// The version that a change is based on, from `If-Match`. A tag that a compressing proxy has weakened
+/// still names the version.
 pub(super) struct Version(pub(super) i64);
 
 // === impl Caller ===
@@ -89,7 +89,10 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
                 .trim()
                 .to_ascii_lowercase()
         });
-        let bytes = Bytes::from_request(request, state).await.map_err(|rejection| unreadable(&rejection))?;
+        let bytes = bounded(request, state, API_BODY).await.map_err(|unread| match unread {
+            Unread::TooLarge => Problem::too_large(),
+            Unread::BrokeOff => Problem::malformed("the body broke off"),
+        })?;
         match is_json.as_deref() {
             Some("application/json" | "application/merge-patch+json") => {}
             // Nothing at all stands for an empty object, where every field may be left out.
@@ -101,12 +104,30 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
     }
 }
 
-fn unreadable(rejection: &BytesRejection) -> Problem {
-    if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
-        Problem::too_large()
-    } else {
-        Problem::malformed("the body broke off")
+/// Why a body was not read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unread {
+    /// It is, or says that it is, over the limit.
+    TooLarge,
+    /// The connection ended first.
+    BrokeOff,
+}
+
+/// Reads a body of at most `limit` bytes; the router's own limit is the same. One that declares more is
+/// refused at once, without waiting for what would be thrown away.
+pub(super) async fn bounded<S: Send + Sync>(
+    request: Request,
+    state: &S,
+    limit: usize,
+) -> Result<Bytes, Unread> {
+    let declared =
+        request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    if declared.is_some_and(|length| length > limit as u64) {
+        return Err(Unread::TooLarge);
     }
+    Bytes::from_request(request, state).await.map_err(|rejection| {
+        if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE { Unread::TooLarge } else { Unread::BrokeOff }
+    })
 }
 
 /// Reads JSON; an error in it names the field.
@@ -153,9 +174,11 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Filter<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let Query(value) = Query::from_request_parts(parts, state)
-            .await
-            .map_err(|rejection| Problem::malformed(rejection.body_text()))?;
+        let Query(value) = Query::from_request_parts(parts, state).await.map_err(|rejection| {
+            let text = rejection.body_text();
+            let reason = text.strip_prefix("Failed to deserialize query string: ").unwrap_or(&text);
+            Problem::malformed(format!("the query: {reason}"))
+        })?;
         Ok(Self(value))
     }
 }
@@ -170,7 +193,9 @@ impl<S: Send + Sync> FromRequestParts<S> for Version {
         header
             .to_str()
             .ok()
-            .and_then(|tag| tag.trim().strip_prefix('"')?.strip_suffix('"')?.parse().ok())
+            .and_then(|tag| {
+                tag.trim().trim_start_matches("W/").strip_prefix('"')?.strip_suffix('"')?.parse().ok()
+            })
             .map(Self)
             .ok_or_else(|| Problem::malformed("If-Match must be one ETag as it was read, quotes included"))
     }

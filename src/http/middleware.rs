@@ -6,9 +6,10 @@ use std::sync::Arc;
 use axum::extract::{ConnectInfo, Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
-use http::header::HeaderMap;
+use http::header::{CACHE_CONTROL, HeaderMap};
 use http::{HeaderName, HeaderValue};
 use ipnet::IpNet;
+use tracing::Instrument;
 
 use super::Shared;
 
@@ -33,7 +34,9 @@ pub(super) async fn observe(State(services): State<Shared>, mut request: Request
     // The path only: a query may hold what a careless client put there.
     let path = request.uri().path().to_owned();
 
-    let mut response = next.run(request).await;
+    // Every log line of this request carries its identifier, as answers and audit events do.
+    let span = tracing::info_span!("request", id = &*request_id);
+    let mut response = next.run(request).instrument(span).await;
 
     if let Ok(value) = HeaderValue::from_str(&request_id) {
         response.headers_mut().insert(REQUEST_ID, value);
@@ -41,6 +44,12 @@ pub(super) async fn observe(State(services): State<Shared>, mut request: Request
     response.headers_mut().insert(http::header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     let micros = services.ambient.now().as_micros() - started.as_micros();
     tracing::debug!(%method, path, status = response.status().as_u16(), micros, request_id = &*request_id, "answered");
+    response
+}
+
+/// What the API says is for the caller alone, and changes at any time.
+pub(super) async fn uncached(mut response: Response) -> Response {
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
 

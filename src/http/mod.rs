@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use http::StatusCode;
@@ -80,7 +80,10 @@ struct Description;
 fn routes() -> OpenApiRouter<Shared> {
     OpenApiRouter::with_openapi(Description::openapi())
         .merge(oauth::routes().layer(DefaultBodyLimit::max(TOKEN_BODY)))
-        .nest("/api/v1", api::routes().layer(DefaultBodyLimit::max(API_BODY)))
+        .nest(
+            "/api/v1",
+            api::routes().layer(DefaultBodyLimit::max(API_BODY)).layer(map_response(middleware::uncached)),
+        )
 }
 
 /// The OpenAPI description of every route.

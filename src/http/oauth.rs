@@ -2,12 +2,10 @@
 
 use aws_lc_rs::digest;
 use axum::Json;
-use axum::extract::rejection::BytesRejection;
-use axum::extract::{RawQuery, State};
+use axum::extract::{RawQuery, Request, State};
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
-use bytes::Bytes;
 use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use secrecy::ExposeSecret;
@@ -16,10 +14,11 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::Shared;
 use super::error::{OAuthErrorBody, Problem, no_store, oauth_error, oauth_failure};
+use super::extract::{Unread, bounded};
 use super::middleware::Caller;
-use crate::domain::error::OAuthError;
+use super::{Shared, TOKEN_BODY};
+use crate::domain::error::{Failure, OAuthError};
 use crate::oauth::discovery::{self, Metadata};
 use crate::oauth::token::TokenRequest;
 use crate::runtime::keyring::JWKS_MAX_AGE;
@@ -90,25 +89,29 @@ async fn token(
     caller: Caller,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
+    request: Request,
 ) -> Response {
-    let body = match body {
-        Ok(body) => body,
-        Err(rejection) => {
-            let error = OAuthError::invalid_request("the body is over 64 KiB, or broke off");
-            return oauth_error(rejection.status(), &error);
-        }
-    };
+    let body = bounded(request, &services, TOKEN_BODY).await;
     let authorization: Vec<&[u8]> =
         headers.get_all(AUTHORIZATION).iter().map(HeaderValue::as_bytes).collect();
     let request = TokenRequest {
         content_type: headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()),
         authorization: &authorization,
         query: query.as_deref(),
-        body: &body,
+        body: body.as_ref().map_or(&[], |bytes| &bytes[..]),
         address: caller.address,
         request_id: &caller.request_id,
     };
+    if let Err(unread) = body {
+        let (status, text) = match unread {
+            Unread::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "the body is over 64 KiB"),
+            Unread::BrokeOff => (StatusCode::BAD_REQUEST, "the body broke off"),
+        };
+        return match services.tokens.refuse(&request, OAuthError::invalid_request(text)).await {
+            Failure::Refused(error) => oauth_error(status, &error),
+            fault @ Failure::Fault(_) => oauth_failure(&fault),
+        };
+    }
     match services.tokens.issue(&request).await {
         Ok(token) => {
             let body = TokenBody {

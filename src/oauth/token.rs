@@ -117,6 +117,14 @@ impl TokenEndpoint {
         })
     }
 
+    /// Refuses a request that could not be read at all, and records that.
+    pub async fn refuse(&self, request: &TokenRequest<'_>, error: OAuthError) -> Failure {
+        match self.record(request, Attempt::default().refused(&error)).await {
+            Ok(()) => error.into(),
+            Err(fault) => fault.into(),
+        }
+    }
+
     async fn attempt(&self, request: &TokenRequest<'_>, attempt: &mut Attempt) -> Result<Issued, Failure> {
         let form = read(request)?;
         tracing::trace!(parameters = ?form, request_id = request.request_id, "token request");

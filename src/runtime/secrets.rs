@@ -17,9 +17,9 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::Semaphore;
 
 use super::clock::Ambient;
-use crate::domain::client::{ClientSecret, Registration};
+use crate::domain::client::{ClientSecret, MOST_CHOSEN_SECRETS, Registration};
 use crate::domain::error::Fault;
-use crate::domain::ids::SecretId;
+use crate::domain::ids::{ClientId, SecretId};
 use crate::domain::secret::{Form, SecretOrigin, form};
 
 /// Argon2id parameters for 256 random bits: (KiB, passes). Guessing is hopeless at any cost.
@@ -93,6 +93,7 @@ impl SecretVerifier {
     /// The pool's queue is full.
     pub async fn identify<'r>(
         &self,
+        client_id: &ClientId,
         registration: Option<&'r Registration>,
         presented: &SecretString,
     ) -> Result<Option<&'r ClientSecret>, Fault> {
@@ -104,19 +105,19 @@ impl SecretVerifier {
                         secret.origin == SecretOrigin::Generated && secret.secret_id == secret_id
                     })
                 });
-                Ok(candidate.filter(|secret| self.matches_generated(registration, secret, presented)))
+                Ok(candidate.filter(|secret| self.matches_generated(client_id, secret, presented)))
             }
-            Form::Chosen => self.identify_chosen(registration, presented).await,
+            Form::Chosen => self.identify_chosen(client_id, registration, presented).await,
         }
     }
 
     fn matches_generated(
         &self,
-        registration: Option<&Registration>,
+        client_id: &ClientId,
         secret: &ClientSecret,
         presented: &SecretString,
     ) -> bool {
-        let memory = self.memory_key(registration, presented);
+        let memory = self.memory_key(client_id, presented);
         if let Some(Outcome::Is(known)) = self.outcomes.get(&memory) {
             return known == secret.secret_id;
         }
@@ -129,6 +130,7 @@ impl SecretVerifier {
 
     async fn identify_chosen<'r>(
         &self,
+        client_id: &ClientId,
         registration: Option<&'r Registration>,
         presented: &SecretString,
     ) -> Result<Option<&'r ClientSecret>, Fault> {
@@ -140,7 +142,7 @@ impl SecretVerifier {
         let find =
             |secret_id: &SecretId| chosen.iter().copied().find(|secret| secret.secret_id == *secret_id);
         let ids: Arc<[SecretId]> = chosen.iter().map(|secret| secret.secret_id.clone()).collect();
-        let memory = self.memory_key(registration, presented);
+        let memory = self.memory_key(client_id, presented);
         match self.outcomes.get(&memory) {
             Some(Outcome::Is(secret_id)) => {
                 if let Some(secret) = find(&secret_id) {
@@ -150,11 +152,14 @@ impl SecretVerifier {
             Some(Outcome::IsNone { of }) if of == ids => return Ok(None),
             _ => {}
         }
-        let hashes = if chosen.is_empty() {
-            vec![(None, self.decoy.clone())]
-        } else {
-            chosen.iter().map(|secret| (Some(secret.secret_id.clone()), secret.hash.clone())).collect()
-        };
+        // Always as many checks as a client can have chosen secrets: how many it has, and whether it
+        // exists at all, does not show in the time of a refusal.
+        let decoys = (chosen.len()..MOST_CHOSEN_SECRETS).map(|_| (None, self.decoy.clone()));
+        let hashes = chosen
+            .iter()
+            .map(|secret| (Some(secret.secret_id.clone()), secret.hash.clone()))
+            .chain(decoys)
+            .collect();
         let found = self.verify_on_pool(presented.clone(), hashes).await?;
         let outcome = found.clone().map_or(Outcome::IsNone { of: ids }, Outcome::Is);
         self.outcomes.insert(memory, outcome);
@@ -177,10 +182,11 @@ impl SecretVerifier {
         .map_err(Fault::internal)
     }
 
-    fn memory_key(&self, registration: Option<&Registration>, presented: &SecretString) -> [u8; 32] {
+    /// Under the *claimed* client id, so that an unknown client is remembered like a known one.
+    fn memory_key(&self, client_id: &ClientId, presented: &SecretString) -> [u8; 32] {
         let mut context = hmac::Context::with_key(&self.key);
-        let client = registration.map_or(uuid::Uuid::nil(), |registration| registration.client.uid.0);
-        context.update(client.as_bytes());
+        context.update(client_id.as_str().as_bytes());
+        context.update(&[0]);
         context.update(presented.expose_secret().as_bytes());
         let mut key = [0; 32];
         key.copy_from_slice(context.sign().as_ref());

@@ -11,6 +11,9 @@ use super::{Store, StoreError};
 
 pub(super) static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
 
+/// How long a caller waits for a connection before it hears that the database is away.
+const PATIENCE: Duration = Duration::from_secs(2);
+
 const CHANNEL: &str = "jeton_changes";
 
 pub(super) async fn connect(
@@ -24,7 +27,7 @@ pub(super) async fn connect(
     }
     let pool = PgPoolOptions::new()
         .max_connections(max_connections)
-        .acquire_timeout(Duration::from_secs(5))
+        .acquire_timeout(PATIENCE)
         .connect_with(options)
         .await?;
     Ok(Store::Postgres(pool))

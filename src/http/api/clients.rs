@@ -12,7 +12,7 @@ use utoipa_axum::routes;
 use super::super::Shared;
 use super::super::error::Problem;
 use super::super::extract::{Administrator, Body, Filter, Named, Version};
-use super::{PageBody, Refusals};
+use super::{PageBody, Refusals, created_at};
 use crate::admin::PageRequest;
 use crate::admin::clients::{ClientView, CreateClient, UpdateClient};
 use crate::domain::client::ClientKind;
@@ -99,7 +99,8 @@ async fn create(
     Body(new): Body<CreateClient>,
 ) -> Result<Response, Problem> {
     let view = services.admin.create_client(&by, new).await?;
-    Ok((StatusCode::CREATED, Version::etag(view.version), Json(view)).into_response())
+    let location = created_at("clients", view.client_id.as_str());
+    Ok((StatusCode::CREATED, Version::etag(view.version), location, Json(view)).into_response())
 }
 
 /// Read a client.

@@ -6,6 +6,8 @@ mod clients;
 mod resource_servers;
 mod roles;
 
+use http::HeaderName;
+use http::header::LOCATION;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, IntoResponses, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
@@ -21,6 +23,12 @@ pub(super) fn routes() -> OpenApiRouter<Shared> {
         .merge(client_roles::routes())
         .merge(resource_servers::routes())
         .merge(roles::routes())
+}
+
+/// Where a new thing can be read (RFC 9110 §10.2.2), relative to the collection's parent.
+fn created_at(collection: &str, name: &str) -> [(HeaderName, String); 1] {
+    let name: String = url::form_urlencoded::byte_serialize(name.as_bytes()).collect();
+    [(LOCATION, format!("{collection}/{name}"))]
 }
 
 /// What any operation can answer besides its own answers.

@@ -10,7 +10,7 @@ use utoipa_axum::routes;
 use super::super::Shared;
 use super::super::error::Problem;
 use super::super::extract::{Administrator, Body, Filter, Named, Version};
-use super::{PageBody, Refusals, Search};
+use super::{PageBody, Refusals, Search, created_at};
 use crate::admin::resource_servers::{CreateResourceServer, ResourceServerView, UpdateResourceServer};
 use crate::domain::ids::ResourceServerName;
 
@@ -50,7 +50,8 @@ async fn create(
     Body(new): Body<CreateResourceServer>,
 ) -> Result<Response, Problem> {
     let view = services.admin.create_resource_server(&by, new).await?;
-    Ok((StatusCode::CREATED, Version::etag(view.version), Json(view)).into_response())
+    let location = created_at("resource-servers", view.name.as_str());
+    Ok((StatusCode::CREATED, Version::etag(view.version), location, Json(view)).into_response())
 }
 
 /// Read a resource server.

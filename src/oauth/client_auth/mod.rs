@@ -97,9 +97,7 @@ pub fn present(request: &Presentation<'_>) -> Result<(&'static dyn Method, Prese
     }
     let mut presented =
         METHODS.iter().filter_map(|method| method.present(request).map(|presented| (*method, presented)));
-    let (method, first) = presented.next().ok_or_else(|| {
-        OAuthError::invalid_client("the request has no client credential that is understood")
-    })?;
+    let (method, first) = presented.next().ok_or_else(no_credential)?;
     // A header that no method takes is a second attempt as well, whatever it means.
     let stray_header = !request.authorization.is_empty() && !method.reads_header();
     if presented.next().is_some() || stray_header {
@@ -113,6 +111,12 @@ pub fn present(request: &Presentation<'_>) -> Result<(&'static dyn Method, Prese
         return Err(OAuthError::invalid_request("client_id is not the client that authenticates"));
     }
     Ok((method, presented))
+}
+
+/// Says nothing about any client, so it can be plain.
+fn no_credential() -> OAuthError {
+    let public = "the request has no client credential that is understood; send client_id and client_secret by HTTP Basic";
+    OAuthError { public: public.into(), ..OAuthError::invalid_client(public) }
 }
 
 /// Checks what was presented.
@@ -168,7 +172,7 @@ fn verify_secret<'a>(
 ) -> Boxed<'a, Result<Verified, Failure>> {
     Box::pin(async move {
         let secret = secrets
-            .identify(registration, &presented.secret)
+            .identify(&presented.client_id, registration, &presented.secret)
             .await?
             .ok_or_else(|| OAuthError::invalid_client("the secret is none of the client's"))?;
         secret.check(now).map_err(|why| {
