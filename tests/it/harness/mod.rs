@@ -2,6 +2,7 @@
 
 mod answer;
 mod database;
+mod recorded;
 mod server;
 
 pub(crate) use answer::Answer;
