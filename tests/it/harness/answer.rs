@@ -64,6 +64,20 @@ impl Answer {
         description.to_owned()
     }
 
+    /// [`Answer::expect_oauth_error`] for one row of a table, which a failure names.
+    #[track_caller]
+    pub(crate) fn expect_refusal(&self, row: &str, status: u16, error: &str) -> String {
+        assert_eq!((self.status, self.json()["error"].as_str()), (status, Some(error)), "{row}: {self:?}");
+        self.expect_oauth_error(status, error)
+    }
+
+    /// All that a caller could tell two answers apart by, other than what differs by design.
+    pub(crate) fn comparable(&self) -> (u16, Vec<(String, String)>, &str) {
+        let differs = |name: &str| matches!(name, "x-request-id" | "date");
+        let headers = self.headers.iter().filter(|(name, _)| !differs(name)).cloned().collect();
+        (self.status, headers, &self.body)
+    }
+
     /// Asserts an RFC 9457 problem of this kind (the last part of its `type`).
     #[track_caller]
     pub(crate) fn expect_problem(&self, status: u16, kind: &str) -> Value {

@@ -3,6 +3,7 @@
 mod answer;
 mod database;
 mod process;
+mod recorded;
 mod server;
 
 pub(crate) use answer::Answer;

@@ -1,5 +1,6 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -15,6 +16,7 @@ use jeton::admin::roles::CreateRole;
 use jeton::admin::secrets::AddSecret;
 use jeton::app::App;
 use jeton::config::{Config, Issuer};
+use jeton::domain::error::Fault;
 use jeton::domain::ids::ClientId;
 use jeton::domain::time::Timestamp;
 use jeton::runtime::clock::{Ambient, ManualClock, SystemEntropy};
@@ -24,9 +26,13 @@ use super::{Answer, Database, Engine};
 /// What every test's clock says at first: 2026-11-22T08:00:00Z.
 pub(crate) const START: Timestamp = Timestamp::from_seconds(1_795_334_400);
 
+/// How long an answer may take before the test fails instead of hanging.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// A server in the test's own process.
 pub(crate) struct Server {
     pub(crate) app: App,
+    config: Config,
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) database: Database,
 }
@@ -52,7 +58,17 @@ impl Server {
         let clock = Arc::new(ManualClock::new(START));
         let ambient = Ambient::new(Arc::clone(&clock) as _, Arc::new(SystemEntropy));
         let app = App::start(&config, ambient).await.unwrap();
-        Self { app, clock, database }
+        Self { app, config, clock, database }
+    }
+
+    /// Stops the server and starts another one on the same database and clock, its configuration changed.
+    pub(crate) async fn restart_with(self, change: impl FnOnce(&mut Config)) -> Result<Self, Fault> {
+        let Self { app, mut config, clock, database } = self;
+        app.stop().await.unwrap();
+        change(&mut config);
+        let ambient = Ambient::new(Arc::clone(&clock) as _, Arc::new(SystemEntropy));
+        let app = App::start(&config, ambient).await?;
+        Ok(Self { app, config, clock, database })
     }
 
     // === Registering, through the server's own use-cases ===
@@ -110,12 +126,17 @@ impl Server {
 
     // === Raw HTTP ===
 
-    /// Sends bytes and reads everything until the server closes.
+    /// Sends bytes and reads everything until the server closes. A server that refuses a long body answers
+    /// and closes before it has read all of it, so a broken connection counts as closed.
     pub(crate) async fn raw(&self, request: impl AsRef<[u8]>) -> Answer {
         let mut stream = TcpStream::connect(self.app.address()).await.unwrap();
-        stream.write_all(request.as_ref()).await.unwrap();
         let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).await.unwrap();
+        let exchange = async {
+            let _ = stream.write_all(request.as_ref()).await;
+            let _ = stream.read_to_end(&mut answer).await;
+        };
+        let in_time = tokio::time::timeout(PATIENCE, exchange).await;
+        assert!(in_time.is_ok(), "no whole answer within {PATIENCE:?}, only {answer:?}");
         Answer::parse(&answer)
     }
 
