@@ -1,10 +1,12 @@
 //! Servers, databases and raw HTTP for the tests.
 
 mod answer;
+mod api;
 mod database;
 mod server;
 
 pub(crate) use answer::Answer;
+pub(crate) use api::{Api, encoded};
 pub(crate) use database::{Database, Engine};
 pub(crate) use server::{Client, START, Server, basic};
 

@@ -120,7 +120,13 @@ impl Server {
     }
 
     /// A request with these header lines and this body; `Host`, `Connection` and `Content-Length` are added.
-    pub(crate) async fn send(&self, method: &str, target: &str, headers: &[&str], body: impl AsRef<[u8]>) -> Answer {
+    pub(crate) async fn send(
+        &self,
+        method: &str,
+        target: &str,
+        headers: &[&str],
+        body: impl AsRef<[u8]>,
+    ) -> Answer {
         let body = body.as_ref();
         let mut request = format!("{method} {target} HTTP/1.1\r\nHost: jeton.test\r\nConnection: close\r\n");
         for line in headers {
@@ -150,7 +156,14 @@ impl Server {
     }
 
     /// An API request with a token and a JSON body (none when null).
-    pub(crate) async fn api(&self, method: &str, path: &str, token: &str, headers: &[&str], body: Value) -> Answer {
+    pub(crate) async fn api(
+        &self,
+        method: &str,
+        path: &str,
+        token: &str,
+        headers: &[&str],
+        body: Value,
+    ) -> Answer {
         let authorization = format!("Authorization: Bearer {token}");
         let mut all = vec![authorization.as_str()];
         all.extend_from_slice(headers);
