@@ -1,12 +1,14 @@
 //! Servers, databases and raw HTTP for the tests.
 
 mod answer;
+mod api;
 mod database;
 mod process;
 mod recorded;
 mod server;
 
 pub(crate) use answer::Answer;
+pub(crate) use api::{Api, encoded};
 pub(crate) use database::{Database, Engine};
 pub(crate) use process::{Process, command, jeton, run};
 pub(crate) use server::{Client, START, Server, basic};

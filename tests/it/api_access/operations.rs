@@ -1,0 +1,185 @@
+//! Every operation that the API describes, without a token, as the auditor, and with one permission more
+//! or less than it says it needs. A new operation fails here until this file says how to call it.
+
+use serde_json::{Value, json};
+
+use crate::harness::{Answer, Client, Server, both_engines};
+
+both_engines!(
+    every_operation_needs_a_token,
+    the_auditor_reads_everything_and_changes_nothing,
+    every_operation_needs_the_permission_that_it_describes_and_no_other,
+);
+
+/// An operation with a request that would succeed, on things that are there for it alone.
+struct Operation {
+    id: String,
+    method: String,
+    permission: String,
+    success: u16,
+    path: String,
+    headers: Vec<String>,
+    body: Value,
+}
+
+impl Operation {
+    async fn call(&self, server: &Server, authorization: Option<&str>) -> Answer {
+        let mut headers: Vec<&str> = self.headers.iter().map(String::as_str).collect();
+        headers.extend(authorization);
+        let body = if self.body.is_null() { String::new() } else { self.body.to_string() };
+        server.send(&self.method, &self.path, &headers, body).await
+    }
+
+    async fn call_with(&self, server: &Server, token: &str) -> Answer {
+        self.call(server, Some(&format!("Authorization: Bearer {token}"))).await
+    }
+}
+
+/// What the API describes, each operation with a client, a role and a resource server of its own.
+async fn operations(server: &Server) -> Vec<Operation> {
+    let openapi = serde_json::to_value(jeton::http::openapi()).unwrap();
+    let mut operations = Vec::new();
+    for (path, methods) in openapi["paths"].as_object().unwrap() {
+        let Some(path) = path.strip_prefix("/api/v1") else { continue };
+        for (method, description) in methods.as_object().unwrap() {
+            // `parameters`, `summary` and the like may stand beside the methods.
+            if let Some(id) = description["operationId"].as_str() {
+                operations.push(operation(server, path, method, id, description).await);
+            }
+        }
+    }
+    assert!(operations.len() >= 22, "only {} operations were found", operations.len());
+    operations
+}
+
+async fn operation(server: &Server, path: &str, method: &str, id: &str, description: &Value) -> Operation {
+    let security = description["security"].as_array().unwrap_or_else(|| panic!("{id} describes no security"));
+    let permissions = security[0]["token"].as_array().unwrap();
+    assert_eq!((security.len(), permissions.len()), (1, 1), "{id}");
+    let successes: Vec<u16> = description["responses"]
+        .as_object()
+        .unwrap()
+        .keys()
+        .filter_map(|status| status.parse().ok())
+        .filter(|status| (200..300).contains(status))
+        .collect();
+    assert_eq!(successes.len(), 1, "{id} has one way to succeed");
+
+    // Something of every kind, for this operation alone. Fixed names are in nobody else's way.
+    let name = id.replace('_', "-");
+    server.client(json!({ "client_id": name })).await;
+    server.role(json!({ "name": name })).await;
+    server.resource_server(json!({ "name": name, "identifier": format!("urn:{name}") })).await;
+    let secret = format!(
+        "SELECT secret_id FROM client_secrets JOIN clients ON client = uid WHERE client_id = '{name}'"
+    );
+    let secret_id = server.database.texts(&secret).await.remove(0);
+    let path = path
+        .replace("{client_id}", &name)
+        .replace("{name}", &name)
+        .replace("{role}", &name)
+        .replace("{secret_id}", &secret_id);
+    assert!(!path.contains('{'), "{id}: say what stands for the parameter in {path}");
+
+    let mut headers = Vec::new();
+    if let Some(parameters) = description["parameters"].as_array() {
+        for parameter in parameters.iter().filter(|parameter| parameter["in"] == "header") {
+            assert_eq!(parameter["name"], "If-Match", "{id}: say what the header holds");
+            headers.push("If-Match: \"1\"".to_owned());
+        }
+    }
+    let body = if description.get("requestBody").is_some() { body(id) } else { Value::Null };
+    if !body.is_null() {
+        headers.push("Content-Type: application/json".to_owned());
+    }
+    Operation {
+        id: id.to_owned(),
+        method: method.to_ascii_uppercase(),
+        permission: permissions[0].as_str().unwrap().to_owned(),
+        success: successes[0],
+        path: format!("/api/v1{path}"),
+        headers,
+        body,
+    }
+}
+
+/// A body that an operation takes.
+fn body(id: &str) -> Value {
+    match id {
+        "create_client" => json!({ "client_id": "made" }),
+        "create_role" => json!({ "name": "made" }),
+        "create_resource_server" => json!({ "name": "made", "identifier": "urn:made" }),
+        "add_client_secret" => json!({ "description": "made" }),
+        "update_client" | "update_role" | "update_resource_server" => json!({ "description": "changed" }),
+        new => panic!("say what a good body for the new operation {new} is"),
+    }
+}
+
+async fn boss(server: &Server) -> Client {
+    server.client(json!({ "client_id": "boss", "roles": ["administrator"] })).await
+}
+
+async fn every_operation_needs_a_token(server: Server) {
+    let operations = operations(&server).await;
+    let before = server.last_change().await;
+    for operation in &operations {
+        let answer = operation.call(&server, None).await;
+        assert_eq!(answer.status, 401, "{}: {answer:?}", operation.id);
+        answer.expect_problem(401, "token-required");
+        assert_eq!(answer.header("www-authenticate"), Some("Bearer realm=\"jeton\""), "{}", operation.id);
+    }
+    assert_eq!(server.last_change().await, before, "something was changed");
+}
+
+async fn the_auditor_reads_everything_and_changes_nothing(server: Server) {
+    let operations = operations(&server).await;
+    let token = server.api_token("auditor").await;
+    let before = server.last_change().await;
+    let mut refused = Vec::new();
+    for operation in &operations {
+        let answer = operation.call_with(&server, &token).await;
+        if operation.method == "GET" {
+            assert_eq!(answer.status, 200, "{}: {answer:?}", operation.id);
+        } else {
+            assert_eq!(answer.status, 403, "{}: {answer:?}", operation.id);
+            answer.expect_forbidden(&operation.permission);
+            refused.push(operation.permission.clone());
+        }
+    }
+    assert_eq!(server.last_change().await, before, "something was changed");
+
+    let mut recorded: Vec<String> = server
+        .events("access_refused")
+        .await
+        .iter()
+        .map(|event| event["permission"].as_str().unwrap().to_owned())
+        .collect();
+    recorded.sort();
+    refused.sort();
+    assert_eq!(recorded, refused, "each refusal is recorded, and nothing else");
+}
+
+async fn every_operation_needs_the_permission_that_it_describes_and_no_other(server: Server) {
+    let operations = operations(&server).await;
+    let boss = boss(&server).await;
+    let all: Vec<&str> =
+        jeton::domain::builtin::PERMISSIONS.iter().map(|(permission, _, _)| *permission).collect();
+    for operation in &operations {
+        let others: Vec<&str> =
+            all.iter().filter(|permission| **permission != operation.permission).copied().collect();
+        assert_eq!(others.len() + 1, all.len(), "{} needs a permission that exists", operation.id);
+        let without = server.api_as(&boss, &others.join("+")).await.token;
+        let before = server.last_change().await;
+        let answer = operation.call_with(&server, &without).await;
+        assert_eq!(answer.status, 403, "{}: {answer:?}", operation.id);
+        answer.expect_forbidden(&operation.permission);
+        assert_eq!(server.last_change().await, before, "{} changed something", operation.id);
+
+        let with = server.api_as(&boss, &operation.permission).await.token;
+        let answer = operation.call_with(&server, &with).await;
+        assert_eq!(answer.status, operation.success, "{}: {answer:?}", operation.id);
+        let idempotent = matches!(operation.id.as_str(), "enable_client" | "unassign_client_role");
+        let changes = operation.method != "GET" && !idempotent;
+        assert_eq!(server.last_change().await != before, changes, "{}", operation.id);
+    }
+}
