@@ -107,6 +107,10 @@ impl Issuer {
             "http" if loopback => {}
             _ => return Err("use https (http is for localhost only)".to_owned()),
         }
+        let plain_path = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte);
+        if !url.path().bytes().all(plain_path) {
+            return Err("use letters, digits and - . _ ~ in the path".to_owned());
+        }
         if url.query().is_some()
             || url.fragment().is_some()
             || !url.username().is_empty()
@@ -169,9 +173,15 @@ struct Settings {
 impl Settings {
     fn read_file(&mut self, path: &Path) {
         let origin = path.display().to_string();
-        let table = std::fs::read_to_string(path)
-            .map_err(|error| error.to_string())
-            .and_then(|text| text.parse::<toml::Table>().map_err(|error| error.to_string()));
+        let table = std::fs::read_to_string(path).map_err(|error| error.to_string()).and_then(|text| {
+            // The error's own text quotes the line, and a line may hold a secret.
+            text.parse::<toml::Table>().map_err(|error| {
+                let line = error
+                    .span()
+                    .map_or(1, |span| text.get(..span.start).unwrap_or_default().matches('\n').count() + 1);
+                format!("line {line}: {}", error.message())
+            })
+        });
         match table {
             Ok(table) => self.flatten("", &table, &origin),
             Err(problem) => self.refuse("the file", &origin, problem),

@@ -57,6 +57,7 @@ CREATE TABLE clients (
     grant_types             JSONB NOT NULL,
     auth_methods            JSONB NOT NULL,
     allowed_networks        JSONB NOT NULL,
+    search                  TEXT NOT NULL, -- identifier, description and owner in lower case
     version                 BIGINT NOT NULL,
     created_at              BIGINT NOT NULL,
     updated_at              BIGINT NOT NULL

@@ -56,6 +56,7 @@ CREATE TABLE clients (
     grant_types             TEXT NOT NULL,
     auth_methods            TEXT NOT NULL,
     allowed_networks        TEXT NOT NULL,
+    search                  TEXT NOT NULL, -- identifier, description and owner in lower case
     version                 INTEGER NOT NULL,
     created_at              INTEGER NOT NULL,
     updated_at              INTEGER NOT NULL

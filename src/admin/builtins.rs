@@ -34,11 +34,15 @@ impl Admin {
     /// # Errors
     /// The database is away, or it serves another issuer.
     pub async fn ensure_builtins(&self, issuer: &str, may_replace: bool) -> Result<(), AdminError> {
-        // Another process may do the same at the same time; the second look finds its work.
-        match self.ensure_once(issuer, may_replace).await {
-            Err(AdminError::Conflict(_) | AdminError::Stale) => self.ensure_once(issuer, may_replace).await,
-            outcome => outcome,
+        // Other processes may do the same at the same time. Each look finds more of their work, and there
+        // are three things to find.
+        for _ in 0..5 {
+            match self.ensure_once(issuer, may_replace).await {
+                Err(AdminError::Conflict(_) | AdminError::Stale) => {}
+                outcome => return outcome,
+            }
         }
+        self.ensure_once(issuer, may_replace).await
     }
 
     async fn ensure_once(&self, issuer: &str, may_replace: bool) -> Result<(), AdminError> {

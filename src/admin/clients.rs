@@ -1,195 +1,24 @@
 //! Registering, reading, changing and removing clients.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
 
 use super::assignments::roles_named;
-use super::{Admin, AdminError, By, Page, PageRequest, Written, nullable, recorded};
+pub use super::client_forms::{ClientView, CreateClient, UpdateClient};
+use super::{Admin, AdminError, By, Page, PageRequest, Written, check_search, recorded};
 use crate::domain::builtin;
 use crate::domain::catalog::Catalog;
-use crate::domain::client::{AuthMethod, Client, ClientKind, GrantType, check_labels, check_text};
+use crate::domain::client::{Client, check_labels};
 use crate::domain::error::FieldError;
-use crate::domain::ids::{ClientId, ClientUid, ResourceServerName, ResourceServerUid, RoleName};
+use crate::domain::ids::{ClientId, ClientUid, ResourceServerName, ResourceServerUid};
+use crate::domain::text::check_text;
 use crate::domain::time::Timestamp;
 use crate::storage::{ChangeKind, ClientFilter, StoreError};
 
-/// A client to register.
-#[derive(Clone, Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct CreateClient {
-    /// Its public identifier, which never changes.
-    #[schema(value_type = String, example = "billing", min_length = 1, max_length = 255)]
-    pub client_id: ClientId,
-    /// What sort of thing it is.
-    #[serde(default = "service")]
-    pub kind: ClientKind,
-    /// For people.
-    #[serde(default)]
-    #[schema(example = "Sends invoices", max_length = 1000)]
-    pub description: String,
-    /// The team or person who answers for it.
-    #[serde(default)]
-    #[schema(example = "team-finance", max_length = 255)]
-    pub owner: Option<String>,
-    /// Free names and values for finding it.
-    #[serde(default)]
-    pub labels: BTreeMap<String, String>,
-    /// Its end; never, when absent.
-    #[serde(default)]
-    #[schema(value_type = Option<String>, format = DateTime)]
-    pub expires_at: Option<Timestamp>,
-    /// The resource server, by name, of a token request that names none.
-    #[serde(default)]
-    #[schema(value_type = Option<String>, example = "orders")]
-    pub default_resource_server: Option<ResourceServerName>,
-    /// The grants it may use; `client_credentials` when absent.
-    #[serde(default = "default_grant_types")]
-    pub grant_types: BTreeSet<GrantType>,
-    /// The ways it may authenticate; both secret methods when absent.
-    #[serde(default = "default_auth_methods")]
-    pub auth_methods: BTreeSet<AuthMethod>,
-    /// Addresses or networks it may call from; anywhere when empty.
-    #[serde(default)]
-    #[schema(example = json!(["10.0.0.0/8"]))]
-    pub allowed_networks: Vec<String>,
-    /// Its roles, by name.
-    #[serde(default)]
-    #[schema(value_type = Vec<String>, example = json!(["order-reader"]))]
-    pub roles: Vec<RoleName>,
-}
-
-/// What to change of a client. What is absent stays; `null` takes away.
-#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct UpdateClient {
-    /// What sort of thing it is.
-    pub kind: Option<ClientKind>,
-    /// For people.
-    pub description: Option<String>,
-    /// The team or person who answers for it.
-    #[serde(deserialize_with = "nullable")]
-    #[schema(value_type = Option<String>)]
-    pub owner: Option<Option<String>>,
-    /// Free names and values for finding it; replaces all of them.
-    pub labels: Option<BTreeMap<String, String>>,
-    /// Whether it may be used at all.
-    pub enabled: Option<bool>,
-    /// Its end.
-    #[serde(deserialize_with = "nullable")]
-    #[schema(value_type = Option<String>, format = DateTime)]
-    pub expires_at: Option<Option<Timestamp>>,
-    /// The resource server, by name, of a token request that names none.
-    #[serde(deserialize_with = "nullable")]
-    #[schema(value_type = Option<String>)]
-    pub default_resource_server: Option<Option<ResourceServerName>>,
-    /// The grants it may use; replaces all of them.
-    pub grant_types: Option<BTreeSet<GrantType>>,
-    /// The ways it may authenticate; replaces all of them.
-    pub auth_methods: Option<BTreeSet<AuthMethod>>,
-    /// Addresses or networks it may call from; replaces all of them.
-    pub allowed_networks: Option<Vec<String>>,
-}
-
-/// A client as people see it.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct ClientView {
-    /// Its public identifier.
-    #[schema(value_type = String, example = "billing")]
-    pub client_id: ClientId,
-    /// What sort of thing it is.
-    pub kind: ClientKind,
-    /// For people.
-    pub description: String,
-    /// The team or person who answers for it.
-    pub owner: Option<String>,
-    /// Free names and values for finding it.
-    pub labels: BTreeMap<String, String>,
-    /// Whether it may be used at all.
-    pub enabled: bool,
-    /// Its end; never, when null.
-    #[schema(value_type = Option<String>, format = DateTime)]
-    pub expires_at: Option<Timestamp>,
-    /// The resource server, by name, of a token request that names none.
-    #[schema(value_type = Option<String>)]
-    pub default_resource_server: Option<ResourceServerName>,
-    /// The grants it may use.
-    pub grant_types: BTreeSet<GrantType>,
-    /// The ways it may authenticate.
-    pub auth_methods: BTreeSet<AuthMethod>,
-    /// Networks it may call from; anywhere when empty.
-    #[schema(value_type = Vec<String>)]
-    pub allowed_networks: Vec<IpNet>,
-    /// Counts changes; the `ETag`.
-    pub version: i64,
-    /// When it was registered.
-    #[schema(value_type = String, format = DateTime)]
-    pub created_at: Timestamp,
-    /// When it was last changed.
-    #[schema(value_type = String, format = DateTime)]
-    pub updated_at: Timestamp,
-}
-
-fn service() -> ClientKind {
-    ClientKind::Service
-}
-
-fn default_grant_types() -> BTreeSet<GrantType> {
-    BTreeSet::from([GrantType::ClientCredentials])
-}
-
-fn default_auth_methods() -> BTreeSet<AuthMethod> {
-    BTreeSet::from([AuthMethod::ClientSecretBasic, AuthMethod::ClientSecretPost])
-}
-
-// === impl CreateClient ===
-
-impl CreateClient {
-    /// A service with this identifier and every default.
-    #[must_use]
-    pub fn named(client_id: ClientId) -> Self {
-        Self {
-            client_id,
-            kind: service(),
-            description: String::new(),
-            owner: None,
-            labels: BTreeMap::new(),
-            expires_at: None,
-            default_resource_server: None,
-            grant_types: default_grant_types(),
-            auth_methods: default_auth_methods(),
-            allowed_networks: Vec::new(),
-            roles: Vec::new(),
-        }
-    }
-}
-
-// === impl ClientView ===
-
-impl ClientView {
-    fn new(client: Client, catalog: &Catalog) -> Self {
-        let default = client.default_resource_server.and_then(|uid| catalog.resource_server(uid));
-        Self {
-            default_resource_server: default.map(|server| server.name.clone()),
-            client_id: client.client_id,
-            kind: client.kind,
-            description: client.description,
-            owner: client.owner,
-            labels: client.labels,
-            enabled: client.enabled,
-            expires_at: client.expires_at,
-            grant_types: client.grant_types,
-            auth_methods: client.auth_methods,
-            allowed_networks: client.allowed_networks,
-            version: client.version,
-            created_at: client.created_at,
-            updated_at: client.updated_at,
-        }
-    }
-}
+/// The most roles that a client is registered with.
+const MOST_ROLES: usize = 100;
 
 // === impl Admin ===
 
@@ -201,6 +30,10 @@ impl Admin {
     pub async fn create_client(&self, by: &By, new: CreateClient) -> Result<ClientView, AdminError> {
         self.require(by, builtin::CLIENTS_WRITE).await?;
         let catalog = self.catalog().await?;
+        if new.roles.len() > MOST_ROLES {
+            let problem = format!("{} roles", new.roles.len());
+            return Err(AdminError::invalid("roles", problem, "use at most 100, and give more afterwards"));
+        }
         let roles = roles_named(&catalog, &new.roles)?;
         self.require_all_of(by, &catalog, &roles).await?;
         let now = self.ambient.now();
@@ -272,6 +105,13 @@ impl Admin {
     ) -> Result<Page<ClientView>, AdminError> {
         self.require(by, builtin::CLIENTS_READ).await?;
         let (cursor, limit) = page.cursor()?;
+        check_search("q", filter.text.as_deref())?;
+        check_search("owner", filter.owner.as_deref())?;
+        if let Some((name, value)) = &filter.label {
+            check_labels(&BTreeMap::from([(name.clone(), value.clone())])).map_err(|errors| {
+                AdminError::Invalid(errors.into_iter().map(|error| error.in_field("label")).collect())
+            })?;
+        }
         let catalog = self.catalog().await?;
         let clients = self.store.clients(filter, &cursor).await?;
         let views = clients.into_iter().map(|client| ClientView::new(client, &catalog)).collect();
@@ -311,6 +151,7 @@ impl Admin {
         client.grant_types = update.grant_types.unwrap_or(client.grant_types);
         client.auth_methods = update.auth_methods.unwrap_or(client.auth_methods);
         check(&client, before.created_at)?;
+        self.require_power_over(by, &catalog, &before).await?;
         self.replace_client(by, "client.update", &catalog, before, client).await
     }
 
@@ -331,6 +172,9 @@ impl Admin {
             let before = self.stored_client(client_id).await?;
             if before.enabled == enabled {
                 return Ok(ClientView::new(before, &catalog));
+            }
+            if enabled {
+                self.require_power_over(by, &catalog, &before).await?;
             }
             let client = Client { enabled, ..before.clone() };
             match self.replace_client(by, action, &catalog, before, client).await {
@@ -360,6 +204,18 @@ impl Admin {
             change: ChangeKind::Client(client_id.clone()),
         };
         self.commit(tx, by, written).await
+    }
+
+    /// Refuses to change a client that may do more in this API than the administrator: lifting its end or
+    /// its networks would hand out its authority. Disabling and deleting only take away.
+    async fn require_power_over(
+        &self,
+        by: &By,
+        catalog: &Catalog,
+        client: &Client,
+    ) -> Result<(), AdminError> {
+        let roles = self.store.roles_of(client.uid).await?;
+        self.require_all_of(by, catalog, &roles).await
     }
 
     async fn replace_client(
@@ -435,7 +291,7 @@ fn networks(texts: &[String]) -> Result<Vec<IpNet>, AdminError> {
                 .or_else(|_| text.parse::<IpAddr>().map(IpNet::from))
                 .map(|net| net.trunc())
                 .map_err(|_| {
-                    let quoted = crate::domain::audit::quoted(text);
+                    let quoted = crate::domain::text::quoted(text);
                     AdminError::invalid(
                         "allowed_networks",
                         format!("'{quoted}' is not an address or network"),

@@ -5,6 +5,7 @@
 
 pub mod assignments;
 pub mod builtins;
+mod client_forms;
 pub mod clients;
 pub mod resource_servers;
 pub mod roles;
@@ -18,11 +19,13 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use crate::domain::audit::{Actor, AuditEvent, Event, Origin};
 use crate::domain::catalog::Catalog;
 use crate::domain::error::{Fault, FieldError};
 use crate::domain::ids::{Permission, RoleUid};
+use crate::domain::text::check_text;
 use crate::runtime::clock::Ambient;
 use crate::runtime::directory::Directory;
 use crate::storage::{ChangeKind, Cursor, Store, StoreError, Tx};
@@ -94,7 +97,7 @@ pub enum AdminError {
 }
 
 /// A page of a list.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Page<T> {
     /// The entries.
     pub items: Vec<T>,
@@ -167,6 +170,10 @@ impl Admin {
 
     /// [`Admin::require_all`] for the permissions of this API that roles give.
     async fn require_all_of(&self, by: &By, catalog: &Catalog, roles: &[RoleUid]) -> Result<(), AdminError> {
+        if roles.iter().any(|role| catalog.role(*role).is_none()) {
+            // Made or removed while this was on its way: what it gives is not known, so nothing is assumed.
+            return Err(AdminError::Stale);
+        }
         let held = catalog.holdings(roles);
         let given = catalog.api().and_then(|api| held.get(&api.uid));
         let permissions: Vec<_> = given.into_iter().flat_map(|given| given.keys().copied()).collect();
@@ -205,14 +212,16 @@ impl Admin {
         Ok(AuditEvent { id: self.ambient.uuid()?, at: self.ambient.now(), origin: by.origin.clone(), event })
     }
 
-    /// Every resource server and role, as fresh as the store's last change.
+    /// Every resource server and role, as fresh as the store's last change: what was registered on another
+    /// replica a moment ago counts in what is decided here now.
     async fn catalog(&self) -> Result<Arc<Catalog>, AdminError> {
-        if let Some(directory) = &self.directory {
-            return Ok(directory.catalog());
+        match &self.directory {
+            Some(directory) => {
+                directory.catch_up().await?;
+                Ok(directory.catalog())
+            }
+            None => Ok(Arc::new(self.store.catalog().await?)),
         }
-        let roles = self.store.all_roles().await?;
-        let servers = self.store.all_resource_servers().await?;
-        Ok(Arc::new(Catalog::new(servers, roles)))
     }
 }
 
@@ -284,6 +293,14 @@ impl PageRequest {
 // === impl Page ===
 
 impl<T> Page<T> {
+    /// A page of what is in memory, in the order of the names.
+    fn of(mut all: Vec<T>, page: &PageRequest, name: impl Fn(&T) -> &str) -> Result<Self, AdminError> {
+        let (cursor, limit) = page.cursor()?;
+        all.retain(|item| name(item) > cursor.after.as_str());
+        all.sort_by(|a, b| name(a).cmp(name(b)));
+        Ok(Self::new(all, limit, name))
+    }
+
     fn new(mut items: Vec<T>, limit: usize, name: impl Fn(&T) -> &str) -> Self {
         let more = items.len() > limit;
         items.truncate(limit);
@@ -297,10 +314,26 @@ fn recorded<T: Serialize>(view: &T) -> Option<Value> {
     serde_json::to_value(view).ok()
 }
 
-/// Tells "set to nothing" (`null`) from "left alone" (absent) in an update (RFC 7396).
+/// Whether a text is found in one of several, in any case.
+fn found(text: &str, places: &[&str]) -> bool {
+    let text = text.to_lowercase();
+    places.iter().any(|place| place.to_lowercase().contains(&text))
+}
+
+/// Checks a text to search for.
+fn check_search(field: &'static str, text: Option<&str>) -> Result<(), AdminError> {
+    Ok(text.map_or(Ok(()), |text| check_text(field, text, 200))?)
+}
+
+/// Tells "set to nothing" (`null`) from "left alone" (absent) in an update.
 #[expect(clippy::option_option, reason = "absent, null and a value are three different wishes")]
 fn nullable<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<Option<T>>, D::Error> {
     Option::deserialize(deserializer).map(Some)
+}
+
+/// For what can be changed but not taken away: `null` is an error, not "left alone".
+fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
 }

@@ -6,12 +6,12 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Admin, AdminError, By, Page, PageRequest, Written, recorded};
+use super::{Admin, AdminError, By, Page, PageRequest, Written, check_search, found, present, recorded};
 use crate::domain::builtin;
-use crate::domain::client::check_text;
 use crate::domain::error::FieldError;
 use crate::domain::ids::{Identifier, Permission, ResourceServerName, ResourceServerUid};
 use crate::domain::resource::{DEFAULT_TOKEN_LIFETIME, ResourceServer, TokenProfile};
+use crate::domain::text::check_text;
 use crate::domain::time::Timestamp;
 use crate::jose::Algorithm;
 use crate::storage::{ChangeKind, StoreError, Tx};
@@ -66,19 +66,26 @@ pub struct CreateResourceServer {
 #[serde(deny_unknown_fields, default)]
 pub struct UpdateResourceServer {
     /// The audience of its tokens. Tokens for the old one stay valid until they end.
+    #[serde(deserialize_with = "present")]
     #[schema(value_type = Option<String>)]
     pub identifier: Option<Identifier>,
     /// For people.
+    #[serde(deserialize_with = "present")]
     pub description: Option<String>,
     /// What a token can allow there; replaces all of them.
+    #[serde(deserialize_with = "present")]
     pub permissions: Option<Vec<PermissionView>>,
     /// Seconds that its tokens live.
+    #[serde(deserialize_with = "present")]
     pub token_lifetime: Option<u32>,
     /// What its tokens are signed with.
+    #[serde(deserialize_with = "present")]
     pub signing_algorithm: Option<Algorithm>,
     /// The shape of its tokens.
+    #[serde(deserialize_with = "present")]
     pub token_profile: Option<TokenProfile>,
     /// Whether tokens for it are issued.
+    #[serde(deserialize_with = "present")]
     pub enabled: Option<bool>,
 }
 
@@ -202,7 +209,8 @@ impl Admin {
             created_at: now,
             updated_at: now,
         };
-        self.check_resource_server(&server)?;
+        check(&server)?;
+        self.check_lifetime(&server)?;
         let mut tx = self.begin().await?;
         tx.insert_resource_server(&server).await.map_err(|error| taken(error, &server))?;
         let view = ResourceServerView::from(&server);
@@ -234,9 +242,17 @@ impl Admin {
         page: &PageRequest,
     ) -> Result<Page<ResourceServerView>, AdminError> {
         self.require(by, builtin::RESOURCE_SERVERS_READ).await?;
-        let (cursor, limit) = page.cursor()?;
-        let views = self.store.resource_servers(text, &cursor).await?.iter().map(Into::into).collect();
-        Ok(Page::new(views, limit, |view: &ResourceServerView| view.name.as_str()))
+        check_search("q", text)?;
+        let catalog = self.catalog().await?;
+        let views = catalog
+            .resource_servers()
+            .filter(|server| {
+                let places = [server.name.as_str(), server.identifier.as_str(), &server.description];
+                text.is_none_or(|text| found(text, &places))
+            })
+            .map(|server| ResourceServerView::from(&**server))
+            .collect();
+        Page::of(views, page, |view| view.name.as_str())
     }
 
     /// Changes a resource server that still has the expected version.
@@ -265,7 +281,10 @@ impl Admin {
         server.token_profile = update.token_profile.unwrap_or(server.token_profile);
         server.enabled = update.enabled.unwrap_or(server.enabled);
         server.updated_at = self.ambient.now();
-        self.check_resource_server(&server)?;
+        check(&server)?;
+        if server.token_lifetime != before.token_lifetime {
+            self.check_lifetime(&server)?;
+        }
 
         let mut tx = self.begin().await?;
         if !tx.update_resource_server(&server).await.map_err(|error| taken(error, &server))? {
@@ -327,23 +346,28 @@ impl Admin {
         Ok(server)
     }
 
-    fn check_resource_server(&self, server: &ResourceServer) -> Result<(), AdminError> {
+    /// Only for a new value: a limit that was lowered later must not stand in the way of other changes.
+    fn check_lifetime(&self, server: &ResourceServer) -> Result<(), AdminError> {
         const SHORTEST: u64 = 10;
-        let mut errors: Vec<FieldError> =
-            check_text("description", &server.description, 1_000).err().into_iter().collect();
-        let longest = self.longest.as_secs();
-        if !(SHORTEST..=longest).contains(&server.token_lifetime.as_secs()) {
-            errors.push(FieldError::new(
-                "token_lifetime",
-                format!("{} seconds are not allowed", server.token_lifetime.as_secs()),
-                format!("use {SHORTEST} to {longest} (tokens.max_lifetime in the configuration)"),
-            ));
+        let (seconds, longest) = (server.token_lifetime.as_secs(), self.longest.as_secs());
+        if (SHORTEST..=longest).contains(&seconds) {
+            return Ok(());
         }
-        for description in server.permissions.values() {
-            errors.extend(check_text("permissions", description, 255).err());
-        }
-        if errors.is_empty() { Ok(()) } else { Err(AdminError::Invalid(errors)) }
+        Err(AdminError::invalid(
+            "token_lifetime",
+            format!("{seconds} seconds are not allowed"),
+            format!("use {SHORTEST} to {longest} (tokens.max_lifetime in the configuration)"),
+        ))
     }
+}
+
+fn check(server: &ResourceServer) -> Result<(), AdminError> {
+    let mut errors: Vec<FieldError> =
+        check_text("description", &server.description, 1_000).err().into_iter().collect();
+    for description in server.permissions.values() {
+        errors.extend(check_text("permissions", description, 255).err());
+    }
+    if errors.is_empty() { Ok(()) } else { Err(AdminError::Invalid(errors)) }
 }
 
 /// The permissions as a map; the last word on the form of each is its type's.

@@ -5,12 +5,12 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Admin, AdminError, By, Page, PageRequest, Written, recorded};
+use super::{Admin, AdminError, By, Page, PageRequest, Written, check_search, found, present, recorded};
 use crate::domain::builtin;
 use crate::domain::catalog::Catalog;
-use crate::domain::client::check_text;
 use crate::domain::ids::{Permission, ResourceServerName, ResourceServerUid, RoleName, RoleUid};
 use crate::domain::role::Role;
+use crate::domain::text::check_text;
 use crate::domain::time::Timestamp;
 use crate::storage::{ChangeKind, StoreError};
 
@@ -47,8 +47,10 @@ pub struct CreateRole {
 #[serde(deny_unknown_fields, default)]
 pub struct UpdateRole {
     /// For people.
+    #[serde(deserialize_with = "present")]
     pub description: Option<String>,
     /// What it gives; replaces all of it.
+    #[serde(deserialize_with = "present")]
     pub permissions: Option<Vec<GivenPermission>>,
 }
 
@@ -78,19 +80,23 @@ pub struct RoleView {
 
 impl RoleView {
     fn new(role: &Role, catalog: &Catalog) -> Self {
+        let mut permissions: Vec<_> = role
+            .permissions
+            .iter()
+            .filter_map(|(server, permission)| {
+                catalog.resource_server(*server).map(|server| GivenPermission {
+                    resource_server: server.name.clone(),
+                    permission: permission.clone(),
+                })
+            })
+            .collect();
+        // They are kept in the order of hidden database keys; people see names.
+        permissions
+            .sort_by(|a, b| (&a.resource_server, &a.permission).cmp(&(&b.resource_server, &b.permission)));
         Self {
             name: role.name.clone(),
             description: role.description.clone(),
-            permissions: role
-                .permissions
-                .iter()
-                .filter_map(|(server, permission)| {
-                    catalog.resource_server(*server).map(|server| GivenPermission {
-                        resource_server: server.name.clone(),
-                        permission: permission.clone(),
-                    })
-                })
-                .collect(),
+            permissions,
             builtin: role.builtin,
             version: role.version,
             created_at: role.created_at,
@@ -154,11 +160,14 @@ impl Admin {
         page: &PageRequest,
     ) -> Result<Page<RoleView>, AdminError> {
         self.require(by, builtin::ROLES_READ).await?;
-        let (cursor, limit) = page.cursor()?;
+        check_search("q", text)?;
         let catalog = self.catalog().await?;
-        let views =
-            self.store.roles(text, &cursor).await?.iter().map(|role| RoleView::new(role, &catalog)).collect();
-        Ok(Page::new(views, limit, |view: &RoleView| view.name.as_str()))
+        let views = catalog
+            .roles()
+            .filter(|role| text.is_none_or(|text| found(text, &[role.name.as_str(), &role.description])))
+            .map(|role| RoleView::new(role, &catalog))
+            .collect();
+        Page::of(views, page, |view: &RoleView| view.name.as_str())
     }
 
     /// Changes a role that still has the expected version.
@@ -182,7 +191,8 @@ impl Admin {
         role.description = update.description.unwrap_or(role.description);
         role.updated_at = self.ambient.now();
         check_text("description", &role.description, 1_000)?;
-        self.require_permissions_within(by, &catalog, &role.permissions).await?;
+        let added = role.permissions.difference(&before.permissions).cloned().collect();
+        self.require_permissions_within(by, &catalog, &added).await?;
 
         let mut tx = self.begin().await?;
         if !tx.update_role(&role).await? {

@@ -8,12 +8,13 @@ use utoipa::ToSchema;
 
 use super::{Admin, AdminError, By, Written, recorded};
 use crate::domain::builtin;
-use crate::domain::client::{ClientSecret, MOST_CHOSEN_SECRETS, MOST_SECRETS, check_text};
+use crate::domain::client::{ClientSecret, MOST_CHOSEN_SECRETS, MOST_SECRETS};
 use crate::domain::ids::{ClientId, SecretId};
 use crate::domain::secret::{self, Form, SecretOrigin};
+use crate::domain::text::check_text;
 use crate::domain::time::Timestamp;
 use crate::runtime::secrets::hash;
-use crate::storage::{ChangeKind, StoreError};
+use crate::storage::ChangeKind;
 
 /// A secret to add.
 #[derive(Debug, Default, Deserialize, ToSchema)]
@@ -110,19 +111,7 @@ impl Admin {
         check_text("description", &new.description, 255)?;
         let now = self.ambient.now();
         let expires_at = end(&new, now)?;
-        let existing = self.store.secrets(client.uid).await?;
-        if existing.len() >= MOST_SECRETS {
-            return Err(AdminError::Conflict(format!(
-                "the client has {MOST_SECRETS} secrets already; revoke one that is no longer used"
-            )));
-        }
         let (text, origin, secret_id) = self.secret_text(new.secret)?;
-        let chosen = existing.iter().filter(|secret| secret.origin == SecretOrigin::Chosen).count();
-        if origin == SecretOrigin::Chosen && chosen >= MOST_CHOSEN_SECRETS {
-            return Err(AdminError::Conflict(format!(
-                "the client has {MOST_CHOSEN_SECRETS} chosen secrets already; revoke one, or leave out 'secret' to have one generated"
-            )));
-        }
         let hash = {
             let (text, ambient) = (text.clone(), self.ambient.clone());
             tokio::task::spawn_blocking(move || hash(&text, origin, &ambient))
@@ -139,10 +128,11 @@ impl Admin {
         };
 
         let mut tx = self.begin().await?;
-        tx.insert_secret(client.uid, &secret).await.map_err(|error| match error {
-            StoreError::InUse => AdminError::not_found("client", client_id.as_str()),
-            other => other.into(),
-        })?;
+        if !tx.lock_client(client.uid).await? {
+            return Err(AdminError::not_found("client", client_id.as_str()));
+        }
+        check_count(tx.count_secrets(client.uid, SecretOrigin::Chosen).await?, origin)?;
+        tx.insert_secret(client.uid, &secret).await?;
         let view = SecretView::new(&secret, now);
         let written = Written {
             action: "client.secret.add",
@@ -211,6 +201,22 @@ impl Admin {
             _ => Err(super::Fault::internal("a generated secret does not have its own form").into()),
         }
     }
+}
+
+fn check_count((all, chosen): (i64, i64), origin: SecretOrigin) -> Result<(), AdminError> {
+    if usize::try_from(all).is_ok_and(|all| all >= MOST_SECRETS) {
+        return Err(AdminError::Conflict(format!(
+            "the client has {MOST_SECRETS} secrets already; revoke one that is no longer used"
+        )));
+    }
+    if origin == SecretOrigin::Chosen
+        && usize::try_from(chosen).is_ok_and(|chosen| chosen >= MOST_CHOSEN_SECRETS)
+    {
+        return Err(AdminError::Conflict(format!(
+            "the client has {MOST_CHOSEN_SECRETS} chosen secrets already; revoke one, or leave out 'secret' to have one generated"
+        )));
+    }
+    Ok(())
 }
 
 fn end(new: &AddSecret, now: Timestamp) -> Result<Option<Timestamp>, AdminError> {

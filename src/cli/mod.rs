@@ -8,6 +8,7 @@ mod quickstart;
 mod registry;
 mod serve;
 
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -17,6 +18,7 @@ use clap::{Parser, Subcommand};
 use crate::admin::{Admin, By};
 use crate::app;
 use crate::config::{Config, Issuer};
+use crate::domain::text::quoted;
 use crate::http;
 use crate::runtime::clock::Ambient;
 use crate::telemetry;
@@ -76,7 +78,7 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
     }
     let default = PathBuf::from("jeton.toml");
     let file = arguments.config.or_else(|| default.exists().then_some(default));
-    let config = Config::load(file.as_deref(), std::env::vars())?;
+    let config = Config::load(file.as_deref(), environment())?;
     telemetry::start(&config.log_level, config.log_format);
     let runtime = tokio::runtime::Runtime::new().context("starting the runtime")?;
     runtime.block_on(async {
@@ -94,6 +96,20 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
             Command::Openapi => Ok(()),
         }
     })
+}
+
+/// Who runs the command: the user id, which cannot be made up, and the name, which can.
+fn whoever() -> String {
+    let uid = std::fs::metadata("/proc/self")
+        .map_or_else(|_| "unknown".to_owned(), |process| process.uid().to_string());
+    let name = ["SUDO_USER", "USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok());
+    format!("uid {uid} ({})", quoted(&name.unwrap_or_else(|| "no name".to_owned())))
+}
+
+/// What of the environment is ours. A variable that is no Unicode is none of it, and no reason to stop.
+fn environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
 }
 
 async fn migrate(config: &Config) -> anyhow::Result<()> {
@@ -114,6 +130,5 @@ async fn offline(config: &Config) -> anyhow::Result<Offline> {
     store.migrate().await?;
     let admin = app::offline_admin(store, config, Ambient::system());
     admin.ensure_some_builtins(config.issuer.as_ref().map(Issuer::as_str)).await?;
-    let user = ["SUDO_USER", "USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok());
-    Ok(Offline { admin, by: By::command_line(user.unwrap_or_else(|| "unknown".to_owned())) })
+    Ok(Offline { admin, by: By::command_line(whoever()) })
 }

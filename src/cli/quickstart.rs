@@ -13,7 +13,7 @@ use super::serve::asked_to_stop;
 use crate::admin::clients::CreateClient;
 use crate::admin::secrets::AddSecret;
 use crate::admin::{Admin, AdminError, By};
-use crate::app::{self, App};
+use crate::app::App;
 use crate::config::Config;
 use crate::domain::builtin;
 use crate::domain::claims::AccessTokenClaims;
@@ -63,9 +63,7 @@ async fn walk(config: &Config, app: &App, ambient: &Ambient) -> anyhow::Result<(
         Site { base: format!("http://{}{path}", app.address()), http: Client::builder().no_proxy().build()? };
     println!("\nJeton serves {issuer} (data in {}).\n", config.data_dir.display());
 
-    let store = app::connect(config).await?;
-    let secret = bootstrap(&app::offline_admin(store.clone(), config, ambient.clone())).await?;
-    store.close().await;
+    let secret = bootstrap(app.admin()).await?;
     done(1, &format!("an administrator: client {ADMINISTRATOR}, role {}", builtin::ADMINISTRATOR));
 
     let audience = builtin::api_identifier(issuer);

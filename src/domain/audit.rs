@@ -210,24 +210,3 @@ impl Event {
         }
     }
 }
-
-/// The most characters of a caller's own words that an event keeps.
-const QUOTED: usize = 300;
-
-/// A caller's words, fit for an event: shortened, and without the control characters that a database
-/// or a terminal would stumble over.
-#[must_use]
-pub fn quoted(text: &str) -> String {
-    text.chars().take(QUOTED).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::quoted;
-
-    #[test]
-    fn quoted_words_are_short_and_printable() {
-        assert_eq!(quoted("a\0b\n"), "a\u{fffd}b\u{fffd}");
-        assert_eq!(quoted(&"é".repeat(1_000)).chars().count(), 300);
-    }
-}

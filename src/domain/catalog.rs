@@ -56,6 +56,16 @@ impl Catalog {
         self.resource_servers.values().find(|server| server.name == *name)
     }
 
+    /// Every resource server, in no order.
+    pub fn resource_servers(&self) -> impl Iterator<Item = &Arc<ResourceServer>> {
+        self.resource_servers.values()
+    }
+
+    /// Every role, in no order.
+    pub fn roles(&self) -> impl Iterator<Item = &Arc<Role>> {
+        self.roles.values()
+    }
+
     /// The role with this key.
     #[must_use]
     pub fn role(&self, uid: RoleUid) -> Option<&Arc<Role>> {

@@ -84,7 +84,7 @@ pub struct Occasion<'a> {
     pub client_kind: ClientKind,
     /// Who the token is about.
     pub subject: &'a str,
-    /// A fresh identifier.
+    /// A fresh identifier, starting with the client's mark ([`crate::domain::client::Client::token_mark`]).
     pub jti: String,
     /// The chain's identifier: fresh at its first token.
     pub txn: String,

@@ -3,7 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use aws_lc_rs::digest;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
 use ipnet::IpNet;
+use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
 use super::error::FieldError;
@@ -91,6 +95,14 @@ impl Client {
         Standing { enabled: self.enabled, expires_at: self.expires_at }.check(now)
     }
 
+    /// What every token id of this registration starts with: six characters made from its database key.
+    /// It tells a client's tokens from those of an earlier client of the same name.
+    #[must_use]
+    pub fn token_mark(&self) -> String {
+        let hash = digest::digest(&digest::SHA256, self.uid.0.as_bytes());
+        BASE64URL.encode(&hash.as_ref()[..4])
+    }
+
     /// Whether a caller at `address` is where the client may be. An IPv4-mapped IPv6 address is the
     /// IPv4 address it stands for. An unknown address is nowhere.
     #[must_use]
@@ -109,7 +121,7 @@ pub struct ClientSecret {
     /// Names it to people.
     pub secret_id: SecretId,
     /// Argon2id in PHC form.
-    pub hash: String,
+    pub hash: SecretString,
     /// Who made it up, which decides its cost.
     pub origin: SecretOrigin,
     /// For people.
@@ -180,22 +192,6 @@ pub fn check_labels(labels: &BTreeMap<String, String>) -> Result<(), Vec<FieldEr
         }
     }
     if errors.is_empty() { Ok(()) } else { Err(errors) }
-}
-
-/// Checks a text that only people read.
-///
-/// # Errors
-/// It is longer than `most` characters, or has control characters other than a line end.
-pub fn check_text(field: &'static str, text: &str, most: usize) -> Result<(), FieldError> {
-    let length = text.chars().count();
-    if length > most || text.chars().any(|c| c.is_control() && c != '\n') {
-        return Err(FieldError::new(
-            field,
-            format!("{length} characters, or control characters among them"),
-            format!("use at most {most} printable characters"),
-        ));
-    }
-    Ok(())
 }
 
 #[cfg(test)]

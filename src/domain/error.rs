@@ -105,7 +105,7 @@ impl fmt::Display for OAuthError {
 impl std::error::Error for OAuthError {}
 
 /// Something on our side went wrong. Never a verdict about the caller.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Fault {
     /// Whether trying again can help.
     pub kind: FaultKind,

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::error::FieldError;
+use super::text::{SECRET_PREFIX, shortened};
 
 /// Declares a checked text type: cheap to clone, ordered by bytes, refused when malformed.
 macro_rules! text {
@@ -72,15 +73,6 @@ macro_rules! text {
     };
 }
 
-/// What stood in a refused field, short enough to be quoted back in an error.
-fn shortened(text: &str) -> String {
-    const QUOTED: usize = 60;
-    if text.chars().count() <= QUOTED {
-        return text.to_owned();
-    }
-    text.chars().take(QUOTED).chain(std::iter::once('…')).collect()
-}
-
 fn printable(text: &str, most: usize) -> bool {
     !text.is_empty() && text.chars().count() <= most && !text.chars().any(char::is_control)
 }
@@ -95,10 +87,16 @@ text! {
     /// The OAuth `client_id` (RFC 6749 §2.2): public, unique, never changed.
     ///
     /// Any printable text without white space, so that a SPIFFE ID or another server's identifier can
-    /// be kept; `self` means the caller in the API's paths, and `.` and `..` cannot stand in a path.
+    /// be kept; `self` means the caller in the API's paths, `.` and `..` cannot stand in a path, and what
+    /// starts like a generated secret is one that was put into the wrong field: it must not be recorded.
     ClientId, "client_id",
-    |text| printable(text, 255) && !text.contains(char::is_whitespace) && !matches!(text, "self" | "." | ".."),
-    "use 1 to 255 printable characters without white space, other than 'self', '.' and '..'"
+    |text| {
+        printable(text, 255)
+            && !text.contains(char::is_whitespace)
+            && !text.starts_with(SECRET_PREFIX)
+            && !matches!(text, "self" | "." | "..")
+    },
+    "use 1 to 255 printable characters without white space, other than 'self', '.' and '..', and not starting with jtn_"
 }
 
 text! {

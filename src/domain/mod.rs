@@ -17,5 +17,6 @@ pub mod rotation;
 pub mod scope;
 pub mod secret;
 pub mod standing;
+pub mod text;
 pub mod time;
 mod words;

@@ -4,8 +4,8 @@ use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
-use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use time::{OffsetDateTime, UtcOffset};
 
 const MICROS_PER_SECOND: i64 = 1_000_000;
 
@@ -15,6 +15,11 @@ const MICROS_PER_SECOND: i64 = 1_000_000;
 /// RFC 3339 text in JSON.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);
+
+/// A text is not a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("it is not an RFC 3339 time such as 2026-11-22T08:00:00Z, within the year 9999")]
+pub struct NotATime;
 
 // === impl Timestamp ===
 
@@ -64,10 +69,13 @@ impl Timestamp {
     /// Reads RFC 3339 text, for example `2026-11-22T08:00:00Z`.
     ///
     /// # Errors
-    /// The text is not an RFC 3339 date and time with an offset.
-    pub fn parse(text: &str) -> Result<Self, time::error::Parse> {
-        let nanos = OffsetDateTime::parse(text, &Rfc3339)?.unix_timestamp_nanos();
-        Ok(Self(i64::try_from(nanos.div_euclid(1_000)).unwrap_or(i64::MAX)))
+    /// The text is not an RFC 3339 date and time with an offset, or not one that can be written back: the
+    /// year in UTC has more than four digits.
+    pub fn parse(text: &str) -> Result<Self, NotATime> {
+        let at = OffsetDateTime::parse(text, &Rfc3339).map_err(|_| NotATime)?;
+        let at = at.checked_to_offset(UtcOffset::UTC).filter(|at| (0..=9_999).contains(&at.year()));
+        let nanos = at.ok_or(NotATime)?.unix_timestamp_nanos();
+        i64::try_from(nanos.div_euclid(1_000)).map(Self).map_err(|_| NotATime)
     }
 }
 
@@ -99,9 +107,7 @@ impl Serialize for Timestamp {
 impl<'de> Deserialize<'de> for Timestamp {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        Self::parse(&text).map_err(|_| {
-            de::Error::custom(format!("'{text}' is not an RFC 3339 time such as 2026-11-22T08:00:00Z"))
-        })
+        Self::parse(&text).map_err(de::Error::custom)
     }
 }
 
@@ -113,6 +119,12 @@ mod tests {
     fn reads_back_what_it_writes() {
         let at = Timestamp::from_micros(1_795_334_400_123_456);
         assert_eq!(Timestamp::parse(&at.to_string()).unwrap(), at);
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_not_read() {
+        assert!(Timestamp::parse("9999-12-31T23:59:59-12:00").is_err());
+        assert!(Timestamp::parse("9999-12-31T23:59:59Z").is_ok());
     }
 
     #[test]

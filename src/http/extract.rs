@@ -1,7 +1,6 @@
 //! What handlers take out of a request, each with its own clear refusal.
 
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
-use axum::response::IntoResponse;
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_MATCH};
 use http::request::Parts;
@@ -14,6 +13,7 @@ use super::{API_BODY, Shared};
 use crate::admin::{Authority, By};
 use crate::domain::audit::{Actor, Origin};
 use crate::domain::error::{Fault, FieldError};
+use crate::domain::text::quoted;
 
 /// Whoever calls the API, proven by a bearer token.
 pub(super) struct Administrator(pub(super) By);
@@ -27,8 +27,7 @@ pub(super) struct Named<T>(pub(super) T);
 /// The query's parameters.
 pub(super) struct Filter<T>(pub(super) T);
 
-/// The version that a change is based on, from `If-Match`. A tag that a compressing proxy has weakened
-/// still names the version.
+/// The version that a change is based on, from `If-Match`.
 pub(super) struct Version(pub(super) i64);
 
 // === impl Caller ===
@@ -94,7 +93,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
             Unread::BrokeOff => Problem::malformed("the body broke off"),
         })?;
         match is_json.as_deref() {
-            Some("application/json" | "application/merge-patch+json") => {}
+            Some("application/json") => {}
             // Nothing at all stands for an empty object, where every field may be left out.
             None if bytes.is_empty() => {}
             _ => return Err(Problem::media_type()),
@@ -138,21 +137,34 @@ fn parse<T: DeserializeOwned>(text: &[u8]) -> Result<T, Problem> {
         let inner = error.into_inner();
         if inner.is_data() {
             let field = if path == "." { "body".to_owned() } else { path };
-            // serde's own words name the accepted fields and values; the place in the text helps nobody.
-            let problem = inner.to_string();
-            let problem =
-                problem.rsplit_once(" at line ").map_or(problem.as_str(), |(words, _)| words).to_owned();
-            Problem::invalid(vec![FieldError::new(
-                field,
-                problem,
-                "openapi.yaml has the form of every field",
-            )])
+            Problem::invalid(vec![wrong_value(quoted(&field), &inner.to_string())])
         } else {
             Problem::malformed(format!("the body is not JSON: {inner}"))
         }
     })?;
     json.end().map_err(|error| Problem::malformed(format!("the body is not one JSON value: {error}")))?;
     Ok(value)
+}
+
+/// serde's words for a value of the wrong form, without the value: it could be a secret. Our own types'
+/// words ("name: problem; fix") name the way out themselves.
+fn wrong_value(field: String, words: &str) -> FieldError {
+    const FORMS: &str = "openapi.yaml has the form of every field; `jeton openapi` prints it";
+    // The place in the text helps nobody.
+    let words = words.rsplit_once(" at line ").map_or(words, |(words, _)| words);
+    if let Some((found, expected)) = words.rsplit_once(", expected ")
+        && found.starts_with("invalid ")
+    {
+        let kind = found.split(['`', '"']).next().unwrap_or(found).trim_end();
+        return FieldError::new(field, format!("{kind}, expected {expected}"), FORMS);
+    }
+    match words.split_once("; ") {
+        Some((problem, fix)) => {
+            let problem = problem.split_once(": ").map_or(problem, |(_, problem)| problem);
+            FieldError::new(field, quoted(problem), fix.to_owned())
+        }
+        None => FieldError::new(field, quoted(words), FORMS),
+    }
 }
 
 // === impl Named ===
@@ -189,27 +201,25 @@ impl<S: Send + Sync> FromRequestParts<S> for Version {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        let header = parts.headers.get(IF_MATCH).ok_or_else(Problem::precondition_required)?;
+        let mut headers = parts.headers.get_all(IF_MATCH).iter();
+        let header = headers.next().ok_or_else(Problem::precondition_required)?;
         header
             .to_str()
             .ok()
-            .and_then(|tag| {
-                tag.trim().trim_start_matches("W/").strip_prefix('"')?.strip_suffix('"')?.parse().ok()
-            })
+            .filter(|_| headers.next().is_none())
+            .and_then(|tag| tag.trim().strip_prefix('"')?.strip_suffix('"'))
+            // An ETag is compared as it was handed out (RFC 9110 §8.8.3): "01" is not "1".
+            .and_then(|tag| tag.parse::<i64>().ok().filter(|version| version.to_string() == tag))
             .map(Self)
             .ok_or_else(|| Problem::malformed("If-Match must be one ETag as it was read, quotes included"))
     }
 }
 
+// === impl Version ===
+
 impl Version {
     /// The header that hands a version out.
     pub(super) fn etag(version: i64) -> [(HeaderName, String); 1] {
         [(ETAG, format!("\"{version}\""))]
-    }
-}
-
-impl IntoResponse for Version {
-    fn into_response(self) -> axum::response::Response {
-        Self::etag(self.0).into_response()
     }
 }

@@ -131,10 +131,11 @@ async fn alive() -> Response {
 
 /// The process can issue tokens.
 async fn ready(axum::extract::State(services): axum::extract::State<Shared>) -> Response {
-    match services.store.ping().await {
+    let answers = services.store.ping().await.map_err(|error| error.to_string());
+    match answers.and_then(|()| services.tokens.directory.check_fresh().map_err(|fault| fault.to_string())) {
         Ok(()) => (StatusCode::OK, "ready\n").into_response(),
-        Err(error) => {
-            tracing::warn!(%error, "not ready");
+        Err(reason) => {
+            tracing::warn!(reason, "not ready");
             (StatusCode::SERVICE_UNAVAILABLE, "the database does not answer\n").into_response()
         }
     }

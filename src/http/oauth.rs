@@ -21,7 +21,7 @@ use super::{Shared, TOKEN_BODY};
 use crate::domain::error::{Failure, OAuthError};
 use crate::oauth::discovery::{self, Metadata};
 use crate::oauth::token::TokenRequest;
-use crate::runtime::keyring::JWKS_MAX_AGE;
+use crate::runtime::keyring::{JWKS_MAX_AGE, JWKS_STALE_IF_ERROR};
 
 pub(super) fn routes() -> OpenApiRouter<Shared> {
     OpenApiRouter::new()
@@ -165,9 +165,9 @@ fn cacheable<T: Serialize>(headers: &HeaderMap, document: &T) -> Response {
     };
     let hash = digest::digest(&digest::SHA256, text.as_bytes());
     let etag = format!("\"{}\"", BASE64URL.encode(&hash.as_ref()[..12]));
-    let lifetime = JWKS_MAX_AGE.as_secs();
+    let (lifetime, away) = (JWKS_MAX_AGE.as_secs(), JWKS_STALE_IF_ERROR.as_secs());
     let caching =
-        [(CACHE_CONTROL, format!("public, max-age={lifetime}, stale-if-error=86400")), (ETAG, etag.clone())];
+        [(CACHE_CONTROL, format!("public, max-age={lifetime}, stale-if-error={away}")), (ETAG, etag.clone())];
     let unchanged = headers
         .get_all(IF_NONE_MATCH)
         .iter()

@@ -77,7 +77,7 @@ impl AccessVerifier {
             return Err(gone);
         }
         // A client that was deleted and registered anew is another one.
-        if registration.client.created_at.as_seconds() > claims.iat {
+        if !claims.jti.starts_with(&registration.client.token_mark()) {
             return Err(gone);
         }
         let granted = Scope::parse(claims.scope.as_deref()).ok().flatten().unwrap_or_default();

@@ -10,6 +10,9 @@ use crate::domain::error::OAuthError;
 /// The one parameter that may stand more than once (RFC 8707 §2).
 const REPEATABLE: &[&str] = &["resource"];
 
+/// The most parameters of one request, many times what any grant takes.
+const MOST_PARAMETERS: usize = 100;
+
 /// The parameters of a request. Its `Debug` form has their names only.
 #[derive(Default)]
 pub struct Form(Vec<(String, String)>);
@@ -28,12 +31,16 @@ impl Form {
     pub fn parse(body: &[u8]) -> Result<Self, OAuthError> {
         let mut pairs: Vec<(String, String)> = Vec::new();
         for pair in body.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty()) {
+            // Few enough that comparing each name with all others costs nothing.
+            if pairs.len() == MOST_PARAMETERS {
+                return Err(OAuthError::invalid_request("the body has more than 100 parameters"));
+            }
             let mut halves = pair.splitn(2, |byte| *byte == b'=');
             let name = decode(halves.next().unwrap_or_default()).map_err(|_| malformed())?;
             let value = decode(halves.next().unwrap_or_default()).map_err(|_| malformed())?;
             if !REPEATABLE.contains(&name.as_str()) && pairs.iter().any(|(other, _)| *other == name) {
                 return Err(OAuthError::invalid_request("a parameter is repeated; send each one once")
-                    .because(format!("parameter '{}' is repeated", crate::domain::audit::quoted(&name))));
+                    .because(format!("parameter '{}' is repeated", printable_name(&name))));
             }
             pairs.push((name, value));
         }
@@ -55,8 +62,15 @@ impl Form {
 
 impl fmt::Debug for Form {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.0.iter().map(|(name, _)| name)).finish()
+        f.debug_list().entries(self.0.iter().map(|(name, _)| printable_name(name))).finish()
     }
+}
+
+/// A name that is spelled like a parameter's. A body that is no form at all (JSON sent as one) becomes a
+/// name as a whole, secret and all, and must not be printed.
+fn printable_name(name: &str) -> &str {
+    let spelled = name.len() <= 40 && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+    if spelled { name } else { "(other)" }
 }
 
 fn malformed() -> OAuthError {
@@ -115,9 +129,18 @@ mod tests {
     }
 
     #[test]
-    fn debug_has_no_values() {
-        let form = Form::parse(b"client_secret=hunter2").unwrap();
-        assert!(!format!("{form:?}").contains("hunter2"));
+    fn debug_has_no_values_and_no_names_that_are_none() {
+        for body in [&b"client_secret=hunter2"[..], br#"{"client_secret":"hunter2"}"#] {
+            let form = Form::parse(body).unwrap();
+            assert!(!format!("{form:?}").contains("hunter2"));
+        }
+    }
+
+    #[test]
+    fn parameters_are_counted() {
+        let body = |count: usize| (0..count).map(|n| format!("a{n}=1")).collect::<Vec<_>>().join("&");
+        assert!(Form::parse(body(100).as_bytes()).is_ok());
+        assert!(Form::parse(body(101).as_bytes()).is_err());
     }
 
     proptest! {

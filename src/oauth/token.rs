@@ -12,7 +12,7 @@ use secrecy::SecretString;
 use super::client_auth::{self, Authenticated, Presentation};
 use super::form::Form;
 use super::grants::{self, Context};
-use crate::domain::audit::{AskedFor, AuditEvent, Event, Origin, quoted};
+use crate::domain::audit::{AskedFor, AuditEvent, Event, Origin};
 use crate::domain::claims::{self, AccessTokenClaims, Occasion};
 use crate::domain::client::GrantType;
 use crate::domain::error::{ErrorCode, Failure, Fault, OAuthError};
@@ -20,6 +20,7 @@ use crate::domain::ids::{ClientId, KeyId};
 use crate::domain::policy::{self, Asked};
 use crate::domain::resource::TokenProfile;
 use crate::domain::scope::Scope;
+use crate::domain::text::quoted;
 use crate::jose::TokenType;
 use crate::runtime::clock::Ambient;
 use crate::runtime::directory::Directory;
@@ -45,8 +46,7 @@ pub struct TokenEndpoint {
     pub secrets: SecretVerifier,
 }
 
-/// A token request as it came, body unread.
-#[derive(Debug)]
+/// A token request as it came, body unread. It holds secrets, so it has no `Debug` form.
 pub struct TokenRequest<'a> {
     /// The `Content-Type` header.
     pub content_type: Option<&'a str>,
@@ -135,13 +135,14 @@ impl TokenEndpoint {
             resource: form.all("resource").take(10).map(quoted).collect(),
             audience: form.all("audience").take(10).map(quoted).collect(),
         };
+        let presentation = Presentation { authorization: request.authorization, form: &form };
+        let presented = client_auth::present(&presentation);
+        attempt.client_id = presented.as_ref().ok().map(|(_, presented)| presented.client_id.clone());
         let grant_type = grant_type.ok_or_else(|| OAuthError::invalid_request("grant_type is missing"))?;
         let grant = grants::find(grant_type).ok_or_else(unsupported_grant_type)?;
 
         let now = self.ambient.now();
-        let presentation = Presentation { authorization: request.authorization, form: &form };
-        let (method, presented) = client_auth::present(&presentation)?;
-        attempt.client_id = Some(presented.client_id.clone());
+        let (method, presented) = presented?;
         let client =
             client_auth::verify(&self.directory, &self.secrets, method, &presented, request.address, now)
                 .await?;
@@ -170,7 +171,7 @@ impl TokenEndpoint {
             client_id: &client.registration.client.client_id,
             client_kind: client.registration.client.kind,
             subject: &resolved.subject,
-            jti: self.ambient.token_id()?,
+            jti: client.registration.client.token_mark() + &self.ambient.token_id()?,
             txn,
             now,
         };

@@ -4,13 +4,15 @@
 //! (every resource server and role) is small and always whole. Both learn of changes by reading the
 //! store's numbered changes: at once after a change made here, when the database notifies, and by polling.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use moka::future::Cache;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::clock::Ambient;
@@ -43,6 +45,16 @@ const KEPT: Duration = Duration::from_hours(24);
 /// How often old changes are swept away.
 const SWEEP: Duration = Duration::from_hours(1);
 
+/// How many loads of clients run at a time. The rest of the connections stay for the ledger, so that a
+/// flood of unknown ids slows itself down and nobody else.
+const LOADS: usize = 4;
+
+/// How long the database may take for one answer before it counts as away.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long what is in memory may be used without hearing of changes.
+const STALE: Duration = Duration::from_secs(10);
+
 /// What is registered, in memory.
 pub struct Directory {
     store: Store,
@@ -50,18 +62,60 @@ pub struct Directory {
     keyring: Arc<Keyring>,
     catalog: ArcSwap<Catalog>,
     clients: Cache<ClientId, Known>,
-    unknown: Cache<ClientId, ()>,
+    unknown: Cache<ClientId, Generation>,
+    generations: Generations,
+    loads: Semaphore,
     /// The last change that was applied. Held while applying, so that changes apply in order.
     applied: Mutex<i64>,
-    /// Counts the times that anything was dropped from the caches: a load that began before may be stale.
-    generation: AtomicU64,
+    /// When changes were last heard of. Monotonic: a clock that is set must not make memory stale.
+    heard: ArcSwap<Instant>,
 }
 
-/// A client in memory, with the generation its load began in.
+/// A client in memory, with the generation that its load began in.
 #[derive(Clone)]
 struct Known {
     registration: Option<Arc<Registration>>,
-    generation: u64,
+    generation: Generation,
+}
+
+type Generation = u64;
+
+/// Counts the changes of clients, in stripes by client id.
+///
+/// What was loaded is good exactly as long as its stripe's count is what it was when the load *began*:
+/// so a change that overtakes a load is never missed, wherever the load is on its way, and the changes of
+/// other clients disturb only one load in a thousand.
+struct Generations(Vec<AtomicU64>);
+
+// === impl Generations ===
+
+impl Generations {
+    const STRIPES: usize = 1_024;
+
+    fn new() -> Self {
+        Self((0..Self::STRIPES).map(|_| AtomicU64::new(0)).collect())
+    }
+
+    fn stripe(&self, client_id: &ClientId) -> &AtomicU64 {
+        let mut hasher = DefaultHasher::new();
+        client_id.hash(&mut hasher);
+        // The remainder is below the number of stripes, so it fits and is in range.
+        &self.0[usize::try_from(hasher.finish() % Self::STRIPES as u64).unwrap_or(0)]
+    }
+
+    fn of(&self, client_id: &ClientId) -> Generation {
+        self.stripe(client_id).load(Ordering::Acquire)
+    }
+
+    fn advance(&self, client_id: &ClientId) {
+        self.stripe(client_id).fetch_add(1, Ordering::AcqRel);
+    }
+
+    fn advance_all(&self) {
+        for stripe in &self.0 {
+            stripe.fetch_add(1, Ordering::AcqRel);
+        }
+    }
 }
 
 // === impl Directory ===
@@ -74,7 +128,7 @@ impl Directory {
     pub async fn open(store: Store, keyring: Arc<Keyring>, ambient: Ambient) -> Result<Arc<Self>, Fault> {
         // The number is read first: a change that comes in between is applied once too often, not missed.
         let seq = store.latest_change().await.map_err(fault)?;
-        let catalog = load_catalog(&store).await?;
+        let catalog = store.catalog().await.map_err(fault)?;
         Ok(Arc::new(Self {
             store,
             ambient,
@@ -82,8 +136,10 @@ impl Directory {
             catalog: ArcSwap::from_pointee(catalog),
             clients: Cache::new(CLIENTS),
             unknown: Cache::builder().max_capacity(UNKNOWN).time_to_live(UNKNOWN_FOR).build(),
+            generations: Generations::new(),
+            loads: Semaphore::new(LOADS),
             applied: Mutex::new(seq),
-            generation: AtomicU64::new(0),
+            heard: ArcSwap::from_pointee(Instant::now()),
         }))
     }
 
@@ -93,43 +149,53 @@ impl Directory {
         self.catalog.load_full()
     }
 
-    /// The client with this identifier. Asks the store at most once for each client that is not in
-    /// memory, however many ask at the same time.
+    /// The client with this identifier. However many ask at the same time for one that is not in memory,
+    /// the store is asked once.
     ///
     /// # Errors
-    /// It is not in memory and the database is away. That is never "no such client".
+    /// It is not in memory and the database is away, or no changes have been heard of for too long. That
+    /// is never "no such client".
     pub async fn client(&self, client_id: &ClientId) -> Result<Option<Arc<Registration>>, Fault> {
+        self.check_fresh()?;
         loop {
-            if self.unknown.get(client_id).await.is_some() {
+            let generation = self.generations.of(client_id);
+            if self.unknown.get(client_id).await == Some(generation) {
                 return Ok(None);
-            }
-            if let Some(known) = self.clients.get(client_id).await {
-                return Ok(known.registration);
             }
             let known = self
                 .clients
-                .try_get_with_by_ref(client_id, self.load(client_id))
+                .try_get_with_by_ref(client_id, self.load(client_id, generation))
                 .await
-                .map_err(|error: Arc<Fault>| Fault { kind: error.kind, detail: error.detail.clone() })?;
+                .map_err(|error: Arc<Fault>| Fault::clone(&error))?;
+            if known.generation != self.generations.of(client_id) {
+                self.clients.invalidate(client_id).await;
+                continue;
+            }
             if known.registration.is_none() {
                 // Unknown ids go to their own small memory, so that a flood of them evicts no client.
                 self.clients.invalidate(client_id).await;
-                self.unknown.insert(client_id.clone(), ()).await;
+                self.unknown.insert(client_id.clone(), known.generation).await;
             }
-            // A change that was applied while the row was on its way may have missed it in the caches:
-            // whoever applies counts the generation first, and drops entries then.
-            if known.generation == self.generation.load(Ordering::Acquire) {
-                return Ok(known.registration);
-            }
-            self.clients.invalidate(client_id).await;
-            self.unknown.invalidate(client_id).await;
+            return Ok(known.registration);
         }
     }
 
-    async fn load(&self, client_id: &ClientId) -> Result<Known, Fault> {
-        let generation = self.generation.load(Ordering::Acquire);
-        let registration = self.store.registration(client_id).await.map_err(fault)?.map(Arc::new);
+    async fn load(&self, client_id: &ClientId, generation: Generation) -> Result<Known, Fault> {
+        let _turn = self.loads.acquire().await.map_err(Fault::internal)?;
+        let registration = patiently(self.store.registration(client_id)).await?.map(Arc::new);
         Ok(Known { registration, generation })
+    }
+
+    /// Whether what is in memory may be believed.
+    ///
+    /// # Errors
+    /// No changes have been heard of for too long, whatever the reason: somebody may have been switched
+    /// off in the meantime.
+    pub fn check_fresh(&self) -> Result<(), Fault> {
+        if self.heard.load().elapsed() > STALE {
+            return Err(Fault::unavailable("changes of the database have not been read for too long"));
+        }
+        Ok(())
     }
 
     /// Applies every change that the store has. After a change made in this process, this is what makes
@@ -140,44 +206,45 @@ impl Directory {
     pub async fn catch_up(&self) -> Result<(), Fault> {
         let mut applied = self.applied.lock().await;
         loop {
-            let changes = self.store.changes_after(*applied, PAGE).await.map_err(fault)?;
-            let Some(last) = changes.last().map(|change| change.seq) else { return Ok(()) };
-            if changes[0].seq != *applied + 1 {
+            let changes = patiently(self.store.changes_after(*applied, PAGE)).await?;
+            let Some(last) = changes.last().map(|change| change.seq) else { break };
+            let missed = changes[0].seq != *applied + 1;
+            if missed {
                 tracing::warn!(
                     applied = *applied,
                     oldest = changes[0].seq,
-                    "changes were missed; everything is read anew"
+                    "changes were missed; all is read anew"
                 );
-                self.forget_everything().await?;
             }
-            self.apply(&changes).await?;
+            self.apply(&changes, missed).await?;
             *applied = last;
         }
+        self.heard.store(Arc::new(Instant::now()));
+        Ok(())
     }
 
-    async fn apply(&self, changes: &[Change]) -> Result<(), Fault> {
-        if changes.iter().any(|change| change.kind == ChangeKind::Catalog) {
-            self.catalog.store(Arc::new(load_catalog(&self.store).await?));
+    /// Applies changes. Clients come first: whatever fails after that, nobody who was switched off is
+    /// served from memory.
+    async fn apply(&self, changes: &[Change], missed: bool) -> Result<(), Fault> {
+        let everything = missed || changes.iter().any(|change| change.kind == ChangeKind::Unknown);
+        if everything {
+            self.generations.advance_all();
         }
-        if changes.iter().any(|change| change.kind == ChangeKind::Keys) {
-            self.keyring.reload().await?;
-        }
-        self.generation.fetch_add(1, Ordering::AcqRel);
         for change in changes {
             if let ChangeKind::Client(client_id) = &change.kind {
+                self.generations.advance(client_id);
                 self.clients.invalidate(client_id).await;
                 self.unknown.invalidate(client_id).await;
             }
         }
-        Ok(())
-    }
-
-    async fn forget_everything(&self) -> Result<(), Fault> {
-        self.catalog.store(Arc::new(load_catalog(&self.store).await?));
-        self.keyring.reload().await?;
-        self.generation.fetch_add(1, Ordering::AcqRel);
-        self.clients.invalidate_all();
-        self.unknown.invalidate_all();
+        if everything || changes.iter().any(|change| change.kind == ChangeKind::Catalog) {
+            self.catalog.store(Arc::new(patiently(self.store.catalog()).await?));
+        }
+        if everything || changes.iter().any(|change| change.kind == ChangeKind::Keys) {
+            tokio::time::timeout(PATIENCE, self.keyring.reload())
+                .await
+                .map_err(|_| Fault::unavailable("the database does not answer"))??;
+        }
         Ok(())
     }
 
@@ -193,8 +260,8 @@ impl Directory {
         let mut swept = self.ambient.now();
         loop {
             if notifications.is_none() {
-                // Polling goes on whether or not this works.
-                notifications = Notifications::listen(&self.store).await.ok().flatten();
+                // Where this does not work, there is still the polling.
+                notifications = patiently(Notifications::listen(&self.store)).await.ok().flatten();
             }
             let hint = async {
                 match &mut notifications {
@@ -225,9 +292,10 @@ impl Directory {
     }
 }
 
-async fn load_catalog(store: &Store) -> Result<Catalog, Fault> {
-    // Resource servers last: a role that points to a newer one than it read would otherwise seem broken.
-    let roles = store.all_roles().await.map_err(fault)?;
-    let servers = store.all_resource_servers().await.map_err(fault)?;
-    Ok(Catalog::new(servers, roles))
+/// A database that does not answer is away, also when the connection does not say so.
+async fn patiently<T>(asked: impl Future<Output = Result<T, StoreError>>) -> Result<T, Fault> {
+    match tokio::time::timeout(PATIENCE, asked).await {
+        Ok(answer) => answer.map_err(fault),
+        Err(_) => Err(Fault::unavailable("the database does not answer")),
+    }
 }

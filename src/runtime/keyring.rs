@@ -26,6 +26,10 @@ use crate::storage::{ChangeKind, Store, StoreError, StoredKey};
 /// before it signs.
 pub const JWKS_MAX_AGE: Duration = Duration::from_mins(5);
 
+/// How much longer they may keep them while this server is away. Both together stay below the shortest
+/// lead that will be allowed (2 h 15 min, DESIGN §10), so that no cache misses a key that signs.
+pub const JWKS_STALE_IF_ERROR: Duration = Duration::from_hours(1);
+
 /// Signs and verifies with the keys of the store.
 pub struct Keyring {
     store: Store,

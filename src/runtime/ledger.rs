@@ -3,6 +3,8 @@
 //! One task writes. It takes whatever is queued, writes it in one transaction, and releases everybody
 //! who waits for it, so that one disk sync serves many answers.
 
+use std::time::Duration;
+
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
@@ -16,6 +18,9 @@ const QUEUE: usize = 4_096;
 
 /// The most events of one transaction, which bounds how long the first of them waits.
 const BATCH: usize = 256;
+
+/// How long the database may take for a batch before it counts as away.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Writes events and waits until they are durable.
 #[derive(Clone)]
@@ -44,9 +49,12 @@ impl Ledger {
     /// The queue is full or the database is away: then nothing may be answered.
     pub async fn record(&self, event: AuditEvent) -> Result<(), Fault> {
         let (done, written) = oneshot::channel();
-        self.queue
-            .try_send(Entry { event, done })
-            .map_err(|_| Fault::unavailable("the ledger's queue is full"))?;
+        self.queue.try_send(Entry { event, done }).map_err(|error| {
+            Fault::unavailable(match error {
+                mpsc::error::TrySendError::Full(_) => "the ledger's queue is full",
+                mpsc::error::TrySendError::Closed(_) => "the ledger has stopped",
+            })
+        })?;
         match written.await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(())) => Err(Fault::unavailable("the audit event could not be written")),
@@ -58,8 +66,12 @@ impl Ledger {
 async fn write(store: Store, mut entries: mpsc::Receiver<Entry>) {
     let mut batch = Vec::with_capacity(BATCH);
     while entries.recv_many(&mut batch, BATCH).await > 0 {
-        let outcome = append(&store, &batch).await.map_err(|error| {
-            tracing::error!(error = %fault(error), events = batch.len(), "audit events could not be written");
+        let written = match tokio::time::timeout(PATIENCE, append(&store, &batch)).await {
+            Ok(outcome) => outcome.map_err(fault),
+            Err(_) => Err(Fault::unavailable("the database does not answer")),
+        };
+        let outcome = written.map_err(|error| {
+            tracing::error!(%error, events = batch.len(), "audit events could not be written");
         });
         for entry in batch.drain(..) {
             // Whoever asked may have gone away; the event stands all the same.

@@ -58,7 +58,7 @@ impl MasterKey {
 
     fn create(path: &Path, ambient: &Ambient) -> Result<Self, Fault> {
         let text = Zeroizing::new(BASE64.encode(Zeroizing::new(ambient.bytes::<KEY>()?)));
-        match write_new(path, text.as_bytes()) {
+        match write_new(path, text.as_bytes(), &ambient.uuid()?.simple().to_string()) {
             Ok(()) => {}
             // Another process was first: its key is the one.
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
@@ -136,10 +136,11 @@ impl std::fmt::Debug for MasterKey {
 }
 
 /// Writes a file that only its owner reads, whole or not at all, and never over another.
-fn write_new(path: &Path, content: &[u8]) -> std::io::Result<()> {
-    let draft = path.with_extension(format!("draft-{}", std::process::id()));
+fn write_new(path: &Path, content: &[u8], draft: &str) -> std::io::Result<()> {
+    let directory = path.parent().unwrap_or(Path::new("."));
+    let draft = directory.join(format!("master.key.{draft}"));
     let mut options = fs::OpenOptions::new();
-    options.write(true).create(true).truncate(true);
+    options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let mut file = options.open(&draft)?;
@@ -148,7 +149,8 @@ fn write_new(path: &Path, content: &[u8]) -> std::io::Result<()> {
     // Unlike a rename, a link fails when the name is taken.
     let linked = fs::hard_link(&draft, path);
     fs::remove_file(&draft)?;
-    linked
+    linked?;
+    fs::File::open(directory)?.sync_all()
 }
 
 fn from_hex(text: &str) -> Option<Vec<u8>> {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use argon2::password_hash::phc::PasswordHash;
-use argon2::password_hash::{PasswordHasher, PasswordVerifier};
+use argon2::password_hash::{self, PasswordHasher, PasswordVerifier};
 use argon2::{Algorithm, Argon2, Params, Version};
 use aws_lc_rs::hmac;
 use moka::sync::Cache;
@@ -40,7 +40,7 @@ pub struct SecretVerifier {
     outcomes: Cache<[u8; 32], Outcome>,
     pool: Arc<Semaphore>,
     waiting: AtomicUsize,
-    decoy: String,
+    decoy: SecretString,
 }
 
 /// What is remembered of a presented secret for one client.
@@ -56,7 +56,7 @@ enum Outcome {
 ///
 /// # Errors
 /// The hash function or the source of randomness failed.
-pub fn hash(secret: &SecretString, origin: SecretOrigin, ambient: &Ambient) -> Result<String, Fault> {
+pub fn hash(secret: &SecretString, origin: SecretOrigin, ambient: &Ambient) -> Result<SecretString, Fault> {
     let cost = match origin {
         SecretOrigin::Generated => LIGHT,
         SecretOrigin::Chosen => COSTLY,
@@ -64,7 +64,7 @@ pub fn hash(secret: &SecretString, origin: SecretOrigin, ambient: &Ambient) -> R
     let salt = ambient.bytes::<16>()?;
     argon2id(cost)?
         .hash_password_with_salt(secret.expose_secret().as_bytes(), &salt)
-        .map(|hash| hash.to_string())
+        .map(|hash| SecretString::from(hash.to_string()))
         .map_err(|error| Fault::internal(format!("argon2: {error}")))
 }
 
@@ -98,14 +98,17 @@ impl SecretVerifier {
         presented: &SecretString,
     ) -> Result<Option<&'r ClientSecret>, Fault> {
         match form(presented) {
-            Form::Mistyped => Ok(None),
+            Form::Impossible => Ok(None),
             Form::Generated(secret_id) => {
                 let candidate = registration.and_then(|registration| {
                     registration.secrets.iter().find(|secret| {
                         secret.origin == SecretOrigin::Generated && secret.secret_id == secret_id
                     })
                 });
-                Ok(candidate.filter(|secret| self.matches_generated(client_id, secret, presented)))
+                match candidate {
+                    Some(secret) if self.matches_generated(client_id, secret, presented)? => Ok(Some(secret)),
+                    _ => Ok(None),
+                }
             }
             Form::Chosen => self.identify_chosen(client_id, registration, presented).await,
         }
@@ -116,16 +119,16 @@ impl SecretVerifier {
         client_id: &ClientId,
         secret: &ClientSecret,
         presented: &SecretString,
-    ) -> bool {
+    ) -> Result<bool, Fault> {
         let memory = self.memory_key(client_id, presented);
         if let Some(Outcome::Is(known)) = self.outcomes.get(&memory) {
-            return known == secret.secret_id;
+            return Ok(known == secret.secret_id);
         }
-        let matches = verify(presented, &secret.hash);
+        let matches = verify(presented, &secret.hash)?;
         if matches {
             self.outcomes.insert(memory, Outcome::Is(secret.secret_id.clone()));
         }
-        matches
+        Ok(matches)
     }
 
     async fn identify_chosen<'r>(
@@ -170,16 +173,21 @@ impl SecretVerifier {
     async fn verify_on_pool(
         &self,
         presented: SecretString,
-        hashes: Vec<(Option<SecretId>, String)>,
+        hashes: Vec<(Option<SecretId>, SecretString)>,
     ) -> Result<Option<SecretId>, Fault> {
         let _place = Place::take(&self.waiting)?;
         let permit = Arc::clone(&self.pool).acquire_owned().await.map_err(Fault::internal)?;
         tokio::task::spawn_blocking(move || {
             let _permit = permit;
-            hashes.into_iter().find(|(_, hash)| verify(&presented, hash)).and_then(|(secret_id, _)| secret_id)
+            for (secret_id, hash) in hashes {
+                if verify(&presented, &hash)? {
+                    return Ok(secret_id);
+                }
+            }
+            Ok(None)
         })
         .await
-        .map_err(Fault::internal)
+        .map_err(Fault::internal)?
     }
 
     /// Under the *claimed* client id, so that an unknown client is remembered like a known one.
@@ -222,8 +230,15 @@ fn argon2id((memory, passes): (u32, u32)) -> Result<Argon2<'static>, Fault> {
 }
 
 /// Whether the hash is this secret's. The hash says its own cost.
-fn verify(presented: &SecretString, hash: &str) -> bool {
-    PasswordHash::new(hash).is_ok_and(|hash| {
-        Argon2::default().verify_password(presented.expose_secret().as_bytes(), &hash).is_ok()
-    })
+///
+/// # Errors
+/// The hash cannot be read: a corrupt store is no verdict about the caller.
+fn verify(presented: &SecretString, hash: &SecretString) -> Result<bool, Fault> {
+    let unusable = |error| Fault::internal(format!("a stored secret's hash: {error}"));
+    let hash = PasswordHash::new(hash.expose_secret()).map_err(|error| unusable(error.to_string()))?;
+    match Argon2::default().verify_password(presented.expose_secret().as_bytes(), &hash) {
+        Ok(()) => Ok(true),
+        Err(password_hash::Error::PasswordInvalid) => Ok(false),
+        Err(error) => Err(unusable(error.to_string())),
+    }
 }

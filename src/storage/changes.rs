@@ -32,6 +32,8 @@ pub enum ChangeKind {
     Catalog,
     /// A signing key.
     Keys,
+    /// Something that only a newer version knows.
+    Unknown,
 }
 
 /// One change.
@@ -58,6 +60,7 @@ impl ChangeKind {
             Self::Client(client_id) => ("client", client_id.as_str()),
             Self::Catalog => ("catalog", ""),
             Self::Keys => ("keys", ""),
+            Self::Unknown => ("unknown", ""),
         }
     }
 }
@@ -74,7 +77,7 @@ impl TryFrom<ChangeRow> for Change {
             ),
             "catalog" => ChangeKind::Catalog,
             "keys" => ChangeKind::Keys,
-            other => return Err(corrupt("change", other)),
+            _ => ChangeKind::Unknown,
         };
         Ok(Self { seq: row.seq, kind })
     }

@@ -11,35 +11,40 @@ use crate::domain::ids::{ClientId, ClientUid, RoleUid};
 use crate::domain::time::Timestamp;
 
 statements! {
-    CLIENT_BY_ID = "SELECT * FROM clients WHERE client_id = $1";
+    CLIENT_BY_ID = r"
+        SELECT uid, client_id, description, kind, owner, labels, enabled, expires_at, default_resource_server,
+               grant_types, auth_methods, allowed_networks, version, created_at, updated_at
+        FROM clients WHERE client_id = $1";
 
     /// Keyset pages: the place after a client id does not move when others come or go.
     LIST_CLIENTS = r"
-        SELECT * FROM clients
+        SELECT uid, client_id, description, kind, owner, labels, enabled, expires_at, default_resource_server,
+               grant_types, auth_methods, allowed_networks, version, created_at, updated_at
+        FROM clients
         WHERE client_id > $1
           AND (CAST($2 AS TEXT) IS NULL OR kind = $2)
           AND (CAST($3 AS TEXT) IS NULL OR owner = $3)
           AND (CAST($4 AS TEXT) IS NULL OR labels ->> CAST($4 AS TEXT) = CAST($5 AS TEXT))
-          AND (CAST($6 AS TEXT) IS NULL
-               OR LOWER(client_id) LIKE $6 ESCAPE '\'
-               OR LOWER(description) LIKE $6 ESCAPE '\'
-               OR LOWER(owner) LIKE $6 ESCAPE '\')
+          AND (CAST($6 AS TEXT) IS NULL OR search LIKE $6 ESCAPE '\')
         ORDER BY client_id
         LIMIT $7";
 
     INSERT_CLIENT = r"
         INSERT INTO clients (uid, client_id, description, kind, owner, labels, enabled, expires_at,
             default_resource_server, grant_types, auth_methods, allowed_networks,
-            version, created_at, updated_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)";
+            version, created_at, updated_at, search)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)";
 
     /// Only the version that was read is replaced: a second writer finds no row.
     UPDATE_CLIENT = r"
         UPDATE clients
         SET description = $3, kind = $4, owner = $5, labels = $6, enabled = $7, expires_at = $8,
             default_resource_server = $9, grant_types = $10, auth_methods = $11,
-            allowed_networks = $12, version = version + 1, updated_at = $13
+            allowed_networks = $12, version = version + 1, updated_at = $13, search = $14
         WHERE uid = $1 AND version = $2";
+
+    /// Changes nothing, and lets nobody else change it until the end of the transaction.
+    LOCK_CLIENT = "UPDATE clients SET version = version WHERE uid = $1";
 
     DELETE_CLIENT = "DELETE FROM clients WHERE uid = $1 AND version = $2";
 
@@ -173,6 +178,7 @@ impl Tx {
                 .bind(client.version)
                 .bind(client.created_at.as_micros())
                 .bind(client.updated_at.as_micros())
+                .bind(search_text(client))
                 .execute(connection)
                 .await
                 .map(drop)
@@ -201,11 +207,24 @@ impl Tx {
                 .bind(Json(&client.auth_methods))
                 .bind(Json(&client.allowed_networks))
                 .bind(client.updated_at.as_micros())
+                .bind(search_text(client))
                 .execute(connection)
                 .await
                 .map(|done| done.rows_affected())
         })?;
         Ok(changed == 1)
+    }
+
+    /// Keeps everybody else from changing a client, or adding to it under this lock, until the end of the
+    /// transaction. Answers whether it is there.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn lock_client(&mut self, client: ClientUid) -> Result<bool, StoreError> {
+        let locked = within!(self, connection => {
+            sqlx::query(LOCK_CLIENT).bind(client.0).execute(connection).await.map(|done| done.rows_affected())
+        })?;
+        Ok(locked == 1)
     }
 
     /// Removes a client with its secrets and role assignments if it still has this version. Answers
@@ -264,8 +283,14 @@ impl Tx {
     }
 }
 
+/// What a text search looks in. Lower case is made here: the engines know only that of ASCII.
+fn search_text(client: &Client) -> String {
+    let owner = client.owner.as_deref().unwrap_or_default();
+    format!("{}\n{}\n{owner}", client.client_id, client.description).to_lowercase()
+}
+
 /// A LIKE pattern for "contains this text, in any case", with LIKE's own characters taken literally.
-pub(super) fn contains_pattern(text: &str) -> String {
+fn contains_pattern(text: &str) -> String {
     let mut pattern = String::from("%");
     for c in text.to_lowercase().chars() {
         if matches!(c, '%' | '_' | '\\') {

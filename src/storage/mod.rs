@@ -1,8 +1,8 @@
 //! The only SQL. One text serves both engines wherever they agree, which is nearly everywhere; what
 //! differs (connecting, notifying, migrating) is in `postgres.rs` and `sqlite.rs`.
 //!
-//! Every text is a constant in a module's `STATEMENTS`, and a test prepares each of them on both
-//! engines: that replaces the compile-time check, which could only know one of them.
+//! Every text but those two files' is a constant in a module's `STATEMENTS`, and a test prepares each of
+//! them on both engines: that replaces the compile-time check, which could only know one of them.
 
 mod audit;
 mod changes;
@@ -59,6 +59,10 @@ fn fault(error: &sqlx::Error) -> Fault {
         | sqlx::Error::Decode(_)
         | sqlx::Error::Encode(_)
         | sqlx::Error::TypeNotFound { .. } => Fault::internal(detail),
+        // Class 22: data that the engine cannot take. Trying again does not help.
+        sqlx::Error::Database(refused) if refused.code().is_some_and(|code| code.starts_with("22")) => {
+            Fault::internal(detail)
+        }
         _ => Fault::unavailable(detail),
     }
 }

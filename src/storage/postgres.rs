@@ -8,6 +8,7 @@ use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
 use sqlx::{PgPool, Postgres, Transaction};
 
 use super::{Store, StoreError};
+use crate::domain::error::Fault;
 
 pub(super) static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
 
@@ -30,6 +31,13 @@ pub(super) async fn connect(
         .acquire_timeout(PATIENCE)
         .connect_with(options)
         .await?;
+    // Texts of callers are recorded as they came; another encoding could not hold them all.
+    let encoding: String = sqlx::query_scalar("SHOW server_encoding").fetch_one(&pool).await?;
+    if encoding != "UTF8" {
+        return Err(
+            Fault::internal(format!("the database's encoding is {encoding}; create it with UTF8")).into()
+        );
+    }
     Ok(Store::Postgres(pool))
 }
 

@@ -6,23 +6,20 @@ use uuid::Uuid;
 
 use super::engine::{read, within};
 use super::rows::{ResourceServerRow, permission};
-use super::{Cursor, Store, StoreError, Tx, statements};
+use super::{Store, StoreError, Tx, statements};
 use crate::domain::ids::{Permission, ResourceServerName, ResourceServerUid};
 use crate::domain::resource::ResourceServer;
 
 statements! {
-    RESOURCE_SERVER_BY_NAME = "SELECT * FROM resource_servers WHERE name = $1";
+    RESOURCE_SERVER_BY_NAME = r"
+        SELECT uid, name, identifier, description, token_lifetime, signing_algorithm,
+               token_profile, enabled, builtin, version, created_at, updated_at
+        FROM resource_servers WHERE name = $1";
 
-    LIST_RESOURCE_SERVERS = r"
-        SELECT * FROM resource_servers
-        WHERE name > $1
-          AND (CAST($2 AS TEXT) IS NULL
-               OR LOWER(name) LIKE $2 ESCAPE '\'
-               OR LOWER(identifier) LIKE $2 ESCAPE '\'
-               OR LOWER(description) LIKE $2 ESCAPE '\')
-        ORDER BY name LIMIT $3";
-
-    ALL_RESOURCE_SERVERS = "SELECT * FROM resource_servers";
+    ALL_RESOURCE_SERVERS = r"
+        SELECT uid, name, identifier, description, token_lifetime, signing_algorithm,
+               token_profile, enabled, builtin, version, created_at, updated_at
+        FROM resource_servers";
 
     ALL_PERMISSIONS = "SELECT resource_server, permission, description FROM permissions";
 
@@ -68,30 +65,11 @@ impl Store {
                 .fetch_optional(pool)
                 .await
         })?;
-        match row {
-            Some(row) => Ok(self.with_permissions(vec![row]).await?.pop()),
-            None => Ok(None),
-        }
-    }
-
-    /// A page of resource servers, in the order of their names.
-    ///
-    /// # Errors
-    /// The database is away.
-    pub async fn resource_servers(
-        &self,
-        text: Option<&str>,
-        page: &Cursor,
-    ) -> Result<Vec<ResourceServer>, StoreError> {
-        let rows = read!(self, pool => {
-            sqlx::query_as::<_, ResourceServerRow>(LIST_RESOURCE_SERVERS)
-                .bind(&page.after)
-                .bind(text.map(super::clients::contains_pattern))
-                .bind(i64::from(page.limit))
-                .fetch_all(pool)
-                .await
+        let Some(row) = row else { return Ok(None) };
+        let permissions: Vec<PermissionRow> = read!(self, pool => {
+            sqlx::query_as(PERMISSIONS_OF).bind(row.uid).fetch_all(pool).await
         })?;
-        self.with_permissions(rows).await
+        Ok(assemble(vec![row], permissions)?.pop())
     }
 
     /// Every resource server.
@@ -104,20 +82,6 @@ impl Store {
         })?;
         let permissions: Vec<PermissionRow> =
             read!(self, pool => sqlx::query_as(ALL_PERMISSIONS).fetch_all(pool).await)?;
-        assemble(rows, permissions)
-    }
-
-    async fn with_permissions(
-        &self,
-        rows: Vec<ResourceServerRow>,
-    ) -> Result<Vec<ResourceServer>, StoreError> {
-        let mut permissions = Vec::new();
-        for row in &rows {
-            let of_one: Vec<PermissionRow> = read!(self, pool => {
-                sqlx::query_as(PERMISSIONS_OF).bind(row.uid).fetch_all(pool).await
-            })?;
-            permissions.extend(of_one);
-        }
         assemble(rows, permissions)
     }
 }

@@ -6,22 +6,17 @@ use uuid::Uuid;
 
 use super::engine::{read, within};
 use super::rows::{RoleRow, permission};
-use super::{Cursor, Store, StoreError, Tx, statements};
+use super::{Store, StoreError, Tx, statements};
+use crate::domain::catalog::Catalog;
 use crate::domain::ids::{Permission, ResourceServerUid, RoleName, RoleUid};
 use crate::domain::role::Role;
 
 statements! {
-    ROLE_BY_NAME = "SELECT * FROM roles WHERE name = $1";
+    ROLE_BY_NAME = r"
+        SELECT uid, name, description, builtin, version, created_at, updated_at
+        FROM roles WHERE name = $1";
 
-    LIST_ROLES = r"
-        SELECT * FROM roles
-        WHERE name > $1
-          AND (CAST($2 AS TEXT) IS NULL
-               OR LOWER(name) LIKE $2 ESCAPE '\'
-               OR LOWER(description) LIKE $2 ESCAPE '\')
-        ORDER BY name LIMIT $3";
-
-    ALL_ROLES = "SELECT * FROM roles";
+    ALL_ROLES = "SELECT uid, name, description, builtin, version, created_at, updated_at FROM roles";
 
     ALL_ROLE_PERMISSIONS = "SELECT role, resource_server, permission FROM role_permissions";
 
@@ -59,26 +54,11 @@ impl Store {
         let row = read!(self, pool => {
             sqlx::query_as::<_, RoleRow>(ROLE_BY_NAME).bind(name.as_str()).fetch_optional(pool).await
         })?;
-        match row {
-            Some(row) => Ok(self.with_given(vec![row]).await?.pop()),
-            None => Ok(None),
-        }
-    }
-
-    /// A page of roles, in the order of their names.
-    ///
-    /// # Errors
-    /// The database is away.
-    pub async fn roles(&self, text: Option<&str>, page: &Cursor) -> Result<Vec<Role>, StoreError> {
-        let rows = read!(self, pool => {
-            sqlx::query_as::<_, RoleRow>(LIST_ROLES)
-                .bind(&page.after)
-                .bind(text.map(super::clients::contains_pattern))
-                .bind(i64::from(page.limit))
-                .fetch_all(pool)
-                .await
+        let Some(row) = row else { return Ok(None) };
+        let given: Vec<GivenRow> = read!(self, pool => {
+            sqlx::query_as(PERMISSIONS_OF_ROLE).bind(row.uid).fetch_all(pool).await
         })?;
-        self.with_given(rows).await
+        Ok(assemble(vec![row], given)?.pop())
     }
 
     /// Every role.
@@ -92,15 +72,14 @@ impl Store {
         assemble(rows, given)
     }
 
-    async fn with_given(&self, rows: Vec<RoleRow>) -> Result<Vec<Role>, StoreError> {
-        let mut given = Vec::new();
-        for row in &rows {
-            let of_one: Vec<GivenRow> = read!(self, pool => {
-                sqlx::query_as(PERMISSIONS_OF_ROLE).bind(row.uid).fetch_all(pool).await
-            })?;
-            given.extend(of_one);
-        }
-        assemble(rows, given)
+    /// Every resource server and role.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn catalog(&self) -> Result<Catalog, StoreError> {
+        // Resource servers last: a role that points to a newer one than was read would seem broken.
+        let roles = self.all_roles().await?;
+        Ok(Catalog::new(self.all_resource_servers().await?, roles))
     }
 }
 

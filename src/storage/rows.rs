@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use secrecy::SecretString;
 use sqlx::FromRow;
 use sqlx::types::Json;
 use uuid::Uuid;
@@ -81,7 +82,7 @@ impl TryFrom<SecretRow> for ClientSecret {
     fn try_from(row: SecretRow) -> Result<Self, StoreError> {
         Ok(Self {
             secret_id: SecretId::new(&row.secret_id).map_err(|_| corrupt("secret id", &row.secret_id))?,
-            hash: row.hash,
+            hash: SecretString::from(row.hash),
             origin: SecretOrigin::from_word(&row.origin)
                 .ok_or_else(|| corrupt("secret origin", &row.origin))?,
             description: row.description,

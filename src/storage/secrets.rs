@@ -1,16 +1,23 @@
 //! Client secrets: their hashes.
 
+use secrecy::ExposeSecret;
+
 use super::engine::{read, within};
 use super::rows::SecretRow;
 use super::{Store, StoreError, Tx, statements};
 use crate::domain::client::ClientSecret;
 use crate::domain::ids::{ClientUid, SecretId};
+use crate::domain::secret::SecretOrigin;
 use crate::domain::time::Timestamp;
 
 statements! {
     SECRETS_OF_CLIENT = r"
         SELECT secret_id, hash, origin, description, created_at, expires_at
         FROM client_secrets WHERE client = $1 ORDER BY created_at DESC, secret_id";
+
+    COUNT_SECRETS = "SELECT COUNT(*) FROM client_secrets WHERE client = $1";
+
+    COUNT_SECRETS_OF_ORIGIN = "SELECT COUNT(*) FROM client_secrets WHERE client = $1 AND origin = $2";
 
     INSERT_SECRET = r"
         INSERT INTO client_secrets (client, secret_id, hash, origin, description, created_at, expires_at)
@@ -51,7 +58,7 @@ impl Tx {
             sqlx::query(INSERT_SECRET)
                 .bind(client.0)
                 .bind(secret.secret_id.as_str())
-                .bind(&secret.hash)
+                .bind(secret.hash.expose_secret())
                 .bind(secret.origin.as_str())
                 .bind(&secret.description)
                 .bind(secret.created_at.as_micros())
@@ -61,6 +68,28 @@ impl Tx {
                 .map(drop)
         })?;
         Ok(())
+    }
+
+    /// How many secrets a client has: all, and of this origin. Under [`Tx::lock_client`] it stays so.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn count_secrets(
+        &mut self,
+        client: ClientUid,
+        origin: SecretOrigin,
+    ) -> Result<(i64, i64), StoreError> {
+        let all = within!(self, connection => {
+            sqlx::query_scalar(COUNT_SECRETS).bind(client.0).fetch_one(connection).await
+        })?;
+        let of_origin = within!(self, connection => {
+            sqlx::query_scalar(COUNT_SECRETS_OF_ORIGIN)
+                .bind(client.0)
+                .bind(origin.as_str())
+                .fetch_one(connection)
+                .await
+        })?;
+        Ok((all, of_origin))
     }
 
     /// Removes a secret. Answers whether it was there.

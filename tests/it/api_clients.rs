@@ -103,8 +103,8 @@ async fn some_texts_are_no_client_ids(server: Server) {
         ["", "self", ".", "..", "a b", " a", "a ", "a\tb", "a\u{a0}b", "a\nb", "a\0b", "a\u{7f}b", &long]
     {
         let answer = api.post("/clients", json!({ "client_id": bad })).await;
-        let problem = answer.expect_invalid("client_id", "");
-        assert!(problem.contains("is not allowed; use 1 to 255 printable characters"), "{answer:?}");
+        let problem = answer.expect_invalid("client_id", "use 1 to 255 printable characters");
+        assert!(problem.contains("is not allowed"), "{answer:?}");
         if !bad.is_empty() && bad != "." && bad != ".." {
             let answer = api.get(&format!("/clients/{}", encoded(bad))).await;
             let detail = answer.expect_problem(400, "malformed")["detail"].as_str().unwrap().to_owned();

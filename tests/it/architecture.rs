@@ -87,7 +87,8 @@ fn allowed(layer: &str) -> &'static [&'static str] {
 fn named_after(code: &str, prefix: &str) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     for (at, _) in code.match_indices(prefix) {
-        if code[..at].chars().next_back().is_some_and(|c| c.is_alphanumeric() || c == '_' || c == ':') {
+        // Part of a longer name, of another path, or the beginning of a text.
+        if code[..at].chars().next_back().is_some_and(|c| c.is_alphanumeric() || "_:\"".contains(c)) {
             continue;
         }
         let rest = &code[at + prefix.len()..];

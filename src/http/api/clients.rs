@@ -12,9 +12,9 @@ use utoipa_axum::routes;
 use super::super::Shared;
 use super::super::error::Problem;
 use super::super::extract::{Administrator, Body, Filter, Named, Version};
-use super::{PageBody, Refusals, created_at};
-use crate::admin::PageRequest;
+use super::{Refusals, created_at};
 use crate::admin::clients::{ClientView, CreateClient, UpdateClient};
+use crate::admin::{Page, PageRequest};
 use crate::domain::client::ClientKind;
 use crate::domain::error::FieldError;
 use crate::domain::ids::ClientId;
@@ -63,14 +63,14 @@ fn label(text: &str) -> Result<(String, String), Problem> {
 /// List clients, in the order of their identifiers.
 #[utoipa::path(
     get, path = "/clients", tag = "Clients", operation_id = "list_clients", params(Search),
-    responses((status = 200, description = "A page", body = PageBody<ClientView>), Refusals),
+    responses((status = 200, description = "A page", body = Page<ClientView>), Refusals),
     security(("token" = ["clients:read"]))
 )]
 async fn list(
     State(services): State<Shared>,
     Administrator(by): Administrator,
     Filter(search): Filter<Search>,
-) -> Result<Json<PageBody<ClientView>>, Problem> {
+) -> Result<Json<Page<ClientView>>, Problem> {
     let label = search.label.as_deref().map(label).transpose()?;
     let filter = ClientFilter {
         kind: search.kind,
@@ -79,7 +79,7 @@ async fn list(
         text: search.q.filter(|text| !text.is_empty()),
     };
     let page = PageRequest { cursor: search.cursor, limit: search.limit };
-    Ok(Json(services.admin.clients(&by, &filter, &page).await?.into()))
+    Ok(Json(services.admin.clients(&by, &filter, &page).await?))
 }
 
 /// Register a client.
@@ -123,7 +123,7 @@ async fn read(
     Ok((Version::etag(view.version), Json(view)).into_response())
 }
 
-/// Change a client (RFC 7396): what is absent stays.
+/// Change a client : what is absent stays, what is given replaces.
 #[utoipa::path(
     patch, path = "/clients/{client_id}", tag = "Clients", operation_id = "update_client", request_body = UpdateClient,
     params(

@@ -8,13 +8,13 @@ mod roles;
 
 use http::HeaderName;
 use http::header::LOCATION;
-use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, IntoResponses, ToSchema};
+use serde::Deserialize;
+use utoipa::{IntoParams, IntoResponses};
 use utoipa_axum::router::OpenApiRouter;
 
 use super::Shared;
 use super::error::Problem;
-use crate::admin::{Page, PageRequest};
+use crate::admin::PageRequest;
 
 pub(super) fn routes() -> OpenApiRouter<Shared> {
     OpenApiRouter::new()
@@ -44,6 +44,15 @@ enum Refusals {
     /// A permission is missing.
     #[response(status = 403, content_type = "application/problem+json")]
     Forbidden(Problem),
+    /// The body is over 1 MiB.
+    #[response(status = 413, content_type = "application/problem+json")]
+    TooLarge(Problem),
+    /// The body is not JSON.
+    #[response(status = 415, content_type = "application/problem+json")]
+    MediaType(Problem),
+    /// Something is broken here.
+    #[response(status = 500, content_type = "application/problem+json")]
+    Internal(Problem),
     /// Temporarily unavailable; nothing was changed.
     #[response(status = 503, content_type = "application/problem+json")]
     Unavailable(Problem),
@@ -68,21 +77,5 @@ struct Search {
 impl Search {
     fn split(self) -> (Option<String>, PageRequest) {
         (self.q.filter(|text| !text.is_empty()), PageRequest { cursor: self.cursor, limit: self.limit })
-    }
-}
-
-/// A page of a list.
-#[derive(Serialize, ToSchema)]
-struct PageBody<T> {
-    /// The entries.
-    items: Vec<T>,
-    /// What to pass as `cursor` for the next page; absent on the last one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    next_cursor: Option<String>,
-}
-
-impl<T> From<Page<T>> for PageBody<T> {
-    fn from(page: Page<T>) -> Self {
-        Self { items: page.items, next_cursor: page.next_cursor }
     }
 }

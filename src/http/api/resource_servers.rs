@@ -10,7 +10,8 @@ use utoipa_axum::routes;
 use super::super::Shared;
 use super::super::error::Problem;
 use super::super::extract::{Administrator, Body, Filter, Named, Version};
-use super::{PageBody, Refusals, Search, created_at};
+use super::{Refusals, Search, created_at};
+use crate::admin::Page;
 use crate::admin::resource_servers::{CreateResourceServer, ResourceServerView, UpdateResourceServer};
 use crate::domain::ids::ResourceServerName;
 
@@ -21,16 +22,16 @@ pub(super) fn routes() -> OpenApiRouter<Shared> {
 /// List resource servers, in the order of their names.
 #[utoipa::path(
     get, path = "/resource-servers", tag = "Resource servers", operation_id = "list_resource_servers", params(Search),
-    responses((status = 200, description = "A page", body = PageBody<ResourceServerView>), Refusals),
+    responses((status = 200, description = "A page", body = Page<ResourceServerView>), Refusals),
     security(("token" = ["resource-servers:read"]))
 )]
 async fn list(
     State(services): State<Shared>,
     Administrator(by): Administrator,
     Filter(search): Filter<Search>,
-) -> Result<Json<PageBody<ResourceServerView>>, Problem> {
+) -> Result<Json<Page<ResourceServerView>>, Problem> {
     let (text, page) = search.split();
-    Ok(Json(services.admin.resource_servers(&by, text.as_deref(), &page).await?.into()))
+    Ok(Json(services.admin.resource_servers(&by, text.as_deref(), &page).await?))
 }
 
 /// Register a resource server.
@@ -74,7 +75,7 @@ async fn read(
     Ok((Version::etag(view.version), Json(view)).into_response())
 }
 
-/// Change a resource server (RFC 7396): what is absent stays.
+/// Change a resource server : what is absent stays, what is given replaces.
 #[utoipa::path(
     patch, path = "/resource-servers/{name}", tag = "Resource servers", operation_id = "update_resource_server", request_body = UpdateResourceServer,
     params(

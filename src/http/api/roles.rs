@@ -10,7 +10,8 @@ use utoipa_axum::routes;
 use super::super::Shared;
 use super::super::error::Problem;
 use super::super::extract::{Administrator, Body, Filter, Named, Version};
-use super::{PageBody, Refusals, Search, created_at};
+use super::{Refusals, Search, created_at};
+use crate::admin::Page;
 use crate::admin::roles::{CreateRole, RoleView, UpdateRole};
 use crate::domain::ids::RoleName;
 
@@ -21,16 +22,16 @@ pub(super) fn routes() -> OpenApiRouter<Shared> {
 /// List roles, in the order of their names.
 #[utoipa::path(
     get, path = "/roles", tag = "Roles", operation_id = "list_roles", params(Search),
-    responses((status = 200, description = "A page", body = PageBody<RoleView>), Refusals),
+    responses((status = 200, description = "A page", body = Page<RoleView>), Refusals),
     security(("token" = ["roles:read"]))
 )]
 async fn list(
     State(services): State<Shared>,
     Administrator(by): Administrator,
     Filter(search): Filter<Search>,
-) -> Result<Json<PageBody<RoleView>>, Problem> {
+) -> Result<Json<Page<RoleView>>, Problem> {
     let (text, page) = search.split();
-    Ok(Json(services.admin.roles(&by, text.as_deref(), &page).await?.into()))
+    Ok(Json(services.admin.roles(&by, text.as_deref(), &page).await?))
 }
 
 /// Create a role.
@@ -74,7 +75,7 @@ async fn read(
     Ok((Version::etag(view.version), Json(view)).into_response())
 }
 
-/// Change a role (RFC 7396): what is absent stays.
+/// Change a role : what is absent stays, what is given replaces.
 #[utoipa::path(
     patch, path = "/roles/{name}", tag = "Roles", operation_id = "update_role", request_body = UpdateRole,
     params(

@@ -49,8 +49,7 @@ pub trait Method: Send + Sync {
     ) -> Boxed<'a, Result<Verified, Failure>>;
 }
 
-/// The parts of a request that can hold a credential.
-#[derive(Debug)]
+/// The parts of a request that can hold a credential; hence no `Debug` form.
 pub struct Presentation<'a> {
     /// Every `Authorization` header.
     pub authorization: &'a [&'a [u8]],
@@ -115,8 +114,10 @@ pub fn present(request: &Presentation<'_>) -> Result<(&'static dyn Method, Prese
 
 /// Says nothing about any client, so it can be plain.
 fn no_credential() -> OAuthError {
-    let public = "the request has no client credential that is understood; send client_id and client_secret by HTTP Basic";
-    OAuthError { public: public.into(), ..OAuthError::invalid_client(public) }
+    OAuthError {
+        public: "send client_id and client_secret, by HTTP Basic or in the body".into(),
+        ..OAuthError::invalid_client("the request has no client credential that is understood")
+    }
 }
 
 /// Checks what was presented.

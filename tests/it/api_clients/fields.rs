@@ -40,7 +40,7 @@ fn wrong() -> Vec<(&'static str, Value, &'static str, &'static str)> {
         ("allowed_networks", json!(["example.com"]), "allowed_networks", "write 10.0.0.0/8 or 192.0.2.7"),
         ("allowed_networks", json!(vec!["10.0.0.1"; 101]), "allowed_networks", "use at most 100"),
         ("default_resource_server", json!("nowhere"), "default_resource_server", "register it first"),
-        ("default_resource_server", json!("no where"), "default_resource_server", schema),
+        ("default_resource_server", json!("no where"), "default_resource_server", "use 1 to 100 of"),
     ]
 }
 
@@ -49,7 +49,7 @@ async fn each_wrong_field_of_a_new_client_is_named(server: Server) {
     let before = server.last_change().await;
     let only_new = [
         ("roles", json!(["nobody"]), "roles", "create the role first"),
-        ("roles", json!(["administrator", "no body"]), "roles[1]", "openapi.yaml"),
+        ("roles", json!(["administrator", "no body"]), "roles[1]", "use 1 to 100 of"),
     ];
     for (member, value, field, fix) in wrong().into_iter().chain(only_new) {
         let mut new = json!({ "client_id": "x" });

@@ -154,6 +154,9 @@ async fn a_chosen_secret_works_as_it_is(server: Server) {
         server.form(&[], &body).await.expect(200);
         let one_off = format!("{chosen}x");
         server.token(&Client::new("billing", &one_off), ASK).await.expect_oauth_error(401, "invalid_client");
+        let path = format!("{SECRETS}/{}", added["secret_id"].as_str().unwrap());
+        api.delete(&path, None).await.expect(204);
+        server.token(&Client::new("billing", chosen), ASK).await.expect_oauth_error(401, "invalid_client");
     }
     let list = api.get(SECRETS).await;
     assert!(!list.body.contains("sixteen letters!"), "{list:?}");

@@ -48,17 +48,22 @@ fn wrong() -> Vec<(&'static str, Value, &'static str, &'static str)> {
         ("token_profile", json!("opaque"), "token_profile", schema),
     ];
     for bad in ["", " a", "a ", "a\nb", "a\0b"] {
-        table.push(("identifier", json!(bad), "identifier", schema));
+        table.push(("identifier", json!(bad), "identifier", "use 1 to 500 printable"));
     }
-    table.push(("identifier", json!("i".repeat(501)), "identifier", schema));
+    table.push(("identifier", json!("i".repeat(501)), "identifier", "use 1 to 500 printable"));
     for bad in ["", "a b", "a\"b", "a\\b", "é", "a\tb"] {
-        table.push(("permissions", json!([{ "permission": bad }]), "permissions[0].permission", schema));
+        table.push((
+            "permissions",
+            json!([{ "permission": bad }]),
+            "permissions[0].permission",
+            "use 1 to 200 printable",
+        ));
     }
     table.push((
         "permissions",
         json!([{ "permission": "p".repeat(201) }]),
         "permissions[0].permission",
-        schema,
+        "use 1 to 200 printable",
     ));
     table
 }
@@ -68,9 +73,9 @@ async fn each_wrong_field_of_a_new_resource_server_is_named(server: Server) {
     let before = server.last_change().await;
     let mut table = wrong();
     for bad in ["", "-a", ".a", "a b", "a/b", "é", "a\0"] {
-        table.push(("name", json!(bad), "name", "openapi.yaml"));
+        table.push(("name", json!(bad), "name", "use 1 to 100 of"));
     }
-    table.push(("name", json!("n".repeat(101)), "name", "openapi.yaml"));
+    table.push(("name", json!("n".repeat(101)), "name", "use 1 to 100 of"));
     for (member, value, field, fix) in table {
         let mut new = json!({ "name": "x", "identifier": "urn:x" });
         new[member] = value;

@@ -79,8 +79,8 @@ async fn each_wrong_field_of_a_role_is_named(server: Server) {
         ("permissions", at("orders", "orders:none"), "permissions", "add it to the resource server first"),
         ("permissions", at("jeton", "orders:read"), "permissions", "add it to the resource server first"),
         ("permissions", many, "permissions", "use at most 1000"),
-        ("permissions", at("no where", "a"), "permissions[0].resource_server", schema),
-        ("permissions", at("orders", "a b"), "permissions[0].permission", schema),
+        ("permissions", at("no where", "a"), "permissions[0].resource_server", "use 1 to 100 of"),
+        ("permissions", at("orders", "a b"), "permissions[0].permission", "use 1 to 200 printable"),
         ("permissions", json!(["orders:read"]), "permissions[0]", schema),
         ("permissions", json!([{ "permission": "orders:read" }]), "permissions[0]", schema),
     ];

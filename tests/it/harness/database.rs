@@ -1,4 +1,4 @@
-use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, SqliteConnection};
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, SqlSafeStr, SqliteConnection};
 use tempfile::TempDir;
 use uuid::Uuid;
 
@@ -52,6 +52,14 @@ impl Database {
             Some(url) => drop(PgConnection::connect(url).await.unwrap().execute(sql).await.unwrap()),
             None => drop(self.sqlite().await.execute(sql).await.unwrap()),
         }
+    }
+
+    /// Lets the engine prepare a statement.
+    pub(crate) async fn prepare(&self, sql: &'static str) -> Result<(), sqlx::Error> {
+        if let Some(url) = &self.url {
+            return PgConnection::connect(url).await?.prepare(sql.into_sql_str()).await.map(drop);
+        }
+        self.sqlite().await.prepare(sql.into_sql_str()).await.map(drop)
     }
 
     /// The texts in the first column of a query's rows.

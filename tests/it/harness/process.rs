@@ -12,7 +12,7 @@ use tokio::time::{sleep, timeout};
 use super::Database;
 
 /// How long a process may take for anything before the test fails.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A `jeton` process that runs until it is told to stop.
 pub(crate) struct Process {

@@ -154,8 +154,7 @@ impl Server {
             request.push_str(line);
             request.push_str("\r\n");
         }
-        request.push_str(&format!("Content-Length: {}\r\n\r\n", body.len()));
-        let mut request = request.into_bytes();
+        let mut request = format!("{request}Content-Length: {}\r\n\r\n", body.len()).into_bytes();
         request.extend_from_slice(body);
         self.raw(request).await
     }

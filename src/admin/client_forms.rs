@@ -1,0 +1,194 @@
+//! A client as the API and the command line take it and show it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::{nullable, present};
+use crate::domain::catalog::Catalog;
+use crate::domain::client::{AuthMethod, Client, ClientKind, GrantType};
+use crate::domain::ids::{ClientId, ResourceServerName, RoleName};
+use crate::domain::time::Timestamp;
+
+/// A client to register.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CreateClient {
+    /// Its public identifier, which never changes.
+    #[schema(value_type = String, example = "billing", min_length = 1, max_length = 255)]
+    pub client_id: ClientId,
+    /// What sort of thing it is.
+    #[serde(default = "service")]
+    pub kind: ClientKind,
+    /// For people.
+    #[serde(default)]
+    #[schema(example = "Sends invoices", max_length = 1000)]
+    pub description: String,
+    /// The team or person who answers for it.
+    #[serde(default)]
+    #[schema(example = "team-finance", max_length = 255)]
+    pub owner: Option<String>,
+    /// Free names and values for finding it.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    /// Its end; never, when absent.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub expires_at: Option<Timestamp>,
+    /// The resource server, by name, of a token request that names none.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, example = "orders")]
+    pub default_resource_server: Option<ResourceServerName>,
+    /// The grants it may use; `client_credentials` when absent.
+    #[serde(default = "default_grant_types")]
+    pub grant_types: BTreeSet<GrantType>,
+    /// The ways it may authenticate; both secret methods when absent.
+    #[serde(default = "default_auth_methods")]
+    pub auth_methods: BTreeSet<AuthMethod>,
+    /// Addresses or networks it may call from; anywhere when empty.
+    #[serde(default)]
+    #[schema(example = json!(["10.0.0.0/8"]))]
+    pub allowed_networks: Vec<String>,
+    /// Its roles, by name.
+    #[serde(default)]
+    #[schema(value_type = Vec<String>, example = json!(["order-reader"]))]
+    pub roles: Vec<RoleName>,
+}
+
+/// What to change of a client. What is absent stays; `null` takes away what can be absent.
+#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct UpdateClient {
+    /// What sort of thing it is.
+    #[serde(deserialize_with = "present")]
+    pub kind: Option<ClientKind>,
+    /// For people.
+    #[serde(deserialize_with = "present")]
+    pub description: Option<String>,
+    /// The team or person who answers for it.
+    #[serde(deserialize_with = "nullable")]
+    #[schema(value_type = Option<String>)]
+    pub owner: Option<Option<String>>,
+    /// Free names and values for finding it; replaces all of them.
+    #[serde(deserialize_with = "present")]
+    pub labels: Option<BTreeMap<String, String>>,
+    /// Whether it may be used at all.
+    #[serde(deserialize_with = "present")]
+    pub enabled: Option<bool>,
+    /// Its end.
+    #[serde(deserialize_with = "nullable")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub expires_at: Option<Option<Timestamp>>,
+    /// The resource server, by name, of a token request that names none.
+    #[serde(deserialize_with = "nullable")]
+    #[schema(value_type = Option<String>)]
+    pub default_resource_server: Option<Option<ResourceServerName>>,
+    /// The grants it may use; replaces all of them.
+    #[serde(deserialize_with = "present")]
+    pub grant_types: Option<BTreeSet<GrantType>>,
+    /// The ways it may authenticate; replaces all of them.
+    #[serde(deserialize_with = "present")]
+    pub auth_methods: Option<BTreeSet<AuthMethod>>,
+    /// Addresses or networks it may call from; replaces all of them.
+    #[serde(deserialize_with = "present")]
+    pub allowed_networks: Option<Vec<String>>,
+}
+
+/// A client as people see it.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct ClientView {
+    /// Its public identifier.
+    #[schema(value_type = String, example = "billing")]
+    pub client_id: ClientId,
+    /// What sort of thing it is.
+    pub kind: ClientKind,
+    /// For people.
+    pub description: String,
+    /// The team or person who answers for it.
+    pub owner: Option<String>,
+    /// Free names and values for finding it.
+    pub labels: BTreeMap<String, String>,
+    /// Whether it may be used at all.
+    pub enabled: bool,
+    /// Its end; never, when null.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub expires_at: Option<Timestamp>,
+    /// The resource server, by name, of a token request that names none.
+    #[schema(value_type = Option<String>)]
+    pub default_resource_server: Option<ResourceServerName>,
+    /// The grants it may use.
+    pub grant_types: BTreeSet<GrantType>,
+    /// The ways it may authenticate.
+    pub auth_methods: BTreeSet<AuthMethod>,
+    /// Networks it may call from; anywhere when empty.
+    #[schema(value_type = Vec<String>)]
+    pub allowed_networks: Vec<IpNet>,
+    /// Counts changes; the `ETag`.
+    pub version: i64,
+    /// When it was registered.
+    #[schema(value_type = String, format = DateTime)]
+    pub created_at: Timestamp,
+    /// When it was last changed.
+    #[schema(value_type = String, format = DateTime)]
+    pub updated_at: Timestamp,
+}
+
+fn service() -> ClientKind {
+    ClientKind::Service
+}
+
+fn default_grant_types() -> BTreeSet<GrantType> {
+    BTreeSet::from([GrantType::ClientCredentials])
+}
+
+fn default_auth_methods() -> BTreeSet<AuthMethod> {
+    BTreeSet::from([AuthMethod::ClientSecretBasic, AuthMethod::ClientSecretPost])
+}
+
+// === impl CreateClient ===
+
+impl CreateClient {
+    /// A service with this identifier and every default.
+    #[must_use]
+    pub fn named(client_id: ClientId) -> Self {
+        Self {
+            client_id,
+            kind: service(),
+            description: String::new(),
+            owner: None,
+            labels: BTreeMap::new(),
+            expires_at: None,
+            default_resource_server: None,
+            grant_types: default_grant_types(),
+            auth_methods: default_auth_methods(),
+            allowed_networks: Vec::new(),
+            roles: Vec::new(),
+        }
+    }
+}
+
+// === impl ClientView ===
+
+impl ClientView {
+    pub(super) fn new(client: Client, catalog: &Catalog) -> Self {
+        let default = client.default_resource_server.and_then(|uid| catalog.resource_server(uid));
+        Self {
+            default_resource_server: default.map(|server| server.name.clone()),
+            client_id: client.client_id,
+            kind: client.kind,
+            description: client.description,
+            owner: client.owner,
+            labels: client.labels,
+            enabled: client.enabled,
+            expires_at: client.expires_at,
+            grant_types: client.grant_types,
+            auth_methods: client.auth_methods,
+            allowed_networks: client.allowed_networks,
+            version: client.version,
+            created_at: client.created_at,
+            updated_at: client.updated_at,
+        }
+    }
+}
