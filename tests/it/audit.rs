@@ -21,6 +21,8 @@ both_engines!(
     a_refused_request_is_recorded_with_its_reason,
     an_unreadable_request_is_recorded_with_its_reason,
     hostile_words_do_not_break_the_record,
+    a_secret_in_the_wrong_field_is_not_recorded,
+    what_is_too_large_to_read_is_recorded,
     an_administrators_changes_are_recorded,
     a_refused_administrator_is_recorded,
     the_start_is_recorded,
@@ -280,6 +282,38 @@ async fn hostile_words_do_not_break_the_record(server: Server) {
     answer.expect_oauth_error(400, "invalid_target");
     let asked = server.recorded(&answer).await.detail["asked"]["resource"].clone();
     assert_eq!(asked.as_array().unwrap().len(), 10, "enough to see what it was");
+}
+
+/// DESIGN §1.6: a working secret must not stand in the audit because somebody mixed up two fields.
+async fn a_secret_in_the_wrong_field_is_not_recorded(server: Server) {
+    let billing = server.billing().await;
+    let secret = &billing.secret;
+    let swapped = crate::harness::basic(&format!("{secret}:billing"));
+    server.form(&[&swapped], GRANT).await.expect_oauth_error(401, "invalid_client");
+    for body in [
+        format!("{GRANT}&client_id={secret}&client_secret=billing"),
+        format!("{GRANT}&scope={secret}"),
+        format!("{GRANT}&resource={secret}"),
+        format!("{GRANT}&audience=https://x/{secret}"),
+        format!("grant_type={secret}"),
+        format!("{secret}=1&{secret}=2"),
+        format!("{{\"client_secret\":\"{secret}\"}}"),
+    ] {
+        let answer = server.form(&[], &body).await;
+        assert!(matches!(answer.status, 400 | 401), "{answer:?}");
+        server.token(&billing, &body).await;
+    }
+    let recorded = server.audit_rows().await.join("\n");
+    assert!(recorded.contains("jtn_(redacted)"), "the fields were recorded: {recorded}");
+    assert!(!recorded.contains(&secret[4..]), "{recorded}");
+}
+
+async fn what_is_too_large_to_read_is_recorded(server: Server) {
+    let body = format!("{GRANT}&x={}", "x".repeat(70_000));
+    let answer = server.form(&[], &body).await;
+    answer.expect_oauth_error(413, "invalid_request");
+    let event = server.recorded(&answer).await;
+    assert_eq!((&*event.kind, &event.detail["reason"]), ("token_refused", &json!("the body is over 64 KiB")));
 }
 
 /// Asserts that nothing in a detail is long, or would move a terminal's cursor.

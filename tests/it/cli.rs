@@ -169,6 +169,25 @@ async fn postgres_refuses_to_start_without_a_master_key() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn commands_that_open_no_key_need_no_master_key() {
+    let database = Database::create(Engine::Postgres).await;
+    let output = command(&database, &["migrate"]).env_remove("JETON_MASTER_KEY").output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+}
+
+/// A replica that was started without its issuer must not move the API's audience under the others.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_without_an_issuer_does_not_replace_the_others() {
+    let database = Database::create(Engine::Postgres).await;
+    let server = Process::serve(&database, &[]).await;
+    let output = command(&database, &["serve"]).env("JETON_LISTEN", "127.0.0.1:0").output().unwrap();
+    assert!(!output.status.success());
+    let text = stderr(&output);
+    assert!(text.contains("http://localhost:8080/api/v1") && text.contains("set JETON_ISSUER"), "{text}");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_lost_master_key_is_an_error_and_never_a_new_set_of_keys() {
     let database = Database::create(Engine::Sqlite).await;
     Process::serve(&database, &[]).await.stop().await;

@@ -11,6 +11,7 @@ mod api_registry;
 mod architecture;
 mod audit;
 mod cli;
+mod directory;
 mod discovery;
 mod openapi;
 mod processes;

@@ -473,6 +473,11 @@ async fn one_method_in_one_request_rfc6749_2_3(server: Server) {
         ("two headers, the same", &[&header, &header], GRANT.to_owned()),
         ("two headers, one wrong", &[&header, &wrong], GRANT.to_owned()),
         ("two headers, the wrong one first", &[&wrong, &header], GRANT.to_owned()),
+        (
+            "another scheme and the body",
+            &["Authorization: Bearer x"],
+            format!("{GRANT}&client_id=billing&client_secret={secret}"),
+        ),
         ("two schemes", &[&header, "Authorization: Bearer x"], GRANT.to_owned()),
         ("two schemes, the other first", &["Authorization: Bearer x", &header], GRANT.to_owned()),
     ] {

@@ -9,6 +9,7 @@ both_engines!(
     who_writes_clients_may_give_what_they_have_themselves,
     who_writes_roles_cannot_make_one_that_gives_more,
     a_narrowed_token_cannot_hand_out_what_it_leaves_out,
+    who_writes_clients_may_only_take_away_from_an_administrator,
 );
 
 /// A caller with a role of its own that gives only these permissions of the API.
@@ -118,4 +119,32 @@ async fn a_narrowed_token_cannot_hand_out_what_it_leaves_out(server: Server) {
     refused(&narrow.post("/clients/boss/secrets", json!({})).await, "clients:read");
     assert_recorded(&server, "boss", &["clients:read"; 2]).await;
     server.api_as(&boss, "").await.put("/clients/plain/roles/auditor").await.expect(204);
+}
+
+async fn who_writes_clients_may_only_take_away_from_an_administrator(server: Server) {
+    let keeper = caller(&server, "keeper", &["clients:read", "clients:write"]).await;
+    server
+        .client(json!({ "client_id": "boss", "roles": ["administrator"], "allowed_networks": ["10.0.0.1"] }))
+        .await;
+    let lacking = "resource-servers:read";
+    for widening in [
+        json!({ "allowed_networks": [] }),
+        json!({ "expires_at": null }),
+        json!({ "auth_methods": ["client_secret_post"] }),
+    ] {
+        refused(&keeper.patch("/clients/boss", 1, widening).await, lacking);
+    }
+    keeper.post("/clients/boss/disable", Value::Null).await.expect_version(200, 2);
+    refused(&keeper.post("/clients/boss/enable", Value::Null).await, lacking);
+    refused(&keeper.patch("/clients/boss", 2, json!({ "enabled": true })).await, lacking);
+    let boss = keeper.get("/clients/boss").await.expect_version(200, 2);
+    assert_eq!((&boss["enabled"], &boss["allowed_networks"]), (&json!(false), &json!(["10.0.0.1/32"])));
+    keeper
+        .server
+        .api("DELETE", "/clients/boss/roles/administrator", &keeper.token, &[], Value::Null)
+        .await
+        .expect(204);
+    // Without that role there is nothing to widen any more.
+    keeper.post("/clients/boss/enable", Value::Null).await.expect_version(200, 3);
+    assert_recorded(&server, "keeper", &[lacking; 5]).await;
 }

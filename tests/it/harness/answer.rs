@@ -40,6 +40,12 @@ impl Answer {
         if self.body.is_empty() { Value::Null } else { self.json() }
     }
 
+    /// Asserts the status and the text of a plain answer.
+    #[track_caller]
+    pub(crate) fn expect_text(&self, status: u16, text: &str) {
+        assert_eq!((self.status, self.body.trim_end()), (status, text), "{self:?}");
+    }
+
     /// Asserts an OAuth error by all that RFC 6749 §5.2 says of it, and hands its description on.
     #[track_caller]
     pub(crate) fn expect_oauth_error(&self, status: u16, error: &str) -> String {

@@ -1,0 +1,83 @@
+//! The directory is as fresh as the last change, and never believed when it cannot be (DESIGN §9).
+
+use std::time::Duration;
+
+use tokio::time::{sleep, timeout};
+
+use crate::harness::{Answer, Client, Server, both_engines};
+
+both_engines!(
+    what_another_process_changes_is_seen,
+    a_change_of_a_newer_version_reads_everything_anew,
+    a_gap_in_the_changes_reads_everything_anew,
+    memory_is_not_believed_when_changes_cannot_be_read,
+);
+
+const ASK: &str = "grant_type=client_credentials";
+
+/// Waits for an answer with this status; the server polls in real time.
+async fn until(server: &Server, client: &Client, status: u16) -> Answer {
+    let asking = async {
+        loop {
+            let answer = server.token(client, ASK).await;
+            if answer.status == status {
+                return answer;
+            }
+            sleep(Duration::from_millis(50)).await;
+        }
+    };
+    timeout(Duration::from_secs(30), asking).await.unwrap_or_else(|_| panic!("never {status}"))
+}
+
+/// Switches the client off behind the server's back, without a change row.
+async fn disable_silently(server: &Server) {
+    server.database.execute("UPDATE clients SET enabled = FALSE WHERE client_id = 'billing'").await;
+}
+
+async fn note(server: &Server, seq: &str, kind: &str, subject: &str) {
+    let sql = format!(
+        "INSERT INTO changes (seq, kind, subject, at)
+         SELECT {seq}, '{kind}', '{subject}', 0 FROM counters WHERE name = 'changes'"
+    );
+    server.database.execute(&sql).await;
+    server.database.execute(&format!("UPDATE counters SET value = {seq} WHERE name = 'changes'")).await;
+}
+
+async fn what_another_process_changes_is_seen(server: Server) {
+    let billing = server.billing().await;
+    server.token(&billing, ASK).await.expect(200);
+    disable_silently(&server).await;
+    server.token(&billing, ASK).await.expect(200);
+    note(&server, "value + 1", "client", "billing").await;
+    until(&server, &billing, 401).await.expect_oauth_error(401, "invalid_client");
+}
+
+async fn a_change_of_a_newer_version_reads_everything_anew(server: Server) {
+    let billing = server.billing().await;
+    server.token(&billing, ASK).await.expect(200);
+    disable_silently(&server).await;
+    note(&server, "value + 1", "from the future", "something").await;
+    until(&server, &billing, 401).await.expect_oauth_error(401, "invalid_client");
+}
+
+async fn a_gap_in_the_changes_reads_everything_anew(server: Server) {
+    let billing = server.billing().await;
+    server.token(&billing, ASK).await.expect(200);
+    disable_silently(&server).await;
+    note(&server, "value + 7", "client", "somebody-else").await;
+    until(&server, &billing, 401).await.expect_oauth_error(401, "invalid_client");
+}
+
+/// Somebody may have been switched off in the meantime: nothing is decided, and the balancer is told.
+async fn memory_is_not_believed_when_changes_cannot_be_read(server: Server) {
+    let billing = server.billing().await;
+    server.token(&billing, ASK).await.expect(200);
+    server.get("/readyz").await.expect_text(200, "ready");
+    server.database.execute("ALTER TABLE changes RENAME TO away").await;
+    let answer = until(&server, &billing, 503).await;
+    answer.expect_problem(503, "unavailable");
+    assert!(answer.header("retry-after").is_some());
+    server.get("/readyz").await.expect_text(503, "the database does not answer");
+    server.database.execute("ALTER TABLE away RENAME TO changes").await;
+    until(&server, &billing, 200).await.expect(200);
+}
