@@ -161,6 +161,9 @@ impl Config {
     }
 }
 
+/// One connection that listens for changes, four that load clients, one for the ledger.
+const LEAST_CONNECTIONS: u32 = 6;
+
 /// Settings as texts under dotted names, with where each came from.
 #[derive(Default)]
 struct Settings {
@@ -263,8 +266,8 @@ impl Settings {
         let max_connections = self.take("database_max_connections", |text| {
             text.parse()
                 .ok()
-                .filter(|n| (2..=1_000).contains(n))
-                .ok_or("write a number from 2 to 1000".to_owned())
+                .filter(|n| (LEAST_CONNECTIONS..=1_000).contains(n))
+                .ok_or("write a number from 6 to 1000".to_owned())
         });
         match url {
             Some(url) => {

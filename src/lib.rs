@@ -31,7 +31,8 @@
 //! | RFC 8707 resource indicators | `domain/policy.rs` |
 //! | RFC 9068 JWT access tokens | `domain/claims.rs`, `domain/policy.rs` |
 //! | RFC 9106 Argon2 | `runtime/secrets.rs` |
-//! | RFC 9457 problem details, RFC 7396 merge patch | `http/error.rs`, `admin/` |
+//! | RFC 9110 ETag and If-Match | `http/extract.rs` |
+//! | RFC 9457 problem details | `http/error.rs` |
 //!
 //! # The walk of one token request
 //!

@@ -95,13 +95,14 @@ impl Admin {
             return Ok(stored.uid);
         }
         let moves = stored.identifier != wanted.identifier;
-        if moves && !may_replace && stored.identifier.as_str() != builtin::api_identifier(NO_ISSUER) {
+        let started = stored.identifier.as_str() != builtin::api_identifier(NO_ISSUER);
+        if moves && started && !may_replace {
             return Err(AdminError::Conflict(format!(
                 "this database serves another issuer, whose API is {}: set JETON_ISSUER to the issuer of all replicas",
                 stored.identifier
             )));
         }
-        if moves {
+        if moves && started {
             tracing::warn!(from = %stored.identifier, to = %wanted.identifier, "the issuer has changed: tokens for the API are asked for under the new one from now on");
         }
         let mut tx = self.begin().await?;

@@ -7,7 +7,9 @@ use ipnet::IpNet;
 
 use super::assignments::roles_named;
 pub use super::client_forms::{ClientView, CreateClient, UpdateClient};
-use super::{Admin, AdminError, By, Page, PageRequest, Written, check_search, recorded};
+use super::{
+    Admin, AdminError, By, CHANGES_STRONGER, HANDS_OUT, Page, PageRequest, Written, check_search, recorded,
+};
 use crate::domain::builtin;
 use crate::domain::catalog::Catalog;
 use crate::domain::client::{Client, check_labels};
@@ -35,7 +37,7 @@ impl Admin {
             return Err(AdminError::invalid("roles", problem, "use at most 100, and give more afterwards"));
         }
         let roles = roles_named(&catalog, &new.roles)?;
-        self.require_all_of(by, &catalog, &roles).await?;
+        self.require_all_of(by, &catalog, &roles, HANDS_OUT).await?;
         let now = self.ambient.now();
         let client = Client {
             uid: ClientUid(self.ambient.uuid()?),
@@ -215,7 +217,7 @@ impl Admin {
         client: &Client,
     ) -> Result<(), AdminError> {
         let roles = self.store.roles_of(client.uid).await?;
-        self.require_all_of(by, catalog, &roles).await
+        self.require_all_of(by, catalog, &roles, CHANGES_STRONGER).await
     }
 
     async fn replace_client(

@@ -96,6 +96,13 @@ pub enum AdminError {
     Fault(#[from] Fault),
 }
 
+/// Why a permission cannot be handed out.
+const HANDS_OUT: &str = "nobody can hand out a permission of this API that they do not have";
+
+/// Why a client cannot be changed.
+const CHANGES_STRONGER: &str =
+    "the client may do more in this API than you, so you can only take away from it: disable or delete it";
+
 /// A page of a list.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Page<T> {
@@ -160,16 +167,26 @@ impl Admin {
 
     /// Refuses to hand out more than one has: whoever may write clients must not become administrator
     /// by giving that role, or by adding a secret to a client that has it.
-    async fn require_all(&self, by: &By, permissions: &[&Permission]) -> Result<(), AdminError> {
+    async fn require_all(
+        &self,
+        by: &By,
+        permissions: &[&Permission],
+        because: &str,
+    ) -> Result<(), AdminError> {
         let Some(beyond) = permissions.iter().find(|permission| !by.holds(permission.as_str())) else {
             return Ok(());
         };
-        let because = "nobody can hand out a permission of this API that they do not have".to_owned();
-        self.refuse(by, beyond.as_str(), because).await
+        self.refuse(by, beyond.as_str(), because.to_owned()).await
     }
 
     /// [`Admin::require_all`] for the permissions of this API that roles give.
-    async fn require_all_of(&self, by: &By, catalog: &Catalog, roles: &[RoleUid]) -> Result<(), AdminError> {
+    async fn require_all_of(
+        &self,
+        by: &By,
+        catalog: &Catalog,
+        roles: &[RoleUid],
+        because: &str,
+    ) -> Result<(), AdminError> {
         if roles.iter().any(|role| catalog.role(*role).is_none()) {
             // Made or removed while this was on its way: what it gives is not known, so nothing is assumed.
             return Err(AdminError::Stale);
@@ -177,7 +194,7 @@ impl Admin {
         let held = catalog.holdings(roles);
         let given = catalog.api().and_then(|api| held.get(&api.uid));
         let permissions: Vec<_> = given.into_iter().flat_map(|given| given.keys().copied()).collect();
-        self.require_all(by, &permissions).await
+        self.require_all(by, &permissions, because).await
     }
 
     async fn refuse(&self, by: &By, permission: &str, because: String) -> Result<(), AdminError> {

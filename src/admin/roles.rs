@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Admin, AdminError, By, Page, PageRequest, Written, check_search, found, present, recorded};
+use super::{
+    Admin, AdminError, By, HANDS_OUT, Page, PageRequest, Written, check_search, found, present, recorded,
+};
 use crate::domain::builtin;
 use crate::domain::catalog::Catalog;
 use crate::domain::ids::{Permission, ResourceServerName, ResourceServerUid, RoleName, RoleUid};
@@ -263,7 +265,7 @@ impl Admin {
             .filter(|(server, _)| Some(*server) == api)
             .map(|(_, permission)| permission)
             .collect();
-        self.require_all(by, &of_api).await
+        self.require_all(by, &of_api, HANDS_OUT).await
     }
 }
 

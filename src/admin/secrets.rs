@@ -6,7 +6,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize, Serializer};
 use utoipa::ToSchema;
 
-use super::{Admin, AdminError, By, Written, recorded};
+use super::{Admin, AdminError, By, HANDS_OUT, Written, recorded};
 use crate::domain::builtin;
 use crate::domain::client::{ClientSecret, MOST_CHOSEN_SECRETS, MOST_SECRETS};
 use crate::domain::ids::{ClientId, SecretId};
@@ -107,7 +107,7 @@ impl Admin {
         self.require(by, builtin::CLIENTS_WRITE).await?;
         let client = self.stored_client(client_id).await?;
         let roles = self.store.roles_of(client.uid).await?;
-        self.require_all_of(by, &*self.catalog().await?, &roles).await?;
+        self.require_all_of(by, &*self.catalog().await?, &roles, HANDS_OUT).await?;
         check_text("description", &new.description, 255)?;
         let now = self.ambient.now();
         let expires_at = end(&new, now)?;

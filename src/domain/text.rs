@@ -29,6 +29,8 @@ pub fn redacted(text: &str) -> String {
     for part in parts {
         safe.push_str(SECRET_PREFIX);
         safe.push_str("(redacted)");
+        // What was redacted before stays as it is.
+        let part = part.strip_prefix("(redacted)").unwrap_or(part);
         safe.push_str(part.trim_start_matches(|c: char| c.is_ascii_alphanumeric()));
     }
     safe
@@ -69,5 +71,6 @@ mod tests {
         let secret = format!("jtn_{}", "aB3".repeat(16));
         assert_eq!(quoted(&format!("x {secret} y {secret}")), "x jtn_(redacted) y jtn_(redacted)");
         assert_eq!(quoted("jtn_short"), "jtn_(redacted)");
+        assert_eq!(quoted(&quoted("jtn_short")), "jtn_(redacted)");
     }
 }

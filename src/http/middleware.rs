@@ -34,8 +34,9 @@ pub(super) async fn observe(State(services): State<Shared>, mut request: Request
     // The path only: a query may hold what a careless client put there.
     let path = request.uri().path().to_owned();
 
-    // Every log line of this request carries its identifier, as answers and audit events do.
-    let span = tracing::info_span!("request", id = &*request_id);
+    // Every log line of this request carries its identifier, as answers and audit events do; at the level
+    // of errors, so that it is there whatever the log's level is.
+    let span = tracing::error_span!("request", id = &*request_id);
     let mut response = next.run(request).instrument(span).await;
 
     if let Ok(value) = HeaderValue::from_str(&request_id) {

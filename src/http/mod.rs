@@ -7,6 +7,7 @@ mod middleware;
 mod oauth;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -32,6 +33,9 @@ use crate::storage::Store;
 
 /// The largest body of a token request, in bytes.
 const TOKEN_BODY: usize = 64 * 1_024;
+
+/// How long the database may take to answer the readiness probe: less than a prober waits.
+const PROBE: Duration = Duration::from_secs(3);
 
 /// The largest body of an API request, in bytes.
 const API_BODY: usize = 1_024 * 1_024;
@@ -131,7 +135,10 @@ async fn alive() -> Response {
 
 /// The process can issue tokens.
 async fn ready(axum::extract::State(services): axum::extract::State<Shared>) -> Response {
-    let answers = services.store.ping().await.map_err(|error| error.to_string());
+    let answers = match tokio::time::timeout(PROBE, services.store.ping()).await {
+        Ok(answers) => answers.map_err(|error| error.to_string()),
+        Err(_) => Err("the database does not answer in time".to_owned()),
+    };
     match answers.and_then(|()| services.tokens.directory.check_fresh().map_err(|fault| fault.to_string())) {
         Ok(()) => (StatusCode::OK, "ready\n").into_response(),
         Err(reason) => {

@@ -279,7 +279,7 @@ impl Directory {
                 }
             }
             if let Err(error) = self.catch_up().await {
-                tracing::warn!(%error, "changes cannot be read; serving what is in memory");
+                tracing::warn!(%error, "changes cannot be read");
             }
             let now = self.ambient.now();
             if swept.plus(SWEEP) <= now {

@@ -2,7 +2,7 @@
 
 use sqlx::types::Json;
 
-use super::engine::within;
+use super::engine::execute;
 use super::{StoreError, Tx, statements};
 use crate::domain::audit::AuditEvent;
 use crate::domain::ids::ClientId;
@@ -21,21 +21,19 @@ impl Tx {
     /// # Errors
     /// The database is away.
     pub async fn append_event(&mut self, event: &AuditEvent) -> Result<(), StoreError> {
-        within!(self, connection => {
-            sqlx::query(INSERT_EVENT)
-                .bind(event.id)
-                .bind(event.at.as_micros())
-                .bind(event.event.kind())
-                .bind(event.event.outcome())
-                .bind(event.event.client_id().map(ClientId::as_str))
-                .bind(event.event.jti())
-                .bind(event.event.txn())
-                .bind(Json(&event.origin))
-                .bind(Json(&event.event))
-                .execute(connection)
-                .await
-                .map(drop)
-        })?;
+        execute!(
+            self,
+            INSERT_EVENT,
+            event.id,
+            event.at.as_micros(),
+            event.event.kind(),
+            event.event.outcome(),
+            event.event.client_id().map(ClientId::as_str),
+            event.event.jti(),
+            event.event.txn(),
+            Json(&event.origin),
+            Json(&event.event)
+        )?;
         Ok(())
     }
 }

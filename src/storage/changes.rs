@@ -2,7 +2,7 @@
 
 use sqlx::FromRow;
 
-use super::engine::{read, within};
+use super::engine::{execute, read, within};
 use super::{Store, StoreError, Tx, corrupt, statements};
 use crate::domain::ids::ClientId;
 use crate::domain::time::Timestamp;
@@ -118,16 +118,7 @@ impl Tx {
         let seq: i64 =
             within!(self, connection => sqlx::query_scalar(NEXT_CHANGE).fetch_one(connection).await)?;
         let (kind, subject) = change.columns();
-        within!(self, connection => {
-            sqlx::query(INSERT_CHANGE)
-                .bind(seq)
-                .bind(kind)
-                .bind(subject)
-                .bind(at.as_micros())
-                .execute(connection)
-                .await
-                .map(drop)
-        })?;
+        execute!(self, INSERT_CHANGE, seq, kind, subject, at.as_micros())?;
         self.changed = true;
         Ok(())
     }
@@ -137,9 +128,7 @@ impl Tx {
     /// # Errors
     /// The database is away.
     pub async fn forget_changes(&mut self, end: Timestamp) -> Result<(), StoreError> {
-        within!(self, connection => {
-            sqlx::query(FORGET_CHANGES).bind(end.as_micros()).execute(connection).await.map(drop)
-        })?;
+        execute!(self, FORGET_CHANGES, end.as_micros())?;
         Ok(())
     }
 }

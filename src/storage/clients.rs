@@ -3,7 +3,7 @@
 use sqlx::types::Json;
 use uuid::Uuid;
 
-use super::engine::{read, within};
+use super::engine::{execute, read};
 use super::rows::ClientRow;
 use super::{Store, StoreError, Tx, statements};
 use crate::domain::client::{Client, ClientKind, Registration};
@@ -161,28 +161,26 @@ impl Tx {
     /// # Errors
     /// [`StoreError::AlreadyExists`] when the identifier is taken.
     pub async fn insert_client(&mut self, client: &Client) -> Result<(), StoreError> {
-        within!(self, connection => {
-            sqlx::query(INSERT_CLIENT)
-                .bind(client.uid.0)
-                .bind(client.client_id.as_str())
-                .bind(&client.description)
-                .bind(client.kind.as_str())
-                .bind(&client.owner)
-                .bind(Json(&client.labels))
-                .bind(client.enabled)
-                .bind(client.expires_at.map(Timestamp::as_micros))
-                .bind(client.default_resource_server.map(|server| server.0))
-                .bind(Json(&client.grant_types))
-                .bind(Json(&client.auth_methods))
-                .bind(Json(&client.allowed_networks))
-                .bind(client.version)
-                .bind(client.created_at.as_micros())
-                .bind(client.updated_at.as_micros())
-                .bind(search_text(client))
-                .execute(connection)
-                .await
-                .map(drop)
-        })?;
+        execute!(
+            self,
+            INSERT_CLIENT,
+            client.uid.0,
+            client.client_id.as_str(),
+            &client.description,
+            client.kind.as_str(),
+            &client.owner,
+            Json(&client.labels),
+            client.enabled,
+            client.expires_at.map(Timestamp::as_micros),
+            client.default_resource_server.map(|server| server.0),
+            Json(&client.grant_types),
+            Json(&client.auth_methods),
+            Json(&client.allowed_networks),
+            client.version,
+            client.created_at.as_micros(),
+            client.updated_at.as_micros(),
+            search_text(client)
+        )?;
         Ok(())
     }
 
@@ -192,26 +190,24 @@ impl Tx {
     /// # Errors
     /// [`StoreError::InUse`] when the default resource server is gone.
     pub async fn update_client(&mut self, client: &Client) -> Result<bool, StoreError> {
-        let changed = within!(self, connection => {
-            sqlx::query(UPDATE_CLIENT)
-                .bind(client.uid.0)
-                .bind(client.version)
-                .bind(&client.description)
-                .bind(client.kind.as_str())
-                .bind(&client.owner)
-                .bind(Json(&client.labels))
-                .bind(client.enabled)
-                .bind(client.expires_at.map(Timestamp::as_micros))
-                .bind(client.default_resource_server.map(|server| server.0))
-                .bind(Json(&client.grant_types))
-                .bind(Json(&client.auth_methods))
-                .bind(Json(&client.allowed_networks))
-                .bind(client.updated_at.as_micros())
-                .bind(search_text(client))
-                .execute(connection)
-                .await
-                .map(|done| done.rows_affected())
-        })?;
+        let changed = execute!(
+            self,
+            UPDATE_CLIENT,
+            client.uid.0,
+            client.version,
+            &client.description,
+            client.kind.as_str(),
+            &client.owner,
+            Json(&client.labels),
+            client.enabled,
+            client.expires_at.map(Timestamp::as_micros),
+            client.default_resource_server.map(|server| server.0),
+            Json(&client.grant_types),
+            Json(&client.auth_methods),
+            Json(&client.allowed_networks),
+            client.updated_at.as_micros(),
+            search_text(client)
+        )?;
         Ok(changed == 1)
     }
 
@@ -221,9 +217,7 @@ impl Tx {
     /// # Errors
     /// The database is away.
     pub async fn lock_client(&mut self, client: ClientUid) -> Result<bool, StoreError> {
-        let locked = within!(self, connection => {
-            sqlx::query(LOCK_CLIENT).bind(client.0).execute(connection).await.map(|done| done.rows_affected())
-        })?;
+        let locked = execute!(self, LOCK_CLIENT, client.0)?;
         Ok(locked == 1)
     }
 
@@ -233,14 +227,7 @@ impl Tx {
     /// # Errors
     /// The database is away.
     pub async fn delete_client(&mut self, client: ClientUid, version: i64) -> Result<bool, StoreError> {
-        let changed = within!(self, connection => {
-            sqlx::query(DELETE_CLIENT)
-                .bind(client.0)
-                .bind(version)
-                .execute(connection)
-                .await
-                .map(|done| done.rows_affected())
-        })?;
+        let changed = execute!(self, DELETE_CLIENT, client.0, version)?;
         Ok(changed == 1)
     }
 
@@ -254,15 +241,7 @@ impl Tx {
         role: RoleUid,
         at: Timestamp,
     ) -> Result<bool, StoreError> {
-        let changed = within!(self, connection => {
-            sqlx::query(ASSIGN_ROLE)
-                .bind(client.0)
-                .bind(role.0)
-                .bind(at.as_micros())
-                .execute(connection)
-                .await
-                .map(|done| done.rows_affected())
-        })?;
+        let changed = execute!(self, ASSIGN_ROLE, client.0, role.0, at.as_micros())?;
         Ok(changed == 1)
     }
 
@@ -271,14 +250,7 @@ impl Tx {
     /// # Errors
     /// The database is away.
     pub async fn unassign_role(&mut self, client: ClientUid, role: RoleUid) -> Result<bool, StoreError> {
-        let changed = within!(self, connection => {
-            sqlx::query(UNASSIGN_ROLE)
-                .bind(client.0)
-                .bind(role.0)
-                .execute(connection)
-                .await
-                .map(|done| done.rows_affected())
-        })?;
+        let changed = execute!(self, UNASSIGN_ROLE, client.0, role.0)?;
         Ok(changed == 1)
     }
 }

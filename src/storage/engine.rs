@@ -79,6 +79,17 @@ macro_rules! within {
 }
 pub(super) use within;
 
+/// Runs a statement with these values inside whichever transaction is open, and answers how many rows it
+/// changed.
+macro_rules! execute {
+    ($tx:expr, $sql:expr $(, $value:expr)* $(,)?) => {
+        $crate::storage::engine::within!($tx, connection => {
+            sqlx::query($sql)$(.bind($value))*.execute(connection).await.map(|done| done.rows_affected())
+        })
+    };
+}
+pub(super) use execute;
+
 // === impl Store ===
 
 impl Store {

@@ -3,7 +3,7 @@
 use sqlx::FromRow;
 use sqlx::types::Json;
 
-use super::engine::{read, within};
+use super::engine::{execute, read};
 use super::{Store, StoreError, Tx, corrupt, statements};
 use crate::domain::ids::KeyId;
 use crate::domain::rotation::KeySchedule;
@@ -94,20 +94,18 @@ impl Tx {
     /// # Errors
     /// [`StoreError::AlreadyExists`] when another replica made this generation first.
     pub async fn insert_key(&mut self, key: &StoredKey) -> Result<(), StoreError> {
-        within!(self, connection => {
-            sqlx::query(INSERT_KEY)
-                .bind(key.kid.as_str())
-                .bind(key.algorithm.as_str())
-                .bind(key.generation)
-                .bind(Json(&key.public_jwk))
-                .bind(&key.sealed_private)
-                .bind(key.created_at.as_micros())
-                .bind(key.schedule.activates_at.as_micros())
-                .bind(key.schedule.leaves_at.map(Timestamp::as_micros))
-                .execute(connection)
-                .await
-                .map(drop)
-        })?;
+        execute!(
+            self,
+            INSERT_KEY,
+            key.kid.as_str(),
+            key.algorithm.as_str(),
+            key.generation,
+            Json(&key.public_jwk),
+            &key.sealed_private,
+            key.created_at.as_micros(),
+            key.schedule.activates_at.as_micros(),
+            key.schedule.leaves_at.map(Timestamp::as_micros)
+        )?;
         Ok(())
     }
 }

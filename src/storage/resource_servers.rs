@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use uuid::Uuid;
 
-use super::engine::{read, within};
+use super::engine::{execute, read};
 use super::rows::{ResourceServerRow, permission};
 use super::{Store, StoreError, Tx, statements};
 use crate::domain::ids::{Permission, ResourceServerName, ResourceServerUid};
@@ -110,24 +110,22 @@ impl Tx {
     /// # Errors
     /// [`StoreError::AlreadyExists`] when the name or the identifier is taken.
     pub async fn insert_resource_server(&mut self, server: &ResourceServer) -> Result<(), StoreError> {
-        within!(self, connection => {
-            sqlx::query(INSERT_RESOURCE_SERVER)
-                .bind(server.uid.0)
-                .bind(server.name.as_str())
-                .bind(server.identifier.as_str())
-                .bind(&server.description)
-                .bind(seconds(server))
-                .bind(server.signing_algorithm.as_str())
-                .bind(server.token_profile.as_str())
-                .bind(server.enabled)
-                .bind(server.builtin)
-                .bind(server.version)
-                .bind(server.created_at.as_micros())
-                .bind(server.updated_at.as_micros())
-                .execute(connection)
-                .await
-                .map(drop)
-        })?;
+        execute!(
+            self,
+            INSERT_RESOURCE_SERVER,
+            server.uid.0,
+            server.name.as_str(),
+            server.identifier.as_str(),
+            &server.description,
+            seconds(server),
+            server.signing_algorithm.as_str(),
+            server.token_profile.as_str(),
+            server.enabled,
+            server.builtin,
+            server.version,
+            server.created_at.as_micros(),
+            server.updated_at.as_micros()
+        )?;
         for (permission, description) in &server.permissions {
             self.put_permission(server.uid, permission, description).await?;
         }
@@ -140,21 +138,19 @@ impl Tx {
     /// # Errors
     /// [`StoreError::AlreadyExists`] when the identifier is taken.
     pub async fn update_resource_server(&mut self, server: &ResourceServer) -> Result<bool, StoreError> {
-        let changed = within!(self, connection => {
-            sqlx::query(UPDATE_RESOURCE_SERVER)
-                .bind(server.uid.0)
-                .bind(server.version)
-                .bind(server.identifier.as_str())
-                .bind(&server.description)
-                .bind(seconds(server))
-                .bind(server.signing_algorithm.as_str())
-                .bind(server.token_profile.as_str())
-                .bind(server.enabled)
-                .bind(server.updated_at.as_micros())
-                .execute(connection)
-                .await
-                .map(|done| done.rows_affected())
-        })?;
+        let changed = execute!(
+            self,
+            UPDATE_RESOURCE_SERVER,
+            server.uid.0,
+            server.version,
+            server.identifier.as_str(),
+            &server.description,
+            seconds(server),
+            server.signing_algorithm.as_str(),
+            server.token_profile.as_str(),
+            server.enabled,
+            server.updated_at.as_micros()
+        )?;
         Ok(changed == 1)
     }
 
@@ -167,14 +163,7 @@ impl Tx {
         server: ResourceServerUid,
         version: i64,
     ) -> Result<bool, StoreError> {
-        let changed = within!(self, connection => {
-            sqlx::query(DELETE_RESOURCE_SERVER)
-                .bind(server.0)
-                .bind(version)
-                .execute(connection)
-                .await
-                .map(|done| done.rows_affected())
-        })?;
+        let changed = execute!(self, DELETE_RESOURCE_SERVER, server.0, version)?;
         Ok(changed == 1)
     }
 
@@ -188,15 +177,7 @@ impl Tx {
         permission: &Permission,
         description: &str,
     ) -> Result<(), StoreError> {
-        within!(self, connection => {
-            sqlx::query(PUT_PERMISSION)
-                .bind(server.0)
-                .bind(permission.as_str())
-                .bind(description)
-                .execute(connection)
-                .await
-                .map(drop)
-        })?;
+        execute!(self, PUT_PERMISSION, server.0, permission.as_str(), description)?;
         Ok(())
     }
 
@@ -209,14 +190,7 @@ impl Tx {
         server: ResourceServerUid,
         permission: &Permission,
     ) -> Result<(), StoreError> {
-        within!(self, connection => {
-            sqlx::query(DELETE_PERMISSION)
-                .bind(server.0)
-                .bind(permission.as_str())
-                .execute(connection)
-                .await
-                .map(drop)
-        })?;
+        execute!(self, DELETE_PERMISSION, server.0, permission.as_str())?;
         Ok(())
     }
 }

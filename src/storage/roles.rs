@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use uuid::Uuid;
 
-use super::engine::{read, within};
+use super::engine::{execute, read};
 use super::rows::{RoleRow, permission};
 use super::{Store, StoreError, Tx, statements};
 use crate::domain::catalog::Catalog;
@@ -105,19 +105,17 @@ impl Tx {
     /// [`StoreError::AlreadyExists`] when the name is taken, [`StoreError::InUse`] when one of its
     /// permissions is not defined.
     pub async fn insert_role(&mut self, role: &Role) -> Result<(), StoreError> {
-        within!(self, connection => {
-            sqlx::query(INSERT_ROLE)
-                .bind(role.uid.0)
-                .bind(role.name.as_str())
-                .bind(&role.description)
-                .bind(role.builtin)
-                .bind(role.version)
-                .bind(role.created_at.as_micros())
-                .bind(role.updated_at.as_micros())
-                .execute(connection)
-                .await
-                .map(drop)
-        })?;
+        execute!(
+            self,
+            INSERT_ROLE,
+            role.uid.0,
+            role.name.as_str(),
+            &role.description,
+            role.builtin,
+            role.version,
+            role.created_at.as_micros(),
+            role.updated_at.as_micros()
+        )?;
         for (server, permission) in &role.permissions {
             self.add_role_permission(role.uid, *server, permission).await?;
         }
@@ -130,16 +128,14 @@ impl Tx {
     /// # Errors
     /// The database is away.
     pub async fn update_role(&mut self, role: &Role) -> Result<bool, StoreError> {
-        let changed = within!(self, connection => {
-            sqlx::query(UPDATE_ROLE)
-                .bind(role.uid.0)
-                .bind(role.version)
-                .bind(&role.description)
-                .bind(role.updated_at.as_micros())
-                .execute(connection)
-                .await
-                .map(|done| done.rows_affected())
-        })?;
+        let changed = execute!(
+            self,
+            UPDATE_ROLE,
+            role.uid.0,
+            role.version,
+            &role.description,
+            role.updated_at.as_micros()
+        )?;
         Ok(changed == 1)
     }
 
@@ -148,14 +144,7 @@ impl Tx {
     /// # Errors
     /// [`StoreError::InUse`] when a client has it.
     pub async fn delete_role(&mut self, role: RoleUid, version: i64) -> Result<bool, StoreError> {
-        let changed = within!(self, connection => {
-            sqlx::query(DELETE_ROLE)
-                .bind(role.0)
-                .bind(version)
-                .execute(connection)
-                .await
-                .map(|done| done.rows_affected())
-        })?;
+        let changed = execute!(self, DELETE_ROLE, role.0, version)?;
         Ok(changed == 1)
     }
 
@@ -192,15 +181,7 @@ impl Tx {
         server: ResourceServerUid,
         permission: &Permission,
     ) -> Result<(), StoreError> {
-        within!(self, connection => {
-            sqlx::query(sql)
-                .bind(role.0)
-                .bind(server.0)
-                .bind(permission.as_str())
-                .execute(connection)
-                .await
-                .map(drop)
-        })?;
+        execute!(self, sql, role.0, server.0, permission.as_str())?;
         Ok(())
     }
 }

@@ -2,7 +2,7 @@
 
 use secrecy::ExposeSecret;
 
-use super::engine::{read, within};
+use super::engine::{execute, read, within};
 use super::rows::SecretRow;
 use super::{Store, StoreError, Tx, statements};
 use crate::domain::client::ClientSecret;
@@ -54,19 +54,17 @@ impl Tx {
         client: ClientUid,
         secret: &ClientSecret,
     ) -> Result<(), StoreError> {
-        within!(self, connection => {
-            sqlx::query(INSERT_SECRET)
-                .bind(client.0)
-                .bind(secret.secret_id.as_str())
-                .bind(secret.hash.expose_secret())
-                .bind(secret.origin.as_str())
-                .bind(&secret.description)
-                .bind(secret.created_at.as_micros())
-                .bind(secret.expires_at.map(Timestamp::as_micros))
-                .execute(connection)
-                .await
-                .map(drop)
-        })?;
+        execute!(
+            self,
+            INSERT_SECRET,
+            client.0,
+            secret.secret_id.as_str(),
+            secret.hash.expose_secret(),
+            secret.origin.as_str(),
+            &secret.description,
+            secret.created_at.as_micros(),
+            secret.expires_at.map(Timestamp::as_micros)
+        )?;
         Ok(())
     }
 
@@ -97,14 +95,7 @@ impl Tx {
     /// # Errors
     /// The database is away.
     pub async fn delete_secret(&mut self, client: ClientUid, secret: &SecretId) -> Result<bool, StoreError> {
-        let changed = within!(self, connection => {
-            sqlx::query(DELETE_SECRET)
-                .bind(client.0)
-                .bind(secret.as_str())
-                .execute(connection)
-                .await
-                .map(|done| done.rows_affected())
-        })?;
+        let changed = execute!(self, DELETE_SECRET, client.0, secret.as_str())?;
         Ok(changed == 1)
     }
 }

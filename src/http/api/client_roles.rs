@@ -9,7 +9,7 @@ use utoipa_axum::routes;
 use super::super::Shared;
 use super::super::error::Problem;
 use super::super::extract::{Administrator, Named};
-use super::Refusals;
+use super::{NoSuchThing, Refusals};
 use crate::domain::ids::{ClientId, RoleName};
 
 pub(super) fn routes() -> OpenApiRouter<Shared> {
@@ -22,7 +22,7 @@ pub(super) fn routes() -> OpenApiRouter<Shared> {
     params(("client_id" = String, Path, description = "Its identifier, percent-encoded")),
     responses(
         (status = 200, description = "All of them", body = Vec<String>),
-        (status = 404, description = "There is no such client", body = Problem, content_type = "application/problem+json"),
+        NoSuchThing,
         Refusals,
     ),
     security(("token" = ["clients:read"]))
@@ -44,7 +44,7 @@ async fn list(
     ),
     responses(
         (status = 204, description = "The client has it"),
-        (status = 404, description = "There is no such client or role", body = Problem, content_type = "application/problem+json"),
+        NoSuchThing,
         Refusals,
     ),
     security(("token" = ["clients:write"]))
@@ -67,7 +67,7 @@ async fn assign(
     ),
     responses(
         (status = 204, description = "The client does not have it"),
-        (status = 404, description = "There is no such client or role", body = Problem, content_type = "application/problem+json"),
+        NoSuchThing,
         Refusals,
     ),
     security(("token" = ["clients:write"]))

@@ -10,7 +10,7 @@ use utoipa_axum::routes;
 use super::super::Shared;
 use super::super::error::{Problem, no_store};
 use super::super::extract::{Administrator, Body, Named};
-use super::Refusals;
+use super::{AddRefusals, NoSuchThing, Refusals};
 use crate::admin::secrets::{AddSecret, AddedSecret, SecretView};
 use crate::domain::ids::{ClientId, SecretId};
 
@@ -24,7 +24,7 @@ pub(super) fn routes() -> OpenApiRouter<Shared> {
     params(("client_id" = String, Path, description = "Its identifier, percent-encoded")),
     responses(
         (status = 200, description = "All of them, expired ones too", body = Vec<SecretView>),
-        (status = 404, description = "There is no such client", body = Problem, content_type = "application/problem+json"),
+        NoSuchThing,
         Refusals,
     ),
     security(("token" = ["clients:read"]))
@@ -44,9 +44,7 @@ async fn list(
     request_body = AddSecret,
     responses(
         (status = 201, description = "The secret", body = AddedSecret),
-        (status = 404, description = "There is no such client", body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "The client has too many", body = Problem, content_type = "application/problem+json"),
-        (status = 422, description = "Fields are wrong", body = Problem, content_type = "application/problem+json"),
+        AddRefusals,
         Refusals,
     ),
     security(("token" = ["clients:write"]))
@@ -71,7 +69,7 @@ async fn add(
     ),
     responses(
         (status = 204, description = "It is gone"),
-        (status = 404, description = "There is none", body = Problem, content_type = "application/problem+json"),
+        NoSuchThing,
         Refusals,
     ),
     security(("token" = ["clients:write"]))

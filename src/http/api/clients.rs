@@ -12,7 +12,7 @@ use utoipa_axum::routes;
 use super::super::Shared;
 use super::super::error::Problem;
 use super::super::extract::{Administrator, Body, Filter, Named, Version};
-use super::{Refusals, created_at};
+use super::{ChangeRefusals, CreateRefusals, NoSuchThing, Refusals, RemoveRefusals, created_at};
 use crate::admin::clients::{ClientView, CreateClient, UpdateClient};
 use crate::admin::{Page, PageRequest};
 use crate::domain::client::ClientKind;
@@ -87,8 +87,7 @@ async fn list(
     post, path = "/clients", tag = "Clients", operation_id = "create_client", request_body = CreateClient,
     responses(
         (status = 201, description = "It is there", body = ClientView, headers(("ETag" = String, description = "Its version"))),
-        (status = 409, description = "The identifier is taken", body = Problem, content_type = "application/problem+json"),
-        (status = 422, description = "Fields are wrong", body = Problem, content_type = "application/problem+json"),
+        CreateRefusals,
         Refusals,
     ),
     security(("token" = ["clients:write"]))
@@ -109,7 +108,7 @@ async fn create(
     params(("client_id" = String, Path, description = "Its identifier, percent-encoded")),
     responses(
         (status = 200, description = "It", body = ClientView, headers(("ETag" = String, description = "Its version"))),
-        (status = 404, description = "There is none", body = Problem, content_type = "application/problem+json"),
+        NoSuchThing,
         Refusals,
     ),
     security(("token" = ["clients:read"]))
@@ -123,7 +122,7 @@ async fn read(
     Ok((Version::etag(view.version), Json(view)).into_response())
 }
 
-/// Change a client : what is absent stays, what is given replaces.
+/// Change a client: what is absent stays, what is given replaces.
 #[utoipa::path(
     patch, path = "/clients/{client_id}", tag = "Clients", operation_id = "update_client", request_body = UpdateClient,
     params(
@@ -132,11 +131,7 @@ async fn read(
     ),
     responses(
         (status = 200, description = "It, changed", body = ClientView, headers(("ETag" = String, description = "Its version"))),
-        (status = 404, description = "There is none", body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "It contradicts what is registered", body = Problem, content_type = "application/problem+json"),
-        (status = 412, description = "Somebody else changed it", body = Problem, content_type = "application/problem+json"),
-        (status = 422, description = "Fields are wrong", body = Problem, content_type = "application/problem+json"),
-        (status = 428, description = "If-Match is missing", body = Problem, content_type = "application/problem+json"),
+        ChangeRefusals,
         Refusals,
     ),
     security(("token" = ["clients:write"]))
@@ -161,10 +156,7 @@ async fn update(
     ),
     responses(
         (status = 204, description = "It is gone"),
-        (status = 404, description = "There is none", body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "Something still refers to it", body = Problem, content_type = "application/problem+json"),
-        (status = 412, description = "Somebody else changed it", body = Problem, content_type = "application/problem+json"),
-        (status = 428, description = "If-Match is missing", body = Problem, content_type = "application/problem+json"),
+        RemoveRefusals,
         Refusals,
     ),
     security(("token" = ["clients:write"]))
@@ -185,7 +177,7 @@ async fn delete(
     params(("client_id" = String, Path, description = "Its identifier, percent-encoded")),
     responses(
         (status = 200, description = "It is off", body = ClientView, headers(("ETag" = String, description = "Its version"))),
-        (status = 404, description = "There is none", body = Problem, content_type = "application/problem+json"),
+        NoSuchThing,
         Refusals,
     ),
     security(("token" = ["clients:write"]))
@@ -205,7 +197,7 @@ async fn disable(
     params(("client_id" = String, Path, description = "Its identifier, percent-encoded")),
     responses(
         (status = 200, description = "It is on", body = ClientView, headers(("ETag" = String, description = "Its version"))),
-        (status = 404, description = "There is none", body = Problem, content_type = "application/problem+json"),
+        NoSuchThing,
         Refusals,
     ),
     security(("token" = ["clients:write"]))

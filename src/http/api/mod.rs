@@ -31,31 +31,86 @@ fn created_at(collection: &str, name: &str) -> [(HeaderName, String); 1] {
     [(LOCATION, format!("{collection}/{name}"))]
 }
 
-/// What any operation can answer besides its own answers.
-#[derive(IntoResponses)]
-#[expect(dead_code, reason = "describes the answers for OpenAPI")]
-enum Refusals {
-    /// The request cannot be read.
-    #[response(status = 400, content_type = "application/problem+json")]
-    Malformed(Problem),
-    /// There is no token, or it is not accepted (RFC 6750 §3).
-    #[response(status = 401, content_type = "application/problem+json")]
-    Unauthorized(Problem),
-    /// A permission is missing.
-    #[response(status = 403, content_type = "application/problem+json")]
-    Forbidden(Problem),
-    /// The body is over 1 MiB.
-    #[response(status = 413, content_type = "application/problem+json")]
-    TooLarge(Problem),
-    /// The body is not JSON.
-    #[response(status = 415, content_type = "application/problem+json")]
-    MediaType(Problem),
-    /// Something is broken here.
-    #[response(status = 500, content_type = "application/problem+json")]
-    Internal(Problem),
-    /// Temporarily unavailable; nothing was changed.
-    #[response(status = 503, content_type = "application/problem+json")]
-    Unavailable(Problem),
+/// Declares answers that operations share, for OpenAPI: a problem (RFC 9457) for each status.
+macro_rules! refusals {
+    ($($(#[$doc:meta])* $group:ident { $($(#[$case_doc:meta])* $case:ident = $status:literal),+ $(,)? })+) => {$(
+        $(#[$doc])*
+        #[derive(IntoResponses)]
+        #[expect(dead_code, reason = "describes the answers for OpenAPI")]
+        enum $group {
+            $($(#[$case_doc])* #[response(status = $status, content_type = "application/problem+json")] $case(Problem)),+
+        }
+    )+};
+}
+
+refusals! {
+    /// What any operation can answer besides its own answers.
+    Refusals {
+        /// The request cannot be read.
+        Malformed = 400,
+        /// There is no token, or it is not accepted (RFC 6750 §3).
+        Unauthorized = 401,
+        /// A permission is missing.
+        Forbidden = 403,
+        /// The body is over 1 MiB.
+        TooLarge = 413,
+        /// The body is not JSON.
+        MediaType = 415,
+        /// Something is broken here.
+        Internal = 500,
+        /// Temporarily unavailable; nothing was changed.
+        Unavailable = 503,
+    }
+
+    /// Where something is named.
+    NoSuchThing {
+        /// There is none.
+        NotFound = 404,
+    }
+
+    /// Where something is made.
+    CreateRefusals {
+        /// The name is taken.
+        Conflict = 409,
+        /// Fields are wrong.
+        Invalid = 422,
+    }
+
+    /// Where something is added to what is named.
+    AddRefusals {
+        /// There is none of this name.
+        NotFound = 404,
+        /// There are too many.
+        Conflict = 409,
+        /// Fields are wrong.
+        Invalid = 422,
+    }
+
+    /// Where something is changed.
+    ChangeRefusals {
+        /// There is none of this name.
+        NotFound = 404,
+        /// It contradicts what is registered.
+        Conflict = 409,
+        /// Somebody else changed it.
+        Stale = 412,
+        /// Fields are wrong.
+        Invalid = 422,
+        /// If-Match is missing.
+        NoVersion = 428,
+    }
+
+    /// Where something is removed.
+    RemoveRefusals {
+        /// There is none of this name.
+        NotFound = 404,
+        /// Something still refers to it.
+        Conflict = 409,
+        /// Somebody else changed it.
+        Stale = 412,
+        /// If-Match is missing.
+        NoVersion = 428,
+    }
 }
 
 /// Which page of a list, and which entries.

@@ -10,7 +10,7 @@ use utoipa_axum::routes;
 use super::super::Shared;
 use super::super::error::Problem;
 use super::super::extract::{Administrator, Body, Filter, Named, Version};
-use super::{Refusals, Search, created_at};
+use super::{ChangeRefusals, CreateRefusals, NoSuchThing, Refusals, RemoveRefusals, Search, created_at};
 use crate::admin::Page;
 use crate::admin::resource_servers::{CreateResourceServer, ResourceServerView, UpdateResourceServer};
 use crate::domain::ids::ResourceServerName;
@@ -39,8 +39,7 @@ async fn list(
     post, path = "/resource-servers", tag = "Resource servers", operation_id = "create_resource_server", request_body = CreateResourceServer,
     responses(
         (status = 201, description = "It is there", body = ResourceServerView, headers(("ETag" = String, description = "Its version"))),
-        (status = 409, description = "The name is taken", body = Problem, content_type = "application/problem+json"),
-        (status = 422, description = "Fields are wrong", body = Problem, content_type = "application/problem+json"),
+        CreateRefusals,
         Refusals,
     ),
     security(("token" = ["resource-servers:write"]))
@@ -61,7 +60,7 @@ async fn create(
     params(("name" = String, Path, description = "Its name")),
     responses(
         (status = 200, description = "It", body = ResourceServerView, headers(("ETag" = String, description = "Its version"))),
-        (status = 404, description = "There is none", body = Problem, content_type = "application/problem+json"),
+        NoSuchThing,
         Refusals,
     ),
     security(("token" = ["resource-servers:read"]))
@@ -75,7 +74,7 @@ async fn read(
     Ok((Version::etag(view.version), Json(view)).into_response())
 }
 
-/// Change a resource server : what is absent stays, what is given replaces.
+/// Change a resource server: what is absent stays, what is given replaces.
 #[utoipa::path(
     patch, path = "/resource-servers/{name}", tag = "Resource servers", operation_id = "update_resource_server", request_body = UpdateResourceServer,
     params(
@@ -84,11 +83,7 @@ async fn read(
     ),
     responses(
         (status = 200, description = "It, changed", body = ResourceServerView, headers(("ETag" = String, description = "Its version"))),
-        (status = 404, description = "There is none", body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "It contradicts what is registered", body = Problem, content_type = "application/problem+json"),
-        (status = 412, description = "Somebody else changed it", body = Problem, content_type = "application/problem+json"),
-        (status = 422, description = "Fields are wrong", body = Problem, content_type = "application/problem+json"),
-        (status = 428, description = "If-Match is missing", body = Problem, content_type = "application/problem+json"),
+        ChangeRefusals,
         Refusals,
     ),
     security(("token" = ["resource-servers:write"]))
@@ -113,10 +108,7 @@ async fn update(
     ),
     responses(
         (status = 204, description = "It is gone"),
-        (status = 404, description = "There is none", body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "Something still refers to it", body = Problem, content_type = "application/problem+json"),
-        (status = 412, description = "Somebody else changed it", body = Problem, content_type = "application/problem+json"),
-        (status = 428, description = "If-Match is missing", body = Problem, content_type = "application/problem+json"),
+        RemoveRefusals,
         Refusals,
     ),
     security(("token" = ["resource-servers:write"]))

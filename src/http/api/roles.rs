@@ -10,7 +10,7 @@ use utoipa_axum::routes;
 use super::super::Shared;
 use super::super::error::Problem;
 use super::super::extract::{Administrator, Body, Filter, Named, Version};
-use super::{Refusals, Search, created_at};
+use super::{ChangeRefusals, CreateRefusals, NoSuchThing, Refusals, RemoveRefusals, Search, created_at};
 use crate::admin::Page;
 use crate::admin::roles::{CreateRole, RoleView, UpdateRole};
 use crate::domain::ids::RoleName;
@@ -39,8 +39,7 @@ async fn list(
     post, path = "/roles", tag = "Roles", operation_id = "create_role", request_body = CreateRole,
     responses(
         (status = 201, description = "It is there", body = RoleView, headers(("ETag" = String, description = "Its version"))),
-        (status = 409, description = "The name is taken", body = Problem, content_type = "application/problem+json"),
-        (status = 422, description = "Fields are wrong", body = Problem, content_type = "application/problem+json"),
+        CreateRefusals,
         Refusals,
     ),
     security(("token" = ["roles:write"]))
@@ -61,7 +60,7 @@ async fn create(
     params(("name" = String, Path, description = "Its name")),
     responses(
         (status = 200, description = "It", body = RoleView, headers(("ETag" = String, description = "Its version"))),
-        (status = 404, description = "There is none", body = Problem, content_type = "application/problem+json"),
+        NoSuchThing,
         Refusals,
     ),
     security(("token" = ["roles:read"]))
@@ -75,7 +74,7 @@ async fn read(
     Ok((Version::etag(view.version), Json(view)).into_response())
 }
 
-/// Change a role : what is absent stays, what is given replaces.
+/// Change a role: what is absent stays, what is given replaces.
 #[utoipa::path(
     patch, path = "/roles/{name}", tag = "Roles", operation_id = "update_role", request_body = UpdateRole,
     params(
@@ -84,11 +83,7 @@ async fn read(
     ),
     responses(
         (status = 200, description = "It, changed", body = RoleView, headers(("ETag" = String, description = "Its version"))),
-        (status = 404, description = "There is none", body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "It contradicts what is registered", body = Problem, content_type = "application/problem+json"),
-        (status = 412, description = "Somebody else changed it", body = Problem, content_type = "application/problem+json"),
-        (status = 422, description = "Fields are wrong", body = Problem, content_type = "application/problem+json"),
-        (status = 428, description = "If-Match is missing", body = Problem, content_type = "application/problem+json"),
+        ChangeRefusals,
         Refusals,
     ),
     security(("token" = ["roles:write"]))
@@ -113,10 +108,7 @@ async fn update(
     ),
     responses(
         (status = 204, description = "It is gone"),
-        (status = 404, description = "There is none", body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "Something still refers to it", body = Problem, content_type = "application/problem+json"),
-        (status = 412, description = "Somebody else changed it", body = Problem, content_type = "application/problem+json"),
-        (status = 428, description = "If-Match is missing", body = Problem, content_type = "application/problem+json"),
+        RemoveRefusals,
         Refusals,
     ),
     security(("token" = ["roles:write"]))

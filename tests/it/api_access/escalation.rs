@@ -33,6 +33,12 @@ fn refused(answer: &Answer, permission: &str) {
     assert_eq!(body["detail"], because);
 }
 
+#[track_caller]
+fn stronger(answer: &Answer, permission: &str) {
+    let body = answer.expect_forbidden(permission);
+    assert!(body["detail"].as_str().unwrap().contains("you can only take away from it"), "{body}");
+}
+
 /// Asserts that the refusals stand in the audit, each by this client for this permission.
 async fn assert_recorded(server: &Server, client_id: &str, permissions: &[&str]) {
     let sql = "SELECT client_id FROM audit_events WHERE kind = 'access_refused' AND outcome = 'refused'";
@@ -132,11 +138,11 @@ async fn who_writes_clients_may_only_take_away_from_an_administrator(server: Ser
         json!({ "expires_at": null }),
         json!({ "auth_methods": ["client_secret_post"] }),
     ] {
-        refused(&keeper.patch("/clients/boss", 1, widening).await, lacking);
+        stronger(&keeper.patch("/clients/boss", 1, widening).await, lacking);
     }
     keeper.post("/clients/boss/disable", Value::Null).await.expect_version(200, 2);
-    refused(&keeper.post("/clients/boss/enable", Value::Null).await, lacking);
-    refused(&keeper.patch("/clients/boss", 2, json!({ "enabled": true })).await, lacking);
+    stronger(&keeper.post("/clients/boss/enable", Value::Null).await, lacking);
+    stronger(&keeper.patch("/clients/boss", 2, json!({ "enabled": true })).await, lacking);
     let boss = keeper.get("/clients/boss").await.expect_version(200, 2);
     assert_eq!((&boss["enabled"], &boss["allowed_networks"]), (&json!(false), &json!(["10.0.0.1/32"])));
     keeper
