@@ -14,7 +14,7 @@ use crate::admin::clients::CreateClient;
 use crate::admin::secrets::AddSecret;
 use crate::admin::{Admin, AdminError, By};
 use crate::app::App;
-use crate::config::Config;
+use crate::config::{Config, Database};
 use crate::domain::builtin;
 use crate::domain::claims::AccessTokenClaims;
 use crate::domain::ids::{ClientId, RoleName};
@@ -61,7 +61,11 @@ async fn walk(config: &Config, app: &App, ambient: &Ambient) -> anyhow::Result<(
     let path = config.issuer.as_ref().map_or("", |issuer| issuer.path());
     let site =
         Site { base: format!("http://{}{path}", app.address()), http: Client::builder().no_proxy().build()? };
-    println!("\nJeton serves {issuer} (data in {}).\n", config.data_dir.display());
+    let place = match config.database {
+        Database::Sqlite => config.data_dir.display().to_string(),
+        Database::Postgres { .. } => "PostgreSQL".to_owned(),
+    };
+    println!("\nJeton serves {issuer} (data in {place}).\n");
 
     let secret = bootstrap(app.admin()).await?;
     done(1, &format!("an administrator: client {ADMINISTRATOR}, role {}", builtin::ADMINISTRATOR));
