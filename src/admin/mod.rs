@@ -200,7 +200,7 @@ impl Admin {
     async fn refuse(&self, by: &By, permission: &str, because: String) -> Result<(), AdminError> {
         let event = Event::AccessRefused { actor: by.actor.clone(), permission: permission.to_owned() };
         let mut tx = self.begin().await?;
-        tx.append_event(&self.event(by, event)?).await?;
+        tx.append_events(&[&self.event(by, event)?]).await?;
         tx.commit().await?;
         Err(AdminError::Forbidden { permission: permission.to_owned(), because })
     }
@@ -213,7 +213,7 @@ impl Admin {
     async fn commit(&self, mut tx: Tx, by: &By, written: Written) -> Result<(), AdminError> {
         let Written { action, target, before, after, change } = written;
         let event = Event::Changed { actor: by.actor.clone(), action, target, before, after };
-        tx.append_event(&self.event(by, event)?).await?;
+        tx.append_events(&[&self.event(by, event)?]).await?;
         tx.note_change(&change, self.ambient.now()).await?;
         tx.commit().await?;
         if let Some(directory) = &self.directory {

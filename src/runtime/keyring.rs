@@ -214,7 +214,7 @@ async fn store_key(
 ) -> Result<(), StoreError> {
     let mut tx = store.begin().await?;
     tx.insert_key(key).await?;
-    tx.append_event(event).await?;
+    tx.append_events(&[event]).await?;
     tx.note_change(&ChangeKind::Keys, now).await?;
     tx.commit().await
 }

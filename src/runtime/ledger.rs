@@ -1,6 +1,6 @@
 //! The ledger: an event is durable before its answer leaves.
 //!
-//! One task writes. It takes whatever is queued, writes it in one transaction, and releases everybody
+//! One task writes. It takes whatever is queued, writes it in one statement, and releases everybody
 //! who waits for it, so that one disk sync serves many answers.
 
 use std::time::Duration;
@@ -82,8 +82,7 @@ async fn write(store: Store, mut entries: mpsc::Receiver<Entry>) {
 
 async fn append(store: &Store, batch: &[Entry]) -> Result<(), StoreError> {
     let mut tx = store.begin().await?;
-    for entry in batch {
-        tx.append_event(&entry.event).await?;
-    }
+    let events: Vec<&AuditEvent> = batch.iter().map(|entry| &entry.event).collect();
+    tx.append_events(&events).await?;
     tx.commit().await
 }

@@ -98,7 +98,6 @@ use statements;
 /// Every SQL text of the store, by name.
 pub fn all_statements() -> impl Iterator<Item = (&'static str, &'static str)> {
     [
-        audit::STATEMENTS,
         changes::STATEMENTS,
         clients::STATEMENTS,
         keys::STATEMENTS,

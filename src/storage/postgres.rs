@@ -5,10 +5,13 @@ use std::time::Duration;
 
 use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
+use sqlx::types::Json;
 use sqlx::{PgPool, Postgres, Transaction};
 
 use super::{Store, StoreError};
+use crate::domain::audit::AuditEvent;
 use crate::domain::error::Fault;
+use crate::domain::ids::ClientId;
 
 pub(super) static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
 
@@ -39,6 +42,31 @@ pub(super) async fn connect(
         );
     }
     Ok(Store::Postgres(pool))
+}
+
+const APPEND_EVENTS: &str = r"
+    INSERT INTO audit_events (id, at, kind, outcome, client_id, jti, txn, origin, detail)
+    SELECT * FROM UNNEST($1::UUID[], $2::BIGINT[], $3::TEXT[], $4::TEXT[], $5::TEXT[],
+        $6::TEXT[], $7::TEXT[], $8::JSONB[], $9::JSONB[])";
+
+/// A column a bind, so that the statement is the same for any number of events and is planned once.
+pub(super) async fn append_events(
+    tx: &mut Transaction<'static, Postgres>,
+    events: &[&AuditEvent],
+) -> Result<(), sqlx::Error> {
+    sqlx::query(APPEND_EVENTS)
+        .bind(events.iter().map(|event| event.id).collect::<Vec<_>>())
+        .bind(events.iter().map(|event| event.at.as_micros()).collect::<Vec<_>>())
+        .bind(events.iter().map(|event| event.event.kind()).collect::<Vec<_>>())
+        .bind(events.iter().map(|event| event.event.outcome()).collect::<Vec<_>>())
+        .bind(events.iter().map(|event| event.event.client_id().map(ClientId::as_str)).collect::<Vec<_>>())
+        .bind(events.iter().map(|event| event.event.jti()).collect::<Vec<_>>())
+        .bind(events.iter().map(|event| event.event.txn()).collect::<Vec<_>>())
+        .bind(events.iter().map(|event| Json(&event.origin)).collect::<Vec<_>>())
+        .bind(events.iter().map(|event| Json(&event.event)).collect::<Vec<_>>())
+        .execute(&mut **tx)
+        .await?;
+    Ok(())
 }
 
 /// Wakes the replicas that listen. Only a hint: whoever misses it finds the change by polling.

@@ -4,12 +4,15 @@ use std::fs::{self, File, OpenOptions};
 use std::path::Path;
 use std::time::Duration;
 
-use sqlx::SqlitePool;
 use sqlx::migrate::Migrator;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::types::Json;
+use sqlx::{QueryBuilder, Sqlite, SqlitePool, Transaction};
 
 use super::{Store, StoreError, migration_fault};
+use crate::domain::audit::AuditEvent;
 use crate::domain::error::Fault;
+use crate::domain::ids::ClientId;
 
 pub(super) static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 
@@ -50,6 +53,34 @@ fn create_private(path: &Path) -> std::io::Result<()> {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     options.open(path).map(drop)
+}
+
+/// The most events of one statement: SQLite takes 32,766 values, and an event has nine.
+const EVENTS: usize = 3_000;
+
+pub(super) async fn append_events(
+    tx: &mut Transaction<'static, Sqlite>,
+    events: &[&AuditEvent],
+) -> Result<(), sqlx::Error> {
+    for events in events.chunks(EVENTS) {
+        let mut statement = QueryBuilder::<Sqlite>::new(
+            "INSERT INTO audit_events (id, at, kind, outcome, client_id, jti, txn, origin, detail) ",
+        );
+        statement.push_values(events, |mut row, event| {
+            row.push_bind(event.id)
+                .push_bind(event.at.as_micros())
+                .push_bind(event.event.kind())
+                .push_bind(event.event.outcome())
+                .push_bind(event.event.client_id().map(ClientId::as_str))
+                .push_bind(event.event.jti())
+                .push_bind(event.event.txn())
+                .push_bind(Json(&event.origin))
+                .push_bind(Json(&event.event));
+        });
+        // Each number of rows is a text of its own: kept prepared, they would push the others out.
+        statement.build().persistent(false).execute(&mut **tx).await?;
+    }
+    Ok(())
 }
 
 pub(super) async fn migrate(writer: &SqlitePool) -> Result<(), StoreError> {

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use crate::harness::{Database, Engine, START};
 use jeton::app;
+use jeton::domain::audit::{AskedFor, AuditEvent, Event, Origin};
 use jeton::domain::client::{AuthMethod, Client, ClientKind, ClientSecret, GrantType};
 use jeton::domain::ids::{
     ClientId, ClientUid, Identifier, Permission, ResourceServerName, ResourceServerUid, RoleName, RoleUid,
@@ -51,6 +52,7 @@ both_stores!(
     changes_are_numbered_without_gaps_in_the_order_they_become_visible,
     a_dropped_transaction_did_nothing,
     several_migrate_at_once,
+    events_are_appended_together_and_whole,
 );
 
 async fn fresh(engine: Engine) -> (Store, Database) {
@@ -311,6 +313,40 @@ async fn a_dropped_transaction_did_nothing(store: Store, _: Database) {
     drop(tx);
     assert!(store.client(&ClientId::new("c").unwrap()).await.unwrap().is_none());
     assert_eq!(store.latest_change().await.unwrap(), 0);
+}
+
+/// More than one statement takes on SQLite, with every column absent and present.
+async fn events_are_appended_together_and_whole(store: Store, database: Database) {
+    const MANY: usize = 3_001;
+    let event = |n: usize| AuditEvent {
+        id: uuid(),
+        at: START.plus(Duration::from_micros(n as u64)),
+        origin: Origin { request_id: n.is_multiple_of(2).then(|| format!("r{n}")), address: None },
+        event: Event::TokenRefused {
+            client_id: n.is_multiple_of(3).then(|| ClientId::new(format!("c{n}")).unwrap()),
+            authenticated: false,
+            grant_type: None,
+            asked: AskedFor::default(),
+            error: "invalid_request",
+            reason: format!("\"größer\" {n}"),
+        },
+    };
+    let events: Vec<AuditEvent> = (0..MANY).map(event).collect();
+    let mut tx = store.begin().await.unwrap();
+    tx.append_events(&events.iter().collect::<Vec<_>>()).await.unwrap();
+    tx.commit().await.unwrap();
+    let rows = database
+        .texts(
+            "SELECT COALESCE(client_id, '-') || ' ' || COALESCE(origin ->> 'request_id', '-') || ' ' || (detail ->> 'reason')
+             FROM audit_events ORDER BY at",
+        )
+        .await;
+    assert_eq!(rows.len(), MANY);
+    for (n, row) in rows.iter().enumerate() {
+        let client = if n % 3 == 0 { format!("c{n}") } else { "-".to_owned() };
+        let request = if n % 2 == 0 { format!("r{n}") } else { "-".to_owned() };
+        assert_eq!(*row, format!("{client} {request} \"größer\" {n}"));
+    }
 }
 
 async fn several_migrate_at_once(_: Store, database: Database) {
