@@ -51,7 +51,7 @@ async fn main() -> anyhow::Result<()> {
         issuer: format!("http://127.0.0.1:{port}"),
         key_id: key.public_jwk()?.common.key_id.context("a thumbprint")?,
         key,
-        role: RoleName::new("order-reader".to_owned())?,
+        role: RoleName::new("order-reader")?,
         secret: digest(&SHA256, std::env::var("BENCH_CLIENT_SECRET")?.as_bytes()),
     };
     let router = Router::new().route("/oauth2/token", post(token)).with_state(Arc::new(bare));
