@@ -109,3 +109,67 @@ pub fn build(occasion: Occasion<'_>, decision: &Decision) -> AccessTokenClaims {
         client_kind: occasion.client_kind,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::ids::{Identifier, Permission};
+    use crate::domain::scope::Scope;
+    use crate::jose::Algorithm;
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    prop_compose! {
+        fn decisions()(
+            audience in prop::collection::btree_set("[a-z]{1,8}", 1..4),
+            scope in prop::collection::btree_set("[a-z:]{1,8}", 1..5),
+            roles in prop::collection::btree_set("[a-z]{1,8}", 0..4),
+            end in 1_000_000_000_i64..4_000_000_000_000_000,
+            plain in any::<bool>(),
+        ) -> Decision {
+            Decision {
+                audience: audience.iter().map(|text| Identifier::new(text).unwrap()).collect(),
+                scope: scope.iter().map(|text| Permission::new(text).unwrap()).collect(),
+                roles: roles.iter().map(|text| RoleName::new(text).unwrap()).collect(),
+                expires_at: Timestamp::from_micros(end),
+                profile: if plain { TokenProfile::Jwt } else { TokenProfile::AccessToken },
+                algorithm: Algorithm::Es256,
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_token_says_what_was_decided_and_nothing_else_rfc9068_2_2(decision in decisions(), now in 0_i64..1_000_000_000) {
+            let now = Timestamp::from_micros(now);
+            let client_id = ClientId::new("c").unwrap();
+            let occasion = Occasion {
+                issuer: "https://i", client_id: &client_id, client_kind: ClientKind::Job, subject: "s",
+                jti: "j".to_owned(), txn: "t".to_owned(), now,
+            };
+            let claims = serde_json::to_value(build(occasion, &decision)).unwrap();
+
+            let audience: Vec<&str> = decision.audience.iter().map(Identifier::as_str).collect();
+            let mut expected = json!({
+                "iss": "https://i", "sub": "s", "client_id": "c", "client_kind": "job", "jti": "j", "txn": "t",
+                "aud": if let [only] = audience[..] { json!(only) } else { json!(audience) },
+                "iat": now.as_seconds(), "exp": claims["exp"],
+                "roles": decision.roles.iter().map(RoleName::as_str).collect::<Vec<_>>(),
+            });
+            if decision.profile == TokenProfile::AccessToken {
+                expected["scope"] = json!(decision.scope.to_string());
+            }
+            prop_assert_eq!(&claims, &expected);
+            let end = Timestamp::from_seconds(claims["exp"].as_i64().unwrap());
+            prop_assert!(end <= decision.expires_at, "a token never claims a later end than it has");
+
+            let read: AccessTokenClaims = serde_json::from_value(claims.clone()).unwrap();
+            prop_assert_eq!(serde_json::to_value(&read).unwrap(), claims);
+            for identifier in &decision.audience {
+                prop_assert!(read.aud.contains(identifier.as_str()));
+            }
+            let scope = Scope::parse(read.scope.as_deref()).unwrap();
+            prop_assert_eq!(scope, (decision.profile == TokenProfile::AccessToken).then_some(decision.scope));
+        }
+    }
+}
