@@ -48,8 +48,7 @@ struct Key {
     public_jwk: Jwk,
 }
 
-/// A signed token and the key that signed it.
-#[derive(Debug)]
+/// A signed token and the key that signed it. Whoever has the token may use it, so it has no `Debug` form.
 pub struct Signed {
     /// The compact JWS.
     pub token: String,
