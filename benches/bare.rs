@@ -104,7 +104,8 @@ impl Bare {
     }
 
     fn issue(&self) -> Option<String> {
-        let now = self.ambient.now().as_seconds();
+        let at = self.ambient.now();
+        let now = at.as_seconds();
         let claims = AccessTokenClaims {
             iss: self.issuer.clone(),
             exp: now + LIFETIME,
@@ -112,8 +113,8 @@ impl Bare {
             sub: self.client_id.as_str().to_owned(),
             client_id: self.client_id.clone(),
             iat: now,
-            jti: self.ambient.token_id().ok()?,
-            txn: self.ambient.token_id().ok()?,
+            jti: self.ambient.token_id("bare--", at).ok()?,
+            txn: self.ambient.token_id("", at).ok()?,
             scope: Some(SCOPE.to_owned()),
             roles: vec![self.role.clone()],
             client_kind: ClientKind::Service,

@@ -12,16 +12,19 @@ use tokio_util::task::TaskTracker;
 
 use crate::admin::{Admin, AdminError};
 use crate::config::{Config, Database, Issuer};
+use crate::domain::audit::ProcessKind;
 use crate::domain::error::Fault;
 use crate::http::{self, Services};
 use crate::oauth::access::AccessVerifier;
 use crate::oauth::token::TokenEndpoint;
+use crate::runtime::audit_key::AuditKey;
 use crate::runtime::clock::Ambient;
 use crate::runtime::directory::Directory;
 use crate::runtime::fault;
 use crate::runtime::keyring::Keyring;
 use crate::runtime::ledger::Ledger;
 use crate::runtime::master_key::MasterKey;
+use crate::runtime::refusals::Refusals;
 use crate::runtime::secrets::SecretVerifier;
 use crate::storage::{ConnectOptions, Store};
 
@@ -83,10 +86,46 @@ fn read_password(path: &std::path::Path) -> Result<SecretString, Fault> {
     Ok(SecretString::from(text.trim().to_owned()))
 }
 
+/// What needs the master key: the ledger, whose checkpoints are signed, and what opens the signing keys.
+pub struct Sealed {
+    /// What opens the signing keys.
+    pub master_key: MasterKey,
+    /// What records.
+    pub ledger: Ledger,
+    /// Ends, with everything written, once every clone of the ledger is gone.
+    pub writing: JoinHandle<()>,
+}
+
+/// Opens what the master key seals.
+///
+/// # Errors
+/// The master key is missing or another one, or the database is away.
+pub async fn unseal(
+    config: &Config,
+    store: &Store,
+    ambient: &Ambient,
+    process: ProcessKind,
+) -> Result<Sealed, Fault> {
+    let source = config.master_key.as_ref().ok_or_else(|| {
+        Fault::internal(
+            "PostgreSQL needs a master key, which all replicas and commands share: \
+             run `openssl rand -base64 32 > master.key` once and set JETON_MASTER_KEY_FILE to it",
+        )
+    })?;
+    let nothing_sealed = store.signing_keys().await.map_err(fault)?.is_empty()
+        && store.audit_keys().await.map_err(fault)?.is_empty();
+    let master_key = MasterKey::load(source, nothing_sealed, ambient)?;
+    let key = AuditKey::open(store, &master_key, ambient).await?;
+    let (ledger, writing) =
+        Ledger::start(store.clone(), ambient.clone(), key, process, config.audit_issuance);
+    Ok(Sealed { master_key, ledger, writing })
+}
+
 /// The use-cases without a server around them, for the command line.
 #[must_use]
-pub fn offline_admin(store: Store, config: &Config, ambient: Ambient) -> Admin {
-    Admin { store, directory: None, ambient, longest: config.max_token_lifetime }
+pub fn offline_admin(store: Store, config: &Config, ledger: Ledger, ambient: Ambient) -> Admin {
+    let refusals = Refusals::new(ledger.clone());
+    Admin { store, directory: None, ledger, refusals, ambient, longest: config.max_token_lifetime }
 }
 
 // === impl App ===
@@ -111,28 +150,23 @@ impl App {
             })?,
         };
 
-        let master_key = config.master_key.as_ref().ok_or_else(|| {
-            Fault::internal(
-                "PostgreSQL needs a master key, which every replica shares: \
-                 run `openssl rand -base64 32 > master.key` once and set JETON_MASTER_KEY_FILE to it",
-            )
-        })?;
         let store = connect(config).await?;
         store.migrate().await.map_err(fault)?;
-        let nothing_sealed = store.signing_keys().await.map_err(fault)?.is_empty();
-        let master_key = MasterKey::load(master_key, nothing_sealed, &ambient)?;
+        let Sealed { master_key, ledger, writing } =
+            unseal(config, &store, &ambient, ProcessKind::Server).await?;
         let keyring = Keyring::open(store.clone(), master_key, &ambient).await?;
         // Other replicas may serve the stored issuer: only one that an operator wrote down replaces it.
         let may_replace = config.issuer.is_some() || matches!(config.database, Database::Sqlite);
-        offline_admin(store.clone(), config, ambient.clone())
+        offline_admin(store.clone(), config, ledger.clone(), ambient.clone())
             .ensure_builtins(issuer.as_str(), may_replace)
             .await
             .map_err(|error| match error {
                 AdminError::Fault(fault) => fault,
                 other => Fault::internal(other),
             })?;
+        // Records the start, and whatever a process that was killed has left.
+        ledger.collect().await?;
         let directory = Directory::open(store.clone(), Arc::clone(&keyring), ambient.clone()).await?;
-        let (ledger, ledger_task) = Ledger::start(store.clone());
 
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
@@ -144,7 +178,7 @@ impl App {
         let server =
             tokio::spawn(async move { axum::serve(listener, router).with_graceful_shutdown(signal).await });
         tracing::info!(%address, issuer = issuer.as_str(), database = store.engine(), "serving");
-        Ok(Self { admin, address, issuer, store, stop, tasks, server, ledger: ledger_task })
+        Ok(Self { admin, address, issuer, store, stop, tasks, server, ledger: writing })
     }
 
     /// The use-cases as the server's own handlers call them: what they change is visible at once.
@@ -173,7 +207,8 @@ impl App {
     pub async fn stop(self) -> Result<(), Fault> {
         self.stop.cancel();
         self.tasks.close();
-        let Self { tasks, server, ledger, store, .. } = self;
+        let Self { admin, tasks, server, ledger, store, .. } = self;
+        drop(admin);
         let in_order = async {
             tasks.wait().await;
             let served = server.await.map_err(Fault::internal)?;
@@ -201,6 +236,7 @@ fn services(
     // Half of the cores for costly hashes leaves the other half for everybody else.
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
     let secrets = SecretVerifier::new((cores / 2).max(1), &ambient)?;
+    let refusals = Refusals::new(ledger.clone());
     Ok(Services {
         issuer: issuer.clone(),
         store: store.clone(),
@@ -210,7 +246,8 @@ fn services(
             ambient: ambient.clone(),
             directory: Arc::clone(&directory),
             keyring: Arc::clone(&keyring),
-            ledger,
+            ledger: ledger.clone(),
+            refusals: refusals.clone(),
             secrets,
         },
         access: AccessVerifier {
@@ -218,10 +255,13 @@ fn services(
             ambient: ambient.clone(),
             directory: Arc::clone(&directory),
             keyring: Arc::clone(&keyring),
+            refusals: refusals.clone(),
         },
         admin: Admin {
             store: store.clone(),
             directory: Some(directory),
+            ledger,
+            refusals,
             ambient: ambient.clone(),
             longest: config.max_token_lifetime,
         },

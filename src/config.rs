@@ -28,6 +28,12 @@ pub struct Config {
     pub trusted_proxies: Vec<IpNet>,
     /// The longest lifetime a resource server may ask for.
     pub max_token_lifetime: Duration,
+    /// Whether a token waits until its event is durable.
+    pub audit_issuance: Issuance,
+    /// How long audit events are kept; in whole days.
+    pub audit_retention: Duration,
+    /// How many clients are kept in memory.
+    pub directory_clients: u64,
     /// `tracing` directives, for example `info` or `jeton=debug`.
     pub log_level: String,
     /// How log lines look.
@@ -59,6 +65,15 @@ pub enum MasterKeySource {
     Value(SecretString),
     /// `master.key` in the data directory, made at the first start (SQLite only).
     Managed(PathBuf),
+}
+
+/// Whether a token waits until its event is durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Issuance {
+    /// It does: nothing leaves unrecorded.
+    Durable,
+    /// It does not: the event is written within a tenth of a second, and lost if the process dies before.
+    Buffered,
 }
 
 /// How log lines look.
@@ -239,6 +254,9 @@ impl Settings {
         }
         let trusted_proxies = self.take("server.trusted_proxies", networks).unwrap_or_default();
         let max_token_lifetime = self.take("tokens.max_lifetime", seconds).unwrap_or(Duration::from_hours(1));
+        let audit_issuance = self.take("audit.issuance", issuance).unwrap_or(Issuance::Durable);
+        let audit_retention = self.take("audit.retention", days).unwrap_or(Duration::from_hours(24 * 400));
+        let directory_clients = self.take("directory.clients", clients).unwrap_or(50_000);
         let log_level = self.take("log.level", log_directives).unwrap_or_else(|| "info".to_owned());
         let log_format = self.take("log.format", log_format).unwrap_or(LogFormat::Text);
         Config {
@@ -249,6 +267,9 @@ impl Settings {
             master_key,
             trusted_proxies,
             max_token_lifetime,
+            audit_issuance,
+            audit_retention,
+            directory_clients,
             log_level,
             log_format,
         }
@@ -350,6 +371,29 @@ fn seconds(text: &str) -> Result<Duration, String> {
         .filter(|seconds| (1..=31_536_000).contains(seconds))
         .map(Duration::from_secs)
         .ok_or_else(|| "write a number of seconds, at least 1".to_owned())
+}
+
+fn issuance(text: &str) -> Result<Issuance, String> {
+    match text {
+        "durable" => Ok(Issuance::Durable),
+        "buffered" => Ok(Issuance::Buffered),
+        _ => Err("write durable or buffered".to_owned()),
+    }
+}
+
+fn days(text: &str) -> Result<Duration, String> {
+    text.strip_suffix('d')
+        .and_then(|days| days.parse().ok())
+        .filter(|days| (1..=36_500).contains(days))
+        .map(|days: u64| Duration::from_hours(24 * days))
+        .ok_or_else(|| "write a number of days, for example 400d".to_owned())
+}
+
+fn clients(text: &str) -> Result<u64, String> {
+    text.parse()
+        .ok()
+        .filter(|clients| (100..=10_000_000).contains(clients))
+        .ok_or_else(|| "write a number of clients from 100 to 10000000".to_owned())
 }
 
 fn networks(text: &str) -> Result<Vec<IpNet>, String> {

@@ -1,7 +1,8 @@
 //! Administration: the use-cases behind the REST API, the command line and the pages.
 //!
 //! Every use-case checks the permission itself, so that no way in can forget it, and writes the change,
-//! its audit event and the note for the other replicas in one transaction.
+//! its audit event and the note for the other replicas in one transaction. The ledger chains the event before
+//! the answer leaves.
 
 pub mod assignments;
 pub mod builtins;
@@ -28,6 +29,8 @@ use crate::domain::ids::{Permission, RoleUid};
 use crate::domain::text::check_text;
 use crate::runtime::clock::Ambient;
 use crate::runtime::directory::Directory;
+use crate::runtime::ledger::Ledger;
+use crate::runtime::refusals::Refusals;
 use crate::storage::{ChangeKind, Cursor, Store, StoreError, Tx};
 
 /// What the use-cases work on.
@@ -37,6 +40,10 @@ pub struct Admin {
     pub store: Store,
     /// The server's directory, told at once of what changes here; absent on the command line.
     pub directory: Option<Arc<Directory>>,
+    /// What records.
+    pub ledger: Ledger,
+    /// What records refusals.
+    pub refusals: Refusals,
     /// Time and randomness.
     pub ambient: Ambient,
     /// The longest token lifetime that a resource server may ask for.
@@ -198,10 +205,13 @@ impl Admin {
     }
 
     async fn refuse(&self, by: &By, permission: &str, because: String) -> Result<(), AdminError> {
-        let event = Event::AccessRefused { actor: by.actor.clone(), permission: permission.to_owned() };
-        let mut tx = self.begin().await?;
-        tx.append_events(&[&self.event(by, event)?]).await?;
-        tx.commit().await?;
+        let event = Event::AccessRefused {
+            actor: Some(by.actor.clone()),
+            permission: Some(permission.to_owned()),
+            reason: format!("the permission {permission} is missing: {because}"),
+            repeated: None,
+        };
+        self.refusals.record(self.event(by, event), true).await?;
         Err(AdminError::Forbidden { permission: permission.to_owned(), because })
     }
 
@@ -213,9 +223,13 @@ impl Admin {
     async fn commit(&self, mut tx: Tx, by: &By, written: Written) -> Result<(), AdminError> {
         let Written { action, target, before, after, change } = written;
         let event = Event::Changed { actor: by.actor.clone(), action, target, before, after };
-        tx.append_events(&[&self.event(by, event)?]).await?;
+        tx.leave_event(self.ambient.uuid()?, &self.event(by, event).write_for_later()?).await?;
         tx.note_change(&change, self.ambient.now()).await?;
         tx.commit().await?;
+        // It is committed, and its event with it: that the ledger lags for a moment does not undo it.
+        if let Err(error) = self.ledger.collect().await {
+            tracing::warn!(%error, "the change is stored, and its event will be chained later");
+        }
         if let Some(directory) = &self.directory {
             // It is committed: that the directory lags for a moment does not undo it.
             if let Err(error) = directory.catch_up().await {
@@ -225,8 +239,8 @@ impl Admin {
         Ok(())
     }
 
-    fn event(&self, by: &By, event: Event) -> Result<AuditEvent, Fault> {
-        Ok(AuditEvent { id: self.ambient.uuid()?, at: self.ambient.now(), origin: by.origin.clone(), event })
+    fn event(&self, by: &By, event: Event) -> AuditEvent {
+        AuditEvent { at: self.ambient.now(), origin: by.origin.clone(), event }
     }
 
     /// Every resource server and role, as fresh as the store's last change: what was registered on another

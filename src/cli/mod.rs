@@ -16,8 +16,9 @@ use anyhow::Context;
 use clap::{Parser, Subcommand};
 
 use crate::admin::{Admin, By};
-use crate::app;
+use crate::app::{self, Sealed};
 use crate::config::{Config, Issuer};
+use crate::domain::audit::ProcessKind;
 use crate::domain::text::quoted;
 use crate::http;
 use crate::runtime::clock::Ambient;
@@ -87,11 +88,16 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
             Command::Serve => serve::run(&config).await,
             Command::Quickstart => quickstart::run(&config).await,
             Command::Migrate => migrate(&config).await,
-            Command::Clients(command) => clients::run(command, &offline(&config).await?, json).await,
-            Command::ResourceServers(command) => {
-                registry::resource_servers(command, &offline(&config).await?, json).await
+            Command::Clients(command) => {
+                offline(&config, async |offline| clients::run(command, offline, json).await).await
             }
-            Command::Roles(command) => registry::roles(command, &offline(&config).await?, json).await,
+            Command::ResourceServers(command) => {
+                offline(&config, async |offline| registry::resource_servers(command, offline, json).await)
+                    .await
+            }
+            Command::Roles(command) => {
+                offline(&config, async |offline| registry::roles(command, offline, json).await).await
+            }
             Command::Health => health::run(&config).await,
             Command::Openapi => Ok(()),
         }
@@ -125,10 +131,30 @@ struct Offline {
     by: By,
 }
 
-async fn offline(config: &Config) -> anyhow::Result<Offline> {
+/// Runs a command, and waits until what it did is in the ledger and its chain closed.
+async fn offline(
+    config: &Config,
+    command: impl AsyncFnOnce(&Offline) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
     let store = app::connect(config).await?;
     store.migrate().await?;
-    let admin = app::offline_admin(store, config, Ambient::system());
-    admin.ensure_some_builtins(config.issuer.as_ref().map(Issuer::as_str)).await?;
-    Ok(Offline { admin, by: By::command_line(whoever()) })
+    let ambient = Ambient::system();
+    let Sealed { ledger, writing, .. } = app::unseal(config, &store, &ambient, ProcessKind::Command).await?;
+    let admin = app::offline_admin(store.clone(), config, ledger, ambient);
+    let issuer = config.issuer.as_ref().map(Issuer::as_str);
+    let outcome = match admin.ensure_some_builtins(issuer).await {
+        Ok(()) => {
+            let offline = Offline { admin, by: By::command_line(whoever()) };
+            let outcome = command(&offline).await;
+            drop(offline);
+            outcome
+        }
+        Err(error) => {
+            drop(admin);
+            Err(error.into())
+        }
+    };
+    writing.await?;
+    store.close().await;
+    outcome
 }

@@ -1,23 +1,27 @@
 //! What is recorded: one enum, one JSON form.
 //!
 //! An event is written once and never changed. Fields may be added; readers must ignore those they do
-//! not know. No field ever holds a secret, a hash of one, or a token.
+//! not know. No field ever holds a secret, a hash of one, or a token. `docs/audit.md` describes the events,
+//! and `docs/audit-event.schema.json` is made from the types here.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
+use std::sync::Arc;
 
-use serde::Serialize;
-use uuid::Uuid;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
+use super::chain::{ChainEnd, Link};
 use super::client::{AuthMethod, GrantType};
+use super::error::Fault;
 use super::ids::{ClientId, KeyId, RoleName, SecretId};
 use super::time::Timestamp;
+use super::words::words;
 use crate::jose::Algorithm;
 
-/// One recorded event.
+/// One event.
 #[derive(Clone, Debug)]
 pub struct AuditEvent {
-    /// Its own identifier; ordered by time.
-    pub id: Uuid,
     /// When it happened.
     pub at: Timestamp,
     /// Where it came from.
@@ -27,27 +31,53 @@ pub struct AuditEvent {
 }
 
 /// Where a request came from.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Origin {
     /// The `x-request-id` of the response; absent for the command line.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
     /// The caller's address.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
     pub address: Option<IpAddr>,
+    /// The caller's trace (W3C Trace Context), when it sent one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trace_id: Option<String>,
+}
+
+words! {
+    /// How it ended.
+    Outcome {
+        /// It was done.
+        Success = "success",
+        /// It was refused.
+        Refused = "refused",
+    }
+}
+
+words! {
+    /// What sort of process keeps a chain.
+    ProcessKind {
+        /// A server.
+        Server = "server",
+        /// A command that changed something.
+        Command = "command",
+    }
 }
 
 /// What happened.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Event {
-    /// A token was issued.
+    /// A token was issued: who authenticated and how, what was asked, what was granted.
     TokenIssued {
         /// The authenticated client.
+        #[schema(value_type = String)]
         client_id: ClientId,
         /// How it authenticated.
         auth_method: AuthMethod,
         /// Which of its secrets it used.
+        #[schema(value_type = String)]
         secret_id: SecretId,
         /// The grant.
         grant_type: GrantType,
@@ -60,23 +90,37 @@ pub enum Event {
         /// The granted permissions, space-separated.
         scope: String,
         /// The contributing roles.
+        #[schema(value_type = Vec<String>)]
         roles: Vec<RoleName>,
         /// The token's identifier.
         jti: String,
-        /// The chain's identifier.
+        /// The chain of tokens that it belongs to.
         txn: String,
+        /// Whether it continues that chain, or begins it.
+        #[serde(skip_serializing_if = "is_false")]
+        continues: bool,
         /// The token's end.
+        #[schema(value_type = String, format = DateTime)]
         expires_at: Timestamp,
         /// The key that signed it.
+        #[schema(value_type = String)]
         kid: KeyId,
     },
     /// A token request was refused.
     TokenRefused {
         /// Who the caller said it is, if it said so in a readable way.
         #[serde(skip_serializing_if = "Option::is_none")]
+        #[schema(value_type = Option<String>)]
         client_id: Option<ClientId>,
         /// Whether that was proven.
         authenticated: bool,
+        /// How it authenticated, or tried to.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        auth_method: Option<AuthMethod>,
+        /// With which of its secrets it did.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        #[schema(value_type = Option<String>)]
+        secret_id: Option<SecretId>,
         /// The grant type, as sent.
         #[serde(skip_serializing_if = "Option::is_none")]
         grant_type: Option<String>,
@@ -86,13 +130,23 @@ pub enum Event {
         error: &'static str,
         /// Why, in full.
         reason: String,
+        /// More refusals like it, within a second of the one before it, that have no event of their own.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        repeated: Option<Repeated>,
     },
-    /// An administrator was refused by the API.
+    /// A caller of the API was refused.
     AccessRefused {
-        /// Who.
-        actor: Actor,
-        /// The permission that was missing.
-        permission: String,
+        /// Who, if that was proven.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        actor: Option<Actor>,
+        /// The permission that was missing, if that was why.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        permission: Option<String>,
+        /// Why, in full.
+        reason: String,
+        /// More refusals like it, within a second of the one before it, that have no event of their own.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        repeated: Option<Repeated>,
     },
     /// Something registered was changed.
     Changed {
@@ -104,24 +158,71 @@ pub enum Event {
         target: String,
         /// The changed part before, without secrets.
         #[serde(skip_serializing_if = "Option::is_none")]
+        #[schema(value_type = Option<Object>)]
         before: Option<serde_json::Value>,
         /// The changed part after, without secrets.
         #[serde(skip_serializing_if = "Option::is_none")]
+        #[schema(value_type = Option<Object>)]
         after: Option<serde_json::Value>,
     },
     /// A signing key was made.
     KeyCreated {
         /// The key.
+        #[schema(value_type = String)]
         kid: KeyId,
         /// Its algorithm.
+        #[schema(value_type = String)]
         algorithm: Algorithm,
         /// When it starts to sign.
+        #[schema(value_type = String, format = DateTime)]
         activates_at: Timestamp,
+    },
+    /// A process began its chain: at its start, or because writing the chain before it failed.
+    Started {
+        /// What sort of process.
+        process: ProcessKind,
+        /// Its version.
+        version: String,
+        /// The chains before it, as far as no earlier start has named them.
+        previous: Vec<ChainEnd>,
+    },
+    /// A process ended its chain in order.
+    Stopped,
+    /// Events that were older than the retention were removed.
+    EventsDropped {
+        /// All from before this instant.
+        #[schema(value_type = String, format = DateTime)]
+        before: Timestamp,
     },
 }
 
+/// The JSON of an event: what happened, how it ended, where it came from.
+#[derive(Serialize, ToSchema)]
+pub struct EventText<'a> {
+    #[serde(flatten)]
+    event: &'a Event,
+    /// How it ended.
+    outcome: Outcome,
+    /// When it happened, where it could be recorded only later: after the change that it is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    happened_at: Option<Timestamp>,
+    /// Where the request came from, when it was one.
+    #[serde(skip_serializing_if = "Origin::is_nothing")]
+    origin: &'a Origin,
+}
+
+/// Refusals that were counted instead of being recorded one by one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Repeated {
+    /// How many.
+    pub count: u64,
+    /// The `x-request-id` of their answers, a hundred at most.
+    pub request_ids: Vec<String>,
+}
+
 /// What a token request asked for, in its own words, shortened.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct AskedFor {
     /// `scope`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -135,12 +236,13 @@ pub struct AskedFor {
 }
 
 /// Who administers.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Actor {
     /// A client with a token for the API.
     Client {
         /// Which.
+        #[schema(value_type = String)]
         client_id: ClientId,
         /// The token it used.
         jti: String,
@@ -154,10 +256,53 @@ pub enum Actor {
     System,
 }
 
+/// An event in JSON, with what it is found by. From here on its text never changes, whatever later versions
+/// know of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WrittenEvent {
+    /// When it happened.
+    pub at: Timestamp,
+    /// What it is found by.
+    pub columns: Columns,
+    /// The event.
+    pub text: String,
+}
+
+/// What an event is found by. Each column repeats what stands in the event's text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Columns {
+    /// What happened.
+    pub kind: Cow<'static, str>,
+    /// How it ended.
+    pub outcome: Cow<'static, str>,
+    /// The client that did it, or tried to.
+    pub client_id: Option<String>,
+    /// The token that it is about, or was done with.
+    pub jti: Option<String>,
+    /// The chain of tokens that it belongs to.
+    pub txn: Option<String>,
+    /// Whether it continues that chain.
+    pub continues: bool,
+}
+
+/// An event in its place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recorded {
+    /// Its place. The time that counts is in it: when the event was recorded.
+    pub link: Link,
+    /// The event.
+    pub event: Arc<WrittenEvent>,
+}
+
+/// A text is not an event.
+#[derive(Debug, thiserror::Error)]
+#[error("it is not an event in JSON: {0}")]
+pub struct NotAnEvent(#[from] serde_json::Error);
+
 // === impl Event ===
 
 impl Event {
-    /// The `kind` column.
+    /// The `kind` of its JSON.
     #[must_use]
     pub const fn kind(&self) -> &'static str {
         match self {
@@ -166,47 +311,136 @@ impl Event {
             Self::AccessRefused { .. } => "access_refused",
             Self::Changed { .. } => "changed",
             Self::KeyCreated { .. } => "key_created",
+            Self::Started { .. } => "started",
+            Self::Stopped => "stopped",
+            Self::EventsDropped { .. } => "events_dropped",
         }
     }
 
-    /// The `outcome` column.
+    /// How it ended.
     #[must_use]
-    pub const fn outcome(&self) -> &'static str {
+    pub const fn outcome(&self) -> Outcome {
         match self {
-            Self::TokenRefused { .. } | Self::AccessRefused { .. } => "refused",
-            _ => "success",
+            Self::TokenRefused { .. } | Self::AccessRefused { .. } => Outcome::Refused,
+            _ => Outcome::Success,
         }
     }
 
-    /// The `client_id` column: the client that did it.
-    #[must_use]
-    pub fn client_id(&self) -> Option<&ClientId> {
-        match self {
-            Self::TokenIssued { client_id, .. } => Some(client_id),
-            Self::TokenRefused { client_id, .. } => client_id.as_ref(),
-            Self::AccessRefused { actor, .. } | Self::Changed { actor, .. } => match actor {
-                Actor::Client { client_id, .. } => Some(client_id),
-                _ => None,
-            },
-            Self::KeyCreated { .. } => None,
+    fn columns(&self) -> Columns {
+        let text = |id: &ClientId| Some(id.as_str().to_owned());
+        let by = |actor: &Actor| match actor {
+            Actor::Client { client_id, jti } => (text(client_id), Some(jti.clone())),
+            Actor::CommandLine { .. } | Actor::System => (None, None),
+        };
+        let (client_id, jti) = match self {
+            Self::TokenIssued { client_id, jti, .. } => (text(client_id), Some(jti.clone())),
+            Self::TokenRefused { client_id, .. } => (client_id.as_ref().and_then(text), None),
+            Self::AccessRefused { actor, .. } => actor.as_ref().map_or((None, None), by),
+            Self::Changed { actor, .. } => by(actor),
+            Self::KeyCreated { .. } | Self::Started { .. } | Self::Stopped | Self::EventsDropped { .. } => {
+                (None, None)
+            }
+        };
+        let (txn, continues) = match self {
+            Self::TokenIssued { txn, continues, .. } => (Some(txn.clone()), *continues),
+            _ => (None, false),
+        };
+        Columns {
+            kind: self.kind().into(),
+            outcome: self.outcome().as_str().into(),
+            client_id,
+            jti,
+            txn,
+            continues,
         }
+    }
+}
+
+// === impl AuditEvent ===
+
+impl AuditEvent {
+    /// The event as it is written down.
+    ///
+    /// # Errors
+    /// It cannot be written as JSON, which is a bug.
+    pub fn write(&self) -> Result<WrittenEvent, Fault> {
+        self.write_with(None)
     }
 
-    /// The `jti` column: the token that it is about.
-    #[must_use]
-    pub fn jti(&self) -> Option<&str> {
-        match self {
-            Self::TokenIssued { jti, .. } => Some(jti),
-            _ => None,
-        }
+    /// The event as it is written down when the ledger records it later: with its own time in it.
+    ///
+    /// # Errors
+    /// It cannot be written as JSON, which is a bug.
+    pub fn write_for_later(&self) -> Result<WrittenEvent, Fault> {
+        self.write_with(Some(self.at))
     }
 
-    /// The `txn` column: the chain that it belongs to.
-    #[must_use]
-    pub fn txn(&self) -> Option<&str> {
-        match self {
-            Self::TokenIssued { txn, .. } => Some(txn),
-            _ => None,
-        }
+    fn write_with(&self, happened_at: Option<Timestamp>) -> Result<WrittenEvent, Fault> {
+        let outcome = self.event.outcome();
+        let text = EventText { event: &self.event, outcome, happened_at, origin: &self.origin };
+        let text = serde_json::to_string(&text).map_err(Fault::internal)?;
+        Ok(WrittenEvent { at: self.at, columns: self.event.columns(), text })
     }
+}
+
+// === impl WrittenEvent ===
+
+impl WrittenEvent {
+    /// An event that was written down before.
+    ///
+    /// # Errors
+    /// It was not.
+    pub fn read(at: Timestamp, text: String) -> Result<Self, NotAnEvent> {
+        Ok(Self { at, columns: Columns::read(&text)?, text })
+    }
+}
+
+// === impl Columns ===
+
+impl Columns {
+    /// What stands in the text of an event, of this version or another.
+    ///
+    /// # Errors
+    /// It is not the text of an event.
+    pub fn read(text: &str) -> Result<Self, NotAnEvent> {
+        #[derive(Deserialize)]
+        struct Found {
+            kind: String,
+            outcome: String,
+            client_id: Option<String>,
+            jti: Option<String>,
+            txn: Option<String>,
+            #[serde(default)]
+            continues: bool,
+            actor: Option<By>,
+        }
+        #[derive(Deserialize)]
+        struct By {
+            client_id: Option<String>,
+            jti: Option<String>,
+        }
+        let found: Found = serde_json::from_str(text)?;
+        let (by, with) = found.actor.map_or((None, None), |actor| (actor.client_id, actor.jti));
+        Ok(Self {
+            kind: found.kind.into(),
+            outcome: found.outcome.into(),
+            client_id: found.client_id.or(by),
+            jti: found.jti.or(with),
+            txn: found.txn,
+            continues: found.continues,
+        })
+    }
+}
+
+// === impl Origin ===
+
+impl Origin {
+    fn is_nothing(&self) -> bool {
+        self == &Self::default()
+    }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+const fn is_false(value: &bool) -> bool {
+    !*value
 }

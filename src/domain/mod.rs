@@ -6,6 +6,7 @@
 pub mod audit;
 pub mod builtin;
 pub mod catalog;
+pub mod chain;
 pub mod claims;
 pub mod client;
 pub mod error;
@@ -19,4 +20,5 @@ pub mod secret;
 pub mod standing;
 pub mod text;
 pub mod time;
+pub mod token_id;
 mod words;

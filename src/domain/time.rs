@@ -9,6 +9,9 @@ use time::{OffsetDateTime, UtcOffset};
 
 const MICROS_PER_SECOND: i64 = 1_000_000;
 
+/// A day of the audit, in UTC.
+pub const DAY: Duration = Duration::from_hours(24);
+
 /// Microseconds since the Unix epoch.
 ///
 /// One integer in the database and in memory, so that both engines sort and compare it alike. It is
@@ -52,6 +55,19 @@ impl Timestamp {
     #[must_use]
     pub fn as_millis(self) -> u64 {
         u64::try_from(self.0.div_euclid(1_000)).unwrap_or(0)
+    }
+
+    /// The beginning of this instant's day in UTC.
+    #[must_use]
+    pub const fn start_of_day(self) -> Self {
+        const MICROS_PER_DAY: i64 = 86_400 * MICROS_PER_SECOND;
+        Self(self.0.div_euclid(MICROS_PER_DAY).saturating_mul(MICROS_PER_DAY))
+    }
+
+    /// This instant's day in UTC, as eight digits: `20261122`.
+    #[must_use]
+    pub fn date(self) -> String {
+        self.to_string().chars().take(10).filter(char::is_ascii_digit).collect()
     }
 
     /// This instant moved later; it stops at the end of time instead of overflowing.

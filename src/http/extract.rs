@@ -11,7 +11,7 @@ use super::error::Problem;
 use super::middleware::Caller;
 use super::{API_BODY, Shared};
 use crate::admin::{Authority, By};
-use crate::domain::audit::{Actor, Origin};
+use crate::domain::audit::Actor;
 use crate::domain::error::{Fault, FieldError};
 use crate::domain::text::quoted;
 
@@ -50,7 +50,7 @@ impl FromRequestParts<Shared> for Administrator {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, services: &Shared) -> Result<Self, Problem> {
-        let caller = Caller::from_request_parts(parts, services).await?;
+        let Caller(origin) = Caller::from_request_parts(parts, services).await?;
         let mut headers = parts.headers.get_all(AUTHORIZATION).iter();
         let header = headers.next().ok_or_else(Problem::token_required)?;
         if headers.next().is_some() {
@@ -63,10 +63,10 @@ impl FromRequestParts<Shared> for Administrator {
             .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
             .map(|(_, token)| token.trim())
             .ok_or_else(Problem::token_required)?;
-        let principal = services.access.principal(token, caller.address).await?;
+        let principal = services.access.principal(token, &origin).await?;
         Ok(Self(By {
             actor: Actor::Client { client_id: principal.client_id, jti: principal.jti },
-            origin: Origin { request_id: Some(caller.request_id.to_string()), address: caller.address },
+            origin: (*origin).clone(),
             authority: Authority::Only(principal.permissions),
         }))
     }

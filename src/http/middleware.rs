@@ -12,15 +12,12 @@ use ipnet::IpNet;
 use tracing::Instrument;
 
 use super::Shared;
+use crate::domain::audit::Origin;
 
-/// Who is on the other end, as far as the connection tells. Every request has it as an extension.
+/// Who is on the other end, as far as the connection tells: the address as seen past trusted proxies, absent
+/// when a proxy did not say; the `x-request-id` of the answer; the trace. Every request has it as an extension.
 #[derive(Clone, Debug)]
-pub(super) struct Caller {
-    /// The address, seen past trusted proxies; absent when a proxy did not say.
-    pub(super) address: Option<IpAddr>,
-    /// The `x-request-id` of the answer.
-    pub(super) request_id: Arc<str>,
-}
+pub(super) struct Caller(pub(super) Arc<Origin>);
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -29,14 +26,16 @@ pub(super) async fn observe(State(services): State<Shared>, mut request: Request
     let request_id = request_id(&services, request.headers());
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip().to_canonical());
     let address = peer.and_then(|peer| caller_address(peer, request.headers(), &services.trusted_proxies));
-    request.extensions_mut().insert(Caller { address, request_id: Arc::clone(&request_id) });
+    let origin =
+        Origin { address, request_id: Some(request_id.clone()), trace_id: trace_id(request.headers()) };
+    request.extensions_mut().insert(Caller(Arc::new(origin)));
     let method = request.method().clone();
     // The path only: a query may hold what a careless client put there.
     let path = request.uri().path().to_owned();
 
     // Every log line of this request carries its identifier, as answers and audit events do; at the level
     // of errors, so that it is there whatever the log's level is.
-    let span = tracing::error_span!("request", id = &*request_id);
+    let span = tracing::error_span!("request", id = request_id);
     let mut response = next.run(request).instrument(span).await;
 
     if let Ok(value) = HeaderValue::from_str(&request_id) {
@@ -44,7 +43,7 @@ pub(super) async fn observe(State(services): State<Shared>, mut request: Request
     }
     response.headers_mut().insert(http::header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     let micros = services.ambient.now().as_micros() - started.as_micros();
-    tracing::debug!(%method, path, status = response.status().as_u16(), micros, request_id = &*request_id, "answered");
+    tracing::debug!(%method, path, status = response.status().as_u16(), micros, request_id, "answered");
     response
 }
 
@@ -55,15 +54,38 @@ pub(super) async fn uncached(mut response: Response) -> Response {
 }
 
 /// The caller's own identifier if it is a harmless one, so that its logs and ours meet; else a new one.
-fn request_id(services: &Shared, headers: &HeaderMap) -> Arc<str> {
+fn request_id(services: &Shared, headers: &HeaderMap) -> String {
     let given = headers.get(REQUEST_ID).and_then(|value| value.to_str().ok()).filter(|text| {
         (1..=64).contains(&text.len())
             && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
     });
     match given {
-        Some(text) => Arc::from(text),
-        None => services.ambient.token_id().map_or_else(|_| Arc::from("unknown"), Arc::from),
+        Some(text) => text.to_owned(),
+        None => services.ambient.request_id().unwrap_or_else(|_| "unknown".to_owned()),
     }
+}
+
+/// The trace that the request belongs to (W3C Trace Context §3.2): the second field of one `traceparent`
+/// whose version we can read. A malformed one counts as none.
+fn trace_id(headers: &HeaderMap) -> Option<String> {
+    let mut all = headers.get_all("traceparent").iter();
+    let header = all.next().filter(|_| all.next().is_none())?.to_str().ok()?;
+    let mut fields = header.split('-');
+    let (version, trace, parent, flags) = (fields.next()?, fields.next()?, fields.next()?, fields.next()?);
+    let hexadecimal = |text: &str, length: usize| {
+        text.len() == length && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    };
+    let zero = |text: &str| text.bytes().all(|byte| byte == b'0');
+    let well_formed = hexadecimal(version, 2)
+        && version != "ff"
+        && hexadecimal(trace, 32)
+        && !zero(trace)
+        && hexadecimal(parent, 16)
+        && !zero(parent)
+        && hexadecimal(flags, 2)
+        // Only a later version may have more fields.
+        && (version != "00" || fields.next().is_none());
+    well_formed.then(|| trace.to_owned())
 }
 
 /// The address of whoever stands before the trusted proxies: the last entry of `X-Forwarded-For` that
@@ -93,6 +115,34 @@ mod tests {
             headers.append("x-forwarded-for", HeaderValue::from_static(value));
         }
         caller_address(peer.parse().unwrap(), &headers, &["10.0.0.0/8".parse().unwrap()])
+    }
+
+    #[test]
+    fn a_malformed_trace_counts_as_none_w3c_trace_context_3_2() {
+        let trace = |values: &[&'static str]| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append("traceparent", HeaderValue::from_static(value));
+            }
+            trace_id(&headers)
+        };
+        let id = Some("4bf92f3577b34da6a3ce929d0e0e4736".to_owned());
+        assert_eq!(trace(&["00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"]), id);
+        assert_eq!(trace(&["01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-more"]), id);
+        for bad in [
+            "",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-more",
+            "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+            "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01",
+            "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e473-00f067aa0ba902b7-01",
+        ] {
+            assert_eq!(trace(&[bad]), None, "{bad}");
+        }
+        let twice = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        assert_eq!(trace(&[twice, twice]), None);
     }
 
     #[test]

@@ -86,7 +86,7 @@ struct TokenForm {
 )]
 async fn token(
     State(services): State<Shared>,
-    caller: Caller,
+    Caller(origin): Caller,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
     request: Request,
@@ -99,8 +99,7 @@ async fn token(
         authorization: &authorization,
         query: query.as_deref(),
         body: body.as_ref().map_or(&[], |bytes| &bytes[..]),
-        address: caller.address,
-        request_id: &caller.request_id,
+        origin: &origin,
     };
     if let Err(unread) = body {
         let (status, text) = match unread {

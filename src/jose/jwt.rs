@@ -15,6 +15,8 @@ pub enum TokenType {
     AccessToken,
     /// `JWT`.
     Jwt,
+    /// A signed checkpoint of the audit; no verifier of tokens knows it.
+    AuditCheckpoint,
 }
 
 /// A JWT was not accepted.
@@ -74,6 +76,7 @@ impl TokenType {
         match self {
             Self::AccessToken => "at+jwt",
             Self::Jwt => "JWT",
+            Self::AuditCheckpoint => "jeton-audit-checkpoint+jwt",
         }
     }
 

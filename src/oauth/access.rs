@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use crate::domain::audit::{AuditEvent, Event, Origin};
 use crate::domain::builtin;
 use crate::domain::claims::AccessTokenClaims;
 use crate::domain::error::Fault;
@@ -14,6 +15,7 @@ use crate::jose::TokenType;
 use crate::runtime::clock::Ambient;
 use crate::runtime::directory::Directory;
 use crate::runtime::keyring::Keyring;
+use crate::runtime::refusals::Refusals;
 
 /// Checks tokens for the API.
 pub struct AccessVerifier {
@@ -25,6 +27,8 @@ pub struct AccessVerifier {
     pub directory: Arc<Directory>,
     /// What verifies.
     pub keyring: Arc<Keyring>,
+    /// What records refusals.
+    pub refusals: Refusals,
 }
 
 /// Who calls the API, and what it may do now.
@@ -52,12 +56,23 @@ pub enum AccessError {
 // === impl AccessVerifier ===
 
 impl AccessVerifier {
-    /// Who a bearer token says is calling.
+    /// Who a bearer token says is calling. A refusal is recorded before it is answered.
     ///
     /// # Errors
     /// The token is malformed, forged, expired, of another kind, issuer or audience, or its client is
     /// disabled, expired, gone, or elsewhere than it may be.
-    pub async fn principal(&self, token: &str, address: Option<IpAddr>) -> Result<Principal, AccessError> {
+    pub async fn principal(&self, token: &str, origin: &Origin) -> Result<Principal, AccessError> {
+        let outcome = self.check(token, origin.address).await;
+        if let Err(AccessError::Invalid(reason)) = &outcome {
+            let reason = (*reason).to_owned();
+            let event = Event::AccessRefused { actor: None, permission: None, reason, repeated: None };
+            let event = AuditEvent { at: self.ambient.now(), origin: origin.clone(), event };
+            self.refusals.record(event, false).await?;
+        }
+        outcome
+    }
+
+    async fn check(&self, token: &str, address: Option<IpAddr>) -> Result<Principal, AccessError> {
         let now = self.ambient.now();
         let claims: AccessTokenClaims = self
             .keyring

@@ -3,29 +3,30 @@
 //! There is one pipeline for all grants, and one way out of it: whatever happens, [`TokenEndpoint::issue`]
 //! has the outcome durable in the ledger before it returns it. Faults are not outcomes.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::SecretString;
 
-use super::client_auth::{self, Authenticated, Presentation};
+use super::client_auth::{self, Caller, Presentation};
 use super::form::Form;
 use super::grants::{self, Context};
 use crate::domain::audit::{AskedFor, AuditEvent, Event, Origin};
-use crate::domain::claims::{self, AccessTokenClaims, Occasion};
-use crate::domain::client::GrantType;
-use crate::domain::error::{ErrorCode, Failure, Fault, OAuthError};
-use crate::domain::ids::{ClientId, KeyId};
+use crate::domain::claims::{self, Occasion};
+use crate::domain::client::AuthMethod;
+use crate::domain::error::{ErrorCode, Failure, OAuthError};
+use crate::domain::ids::{ClientId, SecretId};
 use crate::domain::policy::{self, Asked};
 use crate::domain::resource::TokenProfile;
 use crate::domain::scope::Scope;
 use crate::domain::text::quoted;
+use crate::domain::time::Timestamp;
 use crate::jose::TokenType;
 use crate::runtime::clock::Ambient;
 use crate::runtime::directory::Directory;
 use crate::runtime::keyring::Keyring;
-use crate::runtime::ledger::Ledger;
+use crate::runtime::ledger::{Ledger, RecordError};
+use crate::runtime::refusals::Refusals;
 use crate::runtime::secrets::SecretVerifier;
 
 /// Issues tokens.
@@ -40,8 +41,10 @@ pub struct TokenEndpoint {
     pub directory: Arc<Directory>,
     /// What signs.
     pub keyring: Arc<Keyring>,
-    /// What records.
+    /// What records tokens.
     pub ledger: Ledger,
+    /// What records refusals.
+    pub refusals: Refusals,
     /// What checks secrets.
     pub secrets: SecretVerifier,
 }
@@ -56,10 +59,8 @@ pub struct TokenRequest<'a> {
     pub query: Option<&'a str>,
     /// The body.
     pub body: &'a [u8],
-    /// The caller's address.
-    pub address: Option<IpAddr>,
-    /// The `x-request-id` of the answer.
-    pub request_id: &'a str,
+    /// Where it came from.
+    pub origin: &'a Origin,
 }
 
 /// A successful answer (RFC 6749 §5.1).
@@ -77,16 +78,19 @@ pub struct TokenResponse {
 #[derive(Default)]
 struct Attempt {
     client_id: Option<ClientId>,
+    /// Whether there is a client of this name.
+    known: bool,
     authenticated: bool,
+    auth_method: Option<AuthMethod>,
+    secret_id: Option<SecretId>,
     grant_type: Option<String>,
     asked: AskedFor,
 }
 
 /// A token that is signed but not yet recorded.
 struct Issued {
-    claims: AccessTokenClaims,
-    scope: String,
-    token: String,
+    response: TokenResponse,
+    at: Timestamp,
     event: Event,
 }
 
@@ -99,27 +103,43 @@ impl TokenEndpoint {
     /// A recorded refusal, or a fault.
     pub async fn issue(&self, request: &TokenRequest<'_>) -> Result<TokenResponse, Failure> {
         let mut attempt = Attempt::default();
-        let outcome = match self.attempt(request, &mut attempt).await {
-            Ok(issued) => Ok(issued),
-            Err(Failure::Refused(error)) => Err(error),
-            Err(Failure::Fault(fault)) => return Err(fault.into()),
-        };
-        let event = match &outcome {
-            Ok(issued) => issued.event.clone(),
-            Err(error) => attempt.refused(error),
-        };
-        self.record(request, event).await?;
-        let issued = outcome?;
-        Ok(TokenResponse {
-            expires_in: issued.claims.exp - issued.claims.iat,
-            access_token: SecretString::from(issued.token),
-            scope: issued.scope,
-        })
+        match self.attempt(request, &mut attempt).await {
+            Ok(issued) => self.answer(request, attempt, issued).await,
+            Err(Failure::Refused(error)) => Err(self.refused(request, attempt, error).await),
+            Err(Failure::Fault(fault)) => Err(fault.into()),
+        }
     }
 
     /// Refuses a request that could not be read at all, and records that.
     pub async fn refuse(&self, request: &TokenRequest<'_>, error: OAuthError) -> Failure {
-        match self.record(request, Attempt::default().refused(&error)).await {
+        self.refused(request, Attempt::default(), error).await
+    }
+
+    /// The one way out with a token.
+    async fn answer(
+        &self,
+        request: &TokenRequest<'_>,
+        attempt: Attempt,
+        issued: Issued,
+    ) -> Result<TokenResponse, Failure> {
+        let Issued { response, at, event } = issued;
+        let event = AuditEvent { at, origin: request.origin.clone(), event };
+        match self.ledger.record_issuance(&event, Vec::new()).await {
+            Ok(()) => Ok(response),
+            Err(RecordError::UsedBefore) => {
+                let error = OAuthError::invalid_client("the assertion or proof was used before");
+                Err(self.refused(request, attempt, error).await)
+            }
+            Err(RecordError::Fault(fault)) => Err(fault.into()),
+        }
+    }
+
+    /// The one way out with a refusal.
+    async fn refused(&self, request: &TokenRequest<'_>, attempt: Attempt, error: OAuthError) -> Failure {
+        let known = attempt.known;
+        let at = self.ambient.now();
+        let event = AuditEvent { at, origin: request.origin.clone(), event: attempt.refused(&error) };
+        match self.refusals.record(event, known).await {
             Ok(()) => error.into(),
             Err(fault) => fault.into(),
         }
@@ -127,7 +147,7 @@ impl TokenEndpoint {
 
     async fn attempt(&self, request: &TokenRequest<'_>, attempt: &mut Attempt) -> Result<Issued, Failure> {
         let form = read(request)?;
-        tracing::trace!(parameters = ?form, request_id = request.request_id, "token request");
+        tracing::trace!(parameters = ?form, request_id = request.origin.request_id, "token request");
         let grant_type = form.get("grant_type");
         attempt.grant_type = grant_type.map(quoted);
         attempt.asked = AskedFor {
@@ -137,16 +157,20 @@ impl TokenEndpoint {
         };
         let presentation = Presentation { authorization: request.authorization, form: &form };
         let presented = client_auth::present(&presentation);
-        attempt.client_id = presented.as_ref().ok().map(|(_, presented)| presented.client_id.clone());
+        if let Ok((method, presented)) = &presented {
+            attempt.client_id = Some(presented.client_id.clone());
+            attempt.auth_method = Some(method.name());
+        }
         let grant_type = grant_type.ok_or_else(|| OAuthError::invalid_request("grant_type is missing"))?;
         let grant = grants::find(grant_type).ok_or_else(unsupported_grant_type)?;
 
-        let now = self.ambient.now();
         let (method, presented) = presented?;
-        let client =
-            client_auth::verify(&self.directory, &self.secrets, method, &presented, request.address, now)
-                .await?;
+        let registration = self.directory.client(&presented.client_id).await?;
+        attempt.known = registration.is_some();
+        let caller = Caller { address: request.origin.address, now: self.ambient.now() };
+        let client = client_auth::verify(&self.secrets, method, &presented, registration, caller).await?;
         attempt.authenticated = true;
+        attempt.secret_id = Some(client.credential.secret_id.clone());
         if !client.registration.client.grant_types.contains(&grant.grant_type()) {
             return Err(OAuthError::new(
                 ErrorCode::UnauthorizedClient,
@@ -163,15 +187,18 @@ impl TokenEndpoint {
         let catalog = self.directory.catalog();
         let context = Context { client: &client, form: &form, catalog: &catalog };
         let resolved = grant.resolve(&context).await?;
-        let decision = policy::decide(&catalog, &resolved.grantee, &asked, self.longest, now)?;
 
-        let txn = resolved.txn.map_or_else(|| self.ambient.token_id(), Ok)?;
+        // From here on nothing waits: the time in the token is that of its event.
+        let now = self.ambient.now();
+        let decision = policy::decide(&catalog, &resolved.grantee, &asked, self.longest, now)?;
+        let continues = resolved.txn.is_some();
+        let txn = resolved.txn.map_or_else(|| self.ambient.token_id("", now), Ok)?;
         let occasion = Occasion {
             issuer: &self.issuer,
             client_id: &client.registration.client.client_id,
             client_kind: client.registration.client.kind,
             subject: &resolved.subject,
-            jti: client.registration.client.token_mark() + &self.ambient.token_id()?,
+            jti: self.ambient.token_id(&client.registration.client.token_mark(), now)?,
             txn,
             now,
         };
@@ -181,18 +208,29 @@ impl TokenEndpoint {
             TokenProfile::Jwt => TokenType::Jwt,
         };
         let signed = self.keyring.sign(decision.algorithm, token_type, &claims, now)?;
-        let event = issued(&client, grant.grant_type(), attempt, &claims, &decision, signed.kid);
-        Ok(Issued { scope: decision.scope.to_string(), claims, token: signed.token, event })
-    }
-
-    async fn record(&self, request: &TokenRequest<'_>, event: Event) -> Result<(), Fault> {
-        let event = AuditEvent {
-            id: self.ambient.uuid()?,
-            at: self.ambient.now(),
-            origin: Origin { request_id: Some(request.request_id.to_owned()), address: request.address },
-            event,
+        let scope = decision.scope.to_string();
+        let response = TokenResponse {
+            access_token: SecretString::from(signed.token),
+            expires_in: claims.exp - claims.iat,
+            scope: scope.clone(),
         };
-        self.ledger.record(event).await
+        let event = Event::TokenIssued {
+            client_id: claims.client_id,
+            auth_method: client.method,
+            secret_id: client.credential.secret_id,
+            grant_type: grant.grant_type(),
+            asked: attempt.asked.clone(),
+            subject: claims.sub,
+            audience: decision.audience.iter().map(ToString::to_string).collect(),
+            scope,
+            roles: claims.roles,
+            jti: claims.jti,
+            txn: claims.txn,
+            continues,
+            expires_at: decision.expires_at,
+            kid: signed.kid,
+        };
+        Ok(Issued { response, at: now, event })
     }
 }
 
@@ -203,36 +241,14 @@ impl Attempt {
         Event::TokenRefused {
             client_id: self.client_id,
             authenticated: self.authenticated,
+            auth_method: self.auth_method,
+            secret_id: self.secret_id,
             grant_type: self.grant_type,
             asked: self.asked,
             error: error.code.as_str(),
             reason: quoted(&error.private),
+            repeated: None,
         }
-    }
-}
-
-fn issued(
-    client: &Authenticated,
-    grant_type: GrantType,
-    attempt: &Attempt,
-    claims: &AccessTokenClaims,
-    decision: &policy::Decision,
-    kid: KeyId,
-) -> Event {
-    Event::TokenIssued {
-        client_id: claims.client_id.clone(),
-        auth_method: client.method,
-        secret_id: client.credential.secret_id.clone(),
-        grant_type,
-        asked: attempt.asked.clone(),
-        subject: claims.sub.clone(),
-        audience: decision.audience.iter().map(|identifier| identifier.as_str().to_owned()).collect(),
-        scope: decision.scope.to_string(),
-        roles: decision.roles.clone(),
-        jti: claims.jti.clone(),
-        txn: claims.txn.clone(),
-        expires_at: decision.expires_at,
-        kid,
     }
 }
 

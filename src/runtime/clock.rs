@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use crate::domain::error::Fault;
 use crate::domain::time::Timestamp;
+use crate::domain::token_id;
 
 /// Tells the time.
 pub trait Clock: Send + Sync {
@@ -125,11 +126,19 @@ impl Ambient {
         Ok(uuid::Builder::from_unix_timestamp_millis(self.now().as_millis(), &random).into_uuid())
     }
 
-    /// An identifier that cannot be guessed: 128 random bits in base64url.
+    /// An identifier of a request, which cannot be guessed: 128 random bits in base64url.
     ///
     /// # Errors
     /// The source of randomness failed.
-    pub fn token_id(&self) -> Result<String, Fault> {
+    pub fn request_id(&self) -> Result<String, Fault> {
         Ok(BASE64URL.encode(self.bytes::<16>()?))
+    }
+
+    /// An identifier of a token or a chain of tokens ([`token_id`]), made at `now`.
+    ///
+    /// # Errors
+    /// The source of randomness failed.
+    pub fn token_id(&self, mark: &str, now: Timestamp) -> Result<String, Fault> {
+        Ok(token_id::make(mark, now, self.bytes()?))
     }
 }

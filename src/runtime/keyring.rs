@@ -10,11 +10,12 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use uuid::Uuid;
 
 use super::clock::Ambient;
 use super::fault;
 use super::master_key::MasterKey;
-use crate::domain::audit::{AuditEvent, Event, Origin};
+use crate::domain::audit::{AuditEvent, Event, Origin, WrittenEvent};
 use crate::domain::error::Fault;
 use crate::domain::ids::KeyId;
 use crate::domain::rotation::{self, KeySchedule, KeyState};
@@ -193,13 +194,9 @@ async fn create_first(
         created_at: now,
         schedule: KeySchedule { activates_at: now, leaves_at: None },
     };
-    let event = AuditEvent {
-        id: ambient.uuid()?,
-        at: now,
-        origin: Origin::default(),
-        event: Event::KeyCreated { kid, algorithm, activates_at: now },
-    };
-    match store_key(store, &key, &event, now).await {
+    let event = Event::KeyCreated { kid, algorithm, activates_at: now };
+    let event = AuditEvent { at: now, origin: Origin::default(), event }.write_for_later()?;
+    match store_key(store, &key, (ambient.uuid()?, event), now).await {
         Err(StoreError::AlreadyExists) => Ok(()),
         outcome => outcome.map_err(fault),
     }
@@ -208,12 +205,12 @@ async fn create_first(
 async fn store_key(
     store: &Store,
     key: &StoredKey,
-    event: &AuditEvent,
+    (event_id, event): (Uuid, WrittenEvent),
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let mut tx = store.begin().await?;
     tx.insert_key(key).await?;
-    tx.append_events(&[event]).await?;
+    tx.leave_event(event_id, &event).await?;
     tx.note_change(&ChangeKind::Keys, now).await?;
     tx.commit().await
 }

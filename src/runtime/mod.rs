@@ -2,11 +2,13 @@
 //!
 //! Each has at most one task of its own, and is shared by `Arc`.
 
+pub mod audit_key;
 pub mod clock;
 pub mod directory;
 pub mod keyring;
 pub mod ledger;
 pub mod master_key;
+pub mod refusals;
 pub mod secrets;
 
 use crate::domain::error::Fault;

@@ -76,7 +76,7 @@ impl SecretVerifier {
     /// # Errors
     /// The source of randomness failed.
     pub fn new(permits: usize, ambient: &Ambient) -> Result<Self, Fault> {
-        let decoy = SecretString::from(ambient.token_id()?);
+        let decoy = SecretString::from(ambient.request_id()?);
         Ok(Self {
             key: hmac::Key::new(hmac::HMAC_SHA256, &ambient.bytes::<32>()?),
             outcomes: Cache::new(REMEMBERED),

@@ -1,21 +1,134 @@
-//! Audit events. They are appended and never changed.
+//! Audit events: appended, never changed. What chains them is in [`super::chains`], what finds them in
+//! [`super::audit_search`].
 
-use super::engine::Inner;
-use super::{StoreError, Tx, postgres, sqlite};
-use crate::domain::audit::AuditEvent;
+use sqlx::FromRow;
+use uuid::Uuid;
+
+use super::engine::{Inner, execute, within};
+use super::{Store, StoreError, Tx, corrupt, postgres, sqlite, statements};
+use crate::domain::audit::{Recorded, WrittenEvent};
+use crate::domain::time::Timestamp;
+
+statements! {
+    LEAVE_EVENT = "INSERT INTO audit_outbox (id, at, event) VALUES ($1, $2, $3)";
+
+    /// Two processes at once: the second waits for the first, and finds the rows gone.
+    TAKE_EVENTS = r"
+        DELETE FROM audit_outbox
+        WHERE id IN (SELECT id FROM audit_outbox ORDER BY at, id LIMIT $1)
+        RETURNING id, at, event";
+
+    /// The same identifier at the same time elsewhere: this waits for the other transaction's end.
+    USE_ID = r"
+        INSERT INTO used_ids (purpose, id, expires_at) VALUES ($1, $2, $3)
+        ON CONFLICT (purpose, id) DO NOTHING";
+
+    FORGET_IDS = r"
+        DELETE FROM used_ids WHERE (purpose, id) IN (
+            SELECT purpose, id FROM used_ids WHERE expires_at < $1 ORDER BY expires_at LIMIT $2)";
+}
+
+/// An identifier that counts once: the `jti` of a client assertion (RFC 7523 §3) or of a DPoP proof
+/// (RFC 9449 §11.1).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct UsedId {
+    /// What it is an identifier of; the same text for another purpose is another identifier.
+    pub purpose: &'static str,
+    /// The identifier, with whatever it is unique within: the issuer's or the key's name.
+    pub id: String,
+    /// When it may be forgotten: the end of what it guards, and the leeway beyond.
+    pub expires_at: Timestamp,
+}
+
+#[derive(FromRow)]
+struct LeftRow {
+    id: Uuid,
+    at: i64,
+    event: String,
+}
+
+// === impl Store ===
+
+impl Store {
+    /// Appends events, all in one statement where they are few enough, and makes them durable.
+    ///
+    /// # Errors
+    /// The database is away. Whether they are written is not known then.
+    pub async fn append_events(&self, events: &[Recorded]) -> Result<(), StoreError> {
+        match self {
+            Self::Postgres(pool) => postgres::append_events(pool, events).await?,
+            Self::Sqlite { writer, .. } if events.len() <= sqlite::EVENTS => {
+                sqlite::append_events(writer, events).await?;
+            }
+            Self::Sqlite { .. } => {
+                let mut tx = self.begin().await?;
+                tx.append_events(events).await?;
+                tx.commit().await?;
+            }
+        }
+        Ok(())
+    }
+}
 
 // === impl Tx ===
 
 impl Tx {
-    /// Appends events, all in one statement: the ledger's throughput is that of its round trips.
+    /// Appends events.
     ///
     /// # Errors
     /// The database is away.
-    pub async fn append_events(&mut self, events: &[&AuditEvent]) -> Result<(), StoreError> {
+    pub async fn append_events(&mut self, events: &[Recorded]) -> Result<(), StoreError> {
         match &mut self.inner {
-            Inner::Postgres(tx) => postgres::append_events(tx, events).await?,
-            Inner::Sqlite(tx) => sqlite::append_events(tx, events).await?,
+            Inner::Postgres(tx) => postgres::append_events(&mut **tx, events).await?,
+            Inner::Sqlite(tx) => {
+                for events in events.chunks(sqlite::EVENTS) {
+                    sqlite::append_events(&mut **tx, events).await?;
+                }
+            }
         }
         Ok(())
+    }
+
+    /// Leaves an event for the ledger, which chains it once this transaction is committed.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn leave_event(&mut self, id: Uuid, event: &WrittenEvent) -> Result<(), StoreError> {
+        execute!(self, LEAVE_EVENT, id, event.at.as_micros(), &event.text)?;
+        Ok(())
+    }
+
+    /// Takes at most `limit` of the events that were left, oldest first.
+    ///
+    /// # Errors
+    /// The database is away, or what was left is no event.
+    pub async fn take_events(&mut self, limit: u32) -> Result<Vec<WrittenEvent>, StoreError> {
+        let mut rows: Vec<LeftRow> = within!(self, connection => {
+            sqlx::query_as(TAKE_EVENTS).bind(i64::from(limit)).fetch_all(connection).await
+        })?;
+        rows.sort_by_key(|row| (row.at, row.id));
+        rows.into_iter()
+            .map(|row| {
+                WrittenEvent::read(Timestamp::from_micros(row.at), row.event)
+                    .map_err(|error| corrupt("audit event", error))
+            })
+            .collect()
+    }
+
+    /// Marks an identifier as used. Answers whether this is its first use.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn use_id(&mut self, used: &UsedId) -> Result<bool, StoreError> {
+        let done = execute!(self, USE_ID, used.purpose, &used.id, used.expires_at.as_micros())?;
+        Ok(done == 1)
+    }
+
+    /// Forgets at most `limit` identifiers whose time is over. Answers how many.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn forget_ids(&mut self, now: Timestamp, limit: u32) -> Result<u64, StoreError> {
+        Ok(execute!(self, FORGET_IDS, now.as_micros(), i64::from(limit))?)
     }
 }

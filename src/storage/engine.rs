@@ -6,6 +6,7 @@ use secrecy::{ExposeSecret, SecretString};
 use sqlx::{PgPool, Postgres, Sqlite, SqlitePool, Transaction};
 
 use super::{StoreError, postgres, sqlite};
+use crate::domain::time::Timestamp;
 
 /// Where the data is.
 #[derive(Clone, Debug)]
@@ -130,6 +131,29 @@ impl Store {
             Self::Sqlite { writer, .. } => Inner::Sqlite(writer.begin_with("BEGIN IMMEDIATE").await?),
         };
         Ok(Tx { inner, changed: false })
+    }
+
+    /// Makes room for the events of a day: on PostgreSQL, its partition.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn make_room(&self, day: Timestamp) -> Result<(), StoreError> {
+        match self {
+            Self::Postgres(pool) => postgres::make_partition(pool, day).await,
+            Self::Sqlite { .. } => Ok(()),
+        }
+    }
+
+    /// Removes some of the events from before `cut`, a time at which a day begins: on PostgreSQL a whole
+    /// partition. Answers whether there may be more.
+    ///
+    /// # Errors
+    /// The database is away, or somebody reads the table just now: try again later.
+    pub async fn drop_events(&self, cut: Timestamp) -> Result<bool, StoreError> {
+        match self {
+            Self::Postgres(pool) => postgres::drop_partition(pool, cut).await,
+            Self::Sqlite { writer, .. } => Ok(sqlite::drop_events(writer, cut).await? > 0),
+        }
     }
 
     /// Whether the database answers.

@@ -5,6 +5,7 @@
 //! them on both engines: that replaces the compile-time check, which could only know one of them.
 
 mod audit;
+mod chains;
 mod changes;
 mod clients;
 mod engine;
@@ -16,6 +17,8 @@ mod rows;
 mod secrets;
 mod sqlite;
 
+pub use audit::UsedId;
+pub use chains::{OpenChain, StoredAuditKey};
 pub use changes::{Change, ChangeKind};
 pub use clients::{ClientFilter, Cursor};
 pub use engine::{ConnectOptions, Store, Tx};
@@ -98,6 +101,8 @@ use statements;
 /// Every SQL text of the store, by name.
 pub fn all_statements() -> impl Iterator<Item = (&'static str, &'static str)> {
     [
+        audit::STATEMENTS,
+        chains::STATEMENTS,
         changes::STATEMENTS,
         clients::STATEMENTS,
         keys::STATEMENTS,

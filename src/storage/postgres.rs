@@ -5,18 +5,20 @@ use std::time::Duration;
 
 use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
-use sqlx::types::Json;
-use sqlx::{PgPool, Postgres, Transaction};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgExecutor, PgPool, Postgres, Transaction};
 
 use super::{Store, StoreError};
-use crate::domain::audit::AuditEvent;
+use crate::domain::audit::Recorded;
 use crate::domain::error::Fault;
-use crate::domain::ids::ClientId;
+use crate::domain::time::{DAY, Timestamp};
 
 pub(super) static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
 
 /// How long a caller waits for a connection before it hears that the database is away.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long an idle connection is believed to be alive.
+const TRUSTED: Duration = Duration::from_secs(1);
 
 const CHANNEL: &str = "jeton_changes";
 
@@ -25,13 +27,24 @@ pub(super) async fn connect(
     password: Option<&str>,
     max_connections: u32,
 ) -> Result<Store, StoreError> {
-    let mut options = PgConnectOptions::from_str(url)?.application_name("jeton");
+    let mut options = PgConnectOptions::from_str(url)?.application_name("jeton").disable_statement_logging();
     if let Some(password) = password {
         options = options.password(password);
     }
     let pool = PgPoolOptions::new()
         .max_connections(max_connections)
         .acquire_timeout(PATIENCE)
+        // A connection that was in use a moment ago is taken as it is: asking first would double what a
+        // batch of the ledger costs.
+        .test_before_acquire(false)
+        .before_acquire(|connection, idle| {
+            Box::pin(async move {
+                if idle.idle_for > TRUSTED {
+                    connection.ping().await?;
+                }
+                Ok(true)
+            })
+        })
         .connect_with(options)
         .await?;
     // Texts of callers are recorded as they came; another encoding could not hold them all.
@@ -45,28 +58,82 @@ pub(super) async fn connect(
 }
 
 const APPEND_EVENTS: &str = r"
-    INSERT INTO audit_events (id, at, kind, outcome, client_id, jti, txn, origin, detail)
-    SELECT * FROM UNNEST($1::UUID[], $2::BIGINT[], $3::TEXT[], $4::TEXT[], $5::TEXT[],
-        $6::TEXT[], $7::TEXT[], $8::JSONB[], $9::JSONB[])";
+    INSERT INTO audit_events (writer, seq, at, prev, hash, kind, outcome, client_id, jti, txn, continues, event)
+    SELECT * FROM UNNEST($1::UUID[], $2::BIGINT[], $3::BIGINT[], $4::BYTEA[], $5::BYTEA[], $6::TEXT[],
+        $7::TEXT[], $8::TEXT[], $9::TEXT[], $10::TEXT[], $11::BOOLEAN[], $12::TEXT[])";
 
 /// A column a bind, so that the statement is the same for any number of events and is planned once.
 pub(super) async fn append_events(
-    tx: &mut Transaction<'static, Postgres>,
-    events: &[&AuditEvent],
+    executor: impl PgExecutor<'_>,
+    events: &[Recorded],
 ) -> Result<(), sqlx::Error> {
+    fn column<'a, T>(events: &'a [Recorded], value: impl Fn(&'a Recorded) -> T) -> Vec<T> {
+        events.iter().map(value).collect()
+    }
     sqlx::query(APPEND_EVENTS)
-        .bind(events.iter().map(|event| event.id).collect::<Vec<_>>())
-        .bind(events.iter().map(|event| event.at.as_micros()).collect::<Vec<_>>())
-        .bind(events.iter().map(|event| event.event.kind()).collect::<Vec<_>>())
-        .bind(events.iter().map(|event| event.event.outcome()).collect::<Vec<_>>())
-        .bind(events.iter().map(|event| event.event.client_id().map(ClientId::as_str)).collect::<Vec<_>>())
-        .bind(events.iter().map(|event| event.event.jti()).collect::<Vec<_>>())
-        .bind(events.iter().map(|event| event.event.txn()).collect::<Vec<_>>())
-        .bind(events.iter().map(|event| Json(&event.origin)).collect::<Vec<_>>())
-        .bind(events.iter().map(|event| Json(&event.event)).collect::<Vec<_>>())
-        .execute(&mut **tx)
+        .bind(column(events, |event| event.link.writer))
+        .bind(column(events, |event| event.link.seq.cast_signed()))
+        .bind(column(events, |event| event.link.at.as_micros()))
+        .bind(column(events, |event| event.link.prev.as_bytes().as_slice()))
+        .bind(column(events, |event| event.link.hash.as_bytes().as_slice()))
+        .bind(column(events, |event| &*event.event.columns.kind))
+        .bind(column(events, |event| &*event.event.columns.outcome))
+        .bind(column(events, |event| event.event.columns.client_id.as_deref()))
+        .bind(column(events, |event| event.event.columns.jti.as_deref()))
+        .bind(column(events, |event| event.event.columns.txn.as_deref()))
+        .bind(column(events, |event| event.event.columns.continues))
+        .bind(column(events, |event| event.event.text.as_str()))
+        .execute(executor)
         .await?;
     Ok(())
+}
+
+/// What the partition of a day is called; their names sort as their days do.
+fn partition(day: Timestamp) -> String {
+    format!("audit_events_{}", day.date())
+}
+
+/// Makes the partition for the events of a day. Safe when several processes do it at once.
+///
+/// Made beside the table and then attached: that locks out neither those who read it nor those who write.
+pub(super) async fn make_partition(pool: &PgPool, day: Timestamp) -> Result<(), StoreError> {
+    let name = partition(day);
+    let mut tx = pool.begin().await?;
+    sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended('jeton audit partitions', 0))")
+        .execute(&mut *tx)
+        .await?;
+    let there: bool =
+        sqlx::query_scalar("SELECT to_regclass($1) IS NOT NULL").bind(&name).fetch_one(&mut *tx).await?;
+    if !there {
+        let (from, to) = (day.start_of_day(), day.start_of_day().plus(DAY));
+        let (from, to) = (from.as_micros(), to.as_micros());
+        for ddl in [
+            format!("CREATE TABLE {name} (LIKE audit_events INCLUDING ALL)"),
+            format!("ALTER TABLE audit_events ATTACH PARTITION {name} FOR VALUES FROM ({from}) TO ({to})"),
+        ] {
+            sqlx::query(AssertSqlSafe(ddl)).execute(&mut *tx).await?;
+        }
+    }
+    tx.commit().await?;
+    Ok(())
+}
+
+/// Drops the oldest partition whose every event is older than `cut`. Answers whether there was one.
+///
+/// Dropping needs the table for itself for a moment. It gives up rather than hold up the ledger behind
+/// somebody's long export; the next try comes.
+pub(super) async fn drop_partition(pool: &PgPool, cut: Timestamp) -> Result<bool, StoreError> {
+    let mut tx = pool.begin().await?;
+    sqlx::query("SET LOCAL lock_timeout = '1s'").execute(&mut *tx).await?;
+    let oldest: Option<String> = sqlx::query_scalar(
+        "SELECT MIN(inhrelid::regclass::text) FROM pg_inherits WHERE inhparent = 'audit_events'::regclass",
+    )
+    .fetch_one(&mut *tx)
+    .await?;
+    let Some(oldest) = oldest.filter(|name| *name < partition(cut)) else { return Ok(false) };
+    sqlx::query(AssertSqlSafe(format!("DROP TABLE {oldest}"))).execute(&mut *tx).await?;
+    tx.commit().await?;
+    Ok(true)
 }
 
 /// Wakes the replicas that listen. Only a hint: whoever misses it finds the change by polling.

@@ -6,17 +6,19 @@ use std::time::Duration;
 
 use sqlx::migrate::Migrator;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::types::Json;
-use sqlx::{QueryBuilder, Sqlite, SqlitePool, Transaction};
+use sqlx::{AssertSqlSafe, ConnectOptions, SqliteExecutor, SqlitePool};
 
 use super::{Store, StoreError, migration_fault};
-use crate::domain::audit::AuditEvent;
+use crate::domain::audit::Recorded;
 use crate::domain::error::Fault;
-use crate::domain::ids::ClientId;
+use crate::domain::time::Timestamp;
 
 pub(super) static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 
 const READERS: u32 = 4;
+
+/// How many statements a connection keeps prepared: all that there are, and one for each number of events.
+const STATEMENTS: usize = 256;
 
 /// How long a writer waits for another process (the command line, while a server runs).
 const BUSY: Duration = Duration::from_secs(5);
@@ -29,7 +31,9 @@ pub(super) async fn connect(path: &Path) -> Result<Store, StoreError> {
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(true)
-        .busy_timeout(BUSY);
+        .statement_cache_capacity(STATEMENTS)
+        .busy_timeout(BUSY)
+        .disable_statement_logging();
     let writer = pool(1).connect_with(options.clone()).await?;
     let readers = pool(READERS).connect_with(options.read_only(true)).await?;
     Ok(Store::Sqlite { readers, writer })
@@ -40,6 +44,7 @@ fn pool(connections: u32) -> SqlitePoolOptions {
     SqlitePoolOptions::new()
         .max_connections(connections)
         .min_connections(1)
+        .test_before_acquire(false)
         .idle_timeout(None)
         .max_lifetime(None)
         .acquire_timeout(BUSY)
@@ -55,32 +60,51 @@ fn create_private(path: &Path) -> std::io::Result<()> {
     options.open(path).map(drop)
 }
 
-/// The most events of one statement: SQLite takes 32,766 values, and an event has nine.
-const EVENTS: usize = 3_000;
+/// The most events of one statement.
+pub(super) const EVENTS: usize = 64;
 
+/// Appends at most [`EVENTS`] events. Each number of them is a text of its own, prepared once.
 pub(super) async fn append_events(
-    tx: &mut Transaction<'static, Sqlite>,
-    events: &[&AuditEvent],
+    executor: impl SqliteExecutor<'_>,
+    events: &[Recorded],
 ) -> Result<(), sqlx::Error> {
-    for events in events.chunks(EVENTS) {
-        let mut statement = QueryBuilder::<Sqlite>::new(
-            "INSERT INTO audit_events (id, at, kind, outcome, client_id, jti, txn, origin, detail) ",
-        );
-        statement.push_values(events, |mut row, event| {
-            row.push_bind(event.id)
-                .push_bind(event.at.as_micros())
-                .push_bind(event.event.kind())
-                .push_bind(event.event.outcome())
-                .push_bind(event.event.client_id().map(ClientId::as_str))
-                .push_bind(event.event.jti())
-                .push_bind(event.event.txn())
-                .push_bind(Json(&event.origin))
-                .push_bind(Json(&event.event));
-        });
-        // Each number of rows is a text of its own: kept prepared, they would push the others out.
-        statement.build().persistent(false).execute(&mut **tx).await?;
+    const COLUMNS: &str = "INSERT INTO audit_events \
+        (writer, seq, at, prev, hash, kind, outcome, client_id, jti, txn, continues, event) VALUES ";
+    const ROW: &str = "(?,?,?,?,?,?,?,?,?,?,?,?),";
+    if events.is_empty() {
+        return Ok(());
     }
+    let mut text = String::with_capacity(COLUMNS.len() + events.len() * ROW.len());
+    text.push_str(COLUMNS);
+    text.extend(std::iter::repeat_n(ROW, events.len()));
+    text.pop();
+    let mut statement = sqlx::query(AssertSqlSafe(text));
+    for Recorded { link, event } in events {
+        let columns = &event.columns;
+        statement = statement
+            .bind(link.writer)
+            .bind(link.seq.cast_signed())
+            .bind(link.at.as_micros())
+            .bind(link.prev.as_bytes().as_slice())
+            .bind(link.hash.as_bytes().as_slice())
+            .bind(&*columns.kind)
+            .bind(&*columns.outcome)
+            .bind(columns.client_id.as_deref())
+            .bind(columns.jti.as_deref())
+            .bind(columns.txn.as_deref())
+            .bind(columns.continues)
+            .bind(event.text.as_str());
+    }
+    statement.execute(executor).await?;
     Ok(())
+}
+
+/// Removes a few of the events from before `cut`, oldest first. Answers how many. Few at a time: nobody else
+/// writes meanwhile.
+pub(super) async fn drop_events(writer: &SqlitePool, cut: Timestamp) -> Result<u64, StoreError> {
+    const DROP: &str = "DELETE FROM audit_events WHERE rowid IN \
+        (SELECT rowid FROM audit_events WHERE at < ? ORDER BY at LIMIT 500)";
+    Ok(sqlx::query(DROP).bind(cut.as_micros()).execute(writer).await?.rows_affected())
 }
 
 pub(super) async fn migrate(writer: &SqlitePool) -> Result<(), StoreError> {

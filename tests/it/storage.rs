@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::ExposeSecret;
@@ -9,7 +10,8 @@ use uuid::Uuid;
 
 use crate::harness::{Database, Engine, START};
 use jeton::app;
-use jeton::domain::audit::{AskedFor, AuditEvent, Event, Origin};
+use jeton::domain::audit::{AskedFor, AuditEvent, Event, Origin, Recorded};
+use jeton::domain::chain::Chain;
 use jeton::domain::client::{AuthMethod, Client, ClientKind, ClientSecret, GrantType};
 use jeton::domain::ids::{
     ClientId, ClientUid, Identifier, Permission, ResourceServerName, ResourceServerUid, RoleName, RoleUid,
@@ -319,26 +321,36 @@ async fn a_dropped_transaction_did_nothing(store: Store, _: Database) {
 async fn events_are_appended_together_and_whole(store: Store, database: Database) {
     const MANY: usize = 3_001;
     let event = |n: usize| AuditEvent {
-        id: uuid(),
         at: START.plus(Duration::from_micros(n as u64)),
-        origin: Origin { request_id: n.is_multiple_of(2).then(|| format!("r{n}")), address: None },
+        origin: Origin { request_id: n.is_multiple_of(2).then(|| format!("r{n}")), ..Origin::default() },
         event: Event::TokenRefused {
             client_id: n.is_multiple_of(3).then(|| ClientId::new(format!("c{n}")).unwrap()),
             authenticated: false,
+            auth_method: None,
+            secret_id: None,
             grant_type: None,
             asked: AskedFor::default(),
             error: "invalid_request",
             reason: format!("\"größer\" {n}"),
+            repeated: None,
         },
     };
-    let events: Vec<AuditEvent> = (0..MANY).map(event).collect();
-    let mut tx = store.begin().await.unwrap();
-    tx.append_events(&events.iter().collect::<Vec<_>>()).await.unwrap();
-    tx.commit().await.unwrap();
+    let mut chain = Chain::new(uuid(), START);
+    let events: Vec<Recorded> = (0..MANY)
+        .map(|n| {
+            let event = Arc::new(event(n).write().unwrap());
+            Recorded { link: chain.append(event.at, &event.text), event }
+        })
+        .collect();
+    store.make_room(START).await.unwrap();
+    let (few, many) = events.split_at(64);
+    store.append_events(few).await.unwrap();
+    store.append_events(many).await.unwrap();
     let rows = database
         .texts(
-            "SELECT COALESCE(client_id, '-') || ' ' || COALESCE(origin ->> 'request_id', '-') || ' ' || (detail ->> 'reason')
-             FROM audit_events ORDER BY at",
+            "SELECT COALESCE(client_id, '-') || ' ' || COALESCE(CAST(event AS JSON) -> 'origin' ->> 'request_id', '-')
+                || ' ' || (CAST(event AS JSON) ->> 'reason')
+             FROM audit_events ORDER BY seq",
         )
         .await;
     assert_eq!(rows.len(), MANY);

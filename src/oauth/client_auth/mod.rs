@@ -18,7 +18,6 @@ use crate::domain::client::{AuthMethod, Registration};
 use crate::domain::error::{Failure, OAuthError};
 use crate::domain::ids::{ClientId, SecretId};
 use crate::domain::time::Timestamp;
-use crate::runtime::directory::Directory;
 use crate::runtime::secrets::SecretVerifier;
 
 /// Every method. Discovery, registration and the audit follow from this list.
@@ -120,22 +119,29 @@ fn no_credential() -> OAuthError {
     }
 }
 
-/// Checks what was presented.
+/// Where and when a client authenticates.
+#[derive(Clone, Copy, Debug)]
+pub struct Caller {
+    /// Its address, if that is known.
+    pub address: Option<IpAddr>,
+    /// When.
+    pub now: Timestamp,
+}
+
+/// Checks what was presented against the client of this name, if there is one.
 ///
 /// # Errors
 /// `invalid_client`, with the reason for the audit only, or a fault.
 pub async fn verify(
-    directory: &Directory,
     secrets: &SecretVerifier,
     method: &'static dyn Method,
     presented: &Presented,
-    address: Option<IpAddr>,
-    now: Timestamp,
+    registration: Option<Arc<Registration>>,
+    caller: Caller,
 ) -> Result<Authenticated, Failure> {
-    let registration = directory.client(&presented.client_id).await?;
-    let admitted = admit(registration.as_deref(), method.name(), address, now);
+    let admitted = admit(registration.as_deref(), method.name(), caller);
     // Verified in any case, so that the time it takes does not tell who is registered.
-    let verified = method.verify(secrets, admitted.as_ref().ok().copied(), presented, now).await;
+    let verified = method.verify(secrets, admitted.as_ref().ok().copied(), presented, caller.now).await;
     if let (Err(reason), Ok(_) | Err(Failure::Refused(_))) = (&admitted, &verified) {
         return Err(OAuthError::invalid_client(reason.clone()).into());
     }
@@ -149,16 +155,15 @@ pub async fn verify(
 fn admit(
     registration: Option<&Registration>,
     method: AuthMethod,
-    address: Option<IpAddr>,
-    now: Timestamp,
+    caller: Caller,
 ) -> Result<&Registration, String> {
     let registration = registration.ok_or("no client has this client_id")?;
     let client = &registration.client;
-    client.check(now).map_err(|why| format!("the client is {}", why.as_str()))?;
+    client.check(caller.now).map_err(|why| format!("the client is {}", why.as_str()))?;
     if !client.auth_methods.contains(&method) {
         return Err(format!("the client is not registered for {method}"));
     }
-    if !client.may_call_from(address) {
+    if !client.may_call_from(caller.address) {
         return Err("the caller's address is outside the client's allowed networks".to_owned());
     }
     Ok(registration)

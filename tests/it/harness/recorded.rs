@@ -1,4 +1,4 @@
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{Answer, Server};
 
@@ -18,15 +18,13 @@ pub(crate) struct Recorded {
 /// One text of a row, its columns on a line each: no column can hold a line end, and JSON is written on one.
 const ROWS: &str =
     "SELECT kind || '\n' || outcome || '\n' || COALESCE(client_id, '') || '\n' || COALESCE(jti, '')
-    || '\n' || COALESCE(txn, '') || '\n' || CAST(at AS TEXT) || '\n' || CAST(origin AS TEXT)
-    || '\n' || CAST(detail AS TEXT) FROM audit_events";
+    || '\n' || COALESCE(txn, '') || '\n' || CAST(at AS TEXT) || '\n' || event FROM audit_events";
 
 impl Server {
-    /// The one audit event of this answer, found by its `x-request-id`.
+    /// The one audit event of this answer, found by its `x-request-id`: its own, or the one that it is counted in.
     pub(crate) async fn recorded(&self, answer: &Answer) -> Recorded {
         let request_id = answer.header("x-request-id").unwrap();
-        let rows =
-            self.database.texts(&format!("{ROWS} WHERE origin ->> 'request_id' = '{request_id}'")).await;
+        let rows = self.database.texts(&format!("{ROWS} WHERE event LIKE '%\"{request_id}\"%'")).await;
         assert_eq!(rows.len(), 1, "one event for each answer: {rows:?}: {answer:?}");
         Recorded::parse(&rows[0])
     }
@@ -40,9 +38,14 @@ impl Server {
 impl Recorded {
     pub(crate) fn parse(row: &str) -> Self {
         let columns: Vec<&str> = row.split('\n').collect();
-        let [kind, outcome, client_id, jti, txn, at, origin, detail] = columns[..] else {
+        let [kind, outcome, client_id, jti, txn, at, event] = columns[..] else {
             panic!("not a row: {row:?}");
         };
+        let mut detail: Value = serde_json::from_str(event).unwrap();
+        let members = detail.as_object_mut().unwrap();
+        let origin = members.remove("origin").unwrap_or_else(|| json!({}));
+        assert_eq!(members.remove("outcome").unwrap(), outcome, "{row}");
+        members.remove("happened_at");
         let text = |column: &str| (!column.is_empty()).then(|| column.to_owned());
         Self {
             kind: kind.to_owned(),
@@ -51,8 +54,8 @@ impl Recorded {
             jti: text(jti),
             txn: text(txn),
             at: at.parse().unwrap(),
-            origin: serde_json::from_str(origin).unwrap(),
-            detail: serde_json::from_str(detail).unwrap(),
+            origin,
+            detail,
         }
     }
 }

@@ -1,0 +1,70 @@
+//! The key that signs how far a chain of audit events has come.
+//!
+//! It is not one of the rotating keys of tokens: what it signed must be verifiable as long as there are events.
+
+use std::sync::Arc;
+
+use super::clock::Ambient;
+use super::fault;
+use super::master_key::MasterKey;
+use crate::domain::chain::Checkpoint;
+use crate::domain::error::Fault;
+use crate::domain::ids::KeyId;
+use crate::jose::{self, Algorithm, SigningKey, TokenType};
+use crate::storage::{Store, StoreError, StoredAuditKey};
+
+/// Signs checkpoints. It has no `Debug` form.
+#[derive(Clone)]
+pub struct AuditKey {
+    kid: KeyId,
+    key: Arc<SigningKey>,
+}
+
+// === impl AuditKey ===
+
+impl AuditKey {
+    /// Opens the stored key, or makes the first one.
+    ///
+    /// # Errors
+    /// The database is away, or the master key is not the one that sealed it.
+    pub async fn open(store: &Store, master_key: &MasterKey, ambient: &Ambient) -> Result<Self, Fault> {
+        if store.audit_keys().await.map_err(fault)?.is_empty() {
+            // When another process is as fast, there are two, and all use the older one.
+            create(store, master_key, ambient).await?;
+        }
+        let stored = store.audit_keys().await.map_err(fault)?;
+        let stored = stored.first().ok_or_else(|| Fault::internal("there is no audit key"))?;
+        let private = master_key.open(&purpose(&stored.kid), &stored.sealed_private)?;
+        let key = SigningKey::from_pkcs8(Algorithm::Es256, &private).map_err(Fault::internal)?;
+        Ok(Self { kid: stored.kid.clone(), key: Arc::new(key) })
+    }
+
+    /// A checkpoint as a compact JWS.
+    ///
+    /// # Errors
+    /// Signing failed.
+    pub fn sign(&self, checkpoint: &Checkpoint) -> Result<String, Fault> {
+        jose::sign(TokenType::AuditCheckpoint, self.kid.as_str(), &self.key, checkpoint)
+            .map_err(Fault::internal)
+    }
+}
+
+async fn create(store: &Store, master_key: &MasterKey, ambient: &Ambient) -> Result<(), Fault> {
+    let key = SigningKey::generate(Algorithm::Es256).map_err(Fault::internal)?;
+    let public_jwk = key.public_jwk().map_err(Fault::internal)?;
+    let kid = KeyId::new(public_jwk.common.key_id.as_deref().unwrap_or_default()).map_err(Fault::internal)?;
+    let private = key.to_pkcs8().map_err(Fault::internal)?;
+    let sealed_private = master_key.seal(&purpose(&kid), &private)?;
+    let stored = StoredAuditKey { kid, public_jwk, sealed_private };
+    insert(store, &stored, ambient).await.map_err(fault)
+}
+
+async fn insert(store: &Store, key: &StoredAuditKey, ambient: &Ambient) -> Result<(), StoreError> {
+    let mut tx = store.begin().await?;
+    tx.insert_audit_key(key, ambient.now()).await?;
+    tx.commit().await
+}
+
+fn purpose(kid: &KeyId) -> String {
+    format!("audit key {kid}")
+}

@@ -1,0 +1,127 @@
+//! The ledger: an event is durable before its answer leaves.
+//!
+//! One task writes. It takes whatever is queued, chains it, writes it in one statement, and releases everybody
+//! who waits for it, so that one disk sync serves many answers. There is no timer: while one batch is written
+//! the next one gathers.
+
+mod writer;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+use self::writer::{Done, Entry, What, Writer};
+use super::audit_key::AuditKey;
+use super::clock::Ambient;
+use crate::config::Issuance;
+use crate::domain::audit::{AuditEvent, ProcessKind};
+use crate::domain::error::Fault;
+use crate::storage::{Store, UsedId};
+
+/// How many events may wait. Beyond, callers are told to come back: memory has an end.
+const QUEUE: usize = 4_096;
+
+/// How far an event's time may lie before that of one that was recorded earlier. It bounds where to look for
+/// a token by the time in its identifier.
+pub const OVERTAKEN: Duration = Duration::from_secs(1);
+
+/// Writes events and waits until they are durable.
+#[derive(Clone)]
+pub struct Ledger {
+    queue: mpsc::Sender<Entry>,
+    issuance: Issuance,
+}
+
+/// Why an event was not recorded.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordError {
+    /// One of the identifiers that count once was used before.
+    #[error("an identifier was used before")]
+    UsedBefore,
+    /// It could not be made durable; nothing may be answered.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}
+
+// === impl Ledger ===
+
+impl Ledger {
+    /// Starts the writer. It ends, with everything written and its chain closed, once every clone of the
+    /// ledger is gone. The chain begins with the first event.
+    #[must_use]
+    pub fn start(
+        store: Store,
+        ambient: Ambient,
+        key: AuditKey,
+        process: ProcessKind,
+        issuance: Issuance,
+    ) -> (Self, JoinHandle<()>) {
+        let (queue, entries) = mpsc::channel(QUEUE);
+        let writer = Writer::new(store, ambient, key, process);
+        (Self { queue, issuance }, tokio::spawn(writer.run(entries)))
+    }
+
+    /// Records an event and returns once it is durable.
+    ///
+    /// # Errors
+    /// The queue is full or the database is away: then nothing may be answered.
+    pub async fn record(&self, event: &AuditEvent) -> Result<(), Fault> {
+        match self.wait(What::Event(Arc::new(event.write()?), Vec::new())).await {
+            Done::Written => Ok(()),
+            Done::UsedBefore => Err(Fault::internal("an event without identifiers cannot have a used one")),
+            Done::Failed(fault) => Err(fault),
+        }
+    }
+
+    /// Records the event of an issued token together with the identifiers that its request used up: either
+    /// all of it becomes durable, or nothing.
+    ///
+    /// Under `audit.issuance = "buffered"` it returns before the event is durable, unless there is an
+    /// identifier: whether that was used before, only the store knows.
+    ///
+    /// # Errors
+    /// An identifier was used before; the queue is full or the database is away.
+    pub async fn record_issuance(&self, event: &AuditEvent, used: Vec<UsedId>) -> Result<(), RecordError> {
+        let what = What::Event(Arc::new(event.write()?), used);
+        if self.issuance == Issuance::Buffered && what.uses_nothing_up() {
+            return Ok(self.enqueue(Entry { what, done: None })?);
+        }
+        match self.wait(what).await {
+            Done::Written => Ok(()),
+            Done::UsedBefore => Err(RecordError::UsedBefore),
+            Done::Failed(fault) => Err(fault.into()),
+        }
+    }
+
+    /// Chains the events that committed transactions have left, and returns once that is durable.
+    ///
+    /// # Errors
+    /// The queue is full or the database is away: they are chained later.
+    pub async fn collect(&self) -> Result<(), Fault> {
+        match self.wait(What::LeftEvents).await {
+            Done::Written | Done::UsedBefore => Ok(()),
+            Done::Failed(fault) => Err(fault),
+        }
+    }
+
+    async fn wait(&self, what: What) -> Done {
+        let (done, written) = oneshot::channel();
+        match self.enqueue(Entry { what, done: Some(done) }) {
+            Ok(()) => written.await.unwrap_or_else(|_| Done::Failed(stopped())),
+            Err(fault) => Done::Failed(fault),
+        }
+    }
+
+    fn enqueue(&self, entry: Entry) -> Result<(), Fault> {
+        self.queue.try_send(entry).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => Fault::unavailable("the ledger's queue is full"),
+            mpsc::error::TrySendError::Closed(_) => stopped(),
+        })
+    }
+}
+
+fn stopped() -> Fault {
+    Fault::unavailable("the ledger has stopped")
+}

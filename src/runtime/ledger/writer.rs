@@ -1,0 +1,388 @@
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::OVERTAKEN;
+use crate::domain::audit::{AuditEvent, Event, Origin, ProcessKind, Recorded, WrittenEvent};
+use crate::domain::chain::{Chain, ChainEnd};
+use crate::domain::error::Fault;
+use crate::domain::time::Timestamp;
+use crate::runtime::audit_key::AuditKey;
+use crate::runtime::clock::Ambient;
+use crate::runtime::fault;
+use crate::storage::{Store, StoreError, Tx, UsedId};
+
+/// The most entries of one transaction, which bounds how long the first of them waits.
+const BATCH: usize = 512;
+
+/// The most events that committed transactions have left and that one batch takes along.
+const LEFT: u32 = 256;
+
+/// How long the database may take for a batch before it counts as away.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long events that nobody waits for may gather.
+const GATHER: Duration = Duration::from_millis(50);
+
+/// How long to wait before events that nobody waits for are tried again.
+const RETRY: Duration = Duration::from_millis(200);
+
+/// How many events are signed for at a time.
+const SIGNED_TOGETHER: u64 = 1_024;
+
+/// How long the last events may go without a signature when no others come.
+const IDLE: Duration = Duration::from_secs(5);
+
+/// How long a chain that did not end in order is looked at for more events.
+const UNSETTLED: Duration = Duration::from_hours(24 * 7);
+
+/// Something to write, and who waits for it.
+pub(super) struct Entry {
+    pub(super) what: What,
+    pub(super) done: Option<oneshot::Sender<Done>>,
+}
+
+/// Something to write.
+pub(super) enum What {
+    /// An event, and the identifiers that it uses up.
+    Event(Arc<WrittenEvent>, Vec<UsedId>),
+    /// Whatever committed transactions have left.
+    LeftEvents,
+}
+
+/// What became of it.
+#[derive(Clone, Debug)]
+pub(super) enum Done {
+    /// It is durable.
+    Written,
+    /// One of its identifiers was used before; nothing of it was written.
+    UsedBefore,
+    /// Nothing is known to be written.
+    Failed(Fault),
+}
+
+/// The task that writes. It has at most one chain at a time.
+pub(super) struct Writer {
+    store: Store,
+    ambient: Ambient,
+    key: AuditKey,
+    process: ProcessKind,
+    /// None before the first event, and after a failure: whether a failed write was carried out nobody
+    /// knows, so that chain ends there, whichever way, and the next one names it.
+    chain: Option<Chain>,
+    /// Events since the last signature.
+    unsigned: u64,
+    /// Days for whose events there is room.
+    days: BTreeSet<Timestamp>,
+}
+
+// === impl Writer ===
+
+impl Writer {
+    pub(super) fn new(store: Store, ambient: Ambient, key: AuditKey, process: ProcessKind) -> Self {
+        Self { store, ambient, key, process, chain: None, unsigned: 0, days: BTreeSet::new() }
+    }
+
+    /// Writes until every sender is gone, then closes the chain.
+    pub(super) async fn run(mut self, mut queue: mpsc::Receiver<Entry>) {
+        let mut batch = Vec::with_capacity(BATCH);
+        loop {
+            // What nobody waits for and could not be written is still in the batch.
+            let retry = !batch.is_empty();
+            let patience = if retry { RETRY } else { IDLE };
+            let room = BATCH.saturating_sub(batch.len()).max(1);
+            match timeout(patience, queue.recv_many(&mut batch, room)).await {
+                Ok(0) => break,
+                Ok(_) => gather(&mut queue, &mut batch).await,
+                Err(_) if retry => {}
+                Err(_) => {
+                    self.sign().await;
+                    continue;
+                }
+            }
+            self.write(&mut batch).await;
+        }
+        self.close(&mut batch).await;
+    }
+
+    /// Writes a batch and tells everybody. Those entries stay in it that must be tried again.
+    async fn write(&mut self, batch: &mut Vec<Entry>) {
+        let outcome = match timeout(PATIENCE, self.commit(batch)).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(Fault::unavailable("the database does not answer")),
+        };
+        match outcome {
+            Ok(done) => {
+                for (entry, done) in batch.drain(..).zip(done) {
+                    // Whoever asked may have gone away; the event stands all the same.
+                    let _ = entry.done.map(|waiting| waiting.send(done));
+                }
+                if self.unsigned >= SIGNED_TOGETHER {
+                    self.sign().await;
+                }
+            }
+            Err(fault) => {
+                tracing::error!(%fault, entries = batch.len(), "audit events could not be written");
+                self.chain = None;
+                self.unsigned = 0;
+                batch.retain_mut(|entry| match entry.done.take() {
+                    Some(waiting) => {
+                        let _ = waiting.send(Done::Failed(fault.clone()));
+                        false
+                    }
+                    None => true,
+                });
+            }
+        }
+    }
+
+    /// Makes a batch durable. Answers what became of each entry.
+    async fn commit(&mut self, batch: &[Entry]) -> Result<Vec<Done>, Fault> {
+        let now = self.ambient.now();
+        if self.chain.as_ref().is_some_and(|chain| now.plus(OVERTAKEN) < chain.at()) {
+            tracing::warn!("the clock went back: another chain begins, so that the times of each go forward");
+            self.chain = None;
+        }
+        self.make_room(now, batch).await?;
+        if let Some(chain) = &self.chain
+            && batch.iter().all(|entry| entry.what.is_plain(chain.at()))
+        {
+            let mut chain = chain.clone();
+            let mut done = Vec::with_capacity(batch.len());
+            let mut events = Vec::with_capacity(batch.len());
+            for entry in batch {
+                done.push(entry.chain(&mut chain, &mut events));
+            }
+            self.store.append_events(&events).await.map_err(fault)?;
+            self.keep(chain, events.len());
+            return Ok(done);
+        }
+        let mut tx = self.store.begin().await.map_err(fault)?;
+        let (done, chain, events) = self.commit_in(&mut tx, batch, now).await?;
+        tx.commit().await.map_err(fault)?;
+        self.keep(chain, events);
+        Ok(done)
+    }
+
+    /// [`Writer::commit`] for a batch that takes more than appending events.
+    async fn commit_in(
+        &self,
+        tx: &mut Tx,
+        batch: &[Entry],
+        now: Timestamp,
+    ) -> Result<(Vec<Done>, Chain, usize), Fault> {
+        let mut events = Vec::with_capacity(batch.len() + 1);
+        let mut chain = match &self.chain {
+            Some(chain) => chain.clone(),
+            None => {
+                let first = batch.iter().filter_map(|entry| entry.what.at()).fold(now, Timestamp::min);
+                self.begin(tx, first, &mut events).await?
+            }
+        };
+        let used_before = use_up(tx, batch).await.map_err(fault)?;
+        let mut done = Vec::with_capacity(batch.len());
+        for (place, entry) in batch.iter().enumerate() {
+            if used_before.contains(&place) {
+                done.push(Done::UsedBefore);
+                continue;
+            }
+            self.sign_off_the_day(tx, &chain, entry.what.at()).await?;
+            done.push(entry.chain(&mut chain, &mut events));
+        }
+        if batch.iter().any(|entry| matches!(entry.what, What::LeftEvents)) {
+            for event in tx.take_events(LEFT).await.map_err(fault)? {
+                self.sign_off_the_day(tx, &chain, Some(event.at)).await?;
+                chain_event(&mut chain, Arc::new(event), &mut events);
+            }
+        }
+        tx.append_events(&events).await.map_err(fault)?;
+        Ok((done, chain, events.len()))
+    }
+
+    fn keep(&mut self, chain: Chain, events: usize) {
+        self.unsigned += events as u64;
+        self.chain = Some(chain);
+    }
+
+    async fn make_room(&mut self, now: Timestamp, batch: &[Entry]) -> Result<(), Fault> {
+        for at in batch.iter().filter_map(|entry| entry.what.at()).chain([now]) {
+            let day = at.start_of_day();
+            if !self.days.contains(&day) {
+                self.store.make_room(day).await.map_err(fault)?;
+                self.days.insert(day);
+            }
+        }
+        Ok(())
+    }
+
+    /// Begins a chain, whose first event names those before it.
+    async fn begin(&self, tx: &mut Tx, at: Timestamp, events: &mut Vec<Recorded>) -> Result<Chain, Fault> {
+        let previous = name_chains(tx, at).await.map_err(fault)?;
+        let mut chain = Chain::new(self.ambient.uuid()?, at);
+        tx.insert_chain(chain.end().writer, at).await.map_err(fault)?;
+        let version = env!("CARGO_PKG_VERSION").to_owned();
+        let started = own(at, Event::Started { process: self.process, version, previous })?;
+        chain_event(&mut chain, started, events);
+        Ok(chain)
+    }
+
+    /// Signs for the last event of a day before one of another day follows: retention cuts between days,
+    /// and what is left then begins right after a signed event.
+    async fn sign_off_the_day(
+        &self,
+        tx: &mut Tx,
+        chain: &Chain,
+        next: Option<Timestamp>,
+    ) -> Result<(), Fault> {
+        let turns = next.is_some_and(|next| next.start_of_day() > chain.at().start_of_day());
+        if turns && chain.end().seq > 0 {
+            let jws = self.key.sign(&chain.checkpoint())?;
+            tx.insert_checkpoint(chain.end(), chain.at(), &jws).await.map_err(fault)?;
+        }
+        Ok(())
+    }
+
+    /// Signs for everything that is written. What fails is tried again after the next events.
+    async fn sign(&mut self) {
+        let Some(chain) = self.chain.as_ref().filter(|_| self.unsigned > 0) else { return };
+        let signed = timeout(PATIENCE, self.checkpoint(chain, false)).await;
+        match signed {
+            Ok(Ok(())) => self.unsigned = 0,
+            Ok(Err(fault)) => tracing::warn!(%fault, "an audit checkpoint could not be written"),
+            Err(_) => tracing::warn!("an audit checkpoint could not be written in time"),
+        }
+    }
+
+    async fn checkpoint(&self, chain: &Chain, last: bool) -> Result<(), Fault> {
+        let jws = self.key.sign(&chain.checkpoint())?;
+        let mut tx = self.store.begin().await.map_err(fault)?;
+        tx.insert_checkpoint(chain.end(), chain.at(), &jws).await.map_err(fault)?;
+        if last {
+            tx.end_chain(chain.end().writer).await.map_err(fault)?;
+        }
+        tx.commit().await.map_err(fault)
+    }
+
+    /// Ends the chain in order, with everything written that could be.
+    async fn close(mut self, batch: &mut Vec<Entry>) {
+        if !batch.is_empty() {
+            self.write(batch).await;
+        }
+        if !batch.is_empty() {
+            tracing::error!(events = batch.len(), "audit events of answered requests are lost");
+        }
+        let Some(chain) = self.chain.take() else { return };
+        match timeout(PATIENCE, self.end(chain)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(fault)) => tracing::warn!(%fault, "the audit chain could not be closed"),
+            Err(_) => tracing::warn!("the audit chain could not be closed in time"),
+        }
+    }
+
+    async fn end(&mut self, mut chain: Chain) -> Result<(), Fault> {
+        let at = self.ambient.now().max(chain.at());
+        self.make_room(at, &[]).await?;
+        let mut events = Vec::new();
+        let mut tx = self.store.begin().await.map_err(fault)?;
+        self.sign_off_the_day(&mut tx, &chain, Some(at)).await?;
+        chain_event(&mut chain, own(at, Event::Stopped)?, &mut events);
+        tx.append_events(&events).await.map_err(fault)?;
+        tx.commit().await.map_err(fault)?;
+        self.checkpoint(&chain, true).await
+    }
+}
+
+// === impl What ===
+
+impl What {
+    pub(super) fn uses_nothing_up(&self) -> bool {
+        matches!(self, Self::Event(_, used) if used.is_empty())
+    }
+
+    /// Whether it takes nothing but appending one event to a chain that has come to this time.
+    fn is_plain(&self, chain_at: Timestamp) -> bool {
+        self.uses_nothing_up() && self.at().is_some_and(|at| at.start_of_day() <= chain_at.start_of_day())
+    }
+
+    fn at(&self) -> Option<Timestamp> {
+        match self {
+            Self::Event(event, _) => Some(event.at),
+            Self::LeftEvents => None,
+        }
+    }
+}
+
+// === impl Entry ===
+
+impl Entry {
+    /// Puts the entry's event, if it is one, into the next place.
+    fn chain(&self, chain: &mut Chain, events: &mut Vec<Recorded>) -> Done {
+        if let What::Event(event, _) = &self.what {
+            if self.done.is_some() && event.at.plus(OVERTAKEN) < chain.at() {
+                return Done::Failed(Fault::unavailable("the request was overtaken by more than a second"));
+            }
+            chain_event(chain, Arc::clone(event), events);
+        }
+        Done::Written
+    }
+}
+
+fn chain_event(chain: &mut Chain, event: Arc<WrittenEvent>, events: &mut Vec<Recorded>) {
+    events.push(Recorded { link: chain.append(event.at, &event.text), event });
+}
+
+/// An event of the ledger's own.
+fn own(at: Timestamp, event: Event) -> Result<Arc<WrittenEvent>, Fault> {
+    AuditEvent { at, origin: Origin::default(), event }.write().map(Arc::new)
+}
+
+/// Marks the identifiers of a batch as used. Answers the places of the entries that have a used one.
+async fn use_up(tx: &mut Tx, batch: &[Entry]) -> Result<BTreeSet<usize>, StoreError> {
+    let mut wanted: Vec<(&UsedId, usize)> = Vec::new();
+    for (place, entry) in batch.iter().enumerate() {
+        if let What::Event(_, used) = &entry.what {
+            wanted.extend(used.iter().map(|used| (used, place)));
+        }
+    }
+    // In the same order everywhere: two replicas that wait for each other would wait for ever.
+    wanted.sort();
+    let mut used_before = BTreeSet::new();
+    for (used, place) in wanted {
+        if !tx.use_id(used).await? {
+            used_before.insert(place);
+        }
+    }
+    Ok(used_before)
+}
+
+/// The chains that have grown since a start has last named them, and the one that was started last: so that
+/// neither the end of a chain nor a whole one can go missing unnoticed.
+async fn name_chains(tx: &mut Tx, now: Timestamp) -> Result<Vec<ChainEnd>, StoreError> {
+    let mut previous = Vec::new();
+    let open = tx.unsettled_chains().await?;
+    let newest = open.last().map(|chain| chain.writer);
+    for chain in open {
+        let Some((end, at)) = tx.chain_end(chain.writer).await? else { continue };
+        let settled = chain.ended || at.plus(UNSETTLED) < now;
+        tx.name_chain(chain.writer, end.seq, settled).await?;
+        if end.seq.cast_signed() > chain.named_seq || newest == Some(chain.writer) {
+            previous.push(end);
+        }
+    }
+    Ok(previous)
+}
+
+/// Lets events gather that nobody waits for.
+async fn gather(queue: &mut mpsc::Receiver<Entry>, batch: &mut Vec<Entry>) {
+    let until = Instant::now() + GATHER;
+    while batch.len() < BATCH && batch.iter().all(|entry| entry.done.is_none()) {
+        let room = BATCH - batch.len();
+        match timeout_at(until, queue.recv_many(batch, room)).await {
+            Ok(1..) => {}
+            Ok(0) | Err(_) => return,
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! The chains that audit events stand in, their checkpoints, and the keys that sign those.
+
+use sqlx::FromRow;
+use sqlx::types::Json;
+use uuid::Uuid;
+
+use super::engine::{execute, read, within};
+use super::{Store, StoreError, Tx, corrupt, statements};
+use crate::domain::chain::{ChainEnd, Hash};
+use crate::domain::ids::KeyId;
+use crate::domain::time::Timestamp;
+use crate::jose::Jwk;
+
+statements! {
+    UNSETTLED_CHAINS = r"
+        SELECT writer, ended, named_seq FROM audit_chains
+        WHERE NOT settled OR started_at = (SELECT MAX(started_at) FROM audit_chains)
+        ORDER BY started_at, writer";
+
+    CHAIN_END = r"
+        SELECT writer, seq, hash, at FROM audit_events WHERE writer = $1 ORDER BY seq DESC LIMIT 1";
+
+    INSERT_CHAIN = r"
+        INSERT INTO audit_chains (writer, started_at, ended, named_seq, settled)
+        VALUES ($1, $2, FALSE, 0, FALSE)";
+
+    NAME_CHAIN = "UPDATE audit_chains SET named_seq = $2, settled = $3 WHERE writer = $1";
+
+    END_CHAIN = "UPDATE audit_chains SET ended = TRUE WHERE writer = $1";
+
+    INSERT_CHECKPOINT = r"
+        INSERT INTO audit_checkpoints (writer, seq, at, jws) VALUES ($1, $2, $3, $4)
+        ON CONFLICT (writer, seq) DO NOTHING";
+
+    CHECKPOINTS = "SELECT jws FROM audit_checkpoints ORDER BY writer, seq";
+
+    /// Of a chain that goes on, the last one before the cut stays: what is left begins right after it.
+    FORGET_CHECKPOINTS = r"
+        DELETE FROM audit_checkpoints WHERE at < $1 AND (
+            seq < (SELECT MAX(later.seq) FROM audit_checkpoints AS later
+                   WHERE later.writer = audit_checkpoints.writer AND later.at < $1)
+            OR NOT EXISTS (SELECT 1 FROM audit_events WHERE audit_events.writer = audit_checkpoints.writer))";
+
+    FORGET_CHAINS = r"
+        DELETE FROM audit_chains
+        WHERE settled AND started_at < $1 AND started_at < (SELECT MAX(started_at) FROM audit_chains)
+            AND NOT EXISTS (SELECT 1 FROM audit_events WHERE audit_events.writer = audit_chains.writer)";
+
+    AUDIT_KEYS = "SELECT kid, public_jwk, sealed_private FROM audit_keys ORDER BY created_at, kid";
+
+    INSERT_AUDIT_KEY = r"
+        INSERT INTO audit_keys (kid, public_jwk, sealed_private, created_at) VALUES ($1, $2, $3, $4)";
+}
+
+/// A chain that a later one may have to name.
+#[derive(Clone, Copy, Debug, FromRow, PartialEq, Eq)]
+pub struct OpenChain {
+    /// The chain.
+    pub writer: Uuid,
+    /// Whether it ended in order.
+    pub ended: bool,
+    /// How far it has been named.
+    pub named_seq: i64,
+}
+
+/// A key that signs checkpoints, as stored.
+#[derive(Clone, Debug)]
+pub struct StoredAuditKey {
+    /// Its identifier.
+    pub kid: KeyId,
+    /// The public part.
+    pub public_jwk: Jwk,
+    /// The private part, sealed under the master key.
+    pub sealed_private: Vec<u8>,
+}
+
+#[derive(FromRow)]
+struct EndRow {
+    writer: Uuid,
+    seq: i64,
+    hash: Vec<u8>,
+    at: i64,
+}
+
+#[derive(FromRow)]
+struct AuditKeyRow {
+    kid: String,
+    public_jwk: Json<Jwk>,
+    sealed_private: Vec<u8>,
+}
+
+// === impl AuditKeyRow ===
+
+impl TryFrom<AuditKeyRow> for StoredAuditKey {
+    type Error = StoreError;
+
+    fn try_from(row: AuditKeyRow) -> Result<Self, StoreError> {
+        Ok(Self {
+            kid: KeyId::new(&row.kid).map_err(|_| corrupt("key id", &row.kid))?,
+            public_jwk: row.public_jwk.0,
+            sealed_private: row.sealed_private,
+        })
+    }
+}
+
+// === impl Store ===
+
+impl Store {
+    /// The keys that sign checkpoints, oldest first.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn audit_keys(&self) -> Result<Vec<StoredAuditKey>, StoreError> {
+        let rows = read!(self, pool => {
+            sqlx::query_as::<_, AuditKeyRow>(AUDIT_KEYS).fetch_all(pool).await
+        })?;
+        rows.into_iter().map(StoredAuditKey::try_from).collect()
+    }
+
+    /// Every checkpoint, as a compact JWS.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn checkpoints(&self) -> Result<Vec<String>, StoreError> {
+        Ok(read!(self, pool => sqlx::query_scalar(CHECKPOINTS).fetch_all(pool).await)?)
+    }
+}
+
+// === impl Tx ===
+
+impl Tx {
+    /// The chains that no later one has named to their end, and the one that was started last; oldest first.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn unsettled_chains(&mut self) -> Result<Vec<OpenChain>, StoreError> {
+        Ok(within!(self, connection => sqlx::query_as(UNSETTLED_CHAINS).fetch_all(connection).await)?)
+    }
+
+    /// How far a chain has come, and when; `None` when it has no events.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn chain_end(&mut self, writer: Uuid) -> Result<Option<(ChainEnd, Timestamp)>, StoreError> {
+        let row: Option<EndRow> = within!(self, connection => {
+            sqlx::query_as(CHAIN_END).bind(writer).fetch_optional(connection).await
+        })?;
+        row.map(|row| {
+            let hash = Hash::from_bytes(&row.hash).map_err(|_| corrupt("hash", "audit_events.hash"))?;
+            let end = ChainEnd { writer: row.writer, seq: row.seq.unsigned_abs(), hash };
+            Ok((end, Timestamp::from_micros(row.at)))
+        })
+        .transpose()
+    }
+
+    /// Begins a chain.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn insert_chain(&mut self, writer: Uuid, at: Timestamp) -> Result<(), StoreError> {
+        execute!(self, INSERT_CHAIN, writer, at.as_micros())?;
+        Ok(())
+    }
+
+    /// Notes how far a later chain's start has named this one, and whether that is all there will be of it.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn name_chain(&mut self, writer: Uuid, seq: u64, settled: bool) -> Result<(), StoreError> {
+        execute!(self, NAME_CHAIN, writer, seq.cast_signed(), settled)?;
+        Ok(())
+    }
+
+    /// Notes that a chain ended in order.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn end_chain(&mut self, writer: Uuid) -> Result<(), StoreError> {
+        execute!(self, END_CHAIN, writer)?;
+        Ok(())
+    }
+
+    /// Stores a signed checkpoint.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn insert_checkpoint(
+        &mut self,
+        end: &ChainEnd,
+        at: Timestamp,
+        jws: &str,
+    ) -> Result<(), StoreError> {
+        execute!(self, INSERT_CHECKPOINT, end.writer, end.seq.cast_signed(), at.as_micros(), jws)?;
+        Ok(())
+    }
+
+    /// Removes the chains and checkpoints that nothing from after `cut` needs.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn forget_chains(&mut self, cut: Timestamp) -> Result<(), StoreError> {
+        execute!(self, FORGET_CHECKPOINTS, cut.as_micros())?;
+        execute!(self, FORGET_CHAINS, cut.as_micros())?;
+        Ok(())
+    }
+
+    /// Stores a key that signs checkpoints.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn insert_audit_key(&mut self, key: &StoredAuditKey, at: Timestamp) -> Result<(), StoreError> {
+        execute!(
+            self,
+            INSERT_AUDIT_KEY,
+            key.kid.as_str(),
+            Json(&key.public_jwk),
+            &key.sealed_private,
+            at.as_micros()
+        )?;
+        Ok(())
+    }
+}
