@@ -26,6 +26,7 @@ use crate::runtime::ledger::Ledger;
 use crate::runtime::master_key::MasterKey;
 use crate::runtime::refusals::Refusals;
 use crate::runtime::secrets::SecretVerifier;
+use crate::runtime::upkeep::Upkeep;
 use crate::storage::{ConnectOptions, Store};
 
 /// How long a stopping server waits for its callers.
@@ -171,6 +172,8 @@ impl App {
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
         tasks.spawn(Arc::clone(&directory).follow(stop.clone()));
+        let upkeep = Upkeep::new(store.clone(), ledger.clone(), ambient.clone(), config.audit_retention);
+        tasks.spawn(upkeep.run(stop.clone()));
         let services = services(config, &issuer, ambient, &store, keyring, directory, ledger)?;
         let admin = services.admin.clone();
         let router = http::router(Arc::new(services)).into_make_service_with_connect_info::<SocketAddr>();

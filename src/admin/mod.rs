@@ -5,6 +5,8 @@
 //! the answer leaves.
 
 pub mod assignments;
+pub mod audit;
+pub mod audit_check;
 pub mod builtins;
 mod client_forms;
 pub mod clients;
@@ -267,6 +269,10 @@ impl AdminError {
         Self::Invalid(vec![FieldError::new(field, problem, fix)])
     }
 
+    fn not_a_cursor() -> Self {
+        Self::invalid("cursor", "it is not a cursor", "pass next_cursor of the page before, unchanged")
+    }
+
     fn not_found(what: &'static str, name: impl Into<String>) -> Self {
         Self::NotFound { what, name: name.into() }
     }
@@ -309,13 +315,7 @@ impl PageRequest {
                 .ok()
                 .and_then(|bytes| String::from_utf8(bytes).ok())
                 .filter(|name| !name.contains('\0'))
-                .ok_or_else(|| {
-                    AdminError::invalid(
-                        "cursor",
-                        "it is not a cursor",
-                        "pass next_cursor of the page before, unchanged",
-                    )
-                })?,
+                .ok_or_else(AdminError::not_a_cursor)?,
         };
         Ok((Cursor { after, limit: limit + 1 }, limit as usize))
     }
@@ -332,10 +332,15 @@ impl<T> Page<T> {
         Ok(Self::new(all, limit, name))
     }
 
-    fn new(mut items: Vec<T>, limit: usize, name: impl Fn(&T) -> &str) -> Self {
+    fn new(items: Vec<T>, limit: usize, name: impl Fn(&T) -> &str) -> Self {
+        Self::numbered(items, limit, |item| name(item).to_owned())
+    }
+
+    /// A page whose entries have a place instead of a name.
+    fn numbered(mut items: Vec<T>, limit: usize, place: impl Fn(&T) -> String) -> Self {
         let more = items.len() > limit;
         items.truncate(limit);
-        let next_cursor = items.last().filter(|_| more).map(|last| BASE64URL.encode(name(last)));
+        let next_cursor = items.last().filter(|_| more).map(|last| BASE64URL.encode(place(last)));
         Self { items, next_cursor }
     }
 }

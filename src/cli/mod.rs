@@ -1,6 +1,7 @@
 //! The command line. Every command goes through the same use-cases as the API; those that change
 //! something work on the database directly, with or without a server beside them.
 
+mod audit;
 mod clients;
 mod health;
 mod output;
@@ -55,6 +56,9 @@ enum Command {
     /// Create roles.
     #[command(subcommand)]
     Roles(registry::Roles),
+    /// Check and export the audit.
+    #[command(subcommand)]
+    Audit(audit::Command),
     /// Print the OpenAPI description of the API.
     Openapi,
     /// Ask the local server whether it is ready; for container health checks.
@@ -98,6 +102,7 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
             Command::Roles(command) => {
                 offline(&config, async |offline| registry::roles(command, offline, json).await).await
             }
+            Command::Audit(command) => audit::run(command, &config, json).await,
             Command::Health => health::run(&config).await,
             Command::Openapi => Ok(()),
         }

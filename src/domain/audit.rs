@@ -317,6 +317,18 @@ impl Event {
         }
     }
 
+    /// Every kind.
+    pub const KINDS: &[&str] = &[
+        "token_issued",
+        "token_refused",
+        "access_refused",
+        "changed",
+        "key_created",
+        "started",
+        "stopped",
+        "events_dropped",
+    ];
+
     /// How it ended.
     #[must_use]
     pub const fn outcome(&self) -> Outcome {

@@ -22,6 +22,9 @@ pub const ROLES_READ: &str = "roles:read";
 /// Permission to create, change and delete roles.
 pub const ROLES_WRITE: &str = "roles:write";
 
+/// Permission to read audit events.
+pub const AUDIT_READ: &str = "audit:read";
+
 /// Every permission of the API: its name, what it allows, whether the auditor has it.
 pub const PERMISSIONS: &[(&str, &str, bool)] = &[
     (CLIENTS_READ, "Read clients, their secrets' descriptions and their roles", true),
@@ -30,6 +33,7 @@ pub const PERMISSIONS: &[(&str, &str, bool)] = &[
     (RESOURCE_SERVERS_WRITE, "Register, change and delete resource servers", false),
     (ROLES_READ, "Read roles", true),
     (ROLES_WRITE, "Create, change and delete roles", false),
+    (AUDIT_READ, "Read audit events", true),
 ];
 
 /// The audience of the API under this issuer.

@@ -38,7 +38,7 @@ pub struct Link {
     pub hash: Hash,
 }
 
-/// How far a chain has come.
+/// How far a chain has come. Signed, it is a checkpoint.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ChainEnd {
     /// The chain.
@@ -46,27 +46,17 @@ pub struct ChainEnd {
     pub writer: Uuid,
     /// Its last event.
     pub seq: u64,
+    /// When that was recorded.
+    #[schema(value_type = String, format = DateTime)]
+    pub at: Timestamp,
     /// That event's hash.
     #[schema(value_type = String)]
     pub hash: Hash,
 }
 
-/// What a process signs: that its chain had this event with this hash.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Checkpoint {
-    /// The event.
-    #[serde(flatten)]
-    pub end: ChainEnd,
-    /// When it was recorded, in microseconds since the epoch.
-    pub at: i64,
-}
-
 /// A chain that is being written.
 #[derive(Clone, Debug)]
-pub struct Chain {
-    end: ChainEnd,
-    at: Timestamp,
-}
+pub struct Chain(ChainEnd);
 
 // === impl Hash ===
 
@@ -146,36 +136,28 @@ impl Chain {
     /// A chain without events.
     #[must_use]
     pub const fn new(writer: Uuid, at: Timestamp) -> Self {
-        Self { end: ChainEnd { writer, seq: 0, hash: Hash::NONE }, at }
+        Self(ChainEnd { writer, seq: 0, at, hash: Hash::NONE })
     }
 
     /// Puts an event into the next place. A chain's times never go back, so that cutting off what is older
     /// than a time cuts off its beginning and nothing else.
     pub fn append(&mut self, at: Timestamp, text: &str) -> Link {
-        let at = at.max(self.at);
-        let ChainEnd { writer, seq, hash: prev } = self.end;
-        let seq = seq + 1;
+        let end = &self.0;
+        let (writer, seq, at, prev) = (end.writer, end.seq + 1, at.max(end.at), end.hash);
         let hash = Hash::of(writer, seq, at, &prev, text);
-        self.end = ChainEnd { writer, seq, hash };
-        self.at = at;
+        self.0 = ChainEnd { writer, seq, at, hash };
         Link { writer, seq, at, prev, hash }
     }
 
-    /// How far it has come.
+    /// How far it has come: no event yet, when its place is 0.
     #[must_use]
     pub const fn end(&self) -> &ChainEnd {
-        &self.end
+        &self.0
     }
 
     /// When its last event was recorded; when it began, before the first.
     #[must_use]
     pub const fn at(&self) -> Timestamp {
-        self.at
-    }
-
-    /// What to sign now.
-    #[must_use]
-    pub fn checkpoint(&self) -> Checkpoint {
-        Checkpoint { end: self.end.clone(), at: self.at.as_micros() }
+        self.0.at
     }
 }

@@ -7,6 +7,7 @@ pub mod audit;
 pub mod builtin;
 pub mod catalog;
 pub mod chain;
+pub mod chain_check;
 pub mod claims;
 pub mod client;
 pub mod error;

@@ -77,6 +77,7 @@ type Shared = Arc<Services>;
         (name = "Client roles", description = "Which roles a client has"),
         (name = "Resource servers", description = "APIs that accept tokens, and their permissions"),
         (name = "Roles", description = "Named sets of permissions"),
+        (name = "Audit", description = "What was done, by whom, and what was refused"),
     )
 )]
 struct Description;

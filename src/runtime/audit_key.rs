@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::clock::Ambient;
 use super::fault;
 use super::master_key::MasterKey;
-use crate::domain::chain::Checkpoint;
+use crate::domain::chain::ChainEnd;
 use crate::domain::error::Fault;
 use crate::domain::ids::KeyId;
 use crate::jose::{self, Algorithm, SigningKey, TokenType};
@@ -39,13 +39,12 @@ impl AuditKey {
         Ok(Self { kid: stored.kid.clone(), key: Arc::new(key) })
     }
 
-    /// A checkpoint as a compact JWS.
+    /// How far a chain has come, as a compact JWS.
     ///
     /// # Errors
     /// Signing failed.
-    pub fn sign(&self, checkpoint: &Checkpoint) -> Result<String, Fault> {
-        jose::sign(TokenType::AuditCheckpoint, self.kid.as_str(), &self.key, checkpoint)
-            .map_err(Fault::internal)
+    pub fn sign(&self, end: &ChainEnd) -> Result<String, Fault> {
+        jose::sign(TokenType::AuditCheckpoint, self.kid.as_str(), &self.key, end).map_err(Fault::internal)
     }
 }
 

@@ -10,6 +10,7 @@ pub mod ledger;
 pub mod master_key;
 pub mod refusals;
 pub mod secrets;
+pub mod upkeep;
 
 use crate::domain::error::Fault;
 use crate::storage::StoreError;

@@ -137,18 +137,18 @@ impl Tx {
         Ok(within!(self, connection => sqlx::query_as(UNSETTLED_CHAINS).fetch_all(connection).await)?)
     }
 
-    /// How far a chain has come, and when; `None` when it has no events.
+    /// How far a chain has come; `None` when it has no events.
     ///
     /// # Errors
     /// The database is away.
-    pub async fn chain_end(&mut self, writer: Uuid) -> Result<Option<(ChainEnd, Timestamp)>, StoreError> {
+    pub async fn chain_end(&mut self, writer: Uuid) -> Result<Option<ChainEnd>, StoreError> {
         let row: Option<EndRow> = within!(self, connection => {
             sqlx::query_as(CHAIN_END).bind(writer).fetch_optional(connection).await
         })?;
         row.map(|row| {
             let hash = Hash::from_bytes(&row.hash).map_err(|_| corrupt("hash", "audit_events.hash"))?;
-            let end = ChainEnd { writer: row.writer, seq: row.seq.unsigned_abs(), hash };
-            Ok((end, Timestamp::from_micros(row.at)))
+            let at = Timestamp::from_micros(row.at);
+            Ok(ChainEnd { writer: row.writer, seq: row.seq.unsigned_abs(), at, hash })
         })
         .transpose()
     }
@@ -184,13 +184,8 @@ impl Tx {
     ///
     /// # Errors
     /// The database is away.
-    pub async fn insert_checkpoint(
-        &mut self,
-        end: &ChainEnd,
-        at: Timestamp,
-        jws: &str,
-    ) -> Result<(), StoreError> {
-        execute!(self, INSERT_CHECKPOINT, end.writer, end.seq.cast_signed(), at.as_micros(), jws)?;
+    pub async fn insert_checkpoint(&mut self, end: &ChainEnd, jws: &str) -> Result<(), StoreError> {
+        execute!(self, INSERT_CHECKPOINT, end.writer, end.seq.cast_signed(), end.at.as_micros(), jws)?;
         Ok(())
     }
 

@@ -5,6 +5,7 @@
 //! them on both engines: that replaces the compile-time check, which could only know one of them.
 
 mod audit;
+mod audit_search;
 mod chains;
 mod changes;
 mod clients;
@@ -18,6 +19,7 @@ mod secrets;
 mod sqlite;
 
 pub use audit::UsedId;
+pub use audit_search::{EventCursor, EventFilter, EventOrder};
 pub use chains::{OpenChain, StoredAuditKey};
 pub use changes::{Change, ChangeKind};
 pub use clients::{ClientFilter, Cursor};
@@ -102,6 +104,7 @@ use statements;
 pub fn all_statements() -> impl Iterator<Item = (&'static str, &'static str)> {
     [
         audit::STATEMENTS,
+        audit_search::STATEMENTS,
         chains::STATEMENTS,
         changes::STATEMENTS,
         clients::STATEMENTS,

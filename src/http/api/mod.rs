@@ -1,5 +1,6 @@
 //! The REST API, one file per resource. Handlers translate; the use-cases in [`crate::admin`] decide.
 
+mod audit_events;
 mod client_roles;
 mod client_secrets;
 mod clients;
@@ -23,6 +24,7 @@ pub(super) fn routes() -> OpenApiRouter<Shared> {
         .merge(client_roles::routes())
         .merge(resource_servers::routes())
         .merge(roles::routes())
+        .merge(audit_events::routes())
 }
 
 /// Where a new thing can be read (RFC 9110 §10.2.2), relative to the collection's parent.
@@ -73,6 +75,12 @@ refusals! {
         /// The name is taken.
         Conflict = 409,
         /// Fields are wrong.
+        Invalid = 422,
+    }
+
+    /// Where a list is filtered.
+    FilterRefusals {
+        /// Filters are wrong.
         Invalid = 422,
     }
 

@@ -239,8 +239,8 @@ impl Writer {
     ) -> Result<(), Fault> {
         let turns = next.is_some_and(|next| next.start_of_day() > chain.at().start_of_day());
         if turns && chain.end().seq > 0 {
-            let jws = self.key.sign(&chain.checkpoint())?;
-            tx.insert_checkpoint(chain.end(), chain.at(), &jws).await.map_err(fault)?;
+            let jws = self.key.sign(chain.end())?;
+            tx.insert_checkpoint(chain.end(), &jws).await.map_err(fault)?;
         }
         Ok(())
     }
@@ -248,7 +248,7 @@ impl Writer {
     /// Signs for everything that is written. What fails is tried again after the next events.
     async fn sign(&mut self) {
         let Some(chain) = self.chain.as_ref().filter(|_| self.unsigned > 0) else { return };
-        let signed = timeout(PATIENCE, self.checkpoint(chain, false)).await;
+        let signed = timeout(PATIENCE, self.checkpoint(chain)).await;
         match signed {
             Ok(Ok(())) => self.unsigned = 0,
             Ok(Err(fault)) => tracing::warn!(%fault, "an audit checkpoint could not be written"),
@@ -256,13 +256,10 @@ impl Writer {
         }
     }
 
-    async fn checkpoint(&self, chain: &Chain, last: bool) -> Result<(), Fault> {
-        let jws = self.key.sign(&chain.checkpoint())?;
+    async fn checkpoint(&self, chain: &Chain) -> Result<(), Fault> {
+        let jws = self.key.sign(chain.end())?;
         let mut tx = self.store.begin().await.map_err(fault)?;
-        tx.insert_checkpoint(chain.end(), chain.at(), &jws).await.map_err(fault)?;
-        if last {
-            tx.end_chain(chain.end().writer).await.map_err(fault)?;
-        }
+        tx.insert_checkpoint(chain.end(), &jws).await.map_err(fault)?;
         tx.commit().await.map_err(fault)
     }
 
@@ -290,8 +287,9 @@ impl Writer {
         self.sign_off_the_day(&mut tx, &chain, Some(at)).await?;
         chain_event(&mut chain, own(at, Event::Stopped)?, &mut events);
         tx.append_events(&events).await.map_err(fault)?;
-        tx.commit().await.map_err(fault)?;
-        self.checkpoint(&chain, true).await
+        tx.insert_checkpoint(chain.end(), &self.key.sign(chain.end())?).await.map_err(fault)?;
+        tx.end_chain(chain.end().writer).await.map_err(fault)?;
+        tx.commit().await.map_err(fault)
     }
 }
 
@@ -365,8 +363,8 @@ async fn name_chains(tx: &mut Tx, now: Timestamp) -> Result<Vec<ChainEnd>, Store
     let open = tx.unsettled_chains().await?;
     let newest = open.last().map(|chain| chain.writer);
     for chain in open {
-        let Some((end, at)) = tx.chain_end(chain.writer).await? else { continue };
-        let settled = chain.ended || at.plus(UNSETTLED) < now;
+        let Some(end) = tx.chain_end(chain.writer).await? else { continue };
+        let settled = chain.ended || end.at.plus(UNSETTLED) < now;
         tx.name_chain(chain.writer, end.seq, settled).await?;
         if end.seq.cast_signed() > chain.named_seq || newest == Some(chain.writer) {
             previous.push(end);

@@ -31,7 +31,7 @@ impl Server {
 
     /// The audit events of this kind, in no order.
     pub(crate) async fn events(&self, kind: &str) -> Vec<Value> {
-        let sql = format!("SELECT CAST(detail AS TEXT) FROM audit_events WHERE kind = '{kind}'");
+        let sql = format!("SELECT event FROM audit_events WHERE kind = '{kind}'");
         let texts = self.database.texts(&sql).await;
         texts.iter().map(|text| serde_json::from_str(text).unwrap()).collect()
     }

@@ -1,0 +1,155 @@
+//! Reading the audit.
+
+use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
+use utoipa::{PartialSchema, ToSchema};
+use uuid::Uuid;
+
+use super::{Admin, AdminError, By, Page, PageRequest};
+use crate::domain::audit::{Event, EventText, Outcome};
+use crate::domain::builtin;
+use crate::domain::chain_check::{Found, Window};
+use crate::domain::error::Fault;
+use crate::domain::time::Timestamp;
+use crate::domain::token_id;
+use crate::runtime::ledger::OVERTAKEN;
+use crate::storage::{EventCursor, EventFilter};
+
+/// Which events a list shows. What is absent fits all.
+#[derive(Clone, Debug, Default)]
+pub struct EventQuery {
+    /// From this time on.
+    pub from: Option<Timestamp>,
+    /// Before this time.
+    pub to: Option<Timestamp>,
+    /// Of this client.
+    pub client_id: Option<String>,
+    /// Of this kind.
+    pub kind: Option<String>,
+    /// With this outcome.
+    pub outcome: Option<Outcome>,
+    /// About this token, or done with it.
+    pub jti: Option<String>,
+    /// Of this chain of tokens.
+    pub txn: Option<String>,
+}
+
+/// One event, and its place in its chain.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct AuditEventView {
+    /// The chain: the process that recorded it.
+    #[schema(value_type = String, example = "019aa8c2-7d1e-7a6b-9f4e-2d1c0b3a4e5f")]
+    pub writer: Uuid,
+    /// Its place in the chain.
+    pub seq: u64,
+    /// When it was recorded.
+    #[schema(value_type = String, format = DateTime)]
+    pub at: Timestamp,
+    /// Its hash, which covers its place, its time, its text and the hash before it.
+    pub hash: String,
+    /// What happened.
+    #[schema(value_type = EventText)]
+    pub event: Box<RawValue>,
+}
+
+// === impl Admin ===
+
+impl Admin {
+    /// Events that fit, newest first.
+    ///
+    /// # Errors
+    /// A missing permission, or a filter or cursor that is none.
+    pub async fn audit_events(
+        &self,
+        by: &By,
+        query: EventQuery,
+        page: &PageRequest,
+    ) -> Result<Page<AuditEventView>, AdminError> {
+        self.require(by, builtin::AUDIT_READ).await?;
+        if let Some(kind) = query.kind.as_deref().filter(|kind| !Event::KINDS.contains(kind)) {
+            let problem = format!("there is no kind of event '{}'", crate::domain::text::quoted(kind));
+            return Err(AdminError::invalid(
+                "kind",
+                problem,
+                format!("use one of {}", Event::KINDS.join(", ")),
+            ));
+        }
+        let (cursor, limit) = page.cursor()?;
+        let after = if cursor.after.is_empty() { None } else { Some(read_cursor(&cursor.after)?) };
+        let near = |id: String| {
+            // Recorded at the time in it, or, when others overtook it, a moment later.
+            let near = token_id::made_at(&id).map(|at| Window { from: at, to: at.plus(OVERTAKEN) });
+            (id, near)
+        };
+        let filter = EventFilter {
+            from: query.from,
+            to: query.to,
+            client_id: query.client_id,
+            kind: query.kind,
+            outcome: query.outcome.map(|outcome| outcome.as_str().to_owned()),
+            jti: query.jti.map(near),
+            txn: query.txn.map(near),
+        };
+        let found = self.store.events(&filter, after, cursor.limit).await?;
+        let items = found.into_iter().map(AuditEventView::new).collect::<Result<_, _>>()?;
+        Ok(Page::numbered(items, limit, |event: &AuditEventView| {
+            format!("{}.{}.{}", event.at.as_micros(), event.writer.simple(), event.seq)
+        }))
+    }
+}
+
+fn read_cursor(text: &str) -> Result<EventCursor, AdminError> {
+    let mut parts = text.splitn(3, '.');
+    let mut part = || parts.next().unwrap_or_default();
+    let (at, writer, seq) = (part().parse(), part().parse(), part().parse());
+    match (at, writer, seq) {
+        (Ok(at), Ok(writer), Ok(seq)) => Ok(EventCursor { at: Timestamp::from_micros(at), writer, seq }),
+        _ => Err(AdminError::not_a_cursor()),
+    }
+}
+
+// === impl AuditEventView ===
+
+impl AuditEventView {
+    fn new(found: Found) -> Result<Self, Fault> {
+        // Somebody may have altered it: then it is shown as the text that it is.
+        let event = match RawValue::from_string(found.text) {
+            Ok(event) => event,
+            Err(error) => to_raw_value(&error.to_string()).map_err(Fault::internal)?,
+        };
+        Ok(Self {
+            writer: found.writer,
+            seq: found.seq,
+            at: found.at,
+            hash: found.hash.iter().map(|byte| format!("{byte:02x}")).collect(),
+            event,
+        })
+    }
+}
+
+/// The JSON schema (2020-12) of an event, made from the types that are written.
+#[must_use]
+pub fn schema() -> serde_json::Value {
+    let mut parts = Vec::new();
+    EventText::schemas(&mut parts);
+    let definition = |schema| {
+        // What is `#/components/schemas/X` in an OpenAPI document is `#/$defs/X` here.
+        let text = serde_json::to_string(&schema).unwrap_or_default();
+        let text = text.replace("#/components/schemas/", "#/$defs/");
+        serde_json::from_str(&text).unwrap_or(serde_json::Value::Null)
+    };
+    let definitions: serde_json::Map<String, serde_json::Value> =
+        parts.into_iter().map(|(name, schema)| (name, definition(schema))).collect();
+    let mut schema = serde_json::json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "A Jeton audit event",
+        "description": "Later versions may add kinds and members; ignore those that you do not know.",
+    });
+    if let (Some(schema), serde_json::Value::Object(event)) =
+        (schema.as_object_mut(), definition(EventText::schema()))
+    {
+        schema.extend(event);
+        schema.insert("$defs".to_owned(), definitions.into());
+    }
+    schema
+}

@@ -1,0 +1,227 @@
+//! Checking the audit, in the store or in an exported file, and exporting it. Needs no master key and no
+//! server: whoever may read the events may check them.
+
+use std::collections::HashMap;
+use std::io::BufRead;
+
+use crate::domain::chain::{ChainEnd, Hash};
+use crate::domain::chain_check::{Check, Found, Line, Report, Window, Witness};
+use crate::domain::error::Fault;
+use crate::domain::time::Timestamp;
+use crate::jose::{JwkSet, TokenType, Unverified, VerifyingKey};
+use crate::storage::{EventOrder, Store, StoreError};
+
+/// How often progress is told: every so many events.
+const TOLD: u64 = 10_000;
+
+/// Keys whose checkpoints are believed.
+pub struct TrustedKeys(HashMap<String, VerifyingKey>);
+
+/// Why a check or an export could not be carried out.
+#[derive(Debug, thiserror::Error)]
+pub enum AuditError {
+    /// The store could not be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The file could not be read.
+    #[error("line {line}: {problem}")]
+    Line {
+        /// Which line.
+        line: usize,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// Whoever takes the export takes no more.
+    #[error(transparent)]
+    Taken(#[from] std::io::Error),
+}
+
+// === impl TrustedKeys ===
+
+impl TrustedKeys {
+    /// From a JWK Set (RFC 7517 §5).
+    ///
+    /// # Errors
+    /// A key is of a kind that cannot be used, or there is none.
+    pub fn new(jwks: &JwkSet) -> Result<Self, Fault> {
+        let mut keys = HashMap::new();
+        for jwk in &jwks.keys {
+            let kid = jwk.common.key_id.clone().unwrap_or_default();
+            let key = VerifyingKey::from_jwk(jwk)
+                .map_err(|error| Fault::internal(format!("the audit key '{kid}': {error}")))?;
+            keys.insert(kid, key);
+        }
+        if keys.is_empty() {
+            return Err(Fault::internal("there is no audit key: nothing was ever recorded here"));
+        }
+        Ok(Self(keys))
+    }
+
+    fn check(&self, jws: &str, check: &mut Check) {
+        let Ok(unverified) = Unverified::parse(jws) else { return };
+        let key = unverified
+            .key_id()
+            .filter(|_| unverified.is(TokenType::AuditCheckpoint))
+            .and_then(|kid| self.0.get(kid));
+        match key.map(|key| unverified.verify::<ChainEnd>(key)) {
+            Some(Ok(end)) => check.expect(end, Witness::Checkpoint),
+            _ => {
+                if let Some(claimed) = unverified.claimed::<ChainEnd>() {
+                    check.forged(&claimed);
+                }
+            }
+        }
+    }
+}
+
+/// The public keys that sign checkpoints, as a JWK Set.
+///
+/// # Errors
+/// The database is away.
+pub async fn public_keys(store: &Store) -> Result<JwkSet, StoreError> {
+    let keys = store.audit_keys().await?;
+    Ok(JwkSet { keys: keys.into_iter().map(|key| key.public_jwk).collect() })
+}
+
+/// Checks what the store has of a window, and tells how many events it has seen so far.
+///
+/// # Errors
+/// The database is away.
+pub async fn check_store(
+    store: &Store,
+    keys: &TrustedKeys,
+    window: Window,
+    mut told: impl FnMut(u64),
+) -> Result<Report, AuditError> {
+    let mut check = Check::default();
+    // First what must be there, then what is: events that come in between do no harm.
+    for jws in store.checkpoints().await? {
+        keys.check(&jws, &mut check);
+    }
+    for (writer, text) in store.starts().await? {
+        check.expect_named(writer, &text);
+    }
+    let mut seen = 0;
+    store
+        .each_event::<AuditError>(window, EventOrder::Chains, |found| {
+            check.event(&found);
+            seen += 1;
+            if seen % TOLD == 0 {
+                told(seen);
+            }
+            Ok(())
+        })
+        .await?;
+    let dropped = store.drops().await?.iter().filter_map(|text| dropped_before(text)).max();
+    Ok(check.finish(window, dropped))
+}
+
+/// Checks an exported file, which `open` opens from its beginning each time, and tells how many events it has
+/// seen so far. What an export with a beginning or an end leaves out is not missed when the same `window` is
+/// named.
+///
+/// # Errors
+/// The file cannot be read, or a line is not one of an export.
+pub fn check_file<R: BufRead>(
+    mut open: impl FnMut() -> std::io::Result<R>,
+    keys: &TrustedKeys,
+    window: Window,
+    mut told: impl FnMut(u64),
+) -> Result<Report, AuditError> {
+    let mut check = Check::default();
+    let mut dropped = None;
+    each_line(open()?, |line| match line {
+        Line::Checkpoint { checkpoint } => keys.check(&checkpoint, &mut check),
+        Line::Event { writer, event, .. } => {
+            check.expect_named(writer, event.get());
+            dropped = dropped.max(dropped_before(event.get()));
+        }
+    })?;
+    let mut seen = 0;
+    each_line(open()?, |line| {
+        let Line::Event { writer, seq, at, prev, hash, event } = line else { return };
+        if !(window.from..window.to).contains(&at) {
+            return;
+        }
+        let bytes = |hash: Hash| hash.as_bytes().to_vec();
+        let text = event.get().to_owned();
+        check.event(&Found { writer, seq, at, prev: bytes(prev), hash: bytes(hash), columns: None, text });
+        seen += 1;
+        if seen % TOLD == 0 {
+            told(seen);
+        }
+    })?;
+    Ok(check.finish(window, dropped))
+}
+
+fn each_line(mut file: impl BufRead, mut take: impl FnMut(Line<'_>)) -> Result<(), AuditError> {
+    let mut text = String::new();
+    let mut number = 0;
+    loop {
+        text.clear();
+        if file.read_line(&mut text)? == 0 {
+            return Ok(());
+        }
+        number += 1;
+        match Line::read(&text) {
+            Some(line) => take(line),
+            None => {
+                let problem = "it is not a line of `jeton audit export`".to_owned();
+                return Err(AuditError::Line { line: number, problem });
+            }
+        }
+    }
+}
+
+fn dropped_before(text: &str) -> Option<Timestamp> {
+    #[derive(serde::Deserialize)]
+    struct Dropped {
+        kind: String,
+        before: Timestamp,
+    }
+    // Most events are not this one, and need not be read whole to know it.
+    let dropped: Dropped =
+        text.contains("events_dropped").then(|| serde_json::from_str(text).ok()).flatten()?;
+    (dropped.kind == "events_dropped").then_some(dropped.before)
+}
+
+/// Hands over the events of a window, as time went on, then the checkpoints, each as a line of JSON.
+///
+/// # Errors
+/// The database is away, or whatever the receiver answers.
+pub async fn export(
+    store: &Store,
+    window: Window,
+    mut take: impl FnMut(&str) -> std::io::Result<()>,
+) -> Result<(), AuditError> {
+    store
+        .each_event::<AuditError>(window, EventOrder::Time, |found| {
+            take(&exported(&found)?)?;
+            Ok(())
+        })
+        .await?;
+    for checkpoint in store.checkpoints().await? {
+        take(&json(&Line::Checkpoint { checkpoint })?)?;
+    }
+    Ok(())
+}
+
+fn exported(found: &Found) -> Result<String, AuditError> {
+    let Found { writer, seq, at, .. } = *found;
+    // Somebody may have altered it: then the text that it is stands there, and does not have its hash.
+    let altered = serde_json::to_string(&found.text).map_err(std::io::Error::from)?;
+    let event = serde_json::from_str(&found.text).or_else(|_| serde_json::from_str(&altered));
+    let hash = |bytes: &[u8]| Hash::from_bytes(bytes).unwrap_or(Hash::NONE);
+    json(&Line::Event {
+        writer,
+        seq,
+        at,
+        prev: hash(&found.prev),
+        hash: hash(&found.hash),
+        event: event.map_err(std::io::Error::from)?,
+    })
+}
+
+fn json(line: &Line<'_>) -> Result<String, AuditError> {
+    Ok(serde_json::to_string(line).map_err(std::io::Error::from)?)
+}

@@ -1,0 +1,75 @@
+//! `/audit-events`
+
+use axum::Json;
+use axum::extract::State;
+use serde::Deserialize;
+use utoipa::IntoParams;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::super::Shared;
+use super::super::error::Problem;
+use super::super::extract::{Administrator, Filter};
+use super::{FilterRefusals, Refusals};
+use crate::admin::audit::{AuditEventView, EventQuery};
+use crate::admin::{Page, PageRequest};
+use crate::domain::audit::Outcome;
+use crate::domain::time::Timestamp;
+
+pub(super) fn routes() -> OpenApiRouter<Shared> {
+    OpenApiRouter::new().routes(routes!(list))
+}
+
+/// Which page of the audit, and which events.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct Search {
+    /// Recorded at this time or later.
+    #[param(value_type = Option<String>, format = DateTime)]
+    from: Option<Timestamp>,
+    /// Recorded before this time.
+    #[param(value_type = Option<String>, format = DateTime)]
+    to: Option<Timestamp>,
+    /// Done or tried by this client.
+    client_id: Option<String>,
+    /// Of this kind.
+    #[param(example = "token_refused")]
+    kind: Option<String>,
+    /// With this outcome.
+    outcome: Option<Outcome>,
+    /// About this token, or done with it.
+    jti: Option<String>,
+    /// Of this chain of tokens.
+    txn: Option<String>,
+    /// `next_cursor` of the page before.
+    cursor: Option<String>,
+    /// The most entries.
+    #[param(minimum = 1, maximum = 500, default = 50)]
+    limit: Option<u32>,
+}
+
+/// List audit events, newest first.
+#[utoipa::path(
+    get, path = "/audit-events", tag = "Audit", operation_id = "list_audit_events", params(Search),
+    responses((status = 200, description = "A page", body = Page<AuditEventView>), FilterRefusals, Refusals),
+    security(("token" = ["audit:read"]))
+)]
+async fn list(
+    State(services): State<Shared>,
+    Administrator(by): Administrator,
+    Filter(search): Filter<Search>,
+) -> Result<Json<Page<AuditEventView>>, Problem> {
+    let given = |text: Option<String>| text.filter(|text| !text.is_empty());
+    let query = EventQuery {
+        from: search.from,
+        to: search.to,
+        client_id: given(search.client_id),
+        kind: given(search.kind),
+        outcome: search.outcome,
+        jti: given(search.jti),
+        txn: given(search.txn),
+    };
+    let page = PageRequest { cursor: search.cursor, limit: search.limit };
+    Ok(Json(services.admin.audit_events(&by, query, &page).await?))
+}

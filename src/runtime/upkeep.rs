@@ -1,0 +1,105 @@
+//! What the store needs from time to time: room for the events of the next days, the removal of what has had
+//! its time, and the chaining of events that a killed process has left. Any replica does it; twice does no harm.
+
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::clock::Ambient;
+use super::fault;
+use super::ledger::Ledger;
+use crate::domain::audit::{AuditEvent, Event, Origin};
+use crate::domain::error::Fault;
+use crate::domain::time::{DAY, Timestamp};
+use crate::storage::{Store, StoreError};
+
+/// How often.
+const EVERY: Duration = Duration::from_mins(1);
+
+/// For how many days there is room ahead of time.
+const AHEAD: u32 = 3;
+
+/// How many identifiers are forgotten in one step.
+const STEP: u32 = 1_000;
+
+/// How long others may write between two steps of removing many rows.
+const BREATH: Duration = Duration::from_millis(20);
+
+/// Keeps the store in order.
+pub struct Upkeep {
+    store: Store,
+    ledger: Ledger,
+    ambient: Ambient,
+    retention: Duration,
+}
+
+// === impl Upkeep ===
+
+impl Upkeep {
+    /// Of this store; audit events are kept for `retention`.
+    #[must_use]
+    pub const fn new(store: Store, ledger: Ledger, ambient: Ambient, retention: Duration) -> Self {
+        Self { store, ledger, ambient, retention }
+    }
+
+    /// Keeps the store in order until `stop`.
+    pub async fn run(self, stop: CancellationToken) {
+        loop {
+            let now = self.ambient.now();
+            tokio::select! {
+                () = stop.cancelled() => return,
+                done = self.once(now) => {
+                    if let Err(fault) = done {
+                        tracing::warn!(%fault, "the store could not be kept in order; trying again in a minute");
+                    }
+                }
+            }
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(EVERY) => {}
+            }
+        }
+    }
+
+    /// Does what there is to do at `now`.
+    ///
+    /// # Errors
+    /// The database is away; the next time does the rest.
+    pub async fn once(&self, now: Timestamp) -> Result<(), Fault> {
+        for day in 0..=AHEAD {
+            self.store.make_room(now.plus(DAY * day)).await.map_err(fault)?;
+        }
+        self.ledger.collect().await?;
+        while self.forget_ids(now).await.map_err(fault)? == u64::from(STEP) {
+            tokio::time::sleep(BREATH).await;
+        }
+        // Whole days, so that on PostgreSQL whole partitions go.
+        self.drop_events(now.minus(self.retention).start_of_day()).await
+    }
+
+    async fn forget_ids(&self, now: Timestamp) -> Result<u64, StoreError> {
+        let mut tx = self.store.begin().await?;
+        let forgotten = tx.forget_ids(now, STEP).await?;
+        tx.commit().await?;
+        Ok(forgotten)
+    }
+
+    /// Removes the events from before `cut`. That is recorded first: what is missing then was not hidden.
+    async fn drop_events(&self, cut: Timestamp) -> Result<(), Fault> {
+        if !self.store.has_events_before(cut).await.map_err(fault)? {
+            return Ok(());
+        }
+        let event = Event::EventsDropped { before: cut };
+        self.ledger.record(&AuditEvent { at: self.ambient.now(), origin: Origin::default(), event }).await?;
+        while self.store.drop_events(cut).await.map_err(fault)? {
+            tokio::time::sleep(BREATH).await;
+        }
+        self.forget_chains(cut).await.map_err(fault)
+    }
+
+    async fn forget_chains(&self, cut: Timestamp) -> Result<(), StoreError> {
+        let mut tx = self.store.begin().await?;
+        tx.forget_chains(cut).await?;
+        tx.commit().await
+    }
+}

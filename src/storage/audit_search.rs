@@ -1,0 +1,276 @@
+//! Finding audit events. Each way to look has a text of its own, because each needs another index; a test
+//! asks both engines for their plans.
+
+use futures_util::TryStreamExt;
+use sqlx::FromRow;
+use uuid::Uuid;
+
+use super::engine::read;
+use super::{Store, StoreError, statements};
+use crate::domain::audit::Columns;
+use crate::domain::chain_check::{Found, Window};
+use crate::domain::time::Timestamp;
+
+/// Newest first: what fits the filter in a window, after a cursor, found in a certain way. A `+` before a
+/// column keeps both engines from using an index on it.
+macro_rules! page {
+    (@conditions $at:literal) => {
+        concat!(
+            $at, " >= $1 AND ", $at, " <= $2 AND (at < $2 OR writer < $3 OR (writer = $3 AND seq < $4))
+            AND ($5 IS NULL OR client_id = $5) AND ($6 IS NULL OR kind = $6) AND ($7 IS NULL OR outcome = $7)
+            AND ($8 IS NULL OR jti = $8) AND ($9 IS NULL OR txn = $9)"
+        )
+    };
+    (@select $access:literal, $at:literal) => {
+        concat!(
+            "SELECT writer, seq, at, prev, hash, kind, outcome, client_id, jti, txn, continues, event
+            FROM audit_events WHERE ", $access, " AND ", page!(@conditions $at)
+        )
+    };
+    ($access:literal) => {
+        concat!(page!(@select $access, "at"), " ORDER BY at DESC, writer DESC, seq DESC LIMIT $10")
+    };
+    ($recent:literal or $later:literal) => {
+        concat!(
+            page!(@select $recent, "at"), " UNION ALL ", page!(@select $later, "+at"),
+            " ORDER BY at DESC, writer DESC, seq DESC LIMIT $10"
+        )
+    };
+}
+
+statements! {
+    EVENTS_BY_TIME = page!("$11 IS NULL AND $12 IS NULL");
+
+    EVENTS_OF_CLIENT = page!("client_id = $5 AND $11 IS NULL AND $12 IS NULL");
+
+    EVENTS_OF_KIND = page!("kind = $6 AND kind <> 'token_issued' AND $11 IS NULL AND $12 IS NULL");
+
+    EVENTS_REFUSED = page!("outcome = 'refused' AND $11 IS NULL AND $12 IS NULL");
+
+    /// Its own event is near the time that it tells; others are few.
+    EVENTS_OF_TOKEN = page!(
+        "at >= $11 AND at <= $12 AND jti = $8 AND kind = 'token_issued'"
+        or "jti = $8 AND jti IS NOT NULL AND kind <> 'token_issued'"
+    );
+
+    /// The event that began it is near the time that it tells; the others continue it.
+    EVENTS_OF_TXN = page!(
+        "at >= $11 AND at <= $12 AND txn = $9 AND NOT continues"
+        or "txn = $9 AND continues"
+    );
+
+    EVENTS_IN_CHAINS = r"
+        SELECT writer, seq, at, prev, hash, kind, outcome, client_id, jti, txn, continues, event
+        FROM audit_events WHERE at >= $1 AND at < $2 ORDER BY writer, seq";
+
+    EVENTS_IN_TIME = r"
+        SELECT writer, seq, at, prev, hash, kind, outcome, client_id, jti, txn, continues, event
+        FROM audit_events WHERE at >= $1 AND at < $2 ORDER BY at, writer, seq";
+
+    STARTS = "SELECT writer, event FROM audit_events WHERE kind = 'started' AND kind <> 'token_issued' ORDER BY at";
+
+    EVENTS_BEFORE = "SELECT EXISTS (SELECT 1 FROM audit_events WHERE at < $1)";
+
+    DROPS = r"
+        SELECT event FROM audit_events
+        WHERE kind = 'events_dropped' AND kind <> 'token_issued' ORDER BY at";
+}
+
+/// Which events a list shows. What is absent fits all.
+#[derive(Clone, Debug, Default)]
+pub struct EventFilter {
+    /// From this time on.
+    pub from: Option<Timestamp>,
+    /// Before this time.
+    pub to: Option<Timestamp>,
+    /// Of this client.
+    pub client_id: Option<String>,
+    /// Of this kind.
+    pub kind: Option<String>,
+    /// With this outcome.
+    pub outcome: Option<String>,
+    /// About this token, or done with it. The times between which it was issued, if that can be told.
+    pub jti: Option<(String, Option<Window>)>,
+    /// Of this chain of tokens. The times between which that was begun, if that can be told.
+    pub txn: Option<(String, Option<Window>)>,
+}
+
+/// Where a page of events starts: after this one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EventCursor {
+    /// When it was recorded.
+    pub at: Timestamp,
+    /// Its chain.
+    pub writer: Uuid,
+    /// Its place.
+    pub seq: u64,
+}
+
+/// In which order events are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EventOrder {
+    /// Chain after chain.
+    Chains,
+    /// As time went on.
+    Time,
+}
+
+#[derive(FromRow)]
+struct EventRow {
+    writer: Uuid,
+    seq: i64,
+    at: i64,
+    prev: Vec<u8>,
+    hash: Vec<u8>,
+    kind: String,
+    outcome: String,
+    client_id: Option<String>,
+    jti: Option<String>,
+    txn: Option<String>,
+    continues: bool,
+    event: String,
+}
+
+// === impl EventRow ===
+
+impl From<EventRow> for Found {
+    fn from(row: EventRow) -> Self {
+        Self {
+            writer: row.writer,
+            seq: row.seq.unsigned_abs(),
+            at: Timestamp::from_micros(row.at),
+            prev: row.prev,
+            hash: row.hash,
+            columns: Some(Columns {
+                kind: row.kind.into(),
+                outcome: row.outcome.into(),
+                client_id: row.client_id,
+                jti: row.jti,
+                txn: row.txn,
+                continues: row.continues,
+            }),
+            text: row.event,
+        }
+    }
+}
+
+// === impl Store ===
+
+impl Store {
+    /// Events that fit, newest first.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn events(
+        &self,
+        filter: &EventFilter,
+        after: Option<EventCursor>,
+        limit: u32,
+    ) -> Result<Vec<Found>, StoreError> {
+        let newest = filter.to.map_or(i64::MAX, |to| to.as_micros().saturating_sub(1));
+        let after = after.unwrap_or(EventCursor {
+            at: Timestamp::from_micros(i64::MAX),
+            writer: Uuid::max(),
+            seq: i64::MAX.unsigned_abs(),
+        });
+        // A cursor from beyond the window is before all of it.
+        let (at, writer, seq) = if after.at.as_micros() > newest {
+            (newest, Uuid::max(), i64::MAX)
+        } else {
+            (after.at.as_micros(), after.writer, after.seq.cast_signed())
+        };
+        let (sql, near) = filter.statement();
+        let rows = read!(self, pool => {
+            sqlx::query_as::<_, EventRow>(sql)
+                .bind(filter.from.map_or(i64::MIN, Timestamp::as_micros))
+                .bind(at)
+                .bind(writer)
+                .bind(seq)
+                .bind(&filter.client_id)
+                .bind(&filter.kind)
+                .bind(&filter.outcome)
+                .bind(filter.jti.as_ref().map(|(jti, _)| jti))
+                .bind(filter.txn.as_ref().map(|(txn, _)| txn))
+                .bind(i64::from(limit))
+                .bind(near.map(|near| near.from.as_micros()))
+                .bind(near.map(|near| near.to.as_micros()))
+                .fetch_all(pool)
+                .await
+        })?;
+        Ok(rows.into_iter().map(Found::from).collect())
+    }
+
+    /// Hands over every event of a window, one after the other, until one is refused.
+    ///
+    /// # Errors
+    /// The database is away, or what the receiver answers.
+    pub async fn each_event<E: From<StoreError>>(
+        &self,
+        window: Window,
+        order: EventOrder,
+        mut receive: impl FnMut(Found) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let sql = match order {
+            EventOrder::Chains => EVENTS_IN_CHAINS,
+            EventOrder::Time => EVENTS_IN_TIME,
+        };
+        read!(self, pool => {
+            let mut rows = sqlx::query_as::<_, EventRow>(sql)
+                .bind(window.from.as_micros())
+                .bind(window.to.as_micros())
+                .fetch(pool);
+            while let Some(row) = rows.try_next().await.map_err(StoreError::from)? {
+                receive(row.into())?;
+            }
+        });
+        Ok(())
+    }
+
+    /// Whether there are events from before `cut`.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn has_events_before(&self, cut: Timestamp) -> Result<bool, StoreError> {
+        Ok(read!(self, pool => {
+            sqlx::query_scalar(EVENTS_BEFORE).bind(cut.as_micros()).fetch_one(pool).await
+        })?)
+    }
+
+    /// The start of every chain, oldest first: the chain and the event.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn starts(&self) -> Result<Vec<(Uuid, String)>, StoreError> {
+        Ok(read!(self, pool => sqlx::query_as(STARTS).fetch_all(pool).await)?)
+    }
+
+    /// The events of retention, oldest first.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn drops(&self) -> Result<Vec<String>, StoreError> {
+        Ok(read!(self, pool => sqlx::query_scalar(DROPS).fetch_all(pool).await)?)
+    }
+}
+
+// === impl EventFilter ===
+
+impl EventFilter {
+    /// The text whose index leaves the least to look at, and where a token's own event can only be.
+    fn statement(&self) -> (&'static str, Option<Window>) {
+        let never = Window { from: Timestamp::from_micros(1), to: Timestamp::from_micros(0) };
+        if let Some((_, near)) = &self.jti {
+            (EVENTS_OF_TOKEN, Some(near.unwrap_or(never)))
+        } else if let Some((_, near)) = &self.txn {
+            (EVENTS_OF_TXN, Some(near.unwrap_or(never)))
+        } else if self.client_id.is_some() {
+            (EVENTS_OF_CLIENT, None)
+        } else if self.kind.as_deref().is_some_and(|kind| kind != "token_issued") {
+            (EVENTS_OF_KIND, None)
+        } else if self.outcome.as_deref() == Some("refused") {
+            (EVENTS_REFUSED, None)
+        } else {
+            (EVENTS_BY_TIME, None)
+        }
+    }
+}
