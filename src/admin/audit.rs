@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::{Admin, AdminError, By, Page, PageRequest};
 use crate::domain::audit::{Event, EventText, Outcome};
 use crate::domain::builtin;
+use crate::domain::chain::Hash;
 use crate::domain::chain_check::{Found, Window};
 use crate::domain::error::Fault;
 use crate::domain::time::Timestamp;
@@ -46,7 +47,8 @@ pub struct AuditEventView {
     #[schema(value_type = String, format = DateTime)]
     pub at: Timestamp,
     /// Its hash, which covers its place, its time, its text and the hash before it.
-    pub hash: String,
+    #[schema(value_type = String)]
+    pub hash: Hash,
     /// What happened.
     #[schema(value_type = EventText)]
     pub event: Box<RawValue>,
@@ -121,7 +123,8 @@ impl AuditEventView {
             writer: found.writer,
             seq: found.seq,
             at: found.at,
-            hash: found.hash.iter().map(|byte| format!("{byte:02x}")).collect(),
+            // One of another length was altered: then it is no hash at all.
+            hash: Hash::from_bytes(&found.hash).unwrap_or(Hash::NONE),
             event,
         })
     }

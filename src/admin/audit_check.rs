@@ -163,13 +163,11 @@ fn each_line(mut file: impl BufRead, mut take: impl FnMut(Line<'_>)) -> Result<(
             return Ok(());
         }
         number += 1;
-        match Line::read(&text) {
-            Some(line) => take(line),
-            None => {
-                let problem = "it is not a line of `jeton audit export`".to_owned();
-                return Err(AuditError::Line { line: number, problem });
-            }
-        }
+        let line = Line::read(&text).ok_or_else(|| AuditError::Line {
+            line: number,
+            problem: "it is not a line of `jeton audit export`".to_owned(),
+        })?;
+        take(line);
     }
 }
 

@@ -175,12 +175,11 @@ impl Writer {
         now: Timestamp,
     ) -> Result<(Vec<Done>, Chain, usize), Fault> {
         let mut events = Vec::with_capacity(batch.len() + 1);
-        let mut chain = match &self.chain {
-            Some(chain) => chain.clone(),
-            None => {
-                let first = batch.iter().filter_map(|entry| entry.what.at()).fold(now, Timestamp::min);
-                self.begin(tx, first, &mut events).await?
-            }
+        let mut chain = if let Some(chain) = &self.chain {
+            chain.clone()
+        } else {
+            let first = batch.iter().filter_map(|entry| entry.what.at()).fold(now, Timestamp::min);
+            self.begin(tx, first, &mut events).await?
         };
         let used_before = use_up(tx, batch).await.map_err(fault)?;
         let mut done = Vec::with_capacity(batch.len());
