@@ -167,11 +167,13 @@ impl App {
             })?;
         // Records the start, and whatever a process that was killed has left.
         ledger.collect().await?;
-        let directory = Directory::open(store.clone(), Arc::clone(&keyring), ambient.clone()).await?;
+        let kept = config.directory_clients;
+        let directory = Directory::open(store.clone(), Arc::clone(&keyring), ambient.clone(), kept).await?;
 
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
         tasks.spawn(Arc::clone(&directory).follow(stop.clone()));
+        tasks.spawn(Arc::clone(&directory).learn_ids(stop.clone()));
         let upkeep = Upkeep::new(store.clone(), ledger.clone(), ambient.clone(), config.audit_retention);
         tasks.spawn(upkeep.run(stop.clone()));
         let services = services(config, &issuer, ambient, &store, keyring, directory, ledger)?;

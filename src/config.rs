@@ -176,8 +176,9 @@ impl Config {
     }
 }
 
-/// One connection that listens for changes, four that load clients, one for the ledger.
-const LEAST_CONNECTIONS: u32 = 6;
+/// One connection that listens for changes, four that load clients, one for the ledger, two for what is done in
+/// the background.
+const LEAST_CONNECTIONS: u32 = 8;
 
 /// Settings as texts under dotted names, with where each came from.
 #[derive(Default)]
@@ -288,7 +289,7 @@ impl Settings {
             text.parse()
                 .ok()
                 .filter(|n| (LEAST_CONNECTIONS..=1_000).contains(n))
-                .ok_or("write a number from 6 to 1000".to_owned())
+                .ok_or("write a number from 8 to 1000".to_owned())
         });
         match url {
             Some(url) => {

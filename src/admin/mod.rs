@@ -230,12 +230,14 @@ impl Admin {
         tx.commit().await?;
         // It is committed, and its event with it: that the ledger lags for a moment does not undo it.
         if let Err(error) = self.ledger.collect().await {
-            tracing::warn!(%error, "the change is stored, and its event will be chained later");
+            let request_id = by.origin.request_id.as_deref();
+            tracing::warn!(%error, request_id, "the change is stored, and its event will be chained later");
         }
         if let Some(directory) = &self.directory {
             // It is committed: that the directory lags for a moment does not undo it.
             if let Err(error) = directory.catch_up().await {
-                tracing::warn!(%error, "the change is stored, but not visible yet");
+                let request_id = by.origin.request_id.as_deref();
+                tracing::warn!(%error, request_id, "the change is stored, but not visible yet");
             }
         }
         Ok(())

@@ -53,6 +53,10 @@ const QUOTED: usize = 300;
 /// terminal would stumble over, and without a secret that was put into the wrong field.
 #[must_use]
 pub fn quoted(text: &str) -> String {
+    let harmless = text.len() <= QUOTED && text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+    if harmless && !text.contains(SECRET_PREFIX) {
+        return text.to_owned();
+    }
     redacted(text).chars().take(QUOTED).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 

@@ -1,7 +1,5 @@
 //! The one place that turns errors into HTTP.
 
-use std::any::Any;
-
 use axum::Json;
 use axum::extract::OriginalUri;
 use axum::response::{IntoResponse, Response};
@@ -89,7 +87,13 @@ pub(super) struct Problem {
     errors: Vec<FieldProblem>,
     #[serde(skip)]
     headers: Vec<(HeaderName, String)>,
+    #[serde(skip)]
+    fault: Option<Fault>,
 }
+
+/// The fault behind an answer: an extension of the response, for the log.
+#[derive(Clone, Debug)]
+pub(super) struct Broken(pub(super) Fault);
 
 // === impl Problem ===
 
@@ -102,6 +106,7 @@ impl Problem {
             detail: detail.into(),
             errors: Vec::new(),
             headers: Vec::new(),
+            fault: None,
         }
     }
 
@@ -176,6 +181,7 @@ impl Problem {
 impl IntoResponse for Problem {
     fn into_response(mut self) -> Response {
         let headers = std::mem::take(&mut self.headers);
+        let fault = self.fault.take();
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut response = (status, Json(self)).into_response();
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
@@ -185,33 +191,31 @@ impl IntoResponse for Problem {
                 response.headers_mut().insert(name, value);
             }
         }
+        if let Some(fault) = fault {
+            response.extensions_mut().insert(Broken(fault));
+        }
         response
     }
 }
 
 impl From<&Fault> for Problem {
     fn from(fault: &Fault) -> Self {
-        match fault.kind {
-            FaultKind::Unavailable => {
-                tracing::warn!(%fault, "answered 503");
-                Self::new(
-                    StatusCode::SERVICE_UNAVAILABLE,
-                    "unavailable",
-                    "Temporarily unavailable",
-                    "nothing was decided and nothing was changed; try again shortly",
-                )
-                .header(RETRY_AFTER, RETRY_SECONDS)
-            }
-            FaultKind::Internal => {
-                tracing::error!(%fault, "answered 500");
-                Self::new(
-                    StatusCode::INTERNAL_SERVER_ERROR,
-                    "internal",
-                    "Something is broken here",
-                    "the server's log has the reason under this response's x-request-id",
-                )
-            }
-        }
+        let problem = match fault.kind {
+            FaultKind::Unavailable => Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "unavailable",
+                "Temporarily unavailable",
+                "nothing was decided and nothing was changed; try again shortly",
+            )
+            .header(RETRY_AFTER, RETRY_SECONDS),
+            FaultKind::Internal => Self::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "internal",
+                "Something is broken here",
+                "the server's log has the reason under this response's x-request-id",
+            ),
+        };
+        Self { fault: Some(fault.clone()), ..problem }
     }
 }
 
@@ -276,6 +280,6 @@ pub(super) async fn no_such_method(OriginalUri(uri): OriginalUri) -> Response {
 }
 
 /// The message of a panic could hold anything, so it is not logged; the standard hook printed it.
-pub(super) fn panicked(_panic: Box<dyn Any + Send + 'static>) -> Response {
+pub(super) fn panicked() -> Response {
     Problem::from(&Fault::internal("a handler panicked")).into_response()
 }

@@ -1,10 +1,13 @@
 //! What handlers take out of a request, each with its own clear refusal.
 
+use std::error::Error;
+
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_MATCH};
 use http::request::Parts;
-use http::{HeaderName, StatusCode};
+use http::{HeaderMap, HeaderName};
+use http_body_util::LengthLimitError;
 use serde::de::DeserializeOwned;
 
 use super::error::Problem;
@@ -77,7 +80,7 @@ impl FromRequestParts<Shared> for Administrator {
 impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
     type Rejection = Problem;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
         let is_json = request.headers().get(CONTENT_TYPE).map(|value| {
             value
                 .to_str()
@@ -88,7 +91,8 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
                 .trim()
                 .to_ascii_lowercase()
         });
-        let bytes = bounded(request, state, API_BODY).await.map_err(|unread| match unread {
+        let (parts, body) = request.into_parts();
+        let bytes = bounded(&parts.headers, body, API_BODY).await.map_err(|unread| match unread {
             Unread::TooLarge => Problem::too_large(),
             Unread::BrokeOff => Problem::malformed("the body broke off"),
         })?;
@@ -112,20 +116,21 @@ pub(super) enum Unread {
     BrokeOff,
 }
 
-/// Reads a body of at most `limit` bytes; the router's own limit is the same. One that declares more is
-/// refused at once, without waiting for what would be thrown away.
-pub(super) async fn bounded<S: Send + Sync>(
-    request: Request,
-    state: &S,
+/// Reads a body of at most `limit` bytes. One that declares more is refused at once, without waiting for what
+/// would be thrown away.
+pub(super) async fn bounded(
+    headers: &HeaderMap,
+    body: axum::body::Body,
     limit: usize,
 ) -> Result<Bytes, Unread> {
-    let declared =
-        request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    let declared = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if declared.is_some_and(|length| length > limit as u64) {
         return Err(Unread::TooLarge);
     }
-    Bytes::from_request(request, state).await.map_err(|rejection| {
-        if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE { Unread::TooLarge } else { Unread::BrokeOff }
+    axum::body::to_bytes(body, limit).await.map_err(|error| {
+        // The only other error that it can have is that the connection broke.
+        let too_large = error.source().is_some_and(|source| source.is::<LengthLimitError>());
+        if too_large { Unread::TooLarge } else { Unread::BrokeOff }
     })
 }
 

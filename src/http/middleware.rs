@@ -1,18 +1,22 @@
 //! What holds for every request: an identifier, the caller's address, a log line.
 
 use std::net::{IpAddr, SocketAddr};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use axum::extract::{ConnectInfo, Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
+use futures_util::FutureExt;
 use http::header::{CACHE_CONTROL, HeaderMap};
 use http::{HeaderName, HeaderValue};
 use ipnet::IpNet;
 use tracing::Instrument;
 
 use super::Shared;
+use super::error::{self, Broken};
 use crate::domain::audit::Origin;
+use crate::domain::error::FaultKind;
 
 /// Who is on the other end, as far as the connection tells: the address as seen past trusted proxies, absent
 /// when a proxy did not say; the `x-request-id` of the answer; the trace. Every request has it as an extension.
@@ -30,20 +34,32 @@ pub(super) async fn observe(State(services): State<Shared>, mut request: Request
         Origin { address, request_id: Some(request_id.clone()), trace_id: trace_id(request.headers()) };
     request.extensions_mut().insert(Caller(Arc::new(origin)));
     let method = request.method().clone();
+    let uri = request.uri().clone();
+
+    // At the level of debugging every log line of this request carries its identifier; a fault's has it always.
+    let span = tracing::debug_span!("request", id = request_id);
+    let mut response = match AssertUnwindSafe(next.run(request)).catch_unwind().instrument(span).await {
+        Ok(response) => response,
+        Err(_) => error::panicked(),
+    };
+
     // The path only: a query may hold what a careless client put there.
-    let path = request.uri().path().to_owned();
-
-    // Every log line of this request carries its identifier, as answers and audit events do; at the level
-    // of errors, so that it is there whatever the log's level is.
-    let span = tracing::error_span!("request", id = request_id);
-    let mut response = next.run(request).instrument(span).await;
-
-    if let Ok(value) = HeaderValue::from_str(&request_id) {
-        response.headers_mut().insert(REQUEST_ID, value);
+    let (path, status) = (uri.path(), response.status().as_u16());
+    if let Some(Broken(fault)) = response.extensions().get() {
+        match fault.kind {
+            FaultKind::Unavailable => {
+                tracing::warn!(%fault, path, status, request_id, "answered with a fault")
+            }
+            FaultKind::Internal => tracing::error!(%fault, path, status, request_id, "answered with a fault"),
+        }
     }
-    response.headers_mut().insert(http::header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     let micros = services.ambient.now().as_micros() - started.as_micros();
-    tracing::debug!(%method, path, status = response.status().as_u16(), micros, request_id, "answered");
+    tracing::debug!(%method, path, status, micros, request_id, "answered");
+    let headers = response.headers_mut();
+    if let Ok(value) = HeaderValue::try_from(request_id) {
+        headers.insert(REQUEST_ID, value);
+    }
+    headers.insert(http::header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
 }
 

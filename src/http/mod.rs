@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -84,11 +83,8 @@ struct Description;
 
 fn routes() -> OpenApiRouter<Shared> {
     OpenApiRouter::with_openapi(Description::openapi())
-        .merge(oauth::routes().layer(DefaultBodyLimit::max(TOKEN_BODY)))
-        .nest(
-            "/api/v1",
-            api::routes().layer(DefaultBodyLimit::max(API_BODY)).layer(map_response(middleware::uncached)),
-        )
+        .merge(oauth::routes())
+        .nest("/api/v1", api::routes().layer(map_response(middleware::uncached)))
 }
 
 /// The OpenAPI description of every route.
@@ -124,7 +120,6 @@ pub fn router(services: Shared) -> Router {
         .route("/readyz", get(ready))
         .fallback(error::no_such_path)
         .method_not_allowed_fallback(error::no_such_method)
-        .layer(tower_http::catch_panic::CatchPanicLayer::custom(error::panicked))
         .layer(from_fn_with_state(Arc::clone(&services), middleware::observe))
         .with_state(services)
 }

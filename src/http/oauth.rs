@@ -2,7 +2,7 @@
 
 use aws_lc_rs::digest;
 use axum::Json;
-use axum::extract::{RawQuery, Request, State};
+use axum::extract::{FromRequestParts, Request, State};
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
@@ -84,20 +84,20 @@ struct TokenForm {
     ),
     security(("client" = []))
 )]
-async fn token(
-    State(services): State<Shared>,
-    Caller(origin): Caller,
-    RawQuery(query): RawQuery,
-    headers: HeaderMap,
-    request: Request,
-) -> Response {
-    let body = bounded(request, &services, TOKEN_BODY).await;
+async fn token(State(services): State<Shared>, request: Request) -> Response {
+    let (mut parts, body) = request.into_parts();
+    let Caller(origin) = match Caller::from_request_parts(&mut parts, &services).await {
+        Ok(caller) => caller,
+        Err(problem) => return problem.into_response(),
+    };
+    let headers = &parts.headers;
+    let body = bounded(headers, body, TOKEN_BODY).await;
     let authorization: Vec<&[u8]> =
         headers.get_all(AUTHORIZATION).iter().map(HeaderValue::as_bytes).collect();
     let request = TokenRequest {
         content_type: headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()),
         authorization: &authorization,
-        query: query.as_deref(),
+        query: parts.uri.query(),
         body: body.as_ref().map_or(&[], |bytes| &bytes[..]),
         origin: &origin,
     };

@@ -5,8 +5,8 @@
 //! store's numbered changes: at once after a change made here, when the database notifies, and by polling.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::clock::Ambient;
 use super::fault;
 use super::keyring::Keyring;
+use super::known_ids::KnownIds;
 use crate::domain::catalog::Catalog;
 use crate::domain::client::Registration;
 use crate::domain::error::Fault;
@@ -28,9 +29,6 @@ use crate::storage::{Change, ChangeKind, Notifications, Store, StoreError};
 /// How often changes are asked for when nothing notifies. Twice this is the longest that a revoked
 /// secret is still accepted on another replica.
 const POLL: Duration = Duration::from_millis(400);
-
-/// How many clients are kept in memory.
-const CLIENTS: u64 = 50_000;
 
 /// How many unknown client ids are remembered, and for how long.
 const UNKNOWN: u64 = 10_000;
@@ -49,6 +47,14 @@ const SWEEP: Duration = Duration::from_hours(1);
 /// flood of unknown ids slows itself down and nobody else.
 const LOADS: usize = 4;
 
+/// How many ids that seem made up are looked for all the same, each second: somebody may have registered one
+/// a moment ago on another replica.
+const DOUBTED: u32 = 50;
+
+/// How many client ids are read at a time to know which there are, and how long others may read meanwhile.
+const IDS: u32 = 5_000;
+const BREATH: Duration = Duration::from_millis(5);
+
 /// How long the database may take for one answer before it counts as away.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -63,6 +69,8 @@ pub struct Directory {
     catalog: ArcSwap<Catalog>,
     clients: Cache<ClientId, Known>,
     unknown: Cache<ClientId, Generation>,
+    known: ArcSwap<KnownIds>,
+    doubts: Doubts,
     generations: Generations,
     loads: Semaphore,
     /// The last change that was applied. Held while applying, so that changes apply in order.
@@ -79,6 +87,9 @@ struct Known {
 }
 
 type Generation = u64;
+
+/// How many lookups of ids that seem made up are left in this second.
+struct Doubts(std::sync::Mutex<(Instant, u32)>);
 
 /// Counts the changes of clients, in stripes by client id.
 ///
@@ -118,14 +129,36 @@ impl Generations {
     }
 }
 
+// === impl Doubts ===
+
+impl Doubts {
+    fn new() -> Self {
+        Self(std::sync::Mutex::new((Instant::now(), DOUBTED)))
+    }
+
+    fn take(&self) -> bool {
+        let mut left = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if left.0.elapsed() > Duration::from_secs(1) {
+            *left = (Instant::now(), DOUBTED);
+        }
+        left.1 = left.1.saturating_sub(1);
+        left.1 > 0
+    }
+}
+
 // === impl Directory ===
 
 impl Directory {
-    /// Loads the catalog; clients come when they are asked for.
+    /// Loads the catalog; clients come when they are asked for, at most `clients` of them at a time.
     ///
     /// # Errors
     /// The database is away.
-    pub async fn open(store: Store, keyring: Arc<Keyring>, ambient: Ambient) -> Result<Arc<Self>, Fault> {
+    pub async fn open(
+        store: Store,
+        keyring: Arc<Keyring>,
+        ambient: Ambient,
+        clients: u64,
+    ) -> Result<Arc<Self>, Fault> {
         // The number is read first: a change that comes in between is applied once too often, not missed.
         let seq = store.latest_change().await.map_err(fault)?;
         let catalog = store.catalog().await.map_err(fault)?;
@@ -134,7 +167,9 @@ impl Directory {
             ambient,
             keyring,
             catalog: ArcSwap::from_pointee(catalog),
-            clients: Cache::new(CLIENTS),
+            clients: Cache::new(clients),
+            known: ArcSwap::from_pointee(KnownIds::with_room(0)),
+            doubts: Doubts::new(),
             unknown: Cache::builder().max_capacity(UNKNOWN).time_to_live(UNKNOWN_FOR).build(),
             generations: Generations::new(),
             loads: Semaphore::new(LOADS),
@@ -159,7 +194,16 @@ impl Directory {
         self.check_fresh()?;
         loop {
             let generation = self.generations.of(client_id);
+            if let Some(Known { registration: Some(known), generation: loaded }) =
+                self.clients.get(client_id).await
+                && loaded == generation
+            {
+                return Ok(Some(known));
+            }
             if self.unknown.get(client_id).await == Some(generation) {
+                return Ok(None);
+            }
+            if !self.known.load().may_have(client_id) && !self.doubts.take() {
                 return Ok(None);
             }
             let known = self
@@ -229,9 +273,12 @@ impl Directory {
         let everything = missed || changes.iter().any(|change| change.kind == ChangeKind::Unknown);
         if everything {
             self.generations.advance_all();
+            // Says "yes" to everything until it is filled again.
+            self.known.store(Arc::new(KnownIds::with_room(0)));
         }
         for change in changes {
             if let ChangeKind::Client(client_id) = &change.kind {
+                self.known.load().insert(client_id);
                 self.generations.advance(client_id);
                 self.clients.invalidate(client_id).await;
                 self.unknown.invalidate(client_id).await;
@@ -245,6 +292,42 @@ impl Directory {
                 .await
                 .map_err(|_| Fault::unavailable("the database does not answer"))??;
         }
+        Ok(())
+    }
+
+    /// Learns which clients there are whenever that is not known: at the start, after changes were missed, and
+    /// when there are many more than before.
+    pub async fn learn_ids(self: Arc<Self>, stop: CancellationToken) {
+        let learn = async {
+            loop {
+                if self.known.load().wants_filling()
+                    && let Err(error) = self.fill_known().await
+                {
+                    tracing::warn!(%error, "the client ids cannot be read; every made-up one costs a query until then");
+                }
+                tokio::time::sleep(POLL).await;
+            }
+        };
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = learn => {}
+        }
+    }
+
+    async fn fill_known(&self) -> Result<(), Fault> {
+        let clients = patiently(self.store.count_clients()).await?;
+        let known = Arc::new(KnownIds::with_room(usize::try_from(clients).unwrap_or(usize::MAX)));
+        // It is in use at once, so that it hears of every client that is registered from now on.
+        self.known.store(Arc::clone(&known));
+        let mut after = String::new();
+        loop {
+            let ids = patiently(self.store.client_ids_after(&after, IDS)).await?;
+            let Some(last) = ids.last() else { break };
+            after = last.as_str().to_owned();
+            ids.iter().for_each(|id| known.insert(id));
+            tokio::time::sleep(BREATH).await;
+        }
+        known.is_whole();
         Ok(())
     }
 

@@ -6,6 +6,7 @@ pub mod audit_key;
 pub mod clock;
 pub mod directory;
 pub mod keyring;
+mod known_ids;
 pub mod ledger;
 pub mod master_key;
 pub mod refusals;

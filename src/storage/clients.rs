@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::engine::{execute, read};
 use super::rows::ClientRow;
-use super::{Store, StoreError, Tx, statements};
+use super::{Store, StoreError, Tx, corrupt, statements};
 use crate::domain::client::{Client, ClientKind, Registration};
 use crate::domain::ids::{ClientId, ClientUid, RoleUid};
 use crate::domain::time::Timestamp;
@@ -28,6 +28,10 @@ statements! {
           AND (CAST($6 AS TEXT) IS NULL OR search LIKE $6 ESCAPE '\')
         ORDER BY client_id
         LIMIT $7";
+
+    COUNT_CLIENTS = "SELECT COUNT(*) FROM clients";
+
+    CLIENT_IDS_AFTER = "SELECT client_id FROM clients WHERE client_id > $1 ORDER BY client_id LIMIT $2";
 
     INSERT_CLIENT = r"
         INSERT INTO clients (uid, client_id, description, kind, owner, labels, enabled, expires_at,
@@ -129,6 +133,26 @@ impl Store {
                 .await
         })?;
         rows.into_iter().map(Client::try_from).collect()
+    }
+
+    /// How many clients there are.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn count_clients(&self) -> Result<u64, StoreError> {
+        let count: i64 = read!(self, pool => sqlx::query_scalar(COUNT_CLIENTS).fetch_one(pool).await)?;
+        Ok(count.unsigned_abs())
+    }
+
+    /// The next `limit` client ids after this text.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn client_ids_after(&self, after: &str, limit: u32) -> Result<Vec<ClientId>, StoreError> {
+        let rows: Vec<String> = read!(self, pool => {
+            sqlx::query_scalar(CLIENT_IDS_AFTER).bind(after).bind(i64::from(limit)).fetch_all(pool).await
+        })?;
+        rows.iter().map(|id| ClientId::new(id).map_err(|_| corrupt("client id", id))).collect()
     }
 
     /// The roles of a client.
