@@ -390,7 +390,10 @@ impl AuditEvent {
     fn write_with(&self, happened_at: Option<Timestamp>) -> Result<WrittenEvent, Fault> {
         let outcome = self.event.outcome();
         let text = EventText { event: &self.event, outcome, happened_at, origin: &self.origin };
-        let text = serde_json::to_string(&text).map_err(Fault::internal)?;
+        // Long enough for nearly any, so that it is not copied as it grows.
+        let mut json = Vec::with_capacity(1_024);
+        serde_json::to_writer(&mut json, &text).map_err(Fault::internal)?;
+        let text = String::from_utf8(json).map_err(Fault::internal)?;
         Ok(WrittenEvent { at: self.at, columns: self.event.columns(), text })
     }
 }

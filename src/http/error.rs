@@ -73,8 +73,8 @@ pub(super) struct FieldProblem {
 pub(super) struct Problem {
     /// Names the sort of problem; stable.
     #[serde(rename = "type")]
-    #[schema(example = "urn:jeton:problem:invalid")]
-    kind: String,
+    #[schema(value_type = String, example = "urn:jeton:problem:invalid")]
+    kind: Box<str>,
     /// The sort of problem in words.
     title: &'static str,
     /// The HTTP status.
@@ -88,7 +88,7 @@ pub(super) struct Problem {
     #[serde(skip)]
     headers: Vec<(HeaderName, String)>,
     #[serde(skip)]
-    fault: Option<Fault>,
+    fault: Option<Box<Fault>>,
 }
 
 /// The fault behind an answer: an extension of the response, for the log.
@@ -100,7 +100,7 @@ pub(super) struct Broken(pub(super) Fault);
 impl Problem {
     fn new(status: StatusCode, kind: &str, title: &'static str, detail: impl Into<String>) -> Self {
         Self {
-            kind: format!("urn:jeton:problem:{kind}"),
+            kind: format!("urn:jeton:problem:{kind}").into(),
             title,
             status: status.as_u16(),
             detail: detail.into(),
@@ -192,7 +192,7 @@ impl IntoResponse for Problem {
             }
         }
         if let Some(fault) = fault {
-            response.extensions_mut().insert(Broken(fault));
+            response.extensions_mut().insert(Broken(*fault));
         }
         response
     }
@@ -215,7 +215,7 @@ impl From<&Fault> for Problem {
                 "the server's log has the reason under this response's x-request-id",
             ),
         };
-        Self { fault: Some(fault.clone()), ..problem }
+        Self { fault: Some(Box::new(fault.clone())), ..problem }
     }
 }
 

@@ -129,7 +129,7 @@ pub(super) async fn bounded(
     }
     axum::body::to_bytes(body, limit).await.map_err(|error| {
         // The only other error that it can have is that the connection broke.
-        let too_large = error.source().is_some_and(|source| source.is::<LengthLimitError>());
+        let too_large = error.source().is_some_and(<dyn Error>::is::<LengthLimitError>);
         if too_large { Unread::TooLarge } else { Unread::BrokeOff }
     })
 }

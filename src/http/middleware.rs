@@ -48,7 +48,7 @@ pub(super) async fn observe(State(services): State<Shared>, mut request: Request
     if let Some(Broken(fault)) = response.extensions().get() {
         match fault.kind {
             FaultKind::Unavailable => {
-                tracing::warn!(%fault, path, status, request_id, "answered with a fault")
+                tracing::warn!(%fault, path, status, request_id, "answered with a fault");
             }
             FaultKind::Internal => tracing::error!(%fault, path, status, request_id, "answered with a fault"),
         }

@@ -4,7 +4,6 @@ use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{DecodingKey, Header, Validation};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::json;
 
 use super::{Algorithm, KeyError, SigningKey};
 
@@ -43,11 +42,23 @@ pub fn sign<T: Serialize>(
     key: &SigningKey,
     claims: &T,
 ) -> Result<String, KeyError> {
-    let header = json!({ "typ": token_type.as_str(), "alg": key.algorithm(), "kid": key_id });
-    let payload = serde_json::to_vec(claims).map_err(|_| KeyError::Refused(key.algorithm()))?;
-    let mut token = BASE64URL.encode(header.to_string());
+    #[derive(Serialize)]
+    struct Header<'a> {
+        typ: &'static str,
+        alg: Algorithm,
+        kid: &'a str,
+    }
+    let header = Header { typ: token_type.as_str(), alg: key.algorithm(), kid: key_id };
+    let refused = |_| KeyError::Refused(key.algorithm());
+    // One buffer for both parts, and one for the token, each long enough for nearly any.
+    let mut part = Vec::with_capacity(1_024);
+    let mut token = String::with_capacity(1_536);
+    serde_json::to_writer(&mut part, &header).map_err(refused)?;
+    BASE64URL.encode_string(&part, &mut token);
     token.push('.');
-    BASE64URL.encode_string(payload, &mut token);
+    part.clear();
+    serde_json::to_writer(&mut part, claims).map_err(refused)?;
+    BASE64URL.encode_string(&part, &mut token);
     let signature = key.sign(token.as_bytes())?;
     token.push('.');
     BASE64URL.encode_string(signature, &mut token);
@@ -165,7 +176,7 @@ impl VerifyingKey {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::Value;
+    use serde_json::{Value, json};
 
     fn key_pair(algorithm: Algorithm) -> (SigningKey, VerifyingKey) {
         let key = SigningKey::generate(algorithm).unwrap();

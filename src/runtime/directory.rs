@@ -324,7 +324,9 @@ impl Directory {
             let ids = patiently(self.store.client_ids_after(&after, IDS)).await?;
             let Some(last) = ids.last() else { break };
             after = last.as_str().to_owned();
-            ids.iter().for_each(|id| known.insert(id));
+            for id in &ids {
+                known.insert(id);
+            }
             tokio::time::sleep(BREATH).await;
         }
         known.is_whole();
