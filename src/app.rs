@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admin::{Admin, AdminError};
-use crate::config::{Config, Database, Issuer};
+use crate::config::{Config, Database, Issuance, Issuer};
 use crate::domain::audit::ProcessKind;
 use crate::domain::error::Fault;
 use crate::http::{self, Services};
@@ -153,6 +153,16 @@ impl App {
 
         let store = connect(config).await?;
         store.migrate().await.map_err(fault)?;
+        if let Some(setting) = store.not_durable().await.map_err(fault)? {
+            if config.audit_issuance == Issuance::Durable && setting.starts_with("synchronous_commit") {
+                return Err(Fault::internal(format!(
+                    "PostgreSQL has {setting}, so it can lose what it has committed, and a token would leave \
+                     unrecorded: run `ALTER DATABASE … SET synchronous_commit = on`, or set audit.issuance to \
+                     buffered if that is what you want"
+                )));
+            }
+            tracing::warn!(setting, "PostgreSQL can lose what it has committed when it crashes");
+        }
         let Sealed { master_key, ledger, writing } =
             unseal(config, &store, &ambient, ProcessKind::Server).await?;
         let keyring = Keyring::open(store.clone(), master_key, &ambient).await?;

@@ -133,6 +133,17 @@ impl Store {
         Ok(Tx { inner, changed: false })
     }
 
+    /// The setting of the engine, if there is one, by which it loses what it has committed when it crashes.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn not_durable(&self) -> Result<Option<&'static str>, StoreError> {
+        match self {
+            Self::Postgres(pool) => postgres::not_durable(pool).await,
+            Self::Sqlite { .. } => Ok(None),
+        }
+    }
+
     /// Makes room for the events of a day: on PostgreSQL, its partition.
     ///
     /// # Errors

@@ -88,6 +88,17 @@ pub(super) async fn append_events(
     Ok(())
 }
 
+/// What makes a commit of this server less than durable, in its own settings' words.
+pub(super) async fn not_durable(pool: &PgPool) -> Result<Option<&'static str>, StoreError> {
+    let setting = async |name: &'static str| -> Result<String, sqlx::Error> {
+        sqlx::query_scalar("SELECT current_setting($1)").bind(name).fetch_one(pool).await
+    };
+    if setting("synchronous_commit").await? == "off" {
+        return Ok(Some("synchronous_commit = off"));
+    }
+    Ok((setting("fsync").await? == "off").then_some("fsync = off"))
+}
+
 /// What the partition of a day is called; their names sort as their days do.
 fn partition(day: Timestamp) -> String {
     format!("audit_events_{}", day.date())
