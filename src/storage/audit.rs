@@ -1,7 +1,13 @@
 //! Audit events: appended, never changed. What chains them is in [`super::chains`], what finds them in
 //! [`super::audit_search`].
 
-use sqlx::FromRow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::pool::PoolConnection;
+use sqlx::{Connection as _, FromRow, Postgres, Sqlite};
+use tokio::sync::Mutex;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::engine::{Inner, execute, within};
@@ -47,24 +53,91 @@ struct LeftRow {
     event: String,
 }
 
-// === impl Store ===
+/// Appends events over a connection that it keeps: taking one from the pool and giving it back asks the
+/// database twice more, which would double what a batch costs.
+pub struct EventWriter {
+    store: Store,
+    held: Option<Held>,
+}
 
-impl Store {
+struct Held {
+    connection: Connection,
+    since: Instant,
+    used: Instant,
+}
+
+enum Connection {
+    Postgres(PoolConnection<Postgres>),
+    Sqlite(PoolConnection<Sqlite>, Arc<Mutex<()>>),
+}
+
+/// How long a connection that nobody used is believed to be alive.
+const TRUSTED: Duration = Duration::from_secs(1);
+
+/// How long a connection is kept, so that the pool can renew it.
+const KEPT: Duration = Duration::from_mins(10);
+
+// === impl EventWriter ===
+
+impl EventWriter {
+    /// Of this store. It connects when there is something to write.
+    #[must_use]
+    pub const fn new(store: Store) -> Self {
+        Self { store, held: None }
+    }
+
     /// Appends events, all in one statement where they are few enough, and makes them durable.
     ///
     /// # Errors
     /// The database is away. Whether they are written is not known then.
-    pub async fn append_events(&self, events: &[Recorded]) -> Result<(), StoreError> {
-        match self {
-            Self::Postgres(pool) => postgres::append_events(pool, events).await?,
-            Self::Sqlite { writer, .. } if events.len() <= sqlite::EVENTS => {
-                sqlite::append_events(writer, events).await?;
+    pub async fn append(&mut self, events: &[Recorded]) -> Result<(), StoreError> {
+        // What fails, or is given up half-way, is dropped with its connection.
+        let mut held = match self.held.take().filter(|held| held.since.elapsed() < KEPT) {
+            Some(held) => held,
+            None => Held::take(&self.store).await?,
+        };
+        if held.used.elapsed() > TRUSTED {
+            held.ping().await?;
+        }
+        match &mut held.connection {
+            Connection::Postgres(connection) => postgres::append_events(&mut **connection, events).await?,
+            Connection::Sqlite(connection, turn) => {
+                let _turn = turn.lock().await;
+                if events.len() <= sqlite::EVENTS {
+                    sqlite::append_events(&mut **connection, events).await?;
+                } else {
+                    let mut tx = connection.begin_with("BEGIN IMMEDIATE").await?;
+                    for events in events.chunks(sqlite::EVENTS) {
+                        sqlite::append_events(&mut *tx, events).await?;
+                    }
+                    tx.commit().await?;
+                }
             }
-            Self::Sqlite { .. } => {
-                let mut tx = self.begin().await?;
-                tx.append_events(events).await?;
-                tx.commit().await?;
+        }
+        held.used = Instant::now();
+        self.held = Some(held);
+        Ok(())
+    }
+}
+
+// === impl Held ===
+
+impl Held {
+    async fn take(store: &Store) -> Result<Self, StoreError> {
+        let connection = match store {
+            Store::Postgres(pool) => Connection::Postgres(pool.acquire().await?),
+            Store::Sqlite { writer, turn, .. } => {
+                Connection::Sqlite(writer.acquire().await?, Arc::clone(turn))
             }
+        };
+        let now = Instant::now();
+        Ok(Self { connection, since: now, used: now })
+    }
+
+    async fn ping(&mut self) -> Result<(), StoreError> {
+        match &mut self.connection {
+            Connection::Postgres(connection) => connection.ping().await?,
+            Connection::Sqlite(..) => {}
         }
         Ok(())
     }
@@ -80,7 +153,7 @@ impl Tx {
     pub async fn append_events(&mut self, events: &[Recorded]) -> Result<(), StoreError> {
         match &mut self.inner {
             Inner::Postgres(tx) => postgres::append_events(&mut **tx, events).await?,
-            Inner::Sqlite(tx) => {
+            Inner::Sqlite(tx, _) => {
                 for events in events.chunks(sqlite::EVENTS) {
                     sqlite::append_events(&mut **tx, events).await?;
                 }

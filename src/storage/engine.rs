@@ -1,9 +1,11 @@
 //! One store, two engines.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::{PgPool, Postgres, Sqlite, SqlitePool, Transaction};
+use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use super::{StoreError, postgres, sqlite};
 use crate::domain::time::Timestamp;
@@ -32,12 +34,14 @@ pub enum ConnectOptions {
 pub enum Store {
     /// PostgreSQL.
     Postgres(PgPool),
-    /// SQLite: many readers, and one writer, because a second one would only wait.
+    /// SQLite: many readers, and one writer at a time.
     Sqlite {
         /// Connections that only read.
         readers: SqlitePool,
-        /// The one that writes.
+        /// Two that write: one for transactions, one that the ledger keeps.
         writer: SqlitePool,
+        /// Whose turn it is to write. SQLite would let the other poll for it.
+        turn: Arc<Mutex<()>>,
     },
 }
 
@@ -49,7 +53,7 @@ pub struct Tx {
 
 pub(super) enum Inner {
     Postgres(Transaction<'static, Postgres>),
-    Sqlite(Transaction<'static, Sqlite>),
+    Sqlite(Transaction<'static, Sqlite>, OwnedMutexGuard<()>),
 }
 
 /// Runs one expression against whichever pool reads.
@@ -71,7 +75,7 @@ macro_rules! within {
                 let $connection = &mut **tx;
                 $run
             }
-            $crate::storage::engine::Inner::Sqlite(tx) => {
+            $crate::storage::engine::Inner::Sqlite(tx, _) => {
                 let $connection = &mut **tx;
                 $run
             }
@@ -128,7 +132,10 @@ impl Store {
         let inner = match self {
             Self::Postgres(pool) => Inner::Postgres(pool.begin().await?),
             // IMMEDIATE takes the write lock at once: a deferred one could fail half-way.
-            Self::Sqlite { writer, .. } => Inner::Sqlite(writer.begin_with("BEGIN IMMEDIATE").await?),
+            Self::Sqlite { writer, turn, .. } => {
+                let turn = Arc::clone(turn).lock_owned().await;
+                Inner::Sqlite(writer.begin_with("BEGIN IMMEDIATE").await?, turn)
+            }
         };
         Ok(Tx { inner, changed: false })
     }
@@ -163,7 +170,10 @@ impl Store {
     pub async fn drop_events(&self, cut: Timestamp) -> Result<bool, StoreError> {
         match self {
             Self::Postgres(pool) => postgres::drop_partition(pool, cut).await,
-            Self::Sqlite { writer, .. } => Ok(sqlite::drop_events(writer, cut).await? > 0),
+            Self::Sqlite { writer, turn, .. } => {
+                let _turn = turn.lock().await;
+                Ok(sqlite::drop_events(writer, cut).await? > 0)
+            }
         }
     }
 
@@ -180,7 +190,7 @@ impl Store {
     pub async fn close(&self) {
         match self {
             Self::Postgres(pool) => pool.close().await,
-            Self::Sqlite { readers, writer } => {
+            Self::Sqlite { readers, writer, .. } => {
                 readers.close().await;
                 writer.close().await;
             }
@@ -212,7 +222,7 @@ impl Tx {
         }
         match self.inner {
             Inner::Postgres(tx) => tx.commit().await?,
-            Inner::Sqlite(tx) => tx.commit().await?,
+            Inner::Sqlite(tx, _turn) => tx.commit().await?,
         }
         Ok(())
     }

@@ -18,7 +18,7 @@ mod rows;
 mod secrets;
 mod sqlite;
 
-pub use audit::UsedId;
+pub use audit::{EventWriter, UsedId};
 pub use audit_search::{EventCursor, EventFilter, EventOrder};
 pub use chains::{OpenChain, StoredAuditKey};
 pub use changes::{Change, ChangeKind};

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::migrate::Migrator;
@@ -36,9 +37,9 @@ pub(super) async fn connect(path: &Path) -> Result<Store, StoreError> {
         .pragma("wal_autocheckpoint", "8000")
         .busy_timeout(BUSY)
         .disable_statement_logging();
-    let writer = pool(1).connect_with(options.clone()).await?;
+    let writer = pool(2).connect_with(options.clone()).await?;
     let readers = pool(READERS).connect_with(options.read_only(true)).await?;
-    Ok(Store::Sqlite { readers, writer })
+    Ok(Store::Sqlite { readers, writer, turn: Arc::default() })
 }
 
 /// Connections that stay open: closing the last writer would take the write-ahead log away from the readers.

@@ -21,7 +21,7 @@ use jeton::domain::resource::{ResourceServer, TokenProfile};
 use jeton::domain::role::Role;
 use jeton::domain::secret::SecretOrigin;
 use jeton::jose::Algorithm;
-use jeton::storage::{ChangeKind, ClientFilter, Cursor, Store, StoreError, all_statements};
+use jeton::storage::{ChangeKind, ClientFilter, Cursor, EventWriter, Store, StoreError, all_statements};
 
 /// Runs tests of the form `async fn(store: Store, database: Database)` on both engines.
 macro_rules! both_stores {
@@ -344,8 +344,9 @@ async fn events_are_appended_together_and_whole(store: Store, database: Database
         .collect();
     store.make_room(START).await.unwrap();
     let (few, many) = events.split_at(64);
-    store.append_events(few).await.unwrap();
-    store.append_events(many).await.unwrap();
+    let mut writer = EventWriter::new(store.clone());
+    writer.append(few).await.unwrap();
+    writer.append(many).await.unwrap();
     let rows = database
         .texts("SELECT COALESCE(client_id, '-') || ' ' || event FROM audit_events ORDER BY seq")
         .await;

@@ -13,7 +13,7 @@ use crate::domain::time::Timestamp;
 use crate::runtime::audit_key::AuditKey;
 use crate::runtime::clock::Ambient;
 use crate::runtime::fault;
-use crate::storage::{Store, StoreError, Tx, UsedId};
+use crate::storage::{EventWriter, Store, StoreError, Tx, UsedId};
 
 /// The most entries of one transaction, which bounds how long the first of them waits.
 const BATCH: usize = 512;
@@ -71,6 +71,7 @@ pub(super) enum Done {
 /// The task that writes. It has at most one chain at a time.
 pub(super) struct Writer {
     store: Store,
+    events: EventWriter,
     ambient: Ambient,
     key: AuditKey,
     process: ProcessKind,
@@ -87,7 +88,8 @@ pub(super) struct Writer {
 
 impl Writer {
     pub(super) fn new(store: Store, ambient: Ambient, key: AuditKey, process: ProcessKind) -> Self {
-        Self { store, ambient, key, process, chain: None, unsigned: 0, days: BTreeSet::new() }
+        let events = EventWriter::new(store.clone());
+        Self { store, events, ambient, key, process, chain: None, unsigned: 0, days: BTreeSet::new() }
     }
 
     /// Writes until every sender is gone, then closes the chain.
@@ -160,7 +162,7 @@ impl Writer {
             for entry in batch {
                 done.push(entry.chain(&mut chain, &mut events));
             }
-            self.store.append_events(&events).await.map_err(fault)?;
+            self.events.append(&events).await.map_err(fault)?;
             self.keep(chain, events.len());
             return Ok(done);
         }
