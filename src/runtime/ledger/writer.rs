@@ -362,7 +362,11 @@ async fn name_chains(tx: &mut Tx, now: Timestamp) -> Result<Vec<ChainEnd>, Store
     let open = tx.unsettled_chains().await?;
     let newest = open.last().map(|chain| chain.writer);
     for chain in open {
-        let Some(end) = tx.chain_end(chain.writer).await? else { continue };
+        let Some(end) = tx.chain_end(chain.writer).await? else {
+            // A chain is never without events but when retention has removed them: nothing can follow.
+            tx.name_chain(chain.writer, chain.named_seq.unsigned_abs(), true).await?;
+            continue;
+        };
         let settled = chain.ended || end.at.plus(UNSETTLED) < now;
         tx.name_chain(chain.writer, end.seq, settled).await?;
         if end.seq.cast_signed() > chain.named_seq || newest == Some(chain.writer) {
