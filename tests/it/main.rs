@@ -19,6 +19,7 @@ mod ledger_tamper;
 mod openapi;
 mod processes;
 mod refusals;
+mod retention;
 mod secrecy;
 mod storage;
 mod token;
