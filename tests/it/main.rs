@@ -10,6 +10,8 @@ mod api_clients;
 mod api_registry;
 mod architecture;
 mod audit;
+mod audit_events;
+mod audit_schema;
 mod cli;
 mod directory;
 mod discovery;
