@@ -11,6 +11,7 @@ use crate::domain::builtin;
 use crate::domain::chain::Hash;
 use crate::domain::chain_check::{Found, Window};
 use crate::domain::error::Fault;
+use crate::domain::text::check_text;
 use crate::domain::time::Timestamp;
 use crate::domain::token_id;
 use crate::runtime::ledger::OVERTAKEN;
@@ -75,6 +76,9 @@ impl Admin {
                 problem,
                 format!("use one of {}", Event::KINDS.join(", ")),
             ));
+        }
+        for (field, text) in [("client_id", &query.client_id), ("jti", &query.jti), ("txn", &query.txn)] {
+            check_text(field, text.as_deref().unwrap_or_default(), 255)?;
         }
         let (cursor, limit) = page.cursor()?;
         let after = if cursor.after.is_empty() { None } else { Some(read_cursor(&cursor.after)?) };

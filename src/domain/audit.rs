@@ -158,11 +158,11 @@ pub enum Event {
         target: String,
         /// The changed part before, without secrets.
         #[serde(skip_serializing_if = "Option::is_none")]
-        #[schema(value_type = Option<Object>)]
+        #[schema(value_type = Option<Value>)]
         before: Option<serde_json::Value>,
         /// The changed part after, without secrets.
         #[serde(skip_serializing_if = "Option::is_none")]
-        #[schema(value_type = Option<Object>)]
+        #[schema(value_type = Option<Value>)]
         after: Option<serde_json::Value>,
     },
     /// A signing key was made.

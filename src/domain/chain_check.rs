@@ -263,11 +263,12 @@ impl Check {
         }
         for (writer, expected) in &self.expected {
             let last = self.chains.get(writer).map(|chain| chain.report.end.seq);
-            let beyond = expected.range(last.map_or(0, |last| last + 1)..).next_back();
-            let Some((end, witness)) = beyond.and_then(|(_, witnesses)| witnesses.first()) else { continue };
-            if end.at < begin || end.at >= seen.to {
+            let beyond = expected.range(last.map_or(0, |last| last + 1)..);
+            let mut within = beyond.filter_map(|(_, witnesses)| witnesses.first());
+            // What must be there after the window does not excuse what is missing in it.
+            let Some((end, witness)) = within.rfind(|(end, _)| (begin..seen.to).contains(&end.at)) else {
                 continue;
-            }
+            };
             let (seq, problem) = match last {
                 Some(last) => (last + 1, Problem::EndMissing(end.seq, *witness)),
                 None => (end.seq, Problem::ChainMissing(*witness)),

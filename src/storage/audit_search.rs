@@ -63,6 +63,12 @@ statements! {
         SELECT writer, seq, at, prev, hash, kind, outcome, client_id, jti, txn, continues, event
         FROM audit_events WHERE at >= $1 AND at < $2 ORDER BY writer, seq";
 
+    /// The same for SQLite, which would sort every event of the window in a file: without the index on the
+    /// time it reads them in the order that they are wanted in.
+    EVENTS_IN_CHAINS_AS_STORED = r"
+        SELECT writer, seq, at, prev, hash, kind, outcome, client_id, jti, txn, continues, event
+        FROM audit_events WHERE +at >= $1 AND +at < $2 ORDER BY writer, seq";
+
     EVENTS_IN_TIME = r"
         SELECT writer, seq, at, prev, hash, kind, outcome, client_id, jti, txn, continues, event
         FROM audit_events WHERE at >= $1 AND at < $2 ORDER BY at, writer, seq";
@@ -210,9 +216,10 @@ impl Store {
         order: EventOrder,
         mut receive: impl FnMut(Found) -> Result<(), E>,
     ) -> Result<(), E> {
-        let sql = match order {
-            EventOrder::Chains => EVENTS_IN_CHAINS,
-            EventOrder::Time => EVENTS_IN_TIME,
+        let sql = match (order, self) {
+            (EventOrder::Chains, Self::Postgres(_)) => EVENTS_IN_CHAINS,
+            (EventOrder::Chains, Self::Sqlite { .. }) => EVENTS_IN_CHAINS_AS_STORED,
+            (EventOrder::Time, _) => EVENTS_IN_TIME,
         };
         read!(self, pool => {
             let mut rows = sqlx::query_as::<_, EventRow>(sql)

@@ -99,6 +99,9 @@ pub(super) async fn not_durable(pool: &PgPool) -> Result<Option<&'static str>, S
     Ok((setting("fsync").await? == "off").then_some("fsync = off"))
 }
 
+/// One process at a time makes and drops partitions; until the end of its transaction.
+const LOCK_PARTITIONS: &str = "SELECT pg_advisory_xact_lock(hashtextextended('jeton audit partitions', 0))";
+
 /// What the partition of a day is called; their names sort as their days do.
 fn partition(day: Timestamp) -> String {
     format!("audit_events_{}", day.date())
@@ -110,9 +113,7 @@ fn partition(day: Timestamp) -> String {
 pub(super) async fn make_partition(pool: &PgPool, day: Timestamp) -> Result<(), StoreError> {
     let name = partition(day);
     let mut tx = pool.begin().await?;
-    sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended('jeton audit partitions', 0))")
-        .execute(&mut *tx)
-        .await?;
+    sqlx::query(LOCK_PARTITIONS).execute(&mut *tx).await?;
     let there: bool =
         sqlx::query_scalar("SELECT to_regclass($1) IS NOT NULL").bind(&name).fetch_one(&mut *tx).await?;
     if !there {
@@ -136,6 +137,7 @@ pub(super) async fn make_partition(pool: &PgPool, day: Timestamp) -> Result<(), 
 pub(super) async fn drop_partition(pool: &PgPool, cut: Timestamp) -> Result<bool, StoreError> {
     let mut tx = pool.begin().await?;
     sqlx::query("SET LOCAL lock_timeout = '1s'").execute(&mut *tx).await?;
+    sqlx::query(LOCK_PARTITIONS).execute(&mut *tx).await?;
     let oldest: Option<String> = sqlx::query_scalar(
         "SELECT MIN(inhrelid::regclass::text) FROM pg_inherits WHERE inhparent = 'audit_events'::regclass",
     )

@@ -24,10 +24,6 @@ const LEFT: u32 = 256;
 /// How long the database may take for a batch before it counts as away.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// How often in a row this task steps back for others and gets nothing, before it writes. Each time costs a
-/// microsecond when there is nothing else to do.
-const TURNS: u32 = 16;
-
 /// How long events that nobody waits for may gather.
 const GATHER: Duration = Duration::from_millis(50);
 
@@ -368,7 +364,11 @@ async fn name_chains(tx: &mut Tx, now: Timestamp) -> Result<Vec<ChainEnd>, Store
     let open = tx.unsettled_chains().await?;
     let newest = open.last().map(|chain| chain.writer);
     for chain in open {
-        let Some(end) = tx.chain_end(chain.writer).await? else { continue };
+        let Some(end) = tx.chain_end(chain.writer).await? else {
+            // A chain is never without events but when retention has removed them: nothing can follow.
+            tx.name_chain(chain.writer, chain.named_seq.unsigned_abs(), true).await?;
+            continue;
+        };
         let settled = chain.ended || end.at.plus(UNSETTLED) < now;
         tx.name_chain(chain.writer, end.seq, settled).await?;
         if end.seq.cast_signed() > chain.named_seq || newest == Some(chain.writer) {
@@ -378,12 +378,11 @@ async fn name_chains(tx: &mut Tx, now: Timestamp) -> Result<Vec<ChainEnd>, Store
     Ok(previous)
 }
 
-/// Lets a batch grow: by what requests that are ready to run bring along while this task steps back, until
-/// several turns in a row bring nothing; and by whatever comes for a while when nobody waits.
+/// Lets a batch grow: by what requests that are ready to run bring along while this task steps back, for as long
+/// as that brings something; and by whatever comes for a while when nobody waits.
 async fn gather(queue: &mut mpsc::Receiver<Entry>, batch: &mut Vec<Entry>) {
     let until = Instant::now() + GATHER;
-    let mut idle = 0;
-    while batch.len() < BATCH && idle < TURNS {
+    while batch.len() < BATCH {
         let room = BATCH - batch.len();
         if batch.iter().all(|entry| entry.done.is_none()) {
             match timeout_at(until, queue.recv_many(batch, room)).await {
@@ -392,11 +391,8 @@ async fn gather(queue: &mut mpsc::Receiver<Entry>, batch: &mut Vec<Entry>) {
             }
         }
         tokio::task::yield_now().await;
-        if queue.is_empty() {
-            idle += 1;
-        } else {
-            idle = 0;
-            queue.recv_many(batch, room).await;
+        if queue.is_empty() || queue.recv_many(batch, room).await == 0 {
+            return;
         }
     }
 }

@@ -1,0 +1,236 @@
+//! Identifiers that count once (RFC 7523 §3, RFC 9449 §11.1): of many uses at the same time, on one replica or on
+//! several, one is recorded, and it counts until its end.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::{JoinHandle, JoinSet};
+
+use crate::harness::{Database, START};
+use jeton::app::{self, Sealed};
+use jeton::domain::audit::{AskedFor, AuditEvent, Event, Origin, ProcessKind};
+use jeton::domain::client::{AuthMethod, GrantType};
+use jeton::domain::ids::{ClientId, KeyId, SecretId};
+use jeton::domain::time::Timestamp;
+use jeton::runtime::clock::{Ambient, ManualClock, SystemEntropy};
+use jeton::runtime::ledger::{Ledger, RecordError};
+use jeton::runtime::upkeep::Upkeep;
+use jeton::storage::{Store, UsedId};
+
+/// A ledger with a store of its own, as a replica has it.
+struct Replica {
+    store: Store,
+    ledger: Ledger,
+    writing: JoinHandle<()>,
+    ambient: Ambient,
+    clock: Arc<ManualClock>,
+}
+
+/// Runs tests of the form `async fn(replica: Replica, database: Database)` on both engines.
+macro_rules! both_replicas {
+    ($($test:ident),+ $(,)?) => {
+        $(mod $test {
+            use crate::harness::{Database, Engine};
+
+            async fn run(engine: Engine) {
+                let database = Database::create(engine).await;
+                let replica = super::Replica::start(&database).await;
+                super::$test(replica, database).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn sqlite() {
+                run(Engine::Sqlite).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn postgres() {
+                run(Engine::Postgres).await;
+            }
+        })+
+    };
+}
+
+both_replicas!(
+    of_fifty_uses_at_once_one_is_recorded,
+    of_two_replicas_one_gets_each_identifier,
+    pairs_in_opposite_order_on_two_replicas_do_not_wait_for_each_other,
+    the_same_text_for_another_purpose_is_another_identifier,
+    an_identifier_counts_until_its_end_and_is_forgotten_after_it,
+    with_the_database_away_nothing_is_used_up,
+);
+
+const ASSERTION: &str = "assertion";
+
+impl Replica {
+    async fn start(database: &Database) -> Self {
+        let clock = Arc::new(ManualClock::new(START));
+        let ambient = Ambient::new(Arc::clone(&clock) as _, Arc::new(SystemEntropy));
+        let config = database.config();
+        let store = app::connect(&config).await.unwrap();
+        store.migrate().await.unwrap();
+        let Sealed { ledger, writing, .. } =
+            app::unseal(&config, &store, &ambient, ProcessKind::Server).await.unwrap();
+        Self { store, ledger, writing, ambient, clock }
+    }
+
+    fn upkeep(&self) -> Upkeep {
+        let year = Duration::from_hours(24 * 365);
+        Upkeep::new(self.store.clone(), self.ledger.clone(), self.ambient.clone(), year)
+    }
+
+    /// Records a token that uses these identifiers up. Answers whether it may be handed out.
+    async fn issue(&self, used: Vec<UsedId>) -> bool {
+        issue(&self.ledger, used).await.unwrap()
+    }
+
+    /// Ends the chain in order.
+    async fn stop(self) {
+        drop(self.ledger);
+        self.writing.await.unwrap();
+        self.store.close().await;
+    }
+}
+
+async fn issue(ledger: &Ledger, used: Vec<UsedId>) -> Result<bool, RecordError> {
+    match ledger.record_issuance(&token(), used).await {
+        Ok(()) => Ok(true),
+        Err(RecordError::UsedBefore) => Ok(false),
+        Err(fault) => Err(fault),
+    }
+}
+
+fn token() -> AuditEvent {
+    let event = Event::TokenIssued {
+        client_id: ClientId::new("billing").unwrap(),
+        auth_method: AuthMethod::ClientSecretBasic,
+        secret_id: SecretId::new("abc").unwrap(),
+        grant_type: GrantType::ClientCredentials,
+        asked: AskedFor::default(),
+        subject: "billing".to_owned(),
+        audience: vec!["https://orders.example".to_owned()],
+        scope: "orders:read".to_owned(),
+        roles: Vec::new(),
+        jti: format!("{:032x}", rand::random::<u128>()),
+        txn: "t".to_owned(),
+        continues: false,
+        expires_at: START,
+        kid: KeyId::new("k").unwrap(),
+    };
+    AuditEvent { at: START, origin: Origin::default(), event }
+}
+
+fn id(purpose: &'static str, id: impl Into<String>) -> UsedId {
+    UsedId { purpose, id: id.into(), expires_at: START.plus(Duration::from_mins(1)) }
+}
+
+async fn recorded(database: &Database) -> usize {
+    database.texts("SELECT jti FROM audit_events WHERE kind = 'token_issued'").await.len()
+}
+
+async fn of_fifty_uses_at_once_one_is_recorded(replica: Replica, database: Database) {
+    let mut uses = JoinSet::new();
+    for _ in 0..50 {
+        let ledger = replica.ledger.clone();
+        uses.spawn(async move { issue(&ledger, vec![id(ASSERTION, "a")]).await.unwrap() });
+    }
+    let first = uses.join_all().await.into_iter().filter(|first| *first).count();
+    assert_eq!(first, 1, "49 were told that it was used before");
+    assert_eq!(recorded(&database).await, 1);
+    assert!(!replica.issue(vec![id(ASSERTION, "a")]).await, "and later, too");
+    assert!(replica.issue(vec![id(ASSERTION, "b")]).await);
+    assert_eq!(recorded(&database).await, 2);
+}
+
+/// Uses all of these on both replicas at once, on the second in the opposite order. Answers how often each was
+/// the first use.
+async fn race(one: &Replica, other: &Replica, all: &[Vec<UsedId>]) -> HashMap<usize, usize> {
+    let mut uses = JoinSet::new();
+    for place in 0..all.len() {
+        let opposite = all.len() - 1 - place;
+        let mut backwards = all[opposite].clone();
+        backwards.reverse();
+        for (replica, place, used) in [(one, place, all[place].clone()), (other, opposite, backwards)] {
+            let ledger = replica.ledger.clone();
+            uses.spawn(async move { (place, issue(&ledger, used).await.unwrap()) });
+        }
+    }
+    let raced = tokio::time::timeout(Duration::from_secs(30), uses.join_all()).await;
+    let mut first: HashMap<usize, usize> = HashMap::new();
+    for (place, won) in raced.expect("the replicas wait for each other") {
+        *first.entry(place).or_default() += usize::from(won);
+    }
+    first
+}
+
+async fn of_two_replicas_one_gets_each_identifier(one: Replica, database: Database) {
+    const IDS: usize = 300;
+    let other = Replica::start(&database).await;
+    let all: Vec<_> = (0..IDS).map(|n| vec![id(ASSERTION, format!("id-{n}"))]).collect();
+    let first = race(&one, &other, &all).await;
+    assert_eq!(first.len(), IDS);
+    assert!(first.values().all(|uses| *uses == 1), "each identifier once: {first:?}");
+    assert_eq!(recorded(&database).await, IDS);
+    one.stop().await;
+    other.stop().await;
+}
+
+/// Two identifiers in one request, as with an assertion and a DPoP proof.
+async fn pairs_in_opposite_order_on_two_replicas_do_not_wait_for_each_other(
+    one: Replica,
+    database: Database,
+) {
+    const PAIRS: usize = 200;
+    let other = Replica::start(&database).await;
+    let all: Vec<_> = (0..PAIRS)
+        .map(|n| vec![id("proof", format!("{:04}", PAIRS - n)), id(ASSERTION, format!("{n:04}"))])
+        .collect();
+    let first = race(&one, &other, &all).await;
+    assert!(first.values().all(|uses| *uses == 1), "each pair once: {first:?}");
+    assert_eq!(recorded(&database).await, PAIRS);
+    one.stop().await;
+    other.stop().await;
+}
+
+async fn the_same_text_for_another_purpose_is_another_identifier(replica: Replica, database: Database) {
+    assert!(replica.issue(vec![id(ASSERTION, "a")]).await);
+    assert!(replica.issue(vec![id("proof", "a")]).await);
+    assert!(!replica.issue(vec![id("proof", "a")]).await);
+    assert!(!replica.issue(vec![id("new", "n"), id(ASSERTION, "a")]).await, "one of two was used before");
+    assert!(replica.issue(vec![id(ASSERTION, "A")]).await, "identifiers compare by their bytes");
+    assert_eq!(recorded(&database).await, 3);
+}
+
+async fn an_identifier_counts_until_its_end_and_is_forgotten_after_it(replica: Replica, database: Database) {
+    let end = START.plus(Duration::from_mins(1));
+    let stored = || database.texts("SELECT id FROM used_ids ORDER BY id");
+    let later = UsedId { expires_at: end.plus(Duration::from_micros(1)), ..id(ASSERTION, "later") };
+    assert!(replica.issue(vec![id(ASSERTION, "a")]).await);
+    assert!(replica.issue(vec![later.clone()]).await);
+    let sweep = async |at: Timestamp| replica.upkeep().once(at).await.unwrap();
+
+    replica.clock.advance(Duration::from_mins(1));
+    sweep(replica.ambient.now()).await;
+    assert_eq!(stored().await, ["a", "later"], "until its end it counts");
+    assert!(!replica.issue(vec![id(ASSERTION, "a")]).await);
+
+    replica.clock.advance(Duration::from_micros(1));
+    sweep(replica.ambient.now()).await;
+    assert_eq!(stored().await, ["later"], "after it, it is forgotten, and only it");
+    assert!(replica.issue(vec![id(ASSERTION, "a")]).await);
+    assert!(!replica.issue(vec![later]).await);
+}
+
+/// DESIGN §5: a fault is not a verdict. The caller tries again, and may.
+async fn with_the_database_away_nothing_is_used_up(replica: Replica, database: Database) {
+    assert!(replica.issue(vec![id(ASSERTION, "before")]).await);
+    for table in ["used_ids", "audit_events"] {
+        database.execute(&format!("ALTER TABLE {table} RENAME TO away")).await;
+        let outcome = issue(&replica.ledger, vec![id(ASSERTION, table)]).await;
+        assert!(matches!(outcome, Err(RecordError::Fault(_))), "{table}: {outcome:?}");
+        database.execute(&format!("ALTER TABLE away RENAME TO {table}")).await;
+        assert!(replica.issue(vec![id(ASSERTION, table)]).await, "{table}: the failed one has used it up");
+    }
+    assert_eq!(recorded(&database).await, 3, "and nothing of the failed ones is recorded");
+}
