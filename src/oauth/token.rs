@@ -105,7 +105,7 @@ impl TokenEndpoint {
         let mut attempt = Attempt::default();
         match self.attempt(request, &mut attempt).await {
             Ok(issued) => self.answer(request, attempt, issued).await,
-            Err(Failure::Refused(error)) => Err(self.refused(request, attempt, error).await),
+            Err(Failure::Refused(error)) => Err(Box::pin(self.refused(request, attempt, error)).await),
             Err(Failure::Fault(fault)) => Err(fault.into()),
         }
     }
@@ -128,7 +128,7 @@ impl TokenEndpoint {
             Ok(()) => Ok(response),
             Err(RecordError::UsedBefore) => {
                 let error = OAuthError::invalid_client("the assertion or proof was used before");
-                Err(self.refused(request, attempt, error).await)
+                Err(Box::pin(self.refused(request, attempt, error)).await)
             }
             Err(RecordError::Fault(fault)) => Err(fault.into()),
         }

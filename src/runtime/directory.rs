@@ -192,14 +192,18 @@ impl Directory {
     /// is never "no such client".
     pub async fn client(&self, client_id: &ClientId) -> Result<Option<Arc<Registration>>, Fault> {
         self.check_fresh()?;
+        if let Some(Known { registration: Some(known), generation }) = self.clients.get(client_id).await
+            && generation == self.generations.of(client_id)
+        {
+            return Ok(Some(known));
+        }
+        // Boxed, because it is large and seldom needed: the future of every request would carry its size about.
+        Box::pin(self.find(client_id)).await
+    }
+
+    async fn find(&self, client_id: &ClientId) -> Result<Option<Arc<Registration>>, Fault> {
         loop {
             let generation = self.generations.of(client_id);
-            if let Some(Known { registration: Some(known), generation: loaded }) =
-                self.clients.get(client_id).await
-                && loaded == generation
-            {
-                return Ok(Some(known));
-            }
             if self.unknown.get(client_id).await == Some(generation) {
                 return Ok(None);
             }

@@ -110,7 +110,7 @@ impl SecretVerifier {
                     _ => Ok(None),
                 }
             }
-            Form::Chosen => self.identify_chosen(client_id, registration, presented).await,
+            Form::Chosen => Box::pin(self.identify_chosen(client_id, registration, presented)).await,
         }
     }
 
