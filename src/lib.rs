@@ -12,7 +12,7 @@
 //! |---|---|
 //! | [`domain`] | the rules, pure: who may what, what a token says |
 //! | [`storage`] | the only SQL, one text for PostgreSQL and SQLite |
-//! | [`runtime`] | what lives as long as the process: clock, directory, keyring, ledger |
+//! | [`runtime`] | what lives as long as the process: clock, directory, keyring, ledger, refusals, upkeep, audit key |
 //! | [`oauth`] | the protocol, without HTTP: the token pipeline, grants, client authentication |
 //! | [`admin`] | the use-cases behind the REST API and the command line |
 //! | [`http`] | axum: bytes in, answers out |
@@ -33,6 +33,7 @@
 //! | RFC 9106 Argon2 | `runtime/secrets.rs` |
 //! | RFC 9110 ETag and If-Match | `http/extract.rs` |
 //! | RFC 9457 problem details | `http/error.rs` |
+//! | W3C Trace Context (`traceparent`) | `http/middleware.rs` |
 //!
 //! # The walk of one token request
 //!
@@ -45,7 +46,8 @@
 //! 4. The grant ([`oauth::grants`]) *resolves* whom the token is about, and the ceilings.
 //! 5. [`domain::policy`] decides, purely.
 //! 6. [`domain::claims`] builds, [`runtime::keyring`] signs with a key that was parsed once.
-//! 7. [`runtime::ledger`] makes the event durable.
+//! 7. [`runtime::ledger`] chains the event and makes it durable; a refusal comes to it through
+//!    [`runtime::refusals`], which counts those that repeat. `docs/audit.md` has the chain.
 //! 8. The answer leaves, `Cache-Control: no-store`.
 
 pub mod admin;
