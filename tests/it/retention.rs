@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
+use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
 use crate::harness::{Database, Engine, START, Server, both_engines, jeton, run};
 use crate::token::GRANT;
-use jeton::app::{self, Sealed};
+use jeton::admin::By;
+use jeton::app::{self, App, Sealed};
 use jeton::domain::audit::{AskedFor, AuditEvent, Event, Origin, ProcessKind};
 use jeton::domain::error::Fault;
 use jeton::domain::time::{DAY, Timestamp};
@@ -427,4 +429,51 @@ async fn a_database_that_was_away_for_a_moment_costs_no_event(server: Server) {
         };
         assert!(starts.iter().any(named), "{chain} is named with its end: {starts:?}");
     }
+}
+
+/// The ledger's times go forward in each chain, whatever the clock does; that is no reason to issue nothing.
+async fn tokens_are_issued_while_the_clock_is_behind(engine: Engine) {
+    let database = Database::create(engine).await;
+    let mut config = database.config();
+    config.listen = "127.0.0.1:0".parse().unwrap();
+    let clock = Arc::new(Settable(AtomicI64::new(START.as_micros())));
+    let ambient = Ambient::new(Arc::clone(&clock) as _, Arc::new(SystemEntropy));
+    let app = App::start(&config, ambient).await.unwrap();
+    let (admin, by) = (app.admin(), By::system());
+    let registered = async {
+        let server =
+            json!({ "name": "o", "identifier": "https://o.example", "permissions": [{ "permission": "r" }] });
+        admin.create_resource_server(&by, serde_json::from_value(server).unwrap()).await?;
+        let role = json!({ "name": "r", "permissions": [{ "resource_server": "o", "permission": "r" }] });
+        admin.create_role(&by, serde_json::from_value(role).unwrap()).await?;
+        let client = json!({ "client_id": "c", "roles": ["r"] });
+        let client = admin.create_client(&by, serde_json::from_value(client).unwrap()).await?;
+        admin.add_secret(&by, &client.client_id, serde_json::from_value(json!({})).unwrap()).await
+    };
+    let secret = registered.await.unwrap();
+    let (http, url) = (reqwest::Client::new(), format!("http://{}/oauth2/token", app.address()));
+    let token = async || {
+        let form = [("grant_type", "client_credentials")];
+        let request = http.post(&url).basic_auth("c", Some(secret.client_secret.expose_secret())).form(&form);
+        request.send().await.unwrap().status().as_u16()
+    };
+    let hours = |hours| START.plus(Duration::from_hours(hours)).as_micros();
+    for hour in [2, 1, 1, 3] {
+        clock.0.store(hours(hour), Ordering::SeqCst);
+        assert_eq!(token().await, 200, "at hour {hour}");
+    }
+    app.stop().await.unwrap();
+    let issued = database.texts("SELECT jti FROM audit_events WHERE kind = 'token_issued'").await;
+    assert_eq!(issued.len(), 4);
+    assert_eq!(verified(&database)["chains"].as_array().unwrap().len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tokens_are_issued_while_the_clock_is_behind_on_sqlite() {
+    tokens_are_issued_while_the_clock_is_behind(Engine::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tokens_are_issued_while_the_clock_is_behind_on_postgres() {
+    tokens_are_issued_while_the_clock_is_behind(Engine::Postgres).await;
 }
