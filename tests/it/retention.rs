@@ -1,6 +1,8 @@
 //! What time does to the ledger: old events go in whole days and nothing else does, what a killed process has
 //! left is chained, a database that is away for a moment costs no event, and a clock that goes back breaks no chain.
 
+mod served;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
@@ -8,8 +10,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
-use crate::harness::{Database, Engine, START, Server, both_engines, jeton, run};
-use crate::token::GRANT;
+use crate::harness::{Database, Engine, START, jeton, run};
 use jeton::app::{self, Sealed};
 use jeton::domain::audit::{AskedFor, AuditEvent, Event, Origin, ProcessKind};
 use jeton::domain::error::Fault;
@@ -18,12 +19,6 @@ use jeton::runtime::clock::{Ambient, Clock, SystemEntropy};
 use jeton::runtime::ledger::Ledger;
 use jeton::runtime::upkeep::Upkeep;
 use jeton::storage::Store;
-
-both_engines!(
-    what_a_killed_process_has_left_is_chained_at_the_next_start,
-    what_was_left_is_chained_by_a_running_server,
-    a_database_that_was_away_for_a_moment_costs_no_event,
-);
 
 /// Runs tests of the form `async fn(process: Process, database: Database)` on both engines.
 macro_rules! both_processes {
@@ -54,6 +49,7 @@ both_processes!(
     what_is_older_goes_in_whole_days_and_nothing_else,
     nothing_goes_before_its_time,
     two_upkeeps_at_once_do_no_harm,
+    what_takes_several_steps_is_removed_to_its_end,
     one_event_less_than_retention_left_is_noticed,
     chains_that_are_gone_are_forgotten_and_those_that_go_on_are_not,
     there_is_room_for_the_days_to_come,
@@ -110,7 +106,7 @@ impl Process {
         self.ledger.record(&AuditEvent { at, origin: Origin::default(), event }).await.unwrap();
     }
 
-    /// Records events on six days, four a day, and more than one step of removing takes on the first.
+    /// Records events on six days, four a day.
     async fn days(&self) -> Vec<Timestamp> {
         let mut all = Vec::new();
         for day in 0..6 {
@@ -244,6 +240,18 @@ async fn two_upkeeps_at_once_do_no_harm(process: Process, database: Database) {
     verified(&database);
 }
 
+/// SQLite removes a few at a time.
+async fn what_takes_several_steps_is_removed_to_its_end(process: Process, database: Database) {
+    futures_util::future::join_all((0..1_200).map(|_| process.record(START))).await;
+    let kept = START.plus(DAY * 2);
+    process.record(kept).await;
+    process.record(START.plus(DAY * 4)).await;
+    process.keep().await.unwrap();
+    assert_eq!(refusals(&database).await, [kept.to_string(), START.plus(DAY * 4).to_string()]);
+    process.stop().await;
+    verified(&database);
+}
+
 async fn one_event_less_than_retention_left_is_noticed(process: Process, database: Database) {
     process.days().await;
     process.keep().await.unwrap();
@@ -341,90 +349,4 @@ async fn a_clock_that_goes_back_begins_another_chain(process: Process, database:
     process.record(START.plus(Duration::from_hours(2)).minus(Duration::from_secs(1))).await;
     process.stop().await;
     assert_eq!(verified(&database)["chains"].as_array().unwrap().len(), 3);
-}
-
-// --- With a server ---
-
-/// What a change writes in its own transaction, when its process is killed before the ledger has chained it.
-async fn leave(server: &Server, target: &str) {
-    let id = uuid::Uuid::from_u128(rand::random());
-    let id = match server.database.engine {
-        Engine::Sqlite => format!("X'{}'", id.simple()),
-        Engine::Postgres => format!("'{id}'"),
-    };
-    let event = json!({
-        "kind": "changed", "actor": { "type": "command_line", "user": "somebody" },
-        "action": "client.create", "target": target, "outcome": "success", "happened_at": START,
-    });
-    let sql =
-        format!("INSERT INTO audit_outbox (id, at, event) VALUES ({id}, {}, '{event}')", START.as_micros());
-    server.database.execute(&sql).await;
-}
-
-async fn changed(server: &Server, target: &str) -> usize {
-    server.events("changed").await.iter().filter(|event| event["target"] == target).count()
-}
-
-async fn what_a_killed_process_has_left_is_chained_at_the_next_start(server: Server) {
-    leave(&server, "left").await;
-    let server = server.restart_with(|_| {}).await.unwrap();
-    assert_eq!(changed(&server, "left").await, 1);
-    assert_eq!(server.database.texts("SELECT event FROM audit_outbox").await, [""; 0]);
-    let Server { app, database, .. } = server;
-    app.stop().await.unwrap();
-    verified(&database);
-}
-
-async fn what_was_left_is_chained_by_a_running_server(server: Server) {
-    leave(&server, "left").await;
-    assert_eq!(changed(&server, "left").await, 0);
-    // With whatever is changed next…
-    server.billing().await;
-    assert_eq!(changed(&server, "left").await, 1);
-    // …and by upkeep.
-    leave(&server, "right").await;
-    let admin = server.app.admin();
-    let upkeep = Upkeep::new(admin.store.clone(), admin.ledger.clone(), admin.ambient.clone(), RETENTION);
-    upkeep.once(admin.ambient.now()).await.unwrap();
-    assert_eq!(changed(&server, "right").await, 1);
-    drop(upkeep);
-    let Server { app, database, .. } = server;
-    app.stop().await.unwrap();
-    verified(&database);
-}
-
-async fn a_database_that_was_away_for_a_moment_costs_no_event(server: Server) {
-    let billing = server.billing().await;
-    let issued = async || server.token(&billing, GRANT).await;
-    let mut expected = 0;
-    for _ in 0..2 {
-        issued().await.expect(200);
-        server.database.execute("ALTER TABLE audit_events RENAME TO away").await;
-        for _ in 0..2 {
-            issued().await.expect_problem(503, "unavailable");
-        }
-        let refused = server.token(&billing, &format!("{GRANT}&scope=nowhere")).await;
-        refused.expect_problem(503, "unavailable");
-        server.database.execute("ALTER TABLE away RENAME TO audit_events").await;
-        issued().await.expect(200);
-        expected += 2;
-    }
-    assert_eq!(server.events("token_issued").await.len(), expected, "one for each answer");
-    assert_eq!(server.events("token_refused").await.len(), 0, "nothing was refused");
-    let starts = server
-        .database
-        .texts("SELECT event FROM audit_events WHERE kind = 'started' ORDER BY at, writer")
-        .await;
-    assert_eq!(starts.len(), 3, "each failure ends a chain: {starts:?}");
-    let Server { app, database, .. } = server;
-    app.stop().await.unwrap();
-    let report = verified(&database);
-    let chains = report["chains"].as_array().unwrap();
-    assert_eq!(chains.iter().filter(|chain| chain["closed"] == true).count(), 1);
-    for chain in chains.iter().filter(|chain| chain["closed"] == false) {
-        let named = |text: &String| {
-            text.contains(&format!("\"writer\":{},\"seq\":{},", chain["chain"], chain["last"]))
-        };
-        assert!(starts.iter().any(named), "{chain} is named with its end: {starts:?}");
-    }
 }

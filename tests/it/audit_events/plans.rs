@@ -239,7 +239,7 @@ async fn every_way_to_find_events_uses_its_index_on_sqlite() {
             for line in plan.iter().filter(|line| line.contains("audit_events")) {
                 assert!(line.starts_with("SEARCH"), "a whole table is read: {text}");
                 let uses = |index: &&str| line.contains(&format!("audit_events_{index} "));
-                assert!(indexes.iter().any(|index| uses(&index)), "not {indexes:?}: {text}");
+                assert!(indexes.iter().any(uses), "not {indexes:?}: {text}");
             }
             for index in indexes {
                 assert!(text.contains(&format!("audit_events_{index} ")), "no {index}: {text}");

@@ -31,7 +31,7 @@ impl Elsewhere {
     }
 
     fn verify(&self, lines: &[&str]) -> Output {
-        self.verify_text(&lines.iter().map(|line| format!("{line}\n")).collect::<String>())
+        self.verify_text(lines.join("\n"))
     }
 
     fn verify_text(&self, text: impl AsRef<[u8]>) -> Output {
@@ -118,7 +118,7 @@ fn a_changed_character_is_named(elsewhere: &Elsewhere, lines: &[Line], texts: &[
     for member in ["writer", "seq", "at", "prev", "hash"] {
         let start = lines[place].text.find(&format!("\"{member}\":")).unwrap() + member.len() + 3;
         let digit = |at: &usize| lines[place].text.as_bytes()[*at].is_ascii_digit();
-        let at = (start..).find(digit).unwrap();
+        let at = (start..lines[place].text.len()).find(digit).unwrap();
         let digit = if &lines[place].text[at..=at] == "1" { "2" } else { "1" };
         let text = format!("{}{digit}{}", &lines[place].text[..at], &lines[place].text[at + 1..]);
         let mut all = texts.to_vec();

@@ -1,0 +1,152 @@
+//! The same with a server around it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use secrecy::ExposeSecret;
+use serde_json::json;
+
+use super::{RETENTION, Settable, verified};
+use crate::harness::{Database, Engine, START, Server, both_engines};
+use crate::token::GRANT;
+use jeton::admin::By;
+use jeton::app::App;
+use jeton::runtime::clock::{Ambient, SystemEntropy};
+use jeton::runtime::upkeep::Upkeep;
+
+both_engines!(
+    what_a_killed_process_has_left_is_chained_at_the_next_start,
+    what_was_left_is_chained_by_a_running_server,
+    a_database_that_was_away_for_a_moment_costs_no_event,
+);
+
+/// What a change writes in its own transaction, when its process is killed before the ledger has chained it.
+async fn leave(server: &Server, target: &str) {
+    let id = uuid::Uuid::from_u128(rand::random());
+    let id = match server.database.engine {
+        Engine::Sqlite => format!("X'{}'", id.simple()),
+        Engine::Postgres => format!("'{id}'"),
+    };
+    let event = json!({
+        "kind": "changed", "actor": { "type": "command_line", "user": "somebody" },
+        "action": "client.create", "target": target, "outcome": "success", "happened_at": START,
+    });
+    let sql =
+        format!("INSERT INTO audit_outbox (id, at, event) VALUES ({id}, {}, '{event}')", START.as_micros());
+    server.database.execute(&sql).await;
+}
+
+async fn changed(server: &Server, target: &str) -> usize {
+    server.events("changed").await.iter().filter(|event| event["target"] == target).count()
+}
+
+async fn what_a_killed_process_has_left_is_chained_at_the_next_start(server: Server) {
+    leave(&server, "left").await;
+    let server = server.restart_with(|_| {}).await.unwrap();
+    assert_eq!(changed(&server, "left").await, 1);
+    assert_eq!(server.database.texts("SELECT event FROM audit_outbox").await, [""; 0]);
+    let Server { app, database, .. } = server;
+    app.stop().await.unwrap();
+    verified(&database);
+}
+
+async fn what_was_left_is_chained_by_a_running_server(server: Server) {
+    leave(&server, "left").await;
+    // With whatever is changed next…
+    server.billing().await;
+    assert_eq!(changed(&server, "left").await, 1);
+    // …and by upkeep.
+    leave(&server, "right").await;
+    let admin = server.app.admin();
+    let upkeep = Upkeep::new(admin.store.clone(), admin.ledger.clone(), admin.ambient.clone(), RETENTION);
+    upkeep.once(admin.ambient.now()).await.unwrap();
+    assert_eq!(changed(&server, "right").await, 1);
+    drop(upkeep);
+    let Server { app, database, .. } = server;
+    app.stop().await.unwrap();
+    verified(&database);
+}
+
+async fn a_database_that_was_away_for_a_moment_costs_no_event(server: Server) {
+    let billing = server.billing().await;
+    let issued = async || server.token(&billing, GRANT).await;
+    let mut expected = 0;
+    for _ in 0..2 {
+        issued().await.expect(200);
+        server.database.execute("ALTER TABLE audit_events RENAME TO away").await;
+        for _ in 0..2 {
+            issued().await.expect_problem(503, "unavailable");
+        }
+        let refused = server.token(&billing, &format!("{GRANT}&scope=nowhere")).await;
+        refused.expect_problem(503, "unavailable");
+        server.database.execute("ALTER TABLE away RENAME TO audit_events").await;
+        issued().await.expect(200);
+        expected += 2;
+    }
+    assert_eq!(server.events("token_issued").await.len(), expected, "one for each answer");
+    assert_eq!(server.events("token_refused").await.len(), 0, "nothing was refused");
+    let starts = server
+        .database
+        .texts("SELECT event FROM audit_events WHERE kind = 'started' ORDER BY at, writer")
+        .await;
+    assert_eq!(starts.len(), 3, "each failure ends a chain: {starts:?}");
+    let Server { app, database, .. } = server;
+    app.stop().await.unwrap();
+    let report = verified(&database);
+    let chains = report["chains"].as_array().unwrap();
+    assert_eq!(chains.iter().filter(|chain| chain["closed"] == true).count(), 1);
+    for chain in chains.iter().filter(|chain| chain["closed"] == false) {
+        let named = |text: &String| {
+            text.contains(&format!("\"writer\":{},\"seq\":{},", chain["chain"], chain["last"]))
+        };
+        assert!(starts.iter().any(named), "{chain} is named with its end: {starts:?}");
+    }
+}
+
+/// The ledger's times go forward in each chain, whatever the clock does; that is no reason to issue nothing.
+async fn tokens_are_issued_while_the_clock_is_behind(engine: Engine) {
+    let database = Database::create(engine).await;
+    let mut config = database.config();
+    config.listen = "127.0.0.1:0".parse().unwrap();
+    let clock = Arc::new(Settable(AtomicI64::new(START.as_micros())));
+    let ambient = Ambient::new(Arc::clone(&clock) as _, Arc::new(SystemEntropy));
+    let app = App::start(&config, ambient).await.unwrap();
+    let (admin, by) = (app.admin(), By::system());
+    let registered = async {
+        let server =
+            json!({ "name": "o", "identifier": "https://o.example", "permissions": [{ "permission": "r" }] });
+        admin.create_resource_server(&by, serde_json::from_value(server).unwrap()).await?;
+        let role = json!({ "name": "r", "permissions": [{ "resource_server": "o", "permission": "r" }] });
+        admin.create_role(&by, serde_json::from_value(role).unwrap()).await?;
+        let client = json!({ "client_id": "c", "roles": ["r"] });
+        let client = admin.create_client(&by, serde_json::from_value(client).unwrap()).await?;
+        admin.add_secret(&by, &client.client_id, serde_json::from_value(json!({})).unwrap()).await
+    };
+    let secret = registered.await.unwrap();
+    let (http, url) = (reqwest::Client::new(), format!("http://{}/oauth2/token", app.address()));
+    let token = async || {
+        let form = [("grant_type", "client_credentials")];
+        let request = http.post(&url).basic_auth("c", Some(secret.client_secret.expose_secret())).form(&form);
+        request.send().await.unwrap().status().as_u16()
+    };
+    let hours = |hours| START.plus(Duration::from_hours(hours)).as_micros();
+    for hour in [2, 1, 1, 3] {
+        clock.0.store(hours(hour), Ordering::SeqCst);
+        assert_eq!(token().await, 200, "at hour {hour}");
+    }
+    app.stop().await.unwrap();
+    let issued = database.texts("SELECT jti FROM audit_events WHERE kind = 'token_issued'").await;
+    assert_eq!(issued.len(), 4);
+    assert_eq!(verified(&database)["chains"].as_array().unwrap().len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tokens_are_issued_while_the_clock_is_behind_on_sqlite() {
+    tokens_are_issued_while_the_clock_is_behind(Engine::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tokens_are_issued_while_the_clock_is_behind_on_postgres() {
+    tokens_are_issued_while_the_clock_is_behind(Engine::Postgres).await;
+}
