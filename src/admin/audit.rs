@@ -155,7 +155,7 @@ pub fn schema() -> serde_json::Value {
     if let (Some(schema), serde_json::Value::Object(event)) =
         (schema.as_object_mut(), definition(EventText::schema()))
     {
-        schema.extend(event);
+        schema.extend(event.into_iter().filter(|(name, _)| name != "description"));
         schema.insert("$defs".to_owned(), definitions.into());
     }
     schema

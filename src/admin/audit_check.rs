@@ -4,10 +4,11 @@
 use std::collections::HashMap;
 use std::io::BufRead;
 
+use uuid::Uuid;
+
 use crate::domain::chain::{ChainEnd, Hash};
 use crate::domain::chain_check::{Check, Found, Line, Report, Window, Witness};
 use crate::domain::error::Fault;
-use crate::domain::time::Timestamp;
 use crate::jose::{JwkSet, TokenType, Unverified, VerifyingKey};
 use crate::storage::{EventOrder, Store, StoreError};
 
@@ -57,19 +58,24 @@ impl TrustedKeys {
         Ok(Self(keys))
     }
 
-    fn check(&self, jws: &str, check: &mut Check) {
-        let Ok(unverified) = Unverified::parse(jws) else { return };
+    /// Hears what a checkpoint says, which is kept for this place, if that is known.
+    fn check(&self, jws: &str, place: Option<(Uuid, u64)>, check: &mut Check) {
+        let refused = |check: &mut Check, claimed: Option<ChainEnd>| match place
+            .or(claimed.map(|end| (end.writer, end.seq)))
+        {
+            Some((writer, seq)) => check.forged(writer, seq),
+            None => check.unreadable(),
+        };
+        let Ok(unverified) = Unverified::parse(jws) else { return refused(check, None) };
         let key = unverified
             .key_id()
             .filter(|_| unverified.is(TokenType::AuditCheckpoint))
             .and_then(|kid| self.0.get(kid));
         match key.map(|key| unverified.verify::<ChainEnd>(key)) {
-            Some(Ok(end)) => check.expect(end, Witness::Checkpoint),
-            _ => {
-                if let Some(claimed) = unverified.claimed::<ChainEnd>() {
-                    check.forged(&claimed);
-                }
+            Some(Ok(end)) if place.is_none_or(|place| place == (end.writer, end.seq)) => {
+                check.expect(end, Witness::Checkpoint);
             }
+            _ => refused(check, unverified.claimed()),
         }
     }
 }
@@ -95,11 +101,11 @@ pub async fn check_store(
 ) -> Result<Report, AuditError> {
     let mut check = Check::default();
     // First what must be there, then what is: events that come in between do no harm.
-    for jws in store.checkpoints().await? {
-        keys.check(&jws, &mut check);
+    for stored in store.checkpoints().await? {
+        keys.check(&stored.jws, Some((stored.writer, stored.seq.unsigned_abs())), &mut check);
     }
-    for (writer, text) in store.starts().await? {
-        check.expect_named(writer, &text);
+    for mark in store.marks().await? {
+        check.heed(mark.writer, mark.seq, mark.at, &mark.text);
     }
     let mut seen = 0;
     store
@@ -112,8 +118,10 @@ pub async fn check_store(
             Ok(())
         })
         .await?;
-    let dropped = store.drops().await?.iter().filter_map(|text| dropped_before(text)).max();
-    Ok(check.finish(window, dropped))
+    for (writer, first) in check.cut_off() {
+        check.before(writer, store.event(writer, first - 1).await?.as_ref());
+    }
+    Ok(check.finish(window, true))
 }
 
 /// Checks an exported file, which `open` opens from its beginning each time, and tells how many events it has
@@ -129,14 +137,17 @@ pub fn check_file<R: BufRead>(
     mut told: impl FnMut(u64),
 ) -> Result<Report, AuditError> {
     let mut check = Check::default();
-    let mut dropped = None;
-    each_line(open()?, |line| match line {
-        Line::Checkpoint { checkpoint } => keys.check(&checkpoint, &mut check),
-        Line::Event { writer, event, .. } => {
-            check.expect_named(writer, event.get());
-            dropped = dropped.max(dropped_before(event.get()));
+    let mut empty = true;
+    each_line(open()?, |line| {
+        empty = false;
+        match line {
+            Line::Checkpoint { checkpoint } => keys.check(&checkpoint, None, &mut check),
+            Line::Event { writer, seq, at, event, .. } => check.heed(writer, seq, at, event.get()),
         }
     })?;
+    if empty {
+        return Err(AuditError::Line { line: 1, problem: "the file is empty".to_owned() });
+    }
     let mut seen = 0;
     each_line(open()?, |line| {
         let Line::Event { writer, seq, at, prev, hash, event } = line else { return };
@@ -151,7 +162,7 @@ pub fn check_file<R: BufRead>(
             told(seen);
         }
     })?;
-    Ok(check.finish(window, dropped))
+    Ok(check.finish(window, false))
 }
 
 fn each_line(mut file: impl BufRead, mut take: impl FnMut(Line<'_>)) -> Result<(), AuditError> {
@@ -171,18 +182,6 @@ fn each_line(mut file: impl BufRead, mut take: impl FnMut(Line<'_>)) -> Result<(
     }
 }
 
-fn dropped_before(text: &str) -> Option<Timestamp> {
-    #[derive(serde::Deserialize)]
-    struct Dropped {
-        kind: String,
-        before: Timestamp,
-    }
-    // Most events are not this one, and need not be read whole to know it.
-    let dropped: Dropped =
-        text.contains("events_dropped").then(|| serde_json::from_str(text).ok()).flatten()?;
-    (dropped.kind == "events_dropped").then_some(dropped.before)
-}
-
 /// Hands over the events of a window, as time went on, then the checkpoints, each as a line of JSON.
 ///
 /// # Errors
@@ -198,8 +197,8 @@ pub async fn export(
             Ok(())
         })
         .await?;
-    for checkpoint in store.checkpoints().await? {
-        take(&json(&Line::Checkpoint { checkpoint })?)?;
+    for stored in store.checkpoints().await? {
+        take(&json(&Line::Checkpoint { checkpoint: stored.jws })?)?;
     }
     Ok(())
 }
@@ -208,7 +207,8 @@ fn exported(found: &Found) -> Result<String, AuditError> {
     let Found { writer, seq, at, .. } = *found;
     // Somebody may have altered it: then the text that it is stands there, and does not have its hash.
     let altered = serde_json::to_string(&found.text).map_err(std::io::Error::from)?;
-    let event = serde_json::from_str(&found.text).or_else(|_| serde_json::from_str(&altered));
+    let whole = if found.text.contains(['\n', '\r']) { &altered } else { &found.text };
+    let event = serde_json::from_str(whole).or_else(|_| serde_json::from_str(&altered));
     let hash = |bytes: &[u8]| Hash::from_bytes(bytes).unwrap_or(Hash::NONE);
     json(&Line::Event {
         writer,

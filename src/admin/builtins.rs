@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use serde_json::{Value, json};
+
 use super::{Admin, AdminError, By, Written};
 use crate::domain::builtin;
 use crate::domain::ids::{Identifier, Permission, ResourceServerName, ResourceServerUid, RoleName, RoleUid};
@@ -83,7 +85,9 @@ impl Admin {
         let Some(stored) = self.store.resource_server(&name).await? else {
             let mut tx = self.begin().await?;
             tx.insert_resource_server(&wanted).await.map_err(taken)?;
-            self.commit(tx, &By::system(), written("resource_server.create", builtin::API)).await?;
+            let after = api_recorded(&wanted);
+            self.commit(tx, &By::system(), written("resource_server.create", builtin::API, None, after))
+                .await?;
             return Ok(wanted.uid);
         };
         if !stored.builtin {
@@ -114,7 +118,9 @@ impl Admin {
         for (permission, description) in &update.permissions {
             tx.put_permission(stored.uid, permission, description).await?;
         }
-        self.commit(tx, &By::system(), written("resource_server.update", builtin::API)).await?;
+        let (before, after) = (api_recorded(&stored), api_recorded(&update));
+        self.commit(tx, &By::system(), written("resource_server.update", builtin::API, Some(before), after))
+            .await?;
         Ok(stored.uid)
     }
 
@@ -137,7 +143,7 @@ impl Admin {
                 uid: RoleUid(self.ambient.uuid()?),
                 name: role_name,
                 description: description.to_owned(),
-                permissions: wanted,
+                permissions: wanted.clone(),
                 builtin: true,
                 version: 1,
                 created_at: now,
@@ -145,7 +151,8 @@ impl Admin {
             };
             let mut tx = self.begin().await?;
             tx.insert_role(&role).await?;
-            return self.commit(tx, &By::system(), written("role.create", name)).await;
+            let after = role_recorded(&wanted);
+            return self.commit(tx, &By::system(), written("role.create", name, None, after)).await;
         };
         let missing: Vec<_> = wanted.difference(&stored.permissions).collect();
         if missing.is_empty() {
@@ -155,7 +162,8 @@ impl Admin {
         for (server, permission) in missing {
             tx.add_role_permission(stored.uid, *server, permission).await?;
         }
-        self.commit(tx, &By::system(), written("role.update", name)).await
+        let (before, after) = (role_recorded(&stored.permissions), role_recorded(&wanted));
+        self.commit(tx, &By::system(), written("role.update", name, Some(before), after)).await
     }
 }
 
@@ -168,6 +176,17 @@ fn taken(error: StoreError) -> AdminError {
     }
 }
 
-fn written(action: &'static str, target: &str) -> Written {
-    Written { action, target: target.to_owned(), before: None, after: None, change: ChangeKind::Catalog }
+fn written(action: &'static str, target: &str, before: Option<Value>, after: Value) -> Written {
+    let after = Some(after);
+    Written { action, target: target.to_owned(), before, after, change: ChangeKind::Catalog }
+}
+
+fn api_recorded(api: &ResourceServer) -> Value {
+    let permissions: Vec<_> = api.permissions.keys().collect();
+    json!({ "identifier": api.identifier, "permissions": permissions })
+}
+
+fn role_recorded(permissions: &BTreeSet<(ResourceServerUid, Permission)>) -> Value {
+    let permissions: Vec<_> = permissions.iter().map(|(_, permission)| permission).collect();
+    json!({ "permissions": permissions })
 }

@@ -12,7 +12,7 @@ use super::output;
 use crate::admin::audit::schema;
 use crate::admin::audit_check::{self, AuditError, TrustedKeys};
 use crate::app;
-use crate::config::Config;
+use crate::config::{Config, Database};
 use crate::domain::chain_check::{ChainReport, Report, Window};
 use crate::domain::time::Timestamp;
 use crate::jose::JwkSet;
@@ -71,9 +71,11 @@ pub(super) async fn run(command: Command, config: &Config, json: bool) -> anyhow
         }
         Command::Verify { span, keys, .. } => {
             let store = open(config).await?;
-            let keys = match keys {
-                Some(path) => read_keys(&path)?,
-                None => audit_check::public_keys(&store).await?,
+            let keys = if let Some(path) = keys {
+                read_keys(&path)?
+            } else {
+                eprintln!("Believing the keys in the database; --keys believes only those in a file.");
+                audit_check::public_keys(&store).await?
             };
             let keys = TrustedKeys::new(&keys)?;
             let report = audit_check::check_store(&store, &keys, span.window(), progress()).await?;
@@ -102,10 +104,13 @@ pub(super) async fn run(command: Command, config: &Config, json: bool) -> anyhow
     }
 }
 
+/// Opens what is there, and changes nothing: whoever may read may check.
 async fn open(config: &Config) -> anyhow::Result<Store> {
-    let store = app::connect(config).await?;
-    store.migrate().await?;
-    Ok(store)
+    let file = config.data_dir.join("jeton.db");
+    if matches!(config.database, Database::Sqlite) && !file.exists() {
+        bail!("there is no database {}: set JETON_DATA_DIR to the one of the server", file.display());
+    }
+    Ok(app::connect(config).await?)
 }
 
 fn read_keys(path: &Path) -> anyhow::Result<JwkSet> {
@@ -140,9 +145,9 @@ fn finish(report: &Report, json: bool) -> anyhow::Result<()> {
         }
     }
     if !findings.is_empty() {
-        bail!("the audit was tampered with: {} findings among {events} events", findings.len());
+        bail!("the audit is not as it was written: findings: {}, events: {events}", findings.len());
     }
-    eprintln!("{events} events in {} chains: none is altered, missing or moved", report.chains.len());
+    eprintln!("Events: {events}, chains: {}; none is altered, missing or moved.", report.chains.len());
     Ok(())
 }
 

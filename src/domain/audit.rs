@@ -130,7 +130,8 @@ pub enum Event {
         error: &'static str,
         /// Why, in full.
         reason: String,
-        /// More refusals like it, within a second of the one before it, that have no event of their own.
+        /// Set when this event stands for several refusals, itself among them: those that repeated an earlier
+        /// one within a second.
         #[serde(skip_serializing_if = "Option::is_none")]
         repeated: Option<Repeated>,
     },
@@ -144,7 +145,8 @@ pub enum Event {
         permission: Option<String>,
         /// Why, in full.
         reason: String,
-        /// More refusals like it, within a second of the one before it, that have no event of their own.
+        /// Set when this event stands for several refusals, itself among them: those that repeated an earlier
+        /// one within a second.
         #[serde(skip_serializing_if = "Option::is_none")]
         repeated: Option<Repeated>,
     },
@@ -188,6 +190,11 @@ pub enum Event {
     },
     /// A process ended its chain in order.
     Stopped,
+    /// Somebody has put a text among the events that changes leave for the ledger.
+    LeftEventRejected {
+        /// What it says, shortened.
+        text: String,
+    },
     /// Events that were older than the retention were removed.
     EventsDropped {
         /// All from before this instant.
@@ -313,6 +320,7 @@ impl Event {
             Self::KeyCreated { .. } => "key_created",
             Self::Started { .. } => "started",
             Self::Stopped => "stopped",
+            Self::LeftEventRejected { .. } => "left_event_rejected",
             Self::EventsDropped { .. } => "events_dropped",
         }
     }
@@ -326,6 +334,7 @@ impl Event {
         "key_created",
         "started",
         "stopped",
+        "left_event_rejected",
         "events_dropped",
     ];
 
@@ -333,7 +342,9 @@ impl Event {
     #[must_use]
     pub const fn outcome(&self) -> Outcome {
         match self {
-            Self::TokenRefused { .. } | Self::AccessRefused { .. } => Outcome::Refused,
+            Self::TokenRefused { .. } | Self::AccessRefused { .. } | Self::LeftEventRejected { .. } => {
+                Outcome::Refused
+            }
             _ => Outcome::Success,
         }
     }
@@ -349,9 +360,11 @@ impl Event {
             Self::TokenRefused { client_id, .. } => (client_id.as_ref().and_then(text), None),
             Self::AccessRefused { actor, .. } => actor.as_ref().map_or((None, None), by),
             Self::Changed { actor, .. } => by(actor),
-            Self::KeyCreated { .. } | Self::Started { .. } | Self::Stopped | Self::EventsDropped { .. } => {
-                (None, None)
-            }
+            Self::KeyCreated { .. }
+            | Self::Started { .. }
+            | Self::Stopped
+            | Self::LeftEventRejected { .. }
+            | Self::EventsDropped { .. } => (None, None),
         };
         let (txn, continues) = match self {
             Self::TokenIssued { txn, continues, .. } => (Some(txn.clone()), *continues),
@@ -364,6 +377,19 @@ impl Event {
             jti,
             txn,
             continues,
+        }
+    }
+}
+
+// === impl Actor ===
+
+impl Actor {
+    /// The client, if it is one.
+    #[must_use]
+    pub const fn client_id(&self) -> Option<&ClientId> {
+        match self {
+            Self::Client { client_id, .. } => Some(client_id),
+            Self::CommandLine { .. } | Self::System => None,
         }
     }
 }

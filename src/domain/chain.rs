@@ -119,7 +119,7 @@ impl TryFrom<String> for Hash {
 
     fn try_from(text: String) -> Result<Self, NotAHash> {
         let mut bytes = [0; 32];
-        if text.len() != 64 {
+        if text.len() != 64 || !text.bytes().all(|digit| digit.is_ascii_hexdigit()) {
             return Err(NotAHash);
         }
         for (byte, digits) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::audit::Columns;
 use super::chain::{ChainEnd, Hash};
-use super::time::Timestamp;
+use super::time::{DAY, Timestamp};
 
 /// How far from its place a moved event is looked for.
 const MOVED: u64 = 64;
@@ -98,6 +98,10 @@ pub enum Problem {
     Unsigned,
     /// A checkpoint is not signed by a key that is trusted.
     ForgedCheckpoint,
+    /// A checkpoint, of whichever chain, cannot be read.
+    UnreadableCheckpoint,
+    /// It stands after the event that ended its chain.
+    AfterTheEnd,
 }
 
 /// Who says that a chain has come so far.
@@ -127,6 +131,8 @@ pub struct ChainReport {
 pub struct Check {
     expected: HashMap<Uuid, BTreeMap<u64, Vec<(ChainEnd, Witness)>>>,
     chains: HashMap<Uuid, Progress>,
+    /// Where retention is said to have removed events: chain, place, time, and the end of what was removed.
+    dropped: Vec<(Uuid, u64, Timestamp, Timestamp)>,
     findings: Vec<Finding>,
 }
 
@@ -135,6 +141,8 @@ struct Progress {
     report: ChainReport,
     /// What the first event that was seen was chained to.
     first: (u64, Hash, Timestamp),
+    /// Whether the event before that is there.
+    follows: bool,
     signed: u64,
 }
 
@@ -146,22 +154,49 @@ impl Check {
         self.expected.entry(end.writer).or_default().entry(end.seq).or_default().push((end, witness));
     }
 
-    /// The ends of chains that an event names, if it is the start of one.
-    pub fn expect_named(&mut self, writer: Uuid, text: &str) {
+    /// What an event says about others, if it does: the start of a chain names those before it, and retention
+    /// the time before which it has removed events.
+    pub fn heed(&mut self, writer: Uuid, seq: u64, at: Timestamp, text: &str) {
         #[derive(Deserialize)]
-        struct Started {
-            previous: Vec<ChainEnd>,
+        #[serde(tag = "kind", rename_all = "snake_case")]
+        enum Said {
+            Started { previous: Vec<ChainEnd> },
+            EventsDropped { before: Timestamp },
         }
-        if let Ok(Started { previous }) = serde_json::from_str(text) {
-            for end in previous {
-                self.expect(end, Witness::StartOf(writer));
+        match serde_json::from_str(text) {
+            Ok(Said::Started { previous }) => {
+                for end in previous {
+                    self.expect(end, Witness::StartOf(writer));
+                }
             }
+            Ok(Said::EventsDropped { before }) => self.dropped.push((writer, seq, at, before)),
+            Err(_) => {}
         }
     }
 
-    /// A checkpoint that no trusted key has signed claims this.
-    pub fn forged(&mut self, claimed: &ChainEnd) {
-        self.find(claimed.writer, claimed.seq, Problem::ForgedCheckpoint);
+    /// A checkpoint cannot be read.
+    pub fn unreadable(&mut self) {
+        self.find(Uuid::nil(), 0, Problem::UnreadableCheckpoint);
+    }
+
+    /// The events from before this time are gone by retention. It is believed only where it is signed, and
+    /// only of what was a day old: otherwise whoever removes events would say that it was retention.
+    fn dropped(&self) -> Option<Timestamp> {
+        let signed = |writer: &Uuid, seq: u64| {
+            self.expected.get(writer).is_some_and(|chain| {
+                chain.range(seq..).flat_map(|(_, said)| said).any(|(_, by)| *by == Witness::Checkpoint)
+            })
+        };
+        let believed = self
+            .dropped
+            .iter()
+            .filter(|(writer, seq, at, before)| before.plus(DAY) <= *at && signed(writer, *seq));
+        believed.map(|(.., before)| *before).max()
+    }
+
+    /// The checkpoint for this place is not signed by a trusted key.
+    pub fn forged(&mut self, writer: Uuid, seq: u64) {
+        self.find(writer, seq, Problem::ForgedCheckpoint);
     }
 
     /// Checks the next event.
@@ -173,6 +208,9 @@ impl Check {
             return;
         };
         let last = self.chains.get(&writer).map(|chain| (chain.report.end.seq, chain.report.end.hash));
+        if self.chains.get(&writer).is_some_and(|chain| chain.report.closed) {
+            self.find(writer, seq, Problem::AfterTheEnd);
+        }
         match last {
             Some((last, _)) if seq <= last => {
                 self.find(writer, seq, Problem::OutOfOrder);
@@ -215,6 +253,7 @@ impl Check {
         let chain = self.chains.entry(writer).or_insert_with(|| Progress {
             report: ChainReport { events: 0, end: end.clone(), closed, unsigned: 0 },
             first: (seq, prev, at),
+            follows: false,
             signed: seq - u64::from(seq > 0),
         });
         chain.report.events += 1;
@@ -234,21 +273,45 @@ impl Check {
         self.findings.push(Finding { writer, seq, problem });
     }
 
-    /// Ends the check. `seen` says of which times all events were shown; `dropped` is the end of the time from
-    /// before which retention has removed events, if it has.
+    /// The chains that were seen from a later place than their first on, and that place: whoever has what was
+    /// recorded before the window can show the events before those, with [`Check::before`].
     #[must_use]
-    pub fn finish(mut self, seen: Window, dropped: Option<Timestamp>) -> Report {
+    pub fn cut_off(&self) -> Vec<(Uuid, u64)> {
+        let first = self.chains.iter().map(|(writer, chain)| (*writer, chain.first.0));
+        first.filter(|(_, seq)| *seq > 1).collect()
+    }
+
+    /// The event before the first one of its chain that was seen, from before the window; `None` when there is
+    /// none.
+    pub fn before(&mut self, writer: Uuid, found: Option<&Found>) {
+        let Some(chain) = self.chains.get_mut(&writer) else { return };
+        let (seq, prev, _) = chain.first;
+        match found {
+            Some(found) if found.hash == prev.as_bytes() => chain.follows = true,
+            Some(_) => self.find(writer, seq - 1, Problem::Rewritten),
+            None => {}
+        }
+    }
+
+    /// Ends the check. `seen` says of which times all events were shown, and `told` whether the events before
+    /// them were, too.
+    #[must_use]
+    pub fn finish(mut self, seen: Window, told: bool) -> Report {
+        let dropped = self.dropped();
         let begin = seen.from.max(dropped.unwrap_or(Timestamp::from_micros(i64::MIN)));
         for (writer, chain) in &self.chains {
             let (seq, prev, at) = chain.first;
             let whole = seq == 1 && prev == Hash::NONE;
             // Before the time that was looked at, there may be more; what retention left begins right after
             // a signed event from before its cut.
-            let cut = seen.from > Timestamp::from_micros(i64::MIN)
+            let cut = chain.follows
+                || (seen.from > Timestamp::from_micros(i64::MIN) && !told)
                 || self.expected.get(writer).and_then(|chain| chain.get(&(seq - 1))).is_some_and(
                     |witnesses| {
                         witnesses.iter().any(|(end, witness)| {
-                            *witness == Witness::Checkpoint && end.hash == prev && end.at < begin
+                            *witness == Witness::Checkpoint
+                                && end.hash == prev
+                                && dropped.is_some_and(|dropped| end.at < dropped)
                         })
                     },
                 );
@@ -356,6 +419,9 @@ impl Window {
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { writer, seq, problem } = self;
+        if *problem == Problem::UnreadableCheckpoint {
+            return write!(f, "a checkpoint: {problem}");
+        }
         write!(f, "chain {writer}, event {seq}: {problem}")
     }
 }
@@ -385,6 +451,8 @@ impl fmt::Display for Problem {
             Self::NotAsWitnessed(witness) => write!(f, "altered: {witness} has another hash"),
             Self::Unsigned => f.write_str("the chain ended here in order, but its signature is missing"),
             Self::ForgedCheckpoint => f.write_str("its checkpoint is not signed by a trusted key"),
+            Self::UnreadableCheckpoint => f.write_str("altered: it is no signed text"),
+            Self::AfterTheEnd => f.write_str("added: the chain had ended before it"),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::domain::audit::{AuditEvent, Event, Origin};
+use crate::domain::audit::{Actor, AuditEvent, Event, Origin};
 use crate::domain::builtin;
 use crate::domain::claims::AccessTokenClaims;
 use crate::domain::error::Fault;
@@ -62,22 +62,31 @@ impl AccessVerifier {
     /// The token is malformed, forged, expired, of another kind, issuer or audience, or its client is
     /// disabled, expired, gone, or elsewhere than it may be.
     pub async fn principal(&self, token: &str, origin: &Origin) -> Result<Principal, AccessError> {
-        let outcome = self.check(token, origin.address).await;
+        let mut actor = None;
+        let outcome = self.check(token, origin.address, &mut actor).await;
         if let Err(AccessError::Invalid(reason)) = &outcome {
+            let known = actor.is_some();
             let reason = (*reason).to_owned();
-            let event = Event::AccessRefused { actor: None, permission: None, reason, repeated: None };
+            let event = Event::AccessRefused { actor, permission: None, reason, repeated: None };
             let event = AuditEvent { at: self.ambient.now(), origin: origin.clone(), event };
-            self.refusals.record(event, false).await?;
+            self.refusals.record(event, known).await?;
         }
         outcome
     }
 
-    async fn check(&self, token: &str, address: Option<IpAddr>) -> Result<Principal, AccessError> {
+    /// Says in `actor` whose token it is as soon as our signature has proven that.
+    async fn check(
+        &self,
+        token: &str,
+        address: Option<IpAddr>,
+        actor: &mut Option<Actor>,
+    ) -> Result<Principal, AccessError> {
         let now = self.ambient.now();
         let claims: AccessTokenClaims = self
             .keyring
             .verify(token, TokenType::AccessToken, now)
             .ok_or(AccessError::Invalid("the token is not an access token that this server signed"))?;
+        *actor = Some(Actor::Client { client_id: claims.client_id.clone(), jti: claims.jti.clone() });
         if claims.iss != self.issuer || !claims.aud.contains(&builtin::api_identifier(&self.issuer)) {
             return Err(AccessError::Invalid(
                 "the token is for another audience: ask for one with resource=<issuer>/api/v1",

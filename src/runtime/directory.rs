@@ -58,6 +58,9 @@ const BREATH: Duration = Duration::from_millis(5);
 /// How long the database may take for one answer before it counts as away.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// How long ago changes were heard of when all is well.
+const FRESH: Duration = Duration::from_secs(2);
+
 /// How long what is in memory may be used without hearing of changes.
 const STALE: Duration = Duration::from_secs(10);
 
@@ -141,8 +144,9 @@ impl Doubts {
         if left.0.elapsed() > Duration::from_secs(1) {
             *left = (Instant::now(), DOUBTED);
         }
+        let any = left.1 > 0;
         left.1 = left.1.saturating_sub(1);
-        left.1 > 0
+        any
     }
 }
 
@@ -207,7 +211,10 @@ impl Directory {
             if self.unknown.get(client_id).await == Some(generation) {
                 return Ok(None);
             }
-            if !self.known.load().may_have(client_id) && !self.doubts.take() {
+            // Only while changes come in: otherwise it may have been registered elsewhere, and a fault is
+            // no verdict.
+            let heard = self.heard.load().elapsed() < FRESH;
+            if heard && !self.known.load().may_have(client_id) && !self.doubts.take() {
                 return Ok(None);
             }
             let known = self

@@ -1,7 +1,7 @@
 //! Which client ids there may be, so that made-up ones cost no query.
 //!
-//! A Bloom filter: about ten bits for each client, whatever its size, and one made-up id in a hundred that
-//! looks like a known one. It is filled in the background; until then, every id may be one.
+//! A Bloom filter: at least ten bits for each client, and at most one made-up id in a hundred that looks like a
+//! known one. It is filled in the background; until then, every id may be one.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -43,10 +43,11 @@ impl KnownIds {
     }
 
     pub(super) fn insert(&self, id: &ClientId) {
-        for (word, bit) in self.places(id) {
-            self.bits[word].fetch_or(bit, Ordering::Relaxed);
+        let new = |(word, bit): (usize, u64)| self.bits[word].fetch_or(bit, Ordering::Relaxed) & bit == 0;
+        // All of them, not only as many as tell that it is new.
+        if self.places(id).filter(|place| new(*place)).count() > 0 {
+            self.ids.fetch_add(1, Ordering::Relaxed);
         }
-        self.ids.fetch_add(1, Ordering::Relaxed);
     }
 
     /// From now on it may say "no".

@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::ledger::Ledger;
-use crate::domain::audit::{AuditEvent, Event, Repeated};
+use crate::domain::audit::{Actor, AuditEvent, Event, Repeated};
 use crate::domain::error::Fault;
 
 /// How long refusals are counted together.
@@ -194,7 +194,7 @@ fn source(event: &AuditEvent, known: bool) -> Option<(Source, &str)> {
             (client_id.as_ref().map(|id| id.as_str().to_owned()), *error, reason)
         }
         Event::AccessRefused { actor, reason, .. } => {
-            (actor.as_ref().map(|actor| format!("{actor:?}")), "", reason)
+            (actor.as_ref().and_then(Actor::client_id).map(ToString::to_string), "", reason)
         }
         _ => return None,
     };

@@ -1,6 +1,7 @@
 //! What the store needs from time to time: room for the events of the next days, the removal of what has had
 //! its time, and the chaining of events that a killed process has left. Any replica does it; twice does no harm.
 
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -31,6 +32,8 @@ pub struct Upkeep {
     ledger: Ledger,
     ambient: Ambient,
     retention: Duration,
+    /// The cut whose removal of events this process has recorded.
+    announced: AtomicI64,
 }
 
 // === impl Upkeep ===
@@ -39,7 +42,7 @@ impl Upkeep {
     /// Of this store; audit events are kept for `retention`.
     #[must_use]
     pub const fn new(store: Store, ledger: Ledger, ambient: Ambient, retention: Duration) -> Self {
-        Self { store, ledger, ambient, retention }
+        Self { store, ledger, ambient, retention, announced: AtomicI64::new(i64::MIN) }
     }
 
     /// Keeps the store in order until `stop`.
@@ -89,8 +92,14 @@ impl Upkeep {
         if !self.store.has_events_before(cut).await.map_err(fault)? {
             return Ok(());
         }
-        let event = Event::EventsDropped { before: cut };
-        self.ledger.record(&AuditEvent { at: self.ambient.now(), origin: Origin::default(), event }).await?;
+        // Once, however often it takes until nobody reads what is to go; and signed, or it is not believed.
+        if self.announced.swap(cut.as_micros(), Ordering::Relaxed) != cut.as_micros() {
+            let event = Event::EventsDropped { before: cut };
+            self.ledger
+                .record(&AuditEvent { at: self.ambient.now(), origin: Origin::default(), event })
+                .await?;
+            self.ledger.sign().await?;
+        }
         while self.store.drop_events(cut).await.map_err(fault)? {
             tokio::time::sleep(BREATH).await;
         }

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::engine::{Inner, execute, within};
-use super::{Store, StoreError, Tx, corrupt, postgres, sqlite, statements};
+use super::{Store, StoreError, Tx, postgres, sqlite, statements};
 use crate::domain::audit::{Recorded, WrittenEvent};
 use crate::domain::time::Timestamp;
 
@@ -171,21 +171,16 @@ impl Tx {
         Ok(())
     }
 
-    /// Takes at most `limit` of the events that were left, oldest first.
+    /// Takes at most `limit` of the events that were left, oldest first: when each happened, and its text.
     ///
     /// # Errors
-    /// The database is away, or what was left is no event.
-    pub async fn take_events(&mut self, limit: u32) -> Result<Vec<WrittenEvent>, StoreError> {
+    /// The database is away.
+    pub async fn take_events(&mut self, limit: u32) -> Result<Vec<(Timestamp, String)>, StoreError> {
         let mut rows: Vec<LeftRow> = within!(self, connection => {
             sqlx::query_as(TAKE_EVENTS).bind(i64::from(limit)).fetch_all(connection).await
         })?;
         rows.sort_by_key(|row| (row.at, row.id));
-        rows.into_iter()
-            .map(|row| {
-                WrittenEvent::read(Timestamp::from_micros(row.at), row.event)
-                    .map_err(|error| corrupt("audit event", error))
-            })
-            .collect()
+        Ok(rows.into_iter().map(|row| (Timestamp::from_micros(row.at), row.event)).collect())
     }
 
     /// Marks an identifier as used. Answers whether this is its first use.

@@ -17,8 +17,9 @@ macro_rules! page {
     (@conditions $at:literal) => {
         concat!(
             $at, " >= $1 AND ", $at, " <= $2 AND (at < $2 OR writer < $3 OR (writer = $3 AND seq < $4))
-            AND ($5 IS NULL OR client_id = $5) AND ($6 IS NULL OR kind = $6) AND ($7 IS NULL OR outcome = $7)
-            AND ($8 IS NULL OR jti = $8) AND ($9 IS NULL OR txn = $9)"
+            AND (CAST($5 AS TEXT) IS NULL OR client_id = $5) AND (CAST($6 AS TEXT) IS NULL OR kind = $6)
+            AND (CAST($7 AS TEXT) IS NULL OR outcome = $7) AND (CAST($8 AS TEXT) IS NULL OR jti = $8)
+            AND (CAST($9 AS TEXT) IS NULL OR txn = $9)"
         )
     };
     (@select $access:literal, $at:literal) => {
@@ -39,13 +40,13 @@ macro_rules! page {
 }
 
 statements! {
-    EVENTS_BY_TIME = page!("$11 IS NULL AND $12 IS NULL");
+    EVENTS_BY_TIME = page!("CAST($11 AS BIGINT) IS NULL AND CAST($12 AS BIGINT) IS NULL");
 
-    EVENTS_OF_CLIENT = page!("client_id = $5 AND $11 IS NULL AND $12 IS NULL");
+    EVENTS_OF_CLIENT = page!("client_id = $5 AND CAST($11 AS BIGINT) IS NULL AND CAST($12 AS BIGINT) IS NULL");
 
-    EVENTS_OF_KIND = page!("kind = $6 AND kind <> 'token_issued' AND $11 IS NULL AND $12 IS NULL");
+    EVENTS_OF_KIND = page!("kind = $6 AND kind <> 'token_issued' AND CAST($11 AS BIGINT) IS NULL AND CAST($12 AS BIGINT) IS NULL");
 
-    EVENTS_REFUSED = page!("outcome = 'refused' AND $11 IS NULL AND $12 IS NULL");
+    EVENTS_REFUSED = page!("outcome = 'refused' AND CAST($11 AS BIGINT) IS NULL AND CAST($12 AS BIGINT) IS NULL");
 
     /// Its own event is near the time that it tells; others are few.
     EVENTS_OF_TOKEN = page!(
@@ -73,13 +74,18 @@ statements! {
         SELECT writer, seq, at, prev, hash, kind, outcome, client_id, jti, txn, continues, event
         FROM audit_events WHERE at >= $1 AND at < $2 ORDER BY at, writer, seq";
 
-    STARTS = "SELECT writer, event FROM audit_events WHERE kind = 'started' AND kind <> 'token_issued' ORDER BY at";
+    /// The events that say something about others.
+    EVENT_MARKS = r"
+        SELECT writer, seq, at, prev, hash, kind, outcome, client_id, jti, txn, continues, event
+        FROM audit_events
+        WHERE kind IN ('started', 'events_dropped') AND kind <> 'token_issued' ORDER BY at";
+
+    EVENT = r"
+        SELECT writer, seq, at, prev, hash, kind, outcome, client_id, jti, txn, continues, event
+        FROM audit_events WHERE writer = $1 AND seq = $2";
 
     EVENTS_BEFORE = "SELECT EXISTS (SELECT 1 FROM audit_events WHERE at < $1)";
 
-    DROPS = r"
-        SELECT event FROM audit_events
-        WHERE kind = 'events_dropped' AND kind <> 'token_issued' ORDER BY at";
 }
 
 /// Which events a list shows. What is absent fits all.
@@ -243,20 +249,24 @@ impl Store {
         })?)
     }
 
-    /// The start of every chain, oldest first: the chain and the event.
+    /// The events that say something about others: starts of chains, and retention; oldest first.
     ///
     /// # Errors
     /// The database is away.
-    pub async fn starts(&self) -> Result<Vec<(Uuid, String)>, StoreError> {
-        Ok(read!(self, pool => sqlx::query_as(STARTS).fetch_all(pool).await)?)
+    pub async fn marks(&self) -> Result<Vec<Found>, StoreError> {
+        let rows = read!(self, pool => sqlx::query_as::<_, EventRow>(EVENT_MARKS).fetch_all(pool).await)?;
+        Ok(rows.into_iter().map(Found::from).collect())
     }
 
-    /// The events of retention, oldest first.
+    /// The event in this place.
     ///
     /// # Errors
     /// The database is away.
-    pub async fn drops(&self) -> Result<Vec<String>, StoreError> {
-        Ok(read!(self, pool => sqlx::query_scalar(DROPS).fetch_all(pool).await)?)
+    pub async fn event(&self, writer: Uuid, seq: u64) -> Result<Option<Found>, StoreError> {
+        let row: Option<EventRow> = read!(self, pool => {
+            sqlx::query_as(EVENT).bind(writer).bind(seq.cast_signed()).fetch_optional(pool).await
+        })?;
+        Ok(row.map(Found::from))
     }
 }
 

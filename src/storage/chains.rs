@@ -32,7 +32,7 @@ statements! {
         INSERT INTO audit_checkpoints (writer, seq, at, jws) VALUES ($1, $2, $3, $4)
         ON CONFLICT (writer, seq) DO NOTHING";
 
-    CHECKPOINTS = "SELECT jws FROM audit_checkpoints ORDER BY writer, seq";
+    CHECKPOINTS = "SELECT writer, seq, jws FROM audit_checkpoints ORDER BY writer, seq";
 
     /// Of a chain that goes on, the last one before the cut stays: what is left begins right after it.
     FORGET_CHECKPOINTS = r"
@@ -61,6 +61,17 @@ pub struct OpenChain {
     pub ended: bool,
     /// How far it has been named.
     pub named_seq: i64,
+}
+
+/// A checkpoint, as stored.
+#[derive(Clone, Debug, FromRow, PartialEq, Eq)]
+pub struct StoredCheckpoint {
+    /// The chain that it is kept for.
+    pub writer: Uuid,
+    /// The place that it is kept for.
+    pub seq: i64,
+    /// What was signed, as a compact JWS.
+    pub jws: String,
 }
 
 /// A key that signs checkpoints, as stored.
@@ -117,12 +128,12 @@ impl Store {
         rows.into_iter().map(StoredAuditKey::try_from).collect()
     }
 
-    /// Every checkpoint, as a compact JWS.
+    /// Every checkpoint.
     ///
     /// # Errors
     /// The database is away.
-    pub async fn checkpoints(&self) -> Result<Vec<String>, StoreError> {
-        Ok(read!(self, pool => sqlx::query_scalar(CHECKPOINTS).fetch_all(pool).await)?)
+    pub async fn checkpoints(&self) -> Result<Vec<StoredCheckpoint>, StoreError> {
+        Ok(read!(self, pool => sqlx::query_as(CHECKPOINTS).fetch_all(pool).await)?)
     }
 }
 

@@ -20,7 +20,7 @@ mod sqlite;
 
 pub use audit::{EventWriter, UsedId};
 pub use audit_search::{EventCursor, EventFilter, EventOrder};
-pub use chains::{OpenChain, StoredAuditKey};
+pub use chains::{OpenChain, StoredAuditKey, StoredCheckpoint};
 pub use changes::{Change, ChangeKind};
 pub use clients::{ClientFilter, Cursor};
 pub use engine::{ConnectOptions, Store, Tx};

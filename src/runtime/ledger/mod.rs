@@ -1,8 +1,8 @@
 //! The ledger: an event is durable before its answer leaves.
 //!
 //! One task writes. It takes whatever is queued, chains it, writes it in one statement, and releases everybody
-//! who waits for it, so that one disk sync serves many answers. There is no timer: while one batch is written
-//! the next one gathers.
+//! who waits for it, so that one disk sync serves many answers. Nobody waits for a timer: while one batch is
+//! written the next one gathers.
 
 mod writer;
 
@@ -75,8 +75,8 @@ impl Ledger {
         }
     }
 
-    /// Records the event of an issued token together with the identifiers that its request used up: either
-    /// all of it becomes durable, or nothing.
+    /// Records the event of an issued token together with the identifiers that its request used up. When one of
+    /// them was used before, there is no event, and the others count as used too.
     ///
     /// Under `audit.issuance = "buffered"` it returns before the event is durable, unless there is an
     /// identifier: whether that was used before, only the store knows.
@@ -101,6 +101,17 @@ impl Ledger {
     /// The queue is full or the database is away: they are chained later.
     pub async fn collect(&self) -> Result<(), Fault> {
         match self.wait(What::LeftEvents).await {
+            Done::Written | Done::UsedBefore => Ok(()),
+            Done::Failed(fault) => Err(fault),
+        }
+    }
+
+    /// Signs for everything that is recorded so far.
+    ///
+    /// # Errors
+    /// The queue is full or the database is away: it is signed later.
+    pub async fn sign(&self) -> Result<(), Fault> {
+        match self.wait(What::Signature).await {
             Done::Written | Done::UsedBefore => Ok(()),
             Done::Failed(fault) => Err(fault),
         }

@@ -9,6 +9,7 @@ use super::OVERTAKEN;
 use crate::domain::audit::{AuditEvent, Event, Origin, ProcessKind, Recorded, WrittenEvent};
 use crate::domain::chain::{Chain, ChainEnd};
 use crate::domain::error::Fault;
+use crate::domain::text::quoted;
 use crate::domain::time::Timestamp;
 use crate::runtime::audit_key::AuditKey;
 use crate::runtime::clock::Ambient;
@@ -36,6 +37,9 @@ const SIGNED_TOGETHER: u64 = 1_024;
 /// How long the last events may go without a signature when no others come.
 const IDLE: Duration = Duration::from_secs(5);
 
+/// How long events may go without a signature while others come, but few.
+const UNSIGNED: Duration = Duration::from_secs(30);
+
 /// How long a chain that did not end in order is looked at for more events.
 const UNSETTLED: Duration = Duration::from_hours(24 * 7);
 
@@ -51,6 +55,8 @@ pub(super) enum What {
     Event(Arc<WrittenEvent>, Vec<UsedId>),
     /// Whatever committed transactions have left.
     LeftEvents,
+    /// A signature for all that is written with it.
+    Signature,
 }
 
 /// What became of it.
@@ -58,7 +64,7 @@ pub(super) enum What {
 pub(super) enum Done {
     /// It is durable.
     Written,
-    /// One of its identifiers was used before; nothing of it was written.
+    /// One of its identifiers was used before: its event was not written. Its other identifiers count as used.
     UsedBefore,
     /// Nothing is known to be written.
     Failed(Fault),
@@ -74,8 +80,9 @@ pub(super) struct Writer {
     /// None before the first event, and after a failure: whether a failed write was carried out nobody
     /// knows, so that chain ends there, whichever way, and the next one names it.
     chain: Option<Chain>,
-    /// Events since the last signature.
+    /// Events since the last signature, and when that was.
     unsigned: u64,
+    signed: Instant,
     /// Days for whose events there is room.
     days: BTreeSet<Timestamp>,
 }
@@ -85,7 +92,17 @@ pub(super) struct Writer {
 impl Writer {
     pub(super) fn new(store: Store, ambient: Ambient, key: AuditKey, process: ProcessKind) -> Self {
         let events = EventWriter::new(store.clone());
-        Self { store, events, ambient, key, process, chain: None, unsigned: 0, days: BTreeSet::new() }
+        Self {
+            store,
+            events,
+            ambient,
+            key,
+            process,
+            chain: None,
+            unsigned: 0,
+            signed: Instant::now(),
+            days: BTreeSet::new(),
+        }
     }
 
     /// Writes until every sender is gone, then closes the chain.
@@ -118,12 +135,13 @@ impl Writer {
         };
         match outcome {
             Ok(done) => {
+                let wanted = batch.iter().any(|entry| matches!(entry.what, What::Signature));
+                if wanted || self.unsigned >= SIGNED_TOGETHER || self.signed.elapsed() > UNSIGNED {
+                    self.sign().await;
+                }
                 for (entry, done) in batch.drain(..).zip(done) {
                     // Whoever asked may have gone away; the event stands all the same.
                     let _ = entry.done.map(|waiting| waiting.send(done));
-                }
-                if self.unsigned >= SIGNED_TOGETHER {
-                    self.sign().await;
                 }
             }
             Err(fault) => {
@@ -183,7 +201,7 @@ impl Writer {
             let first = batch.iter().filter_map(|entry| entry.what.at()).fold(now, Timestamp::min);
             self.begin(tx, first, &mut events).await?
         };
-        let used_before = use_up(tx, batch).await.map_err(fault)?;
+        let used_before = use_up(tx, batch, chain.at()).await.map_err(fault)?;
         let mut done = Vec::with_capacity(batch.len());
         for (place, entry) in batch.iter().enumerate() {
             if used_before.contains(&place) {
@@ -194,9 +212,9 @@ impl Writer {
             done.push(entry.chain(&mut chain, &mut events));
         }
         if batch.iter().any(|entry| matches!(entry.what, What::LeftEvents)) {
-            for event in tx.take_events(LEFT).await.map_err(fault)? {
-                self.sign_off_the_day(tx, &chain, Some(event.at)).await?;
-                chain_event(&mut chain, Arc::new(event), &mut events);
+            for (at, text) in tx.take_events(LEFT).await.map_err(fault)? {
+                self.sign_off_the_day(tx, &chain, Some(at)).await?;
+                chain_event(&mut chain, left(at, &text)?, &mut events);
             }
         }
         tx.append_events(&events).await.map_err(fault)?;
@@ -251,7 +269,10 @@ impl Writer {
         let Some(chain) = self.chain.as_ref().filter(|_| self.unsigned > 0) else { return };
         let signed = timeout(PATIENCE, self.checkpoint(chain)).await;
         match signed {
-            Ok(Ok(())) => self.unsigned = 0,
+            Ok(Ok(())) => {
+                self.unsigned = 0;
+                self.signed = Instant::now();
+            }
             Ok(Err(fault)) => tracing::warn!(%fault, "an audit checkpoint could not be written"),
             Err(_) => tracing::warn!("an audit checkpoint could not be written in time"),
         }
@@ -309,7 +330,7 @@ impl What {
     fn at(&self) -> Option<Timestamp> {
         match self {
             Self::Event(event, _) => Some(event.at),
-            Self::LeftEvents => None,
+            Self::LeftEvents | Self::Signature => None,
         }
     }
 }
@@ -317,12 +338,19 @@ impl What {
 // === impl Entry ===
 
 impl Entry {
+    /// Whether it is a token whose event would be recorded too long after the time in its identifier. Whoever
+    /// has the token already cannot be refused any more.
+    fn is_overtaken(&self, chain_at: Timestamp) -> bool {
+        let What::Event(event, _) = &self.what else { return false };
+        self.done.is_some() && event.columns.txn.is_some() && event.at.plus(OVERTAKEN) < chain_at
+    }
+
     /// Puts the entry's event, if it is one, into the next place.
     fn chain(&self, chain: &mut Chain, events: &mut Vec<Recorded>) -> Done {
+        if self.is_overtaken(chain.at()) {
+            return Done::Failed(Fault::unavailable("the request was overtaken by more than a second"));
+        }
         if let What::Event(event, _) = &self.what {
-            if self.done.is_some() && event.at.plus(OVERTAKEN) < chain.at() {
-                return Done::Failed(Fault::unavailable("the request was overtaken by more than a second"));
-            }
             chain_event(chain, Arc::clone(event), events);
         }
         Done::Written
@@ -333,16 +361,28 @@ fn chain_event(chain: &mut Chain, event: Arc<WrittenEvent>, events: &mut Vec<Rec
     events.push(Recorded { link: chain.append(event.at, &event.text), event });
 }
 
+/// An event that a transaction has left. Only a change leaves one: anything else was put there behind our
+/// back, and is recorded as that.
+fn left(at: Timestamp, text: &str) -> Result<Arc<WrittenEvent>, Fault> {
+    match WrittenEvent::read(at, text.to_owned()) {
+        Ok(event) if matches!(&*event.columns.kind, "changed" | "key_created") => Ok(Arc::new(event)),
+        _ => own(at, Event::LeftEventRejected { text: quoted(text) }),
+    }
+}
+
 /// An event of the ledger's own.
 fn own(at: Timestamp, event: Event) -> Result<Arc<WrittenEvent>, Fault> {
     AuditEvent { at, origin: Origin::default(), event }.write().map(Arc::new)
 }
 
 /// Marks the identifiers of a batch as used. Answers the places of the entries that have a used one.
-async fn use_up(tx: &mut Tx, batch: &[Entry]) -> Result<BTreeSet<usize>, StoreError> {
+async fn use_up(tx: &mut Tx, batch: &[Entry], chain_at: Timestamp) -> Result<BTreeSet<usize>, StoreError> {
     let mut wanted: Vec<(&UsedId, usize)> = Vec::new();
     for (place, entry) in batch.iter().enumerate() {
-        if let What::Event(_, used) = &entry.what {
+        // What fails for another reason may be tried again with the same identifiers.
+        if let What::Event(_, used) = &entry.what
+            && !entry.is_overtaken(chain_at)
+        {
             wanted.extend(used.iter().map(|used| (used, place)));
         }
     }
