@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::ServiceExt;
 use secrecy::SecretString;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -188,7 +189,7 @@ impl App {
         tasks.spawn(upkeep.run(stop.clone()));
         let services = services(config, &issuer, ambient, &store, keyring, directory, ledger)?;
         let admin = services.admin.clone();
-        let router = http::router(Arc::new(services)).into_make_service_with_connect_info::<SocketAddr>();
+        let router = http::service(Arc::new(services)).into_make_service_with_connect_info::<SocketAddr>();
         let signal = stop.clone().cancelled_owned();
         let server =
             tokio::spawn(async move { axum::serve(listener, router).with_graceful_shutdown(signal).await });

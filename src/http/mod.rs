@@ -6,11 +6,13 @@ mod extract;
 mod middleware;
 mod oauth;
 
+pub use self::middleware::Observed;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::middleware::{from_fn_with_state, map_response};
+use axum::middleware::map_response;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use http::StatusCode;
@@ -102,8 +104,8 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
     openapi
 }
 
-/// The whole server as a router.
-pub fn router(services: Shared) -> Router {
+/// The whole server as a service.
+pub fn service(services: Shared) -> Observed {
     let (application, _) = routes().split_for_parts();
     let path = services.issuer.path().to_owned();
     let application = if path.is_empty() {
@@ -115,13 +117,13 @@ pub fn router(services: Shared) -> Router {
             .route(&format!("/.well-known/openid-configuration{path}"), get(oauth::metadata))
             .nest(&path, application)
     };
-    application
+    let application = application
         .route("/livez", get(alive))
         .route("/readyz", get(ready))
         .fallback(error::no_such_path)
         .method_not_allowed_fallback(error::no_such_method)
-        .layer(from_fn_with_state(Arc::clone(&services), middleware::observe))
-        .with_state(services)
+        .with_state(Arc::clone(&services));
+    Observed { application, services }
 }
 
 /// The process runs.

@@ -1,7 +1,6 @@
 //! The token endpoint and what verifiers need.
 
 use aws_lc_rs::digest;
-use axum::Json;
 use axum::extract::{FromRequestParts, Request, State};
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
@@ -18,7 +17,7 @@ use super::error::{OAuthErrorBody, Problem, no_store, oauth_error, oauth_failure
 use super::extract::{Unread, bounded};
 use super::middleware::Caller;
 use super::{Shared, TOKEN_BODY};
-use crate::domain::error::{Failure, OAuthError};
+use crate::domain::error::{Failure, Fault, OAuthError};
 use crate::oauth::discovery::{self, Metadata};
 use crate::oauth::token::TokenRequest;
 use crate::runtime::keyring::{JWKS_MAX_AGE, JWKS_STALE_IF_ERROR};
@@ -119,9 +118,18 @@ async fn token(State(services): State<Shared>, request: Request) -> Response {
                 expires_in: token.expires_in,
                 scope: &token.scope,
             };
-            no_store(Json(body).into_response())
+            no_store(answer(&body))
         }
         Err(failure) => oauth_failure(&failure),
+    }
+}
+
+/// JSON in one buffer that is long enough for nearly any token.
+fn answer(body: &TokenBody<'_>) -> Response {
+    let mut json = Vec::with_capacity(1_536);
+    match serde_json::to_writer(&mut json, body) {
+        Ok(()) => ([(CONTENT_TYPE, HeaderValue::from_static("application/json"))], json).into_response(),
+        Err(error) => Problem::from(&Fault::internal(error)).into_response(),
     }
 }
 
@@ -159,8 +167,7 @@ async fn jwks(State(services): State<Shared>, headers: HeaderMap) -> Response {
 /// A public document that verifiers may keep for a while, and keep using while this server is away.
 fn cacheable<T: Serialize>(headers: &HeaderMap, document: &T) -> Response {
     let Ok(text) = serde_json::to_string(document) else {
-        return Problem::from(&crate::domain::error::Fault::internal("a document cannot be written"))
-            .into_response();
+        return Problem::from(&Fault::internal("a document cannot be written")).into_response();
     };
     let hash = digest::digest(&digest::SHA256, text.as_bytes());
     let etag = format!("\"{}\"", BASE64URL.encode(&hash.as_ref()[..12]));

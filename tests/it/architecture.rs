@@ -23,9 +23,10 @@ const LAYERS: &[(&str, &[&str])] = &[
 /// Crates that only these layers may use.
 const CRATES: &[(&str, &[&str])] = &[
     ("axum", &["http", "app"]),
-    ("tower_http", &["http"]),
     ("utoipa_axum", &["http"]),
     // `http::` alone is often our own layer; its imports are not.
+    ("tower_service", &["http"]),
+    ("futures_util", &["http", "storage"]),
     ("use http", &["http", "cli"]),
     ("sqlx", &["storage"]),
     ("reqwest", &["cli"]),
