@@ -53,7 +53,7 @@ def check_answer(server):
 def wrk_running(server, seconds, authorizations=None, connections=CONNECTIONS, **how):
     """A started wrk. `how` is for benches/token.lua: delay_ms, once, refused."""
     command = ["wrk", "--threads", "1", "--connections", str(connections), "--duration", f"{seconds}s"]
-    command += ["--latency", "--timeout", "30s", "--script", str(Path(__file__).with_name("token.lua"))]
+    command += ["--latency", "--timeout", "10s", "--script", str(Path(__file__).with_name("token.lua"))]
     command += [f"http://127.0.0.1:{server.port}/oauth2/token"]
     with tempfile.NamedTemporaryFile("w", prefix="jeton-bench-") as lines:
         lines.write("".join(f"{line}\n" for line in authorizations or [server.authorization]))
