@@ -48,7 +48,7 @@ class Bench:
         """Every name once a round. Another one starts each round, so that none always follows the same."""
         names = list(names)
         for number in range(self.rounds):
-            first = number % len(names)
+            first = number % len(names) if names else 0
             yield names[first:] + names[:first]
 
 
