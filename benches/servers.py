@@ -1,19 +1,22 @@
 """The servers that scripts/bench measures. Each starts in an empty directory, with the one client registered."""
 
-import base64
+import http.client
 import json
 import os
-import socket
-import sqlite3
+import base64
 import subprocess
 import sys
-import time
+import threading
 import uuid
 from collections import namedtuple
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from urllib.parse import urlencode
 
-POSTGRES = os.environ.get("JETON_TEST_POSTGRES_URL", "")
+from stores import free_port, postgres, postgres_slow_disk, sqlite
+
 PEER = Path(__file__).resolve().parent / "oidc-provider"
 
 CLIENT_ID, SCOPE = "billing", "orders:read"
@@ -23,14 +26,19 @@ REGISTRATIONS = [
     ["roles", "create", "order-reader", "--permission", f"orders/{SCOPE}"],
 ]
 CLIENT = ["clients", "create", CLIENT_ID, "--kind", "service", "--role", "order-reader"]
-
-# postmaster: whose children also work for this server. ledger: counts issued tokens and all token events.
-Server = namedtuple("Server", "process port secret postmaster ledger", defaults=(None, None))
+BUFFERED = {"JETON_AUDIT__ISSUANCE": "buffered"}
 
 
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return free.getsockname()[1]
+class Server(namedtuple("Server", "process port authorization store buffered", defaults=(None, False))):
+    """authorization: the header of the one client. store: Jeton's."""
+
+    @property
+    def postmaster(self):
+        return self.store and self.store.postmaster
+
+
+def basic(client_id, secret):
+    return "Basic " + base64.b64encode(f"{client_id}:{secret}".encode()).decode()
 
 
 @contextmanager
@@ -61,7 +69,7 @@ def other(command, directory):
     port, secret = free_port(), f"jtn_{uuid.uuid4().hex}{uuid.uuid4().hex[:17]}"  # as long as a generated one
     environment = {"BENCH_CLIENT_ID": CLIENT_ID, "BENCH_CLIENT_SECRET": secret, "NODE_ENV": "production"}
     with running([*command, str(port)], environment, directory) as process:
-        yield Server(process, port, secret)
+        yield Server(process, port, basic(CLIENT_ID, secret))
 
 
 def bare(programs, directory):
@@ -72,77 +80,74 @@ def oidc_provider(programs, directory):
     return other([programs["node"], str(PEER / "server.mjs")], directory)
 
 
+# --- Jeton --------------------------------------------------------------------------------------------
+
+
 @contextmanager
-def jeton(programs, directory, store, count, postmaster=None):
-    port = free_port()
-    environment = {"JETON_LISTEN": f"127.0.0.1:{port}", "JETON_DATA_DIR": str(directory / "data"), **store}
-    by_kind = "SELECT COUNT(*) FILTER (WHERE kind = 'token_issued'), COUNT(*) FROM audit_events"
-    by_kind += " WHERE kind LIKE 'token_%'"
+def jeton(programs, directory, make_store, settings={}):
+    with make_store(directory) as store:
+        authorization = register(programs, store)
+        with serving(programs, directory, store, authorization, settings) as server:
+            yield server
 
-    def ask(*arguments):
-        command = [programs["jeton"], *arguments, "--json"]
-        return json.loads(subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=True).stdout)
 
-    # Before the server starts, so that it need not notice.
-    for arguments in REGISTRATIONS:
-        ask(*arguments)
-    secret = ask(*CLIENT)["secret"]["client_secret"]
+@contextmanager
+def serving(programs, directory, store, authorization, settings={}):
+    environment = {**store.environment, **settings}
     with running([programs["jeton"], "serve"], environment, directory) as process:
-        yield Server(process, port, secret, postmaster, lambda: count(by_kind))
+        yield Server(process, store.port, authorization, store, settings == BUFFERED)
 
 
-def jeton_sqlite(programs, directory):
-    def count(query):
-        with sqlite3.connect(directory / "data/jeton.db") as database:
-            return database.execute(query).fetchone()
-
-    return jeton(programs, directory, {}, count)
+def ask(programs, store, *arguments):
+    command = [programs["jeton"], *arguments, "--json"]
+    output = subprocess.run(command, env=store.environment, stdout=subprocess.PIPE, check=True).stdout
+    return json.loads(output)
 
 
-@contextmanager
-def jeton_postgres(programs, directory):
-    database = f"jeton_bench_{uuid.uuid4().hex}"
-    url = f"{POSTGRES.rsplit('/', 1)[0]}/{database}"
-    key = base64.b64encode(os.urandom(32)).decode()
-    postmaster = int(psql("SELECT pg_read_file('postmaster.pid')").split()[0])
-    psql(f"CREATE DATABASE {database}")
-    try:
-        count = lambda query: [int(number) for number in psql(query, url).split("|")]  # noqa: E731
-        store = {"JETON_DATABASE_URL": url, "JETON_MASTER_KEY": key}
-        with jeton(programs, directory, store, count, postmaster) as server:
-            yield server
-    finally:
-        psql(f"DROP DATABASE {database} WITH (FORCE)")
+def register(programs, store):
+    """The one client, before a server starts, so that it need not notice. Answers its Authorization header."""
+    for arguments in REGISTRATIONS:
+        ask(programs, store, *arguments)
+    return basic(CLIENT_ID, ask(programs, store, *CLIENT)["secret"]["client_secret"])
 
 
-@contextmanager
-def jeton_postgres_slow_disk(programs, directory):
-    """A commit waits another millisecond, as if for a slower disk."""
+def register_more(server, programs, client_ids, chosen=None):
+    """Registers clients with the same role through the REST API. Answers their secrets: generated, or this one."""
+    admin = f"admin-for-{client_ids[0]}"
+    created = ask(programs, server.store, "clients", "create", admin, "--role", "administrator")
+    own = threading.local()
 
-    def apply(*statements):
-        for statement in (*statements, "SELECT pg_reload_conf()"):
-            psql(statement)
-        time.sleep(0.5)  # the server reads its files when it gets round to it
+    def call(path, body, authorization, kind="application/json"):
+        if not hasattr(own, "connection"):
+            own.connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
+        own.connection.request("POST", path, body, {"Authorization": authorization, "Content-Type": kind})
+        answer = own.connection.getresponse()
+        text = answer.read()
+        if answer.status not in (200, 201):
+            raise SystemExit(f"{path}: {answer.status} {text.decode()}")
+        return json.loads(text)
 
-    apply("ALTER SYSTEM SET commit_delay = 1000", "ALTER SYSTEM SET commit_siblings = 0")
-    try:
-        if psql("SELECT current_setting('commit_delay') || ' ' || current_setting('commit_siblings')") != "1000 0":
-            raise SystemExit("PostgreSQL did not take commit_delay and commit_siblings")
-        with jeton_postgres(programs, directory) as server:
-            yield server
-    finally:
-        apply("ALTER SYSTEM RESET commit_delay", "ALTER SYSTEM RESET commit_siblings")
+    form = urlencode({"grant_type": "client_credentials", "resource": f"http://127.0.0.1:{server.port}/api/v1"})
+    authorization = basic(admin, created["secret"]["client_secret"])
+    token = call("/oauth2/token", form, authorization, "application/x-www-form-urlencoded")["access_token"]
+
+    def add(client_id):
+        body = {"client_id": client_id, "kind": "service", "roles": ["order-reader"]}
+        call("/api/v1/clients", json.dumps(body), f"Bearer {token}")
+        body = {"secret": chosen} if chosen else {}
+        added = call(f"/api/v1/clients/{client_id}/secrets", json.dumps(body), f"Bearer {token}")
+        return chosen or added["client_secret"]
+
+    with ThreadPoolExecutor(16) as pool:
+        return list(pool.map(add, client_ids))
 
 
 SUBJECTS = {
     "bare": bare,
-    "jeton-sqlite": jeton_sqlite,
-    "jeton-postgres": jeton_postgres,
-    "jeton-postgres-slow-disk": jeton_postgres_slow_disk,
+    "jeton-sqlite": partial(jeton, make_store=sqlite),
+    "jeton-sqlite-buffered": partial(jeton, make_store=sqlite, settings=BUFFERED),
+    "jeton-postgres": partial(jeton, make_store=postgres),
+    "jeton-postgres-buffered": partial(jeton, make_store=postgres, settings=BUFFERED),
+    "jeton-postgres-slow-disk": partial(jeton, make_store=postgres_slow_disk),
     "oidc-provider": oidc_provider,
 }
-
-
-def psql(statement, url=POSTGRES):
-    command = ["psql", "--quiet", "--tuples-only", "--no-align", "--command", statement, url]
-    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()

@@ -1,0 +1,367 @@
+"""What scripts/bench measures. A scenario answers its results by the name of their row: one a round."""
+
+import http.client
+import random
+import secrets
+import shutil
+import string
+import tempfile
+import time
+import zlib
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import load
+from load import CONNECTIONS, WARM_UP_SECONDS, calibrate, full_speed, peak_rss_mib, progress, wrk
+from servers import CLIENT_ID, SUBJECTS, basic, register, register_more, serving
+from stores import add_clients, add_events, postgres, sqlite
+
+SHARE, TOLERANCE = 0.7, 0.05  # of the highest throughput
+PACED = ("jeton-sqlite", "jeton-postgres", "jeton-postgres-slow-disk")
+ENGINES = {"jeton-sqlite": sqlite, "jeton-postgres": postgres}
+
+ACTIVE = 1_000  # of the many clients, how many ask
+FIRST = 5_000  # clients that ask for the first time
+STARTS = 3  # cold starts a round
+BYTES_PER_ROW = 1_500  # of disk, in a full audit table, generously
+STEADY_RATE, STEADY_CONNECTIONS = 200, 16  # of the client beside the flood
+
+
+@dataclass
+class Bench:
+    """A run: what was built, what was asked for, and the stores that scenarios share."""
+
+    programs: dict
+    seconds: int
+    rounds: int
+    clients: int
+    rows: int
+    only: list
+    opened: ExitStack
+    filled: dict = field(default_factory=dict)
+
+    def among(self, names):
+        return [name for name in names if not self.only or name in self.only]
+
+    def in_turns(self, names):
+        """Every name once a round. Another one starts each round, so that none always follows the same."""
+        names = list(names)
+        for number in range(self.rounds):
+            first = number % len(names) if names else 0
+            yield names[first:] + names[:first]
+
+
+@contextmanager
+def new_directory():
+    with tempfile.TemporaryDirectory(prefix="jeton-bench-") as path:
+        yield Path(path)
+
+
+def note(results, name, result):
+    results.setdefault(name, []).append(result)
+    progress(f"{name:<32}", "  ".join(f"{column} {value:,.6g}" for column, value in result.items()))
+
+
+def compare(results, reference, column):
+    """Tokens per CPU-second as a ratio of the reference's in the same round."""
+    for rounds in results.values():
+        for result, other in zip(rounds, results[reference]):
+            result[column] = result["tokens per CPU-second"] / other["tokens per CPU-second"]
+    return results
+
+
+# --- all servers, at full speed and below it ------------------------------------------------------------
+
+
+def throughput(bench):
+    names = [name for name in SUBJECTS if name == "bare" or name in bench.among(SUBJECTS)]
+    results = {name: [] for name in names}
+    for turn in bench.in_turns(names):
+        for name in turn:
+            with new_directory() as directory, SUBJECTS[name](bench.programs, directory) as server:
+                answers = warm_up(server)
+                result, answered = full_speed(server, bench.seconds)
+                check_ledger(name, server, answers + answered)
+                note(results, name, result)
+    return compare(results, "bare", "of bare's")
+
+
+def warm_up(server, **how):
+    """Answers how many tokens it was."""
+    load.check_answer(server)
+    return wrk(server, WARM_UP_SECONDS, **how)["answers"] + 1
+
+
+def check_ledger(name, server, answers):
+    """Each token that was answered has its event. One more is asked for here."""
+    load.check_answer(server)
+    if not server.store:
+        return
+    patience = time.monotonic() + (1 if server.buffered else 0)
+    by_kind = "SELECT COUNT(*) FILTER (WHERE kind = 'token_issued'), COUNT(*) FROM audit_events"
+    by_kind += " WHERE kind LIKE 'token_%'"
+    while True:
+        issued, events = map(int, server.store.rows(by_kind)[0])
+        # A request that wrk gave up at its end may be recorded too, so there can be a few more.
+        if issued == events and 0 <= issued - answers - 1 <= 2 * CONNECTIONS:
+            return
+        if time.monotonic() >= patience:
+            raise SystemExit(f"{name}: {answers + 1} tokens, but {issued} recorded, of {events} events")
+        time.sleep(0.05)
+
+
+def latency(bench):
+    results = {}
+    for turn in bench.in_turns(bench.among(PACED)):
+        for name in turn:
+            with new_directory() as directory, SUBJECTS[name](bench.programs, directory) as server:
+                warm_up(server)
+                load.checkpoint(server)
+                calibration = calibrate()
+                for _ in range(3):
+                    highest = wrk(server, max(2, bench.seconds // 2))["rate"]
+                    pace = find_pace(server, highest)
+                    paced = wrk(server, bench.seconds, **pace)
+                    if abs(paced["rate"] / highest - SHARE) <= TOLERANCE:
+                        break
+                note(results, name, {
+                    "highest requests/s": highest, "requests/s": paced["rate"],
+                    "of the highest": paced["rate"] / highest, "connections": pace["connections"],
+                    "p50 ms": paced["p50"] / 1e3, "p99 ms": paced["p99"] / 1e3,
+                    "peak RSS MiB": peak_rss_mib(server), **calibration,
+                })
+    return results
+
+
+def find_pace(server, highest):
+    """How long connections must wait between requests, and how many it takes, for SHARE of the highest throughput."""
+    wanted, connections = SHARE * highest, CONNECTIONS
+    # At first as if an answer took as long as at full speed.
+    delay = 1e3 * connections * (1 / wanted - 1 / highest)
+    for _ in range(5):
+        rate = wrk(server, 2, connections=connections, delay_ms=delay)["rate"]
+        if abs(rate / highest - SHARE) <= TOLERANCE / 2:
+            break
+        delay += 1e3 * connections * (1 / wanted - 1 / rate)
+        if delay < 0:
+            connections, delay = 2 * connections, 1e3 * connections / wanted
+    return {"connections": connections, "delay_ms": delay}
+
+
+# --- more clients, more events --------------------------------------------------------------------------
+
+
+def store_of_clients(bench, name, count):
+    """A store with this many clients. Answers its directory, the store, the Authorization headers of the client
+    that each has, and of those that ask. They are spread over all."""
+    if (name, count) not in bench.filled:
+        directory = bench.opened.enter_context(new_directory())
+        store = bench.opened.enter_context(ENGINES[name](directory))
+        authorization = register(bench.programs, store)
+        active = min(ACTIVE, count)
+        digits = [f"c-{place * count // active:07}" for place in range(active)]
+        with serving(bench.programs, directory, store, authorization) as server:
+            load.check_answer(server)
+            many = list(map(basic, digits, register_more(server, bench.programs, digits)))
+        began = time.monotonic()
+        add_clients(store, count, CLIENT_ID)
+        present = int(store.rows("SELECT COUNT(*) FROM clients WHERE client_id LIKE 'c-%'")[0][0])
+        if present != count:
+            raise SystemExit(f"{name}: {present} clients instead of {count}")
+        progress(f"{name}: {count:,} clients, in {time.monotonic() - began:.0f} s")
+        bench.filled[name, count] = directory, store, authorization, many
+    return bench.filled[name, count]
+
+
+def clients(bench):
+    results = {}
+    for name in bench.among(ENGINES):
+        few, most = 10, bench.clients
+        with ExitStack() as running:
+            def serve(count):
+                directory, store, authorization, many = store_of_clients(bench, name, count)
+                return running.enter_context(serving(bench.programs, directory, store, authorization)), many
+
+            (small, asking), (large, many) = serve(few), serve(most)
+            variants = {
+                f"{name}, 10 of {few}": (small, asking),
+                f"{name}, 10 of {most:,}": (large, many[:: max(1, len(many) // 10)][:10]),
+                f"{name}, {len(many):,} of {most:,}": (large, many),
+            }
+            results |= side_by_side(bench, variants, f"{name}, 10 of {few}", "of 10 clients'")
+    return results
+
+
+def rows(bench):
+    results = {}
+    for name in bench.among(ENGINES):
+        with ExitStack() as opened:
+            space = shutil.disk_usage(tempfile.gettempdir()).free
+            if space < bench.rows * BYTES_PER_ROW:
+                raise SystemExit(f"{bench.rows:,} rows need {bench.rows * BYTES_PER_ROW >> 30} GiB in a temporary directory")
+
+            def serve(count):
+                directory = opened.enter_context(new_directory())
+                store = opened.enter_context(ENGINES[name](directory))
+                authorization = register(bench.programs, store)
+                if count:
+                    with serving(bench.programs, directory, store, authorization) as server:
+                        load.check_answer(server)
+                    began = time.monotonic()
+                    add_events(store, count, CLIENT_ID)
+                    progress(f"{name}: {count:,} events, in {time.monotonic() - began:.0f} s")
+                return opened.enter_context(serving(bench.programs, directory, store, authorization))
+
+            few, many = f"{name}, empty", f"{name}, {bench.rows:,} rows"
+            full, empty = serve(bench.rows), serve(0)
+            results |= side_by_side(bench, {few: (empty, None), many: (full, None)}, few, "of the empty one's")
+    return results
+
+
+def side_by_side(bench, variants, reference, column):
+    """Servers that all run, measured in turns."""
+    results = {name: [] for name in variants}
+    for server, authorizations in variants.values():
+        if authorizations:
+            wrk(server, 60, authorizations=authorizations, once=1)
+        warm_up(server, authorizations=authorizations)
+    for turn in bench.in_turns(variants):
+        for name in turn:
+            server, authorizations = variants[name]
+            result, _ = full_speed(server, bench.seconds, authorizations)
+            note(results, name, result)
+    return compare(results, reference, column)
+
+
+# --- starting -------------------------------------------------------------------------------------------
+
+
+def cold_start(bench):
+    results = {}
+    stores = {name: store_of_clients(bench, name, bench.clients) for name in bench.among(ENGINES)}
+    for number, turn in enumerate(bench.in_turns(list(stores) * STARTS)):
+        for place, name in enumerate(turn):
+            directory, store, authorization, many = stores[name]
+            calibration = calibrate()
+            began = time.perf_counter()
+            with serving(bench.programs, directory, store, many[(number + place) % len(many)]) as server:
+                until_first_token(server)
+                took = (time.perf_counter() - began) * 1e3
+                row = f"{name}, {bench.clients:,} clients"
+                note(results, row, {"first token ms": took, "peak RSS MiB": peak_rss_mib(server), **calibration})
+    return results
+
+
+def until_first_token(server):
+    headers = {"Authorization": server.authorization, "Content-Type": "application/x-www-form-urlencoded"}
+    while True:
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
+        try:
+            connection.request("POST", "/oauth2/token", load.BODY, headers)
+        except ConnectionRefusedError:
+            if server.process.poll() is not None:
+                raise SystemExit("the server does not start") from None
+            time.sleep(0.0005)
+            continue
+        answer = connection.getresponse()
+        if answer.status != 200 or b"access_token" not in answer.read():
+            raise SystemExit(f"not a token: {answer.status}")
+        return
+
+
+def first_use(bench):
+    results = {}
+    for name in bench.among(ENGINES):
+        count = min(FIRST, bench.clients)
+        row = f"{name}, {count:,} clients"
+        with new_directory() as directory, ENGINES[name](directory) as store:
+            authorization = register(bench.programs, store)
+            client_ids = [f"first-{number}" for number in range(count)]
+            with serving(bench.programs, directory, store, authorization) as server:
+                load.check_answer(server)
+                first = list(map(basic, client_ids, register_more(server, bench.programs, client_ids)))
+            store.settle()
+            for _ in range(bench.rounds):
+                with serving(bench.programs, directory, store, authorization) as server:
+                    load.check_answer(server)
+                    load.checkpoint(server)
+                    calibration = calibrate()
+                    before = load.cpu_seconds(server)
+                    done = wrk(server, 60, authorizations=first, once=1)
+                    note(results, row, {
+                        "until all have one, s": done["us"] / 1e6,
+                        "CPU-seconds": load.cpu_seconds(server) - before,
+                        "peak RSS MiB": peak_rss_mib(server), **calibration,
+                    })
+    return results
+
+
+# --- a flood of wrong secrets ---------------------------------------------------------------------------
+
+
+def flood(bench):
+    results = {}
+    for name in bench.among(ENGINES):
+        with new_directory() as directory, ENGINES[name](directory) as store:
+            authorization = register(bench.programs, store)
+            with serving(bench.programs, directory, store, authorization) as server:
+                load.check_answer(server)
+                [generated] = register_more(server, bench.programs, ["flooded"])
+                if with_checksum(generated[:-6]) != generated:
+                    raise SystemExit("wrong secrets are not made as Jeton makes them")
+                register_more(server, bench.programs, ["flooded-chosen"], chosen=secrets.token_urlsafe(32))
+                warm_up(server)
+                light = [basic("flooded", generated_secret()) for _ in range(20_000)]
+                costly = [basic("flooded-chosen", secrets.token_urlsafe(32)) for _ in range(20_000)]
+                variants = {
+                    "one wrong secret": (light[:1], CONNECTIONS),
+                    "different wrong secrets": (light, CONNECTIONS),
+                    "different, 1,000 connections": (light, 1_000),
+                    "different of chosen form": (costly, CONNECTIONS),
+                }
+                for _ in range(bench.rounds):
+                    quiet = steady(server, bench.seconds)
+                    note(results, f"{name}, quiet", quiet | {"of the quiet p99": 1})
+                    for variant, (wrong, connections) in variants.items():
+                        result = steady(server, bench.seconds, wrong, connections)
+                        result["of the quiet p99"] = result["p99 ms"] / quiet["p99 ms"]
+                        note(results, f"{name}, {variant}", result)
+    return results
+
+
+def steady(server, seconds, wrong=None, connections=0):
+    """A client that asks at a modest rate, beside a flood of wrong secrets or not."""
+    load.checkpoint(server)
+    calibration = calibrate()
+    pace = {"connections": STEADY_CONNECTIONS, "delay_ms": 1e3 * STEADY_CONNECTIONS / STEADY_RATE}
+    refusals = {"refusals/s": 0, "not 401": 0}
+    if wrong:
+        with load.wrk_running(server, seconds + 2, authorizations=wrong, connections=connections, refused=1) as flood:
+            time.sleep(1)
+            result = wrk(server, seconds, **pace)
+            refused = load.result_of(flood)
+        if refused["non_2xx"] != refused["answers"]:
+            raise SystemExit(f"a wrong secret got a token: {refused}")
+        refusals = {"refusals/s": refused["answers"] / (refused["us"] / 1e6)}
+        refusals["not 401"] = refused["answers"] - refused["refused"]
+    else:
+        result = wrk(server, seconds, **pace)
+    return {"requests/s": result["rate"], "p50 ms": result["p50"] / 1e3, "p99 ms": result["p99"] / 1e3,
+            "peak RSS MiB": peak_rss_mib(server), **refusals, **calibration}
+
+
+BASE62 = string.digits + string.ascii_uppercase + string.ascii_lowercase
+
+
+def generated_secret():
+    """One of the form that Jeton generates, with the right checksum."""
+    return with_checksum("jtn_" + "".join(random.choices(BASE62, k=43)))
+
+
+def with_checksum(text):
+    number, digits = zlib.crc32(text.encode()), ""
+    for _ in range(6):
+        number, digit = divmod(number, 62)
+        digits = BASE62[digit] + digits
+    return text + digits
