@@ -4,7 +4,7 @@ use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::engine::{execute, read};
-use super::rows::ClientRow;
+use super::rows::{ClientRow, RegistrationRow};
 use super::{Store, StoreError, Tx, corrupt, statements};
 use crate::domain::client::{Client, ClientKind, Registration};
 use crate::domain::ids::{ClientId, ClientUid, RoleUid};
@@ -15,6 +15,20 @@ statements! {
         SELECT uid, client_id, description, kind, owner, labels, enabled, expires_at, default_resource_server,
                grant_types, auth_methods, allowed_networks, version, created_at, updated_at
         FROM clients WHERE client_id = $1";
+
+    /// In one question, because this is what the first request of every client waits for.
+    REGISTRATION = r"
+        SELECT clients.uid, clients.client_id, clients.description, clients.kind, clients.owner, clients.labels,
+               clients.enabled, clients.expires_at, clients.default_resource_server, clients.grant_types,
+               clients.auth_methods, clients.allowed_networks, clients.version, clients.created_at,
+               clients.updated_at, secrets.secret_id, secrets.hash, secrets.origin,
+               secrets.description AS secret_description, secrets.created_at AS secret_created_at,
+               secrets.expires_at AS secret_expires_at, roles.role
+        FROM clients
+        LEFT JOIN client_secrets AS secrets ON secrets.client = clients.uid
+        LEFT JOIN client_roles AS roles ON roles.client = clients.uid
+        WHERE clients.client_id = $1
+        ORDER BY secrets.created_at DESC, secrets.secret_id, roles.role";
 
     /// Keyset pages: the place after a client id does not move when others come or go.
     LIST_CLIENTS = r"
@@ -106,10 +120,10 @@ impl Store {
     /// # Errors
     /// The database is away.
     pub async fn registration(&self, client_id: &ClientId) -> Result<Option<Registration>, StoreError> {
-        let Some(client) = self.client(client_id).await? else { return Ok(None) };
-        let secrets = self.secrets(client.uid).await?;
-        let roles = self.roles_of(client.uid).await?;
-        Ok(Some(Registration { client, secrets, roles }))
+        let rows = read!(self, pool => {
+            sqlx::query_as::<_, RegistrationRow>(REGISTRATION).bind(client_id.as_str()).fetch_all(pool).await
+        })?;
+        RegistrationRow::together(rows)
     }
 
     /// A page of clients, in the order of their identifiers.

@@ -9,7 +9,7 @@ use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::{StoreError, corrupt};
-use crate::domain::client::{AuthMethod, Client, ClientKind, ClientSecret, GrantType};
+use crate::domain::client::{AuthMethod, Client, ClientKind, ClientSecret, GrantType, Registration};
 use crate::domain::ids::{
     ClientId, ClientUid, Identifier, Permission, ResourceServerName, ResourceServerUid, RoleName, RoleUid,
     SecretId,
@@ -89,6 +89,50 @@ impl TryFrom<SecretRow> for ClientSecret {
             created_at: Timestamp::from_micros(row.created_at),
             expires_at: row.expires_at.map(Timestamp::from_micros),
         })
+    }
+}
+
+/// A client beside one of its secrets and one of its roles.
+#[derive(FromRow)]
+pub(super) struct RegistrationRow {
+    #[sqlx(flatten)]
+    client: ClientRow,
+    secret_id: Option<String>,
+    hash: Option<String>,
+    origin: Option<String>,
+    secret_description: Option<String>,
+    secret_created_at: Option<i64>,
+    secret_expires_at: Option<i64>,
+    role: Option<Uuid>,
+}
+
+// === impl RegistrationRow ===
+
+impl RegistrationRow {
+    /// The one client that all rows are about, with each secret and role once.
+    pub(super) fn together(rows: Vec<Self>) -> Result<Option<Registration>, StoreError> {
+        let mut secrets: Vec<ClientSecret> = Vec::new();
+        let mut roles = BTreeSet::new();
+        let mut client = None;
+        for row in rows {
+            roles.extend(row.role.map(RoleUid));
+            let known = |id: &str| secrets.iter().any(|secret| secret.secret_id.as_str() == id);
+            if let Some(secret_id) = row.secret_id.filter(|id| !known(id)) {
+                let secret = SecretRow {
+                    secret_id,
+                    hash: row.hash.unwrap_or_default(),
+                    origin: row.origin.unwrap_or_default(),
+                    description: row.secret_description.unwrap_or_default(),
+                    created_at: row.secret_created_at.unwrap_or_default(),
+                    expires_at: row.secret_expires_at,
+                };
+                secrets.push(secret.try_into()?);
+            }
+            if client.is_none() {
+                client = Some(Client::try_from(row.client)?);
+            }
+        }
+        Ok(client.map(|client| Registration { client, secrets, roles: roles.into_iter().collect() }))
     }
 }
 

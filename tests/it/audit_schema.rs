@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::harness::{Client, Database, Engine, Server, both_engines, jeton, run};
+use crate::retention::leave_text;
 use crate::token::GRANT;
 use jeton::domain::audit::Event;
 use jeton::domain::time::{DAY, Timestamp};
@@ -150,6 +151,7 @@ async fn be_busy(server: &Server) {
     root.delete("/clients/billing/roles/order-reader", None).await.expect(204);
     root.put("/clients/billing/roles/order-reader").await.expect(204);
     root.post("/clients/billing/disable", Value::Null).await.expect(200);
+    leave_text(server, "by hand").await;
     jeton(&server.database, &["clients", "create", "job", "--role", "order-reader"]);
 }
 

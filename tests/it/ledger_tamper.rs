@@ -3,6 +3,8 @@
 
 mod exported;
 
+use std::time::Duration;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
 use serde_json::{Value, json};
@@ -161,6 +163,15 @@ impl Scene {
         format!("writer = {}", self.uuid(writer))
     }
 
+    async fn hash(&self, row: &Row) -> Hash {
+        let hex = match self.database.engine {
+            Engine::Sqlite => "LOWER(HEX(hash))",
+            Engine::Postgres => "ENCODE(hash, 'hex')",
+        };
+        let sql = format!("SELECT {hex} FROM audit_events WHERE {}", self.at(row));
+        Hash::try_from(self.database.texts(&sql).await.remove(0)).unwrap()
+    }
+
     async fn update(&self, row: &Row, change: &str) {
         self.database.execute(&format!("UPDATE audit_events SET {change} WHERE {}", self.at(row))).await;
     }
@@ -198,7 +209,7 @@ fn expect_findings(what: &str, output: &std::process::Output, expected: &Expecte
         let expected = format!("chain {writer}, event {seq}: {words}");
         assert!(found.starts_with(&expected), "{what}: {found}, expected {expected}");
     }
-    assert!(words.contains("the audit was tampered with"), "{what}: {words}");
+    assert!(words.contains("the audit is not as it was written"), "{what}: {words}");
 }
 
 fn one(row: &Row, words: &str) -> Expected {
@@ -366,7 +377,10 @@ async fn a_checkpoint_that_is_forged_or_missing_is_named(scene: &Scene) {
     }
 
     scene.delete("audit_checkpoints", &format!("{of} AND seq = {}", last.seq)).await;
-    scene.expect("the last checkpoint", vec![unsigned]).await;
+    scene.expect("the last checkpoint", vec![unsigned.clone()]).await;
+    let garbled = format!("UPDATE audit_checkpoints SET jws = 'nonsense' WHERE {of} AND seq = {}", last.seq);
+    scene.database.execute(&garbled).await;
+    scene.expect("an unreadable one", vec![forged, unsigned]).await;
 }
 
 /// What begins or ends between two events leaves out no finding, and makes none.
@@ -391,12 +405,52 @@ async fn a_window_of_what_is_untouched_verifies(scene: &Scene) {
     scene.restore().await;
 }
 
+/// Whoever removes events may say that it was retention, and sign nothing.
+async fn retention_that_is_pretended_excuses_nothing(scene: &Scene) {
+    let row = scene.token(STOPPED);
+    let missing = one(row, &format!("missing, up to event {}", row.seq));
+    let before = scene.last(STOPPED).at.plus(Duration::from_hours(24)).to_string();
+    let text = format!(r#"{{"kind":"events_dropped","before":"{before}","outcome":"success"}}"#);
+    let writer = Uuid::max();
+    let at = scene.last(STOPPED).at;
+    let hash = Hash::of(writer, 1, at, &Hash::NONE, &text);
+    let (prev, hash) = (scene.bytes(&Hash::NONE.to_string()), scene.bytes(&hash.to_string()));
+    let sql = format!(
+        "INSERT INTO audit_events (writer, seq, at, prev, hash, kind, outcome, continues, event)
+         VALUES ({}, 1, {}, {prev}, {hash}, 'events_dropped', 'success', FALSE, '{text}')",
+        scene.uuid(writer),
+        at.as_micros()
+    );
+    scene.delete("audit_events", &scene.at(row)).await;
+    scene.database.execute(&sql).await;
+    scene.expect("pretended retention", missing).await;
+}
+
+/// A chain that has ended goes on nowhere.
+async fn what_is_added_after_the_end_is_named(scene: &Scene) {
+    let last = scene.last(STOPPED);
+    let (seq, text) = (last.seq + 1, r#"{"kind":"stopped","outcome":"success"}"#);
+    let hash = scene.hash(last).await;
+    let own = Hash::of(last.writer, seq, last.at, &hash, text);
+    let (prev, own) = (scene.bytes(&hash.to_string()), scene.bytes(&own.to_string()));
+    let sql = format!(
+        "INSERT INTO audit_events (writer, seq, at, prev, hash, kind, outcome, continues, event)
+         VALUES ({}, {seq}, {}, {prev}, {own}, 'stopped', 'success', FALSE, '{text}')",
+        scene.uuid(last.writer),
+        last.at.as_micros()
+    );
+    scene.database.execute(&sql).await;
+    let added = (last.writer, seq, "added: the chain had ended before it".to_owned());
+    let unsigned = (last.writer, seq, "the chain ended here in order, but".to_owned());
+    scene.expect("added after the end", vec![added, unsigned]).await;
+}
+
 async fn whatever_is_done_behind_its_back_is_named(engine: Engine) {
     let scene = Scene::make(engine).await;
     let output = run(&scene.database, &["audit", "verify"]);
     let words = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(0), "{words}");
-    assert!(words.contains("in 8 chains: none is altered, missing or moved"), "{words}");
+    assert!(words.contains("chains: 8; none is altered, missing or moved"), "{words}");
     let report = jeton(&scene.database, &["audit", "verify"]);
     let closed: Vec<bool> =
         report["chains"].as_array().unwrap().iter().map(|chain| chain["closed"] == true).collect();
@@ -408,6 +462,8 @@ async fn whatever_is_done_behind_its_back_is_named(engine: Engine) {
     a_missing_end_is_named(&scene).await;
     a_moved_event_is_named(&scene).await;
     a_checkpoint_that_is_forged_or_missing_is_named(&scene).await;
+    retention_that_is_pretended_excuses_nothing(&scene).await;
+    what_is_added_after_the_end_is_named(&scene).await;
     a_window_of_what_is_untouched_verifies(&scene).await;
     assert!(run(&scene.database, &["audit", "verify"]).status.success(), "put back");
     exported::what_is_done_to_an_exported_file_is_named(&scene).await;

@@ -23,6 +23,7 @@ both_engines!(
     refused_administrators_are_counted_by_client_and_reason,
     a_server_that_stops_records_the_refusals_that_wait,
     after_a_second_the_next_one_is_recorded_at_once,
+    a_refusal_that_waits_stays_one_while_others_get_tokens,
 );
 
 /// Sends all of these requests at once. The answers stand in the order of the requests.
@@ -35,6 +36,25 @@ async fn at_once(server: &Arc<Server>, requests: Vec<(Client, String)>) -> Vec<A
     let mut answers = sent.join_all().await;
     answers.sort_by_key(|(place, _)| *place);
     answers.into_iter().map(|(_, answer)| answer).collect()
+}
+
+/// What is counted is recorded later than it happened, and tokens may have been recorded meanwhile.
+async fn a_refusal_that_waits_stays_one_while_others_get_tokens(server: Server) {
+    let billing = server.billing().await;
+    let wrong = Client::new("billing", "a chosen secret of some length");
+    let refused = server.token(&wrong, GRANT).await;
+    refused.expect_oauth_error(401, "invalid_client");
+    let waits = server.token(&wrong, GRANT);
+    let others = async {
+        for _ in 0..10 {
+            sleep(Duration::from_millis(30)).await;
+            server.clock.advance(Duration::from_secs(2));
+            server.token(&billing, GRANT).await.expect(200);
+        }
+    };
+    let (waited, ()) = tokio::join!(waits, others);
+    waited.expect_oauth_error(401, "invalid_client");
+    assert_eq!(server.events("token_refused").await.len(), 2);
 }
 
 fn like(client: &Client) -> Client {

@@ -3,6 +3,8 @@
 
 mod served;
 
+pub(crate) use served::leave_text;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;

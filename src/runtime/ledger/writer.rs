@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout};
 
 use super::OVERTAKEN;
 use crate::domain::audit::{AuditEvent, Event, Origin, ProcessKind, Recorded, WrittenEvent};
@@ -17,7 +17,7 @@ use crate::runtime::fault;
 use crate::storage::{EventWriter, Store, StoreError, Tx, UsedId};
 
 /// The most entries of one transaction, which bounds how long the first of them waits.
-const BATCH: usize = 512;
+const BATCH: usize = 1_024;
 
 /// The most events that committed transactions have left and that one batch takes along.
 const LEFT: u32 = 256;
@@ -421,14 +421,13 @@ async fn name_chains(tx: &mut Tx, now: Timestamp) -> Result<Vec<ChainEnd>, Store
 /// Lets a batch grow: by what requests that are ready to run bring along while this task steps back, for as long
 /// as that brings something; and by whatever comes for a while when nobody waits.
 async fn gather(queue: &mut mpsc::Receiver<Entry>, batch: &mut Vec<Entry>) {
-    let until = Instant::now() + GATHER;
     while batch.len() < BATCH {
         let room = BATCH - batch.len();
         if batch.iter().all(|entry| entry.done.is_none()) {
-            match timeout_at(until, queue.recv_many(batch, room)).await {
-                Ok(1..) => continue,
-                Ok(0) | Err(_) => return,
-            }
+            // Asleep, so that not every event wakes this task; the queue has room for far more.
+            tokio::time::sleep(GATHER).await;
+            queue.recv_many(batch, room).await;
+            return;
         }
         tokio::task::yield_now().await;
         if queue.is_empty() || queue.recv_many(batch, room).await == 0 {

@@ -17,21 +17,26 @@ use jeton::runtime::upkeep::Upkeep;
 
 both_engines!(
     what_a_killed_process_has_left_is_chained_at_the_next_start,
+    what_is_put_there_by_hand_is_recorded_as_that,
     what_was_left_is_chained_by_a_running_server,
     a_database_that_was_away_for_a_moment_costs_no_event,
 );
 
 /// What a change writes in its own transaction, when its process is killed before the ledger has chained it.
 async fn leave(server: &Server, target: &str) {
+    let event = json!({
+        "kind": "changed", "actor": { "type": "command_line", "user": "somebody" },
+        "action": "client.create", "target": target, "outcome": "success", "happened_at": START,
+    });
+    leave_text(server, &event.to_string()).await;
+}
+
+pub(crate) async fn leave_text(server: &Server, event: &str) {
     let id = uuid::Uuid::from_u128(rand::random());
     let id = match server.database.engine {
         Engine::Sqlite => format!("X'{}'", id.simple()),
         Engine::Postgres => format!("'{id}'"),
     };
-    let event = json!({
-        "kind": "changed", "actor": { "type": "command_line", "user": "somebody" },
-        "action": "client.create", "target": target, "outcome": "success", "happened_at": START,
-    });
     let sql =
         format!("INSERT INTO audit_outbox (id, at, event) VALUES ({id}, {}, '{event}')", START.as_micros());
     server.database.execute(&sql).await;
@@ -46,6 +51,26 @@ async fn what_a_killed_process_has_left_is_chained_at_the_next_start(server: Ser
     let server = server.restart_with(|_| {}).await.unwrap();
     assert_eq!(changed(&server, "left").await, 1);
     assert_eq!(server.database.texts("SELECT event FROM audit_outbox").await, [""; 0]);
+    let Server { app, database, .. } = server;
+    app.stop().await.unwrap();
+    verified(&database);
+}
+
+/// Only a change leaves an event. What somebody else put there neither counts nor holds up anything.
+async fn what_is_put_there_by_hand_is_recorded_as_that(server: Server) {
+    for text in
+        ["nonsense", r#"{"kind":"events_dropped","before":"2026-11-22T08:00:00Z","outcome":"success"}"#]
+    {
+        leave_text(&server, text).await;
+    }
+    leave(&server, "left").await;
+    server.client(json!({ "client_id": "another" })).await;
+    assert_eq!((changed(&server, "left").await, changed(&server, "another").await), (1, 2));
+    let rejected = server.events("left_event_rejected").await;
+    assert_eq!(rejected.len(), 2);
+    assert!(rejected.iter().any(|event| event["text"] == "nonsense"), "{rejected:?}");
+    assert_eq!(server.events("events_dropped").await.len(), 0);
+    let server = server.restart_with(|_| {}).await.unwrap();
     let Server { app, database, .. } = server;
     app.stop().await.unwrap();
     verified(&database);
