@@ -339,7 +339,8 @@ async fn a_moved_event_is_named(scene: &Scene) {
     scene.update(row, &change).await;
     let missing = (row.writer, row.seq, format!("missing, up to event {}", row.seq));
     let altered = (last.writer, last.seq + 1, "altered: it does not have its hash".to_owned());
-    scene.expect("to another chain", vec![missing, altered]).await;
+    let added = (last.writer, last.seq + 1, "added: the chain had ended before it".to_owned());
+    scene.expect("to another chain", vec![missing, added, altered]).await;
 }
 
 async fn a_checkpoint_that_is_forged_or_missing_is_named(scene: &Scene) {
