@@ -12,6 +12,7 @@ mod architecture;
 mod audit;
 mod audit_events;
 mod audit_schema;
+mod buffered;
 mod cli;
 mod directory;
 mod discovery;

@@ -426,7 +426,9 @@ async fn gather(queue: &mut mpsc::Receiver<Entry>, batch: &mut Vec<Entry>) {
         if batch.iter().all(|entry| entry.done.is_none()) {
             // Asleep, so that not every event wakes this task; the queue has room for far more.
             tokio::time::sleep(GATHER).await;
-            queue.recv_many(batch, room).await;
+            if !queue.is_empty() {
+                queue.recv_many(batch, room).await;
+            }
             return;
         }
         tokio::task::yield_now().await;
