@@ -33,8 +33,6 @@ pub(super) async fn connect(path: &Path) -> Result<Store, StoreError> {
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(true)
         .statement_cache_capacity(STATEMENTS)
-        // Of the pages that the ledger fills, each is then copied into the file once, not once a batch.
-        .pragma("wal_autocheckpoint", "8000")
         .busy_timeout(BUSY)
         .disable_statement_logging();
     let writer = pool(2).connect_with(options.clone()).await?;
