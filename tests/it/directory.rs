@@ -11,7 +11,31 @@ both_engines!(
     a_change_of_a_newer_version_reads_everything_anew,
     a_gap_in_the_changes_reads_everything_anew,
     memory_is_not_believed_when_changes_cannot_be_read,
+    made_up_ids_do_not_become_a_query_each,
 );
+
+/// The table of clients is taken away, so that whoever is looked for there gets a 503. Once the server knows
+/// which ids there are, about fifty made-up ones a second are looked for, and the others are not.
+async fn made_up_ids_do_not_become_a_query_each(server: Server) {
+    const MADE_UP: usize = 200;
+    let billing = server.billing().await;
+    until(&server, &billing, 200).await;
+    // Long enough for the ids of this small store to be known.
+    sleep(Duration::from_millis(1_500)).await;
+    server.database.execute("ALTER TABLE clients RENAME TO elsewhere").await;
+    let asked = (0..MADE_UP).map(|n| {
+        let made_up = Client::new(&format!("made-up-{n}"), &billing.secret);
+        let server = &server;
+        async move { server.token(&made_up, ASK).await.status }
+    });
+    let answers = futures_util::future::join_all(asked).await;
+    let looked_for = answers.iter().filter(|status| **status == 503).count();
+    let denied = answers.iter().filter(|status| **status == 401).count();
+    assert_eq!(looked_for + denied, MADE_UP, "{answers:?}");
+    assert!((1..=150).contains(&looked_for), "{looked_for} of {MADE_UP} were looked for");
+    server.token(&billing, ASK).await.expect(200);
+    server.database.execute("ALTER TABLE elsewhere RENAME TO clients").await;
+}
 
 const ASK: &str = "grant_type=client_credentials";
 
