@@ -26,7 +26,8 @@ pub(crate) struct Process {
 pub(crate) fn command(database: &Database, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_jeton"));
     command.args(arguments).env_clear().envs(database.environment()).current_dir(database.directory.path());
-    command.stdin(Stdio::null());
+    // Any free port: tests run at the same time.
+    command.env("JETON_LISTEN", "127.0.0.1:0").stdin(Stdio::null());
     command
 }
 
