@@ -9,7 +9,7 @@ use reqwest::{Client, Response};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 
-use super::serve::asked_to_stop;
+use super::serve::stop_signal;
 use crate::admin::clients::CreateClient;
 use crate::admin::secrets::AddSecret;
 use crate::admin::{Admin, AdminError, By};
@@ -36,13 +36,18 @@ const CLIENT_SECRET_LIFE: u32 = 86_400;
 
 pub(super) async fn run(config: &Config) -> anyhow::Result<()> {
     let ambient = Ambient::system();
+    let stop = stop_signal()?;
+    tokio::pin!(stop);
     let app = App::start(config, ambient.clone()).await?;
     let outcome = tokio::select! {
         walked = walk(config, &app, &ambient) => walked,
-        stopped = asked_to_stop() => return finish(app, stopped).await,
+        () = &mut stop => return finish(app).await,
     };
     match outcome {
-        Ok(()) => finish(app, asked_to_stop().await).await,
+        Ok(()) => {
+            stop.await;
+            finish(app).await
+        }
         Err(error) => {
             app.stop().await?;
             Err(error)
@@ -50,10 +55,10 @@ pub(super) async fn run(config: &Config) -> anyhow::Result<()> {
     }
 }
 
-async fn finish(app: App, stopped: anyhow::Result<()>) -> anyhow::Result<()> {
+async fn finish(app: App) -> anyhow::Result<()> {
     println!("\nStopping.");
     app.stop().await?;
-    stopped
+    Ok(())
 }
 
 async fn walk(config: &Config, app: &App, ambient: &Ambient) -> anyhow::Result<()> {

@@ -7,19 +7,22 @@ use crate::config::Config;
 use crate::runtime::clock::Ambient;
 
 pub(super) async fn run(config: &Config) -> anyhow::Result<()> {
+    let stop = stop_signal()?;
     let app = App::start(config, Ambient::system()).await?;
-    asked_to_stop().await?;
+    stop.await;
     tracing::info!("stopping");
     app.stop().await?;
     Ok(())
 }
 
-/// Waits for Ctrl-C or SIGTERM.
-pub(super) async fn asked_to_stop() -> anyhow::Result<()> {
+/// Ends at Ctrl-C or SIGTERM. Call it before the server is ready: a signal that comes earlier would kill it.
+pub(super) fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
-    tokio::select! {
-        interrupted = tokio::signal::ctrl_c() => interrupted?,
-        _ = terminate.recv() => {}
-    }
-    Ok(())
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
 }
