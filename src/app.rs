@@ -28,7 +28,7 @@ use crate::runtime::master_key::MasterKey;
 use crate::runtime::refusals::Refusals;
 use crate::runtime::secrets::SecretVerifier;
 use crate::runtime::upkeep::Upkeep;
-use crate::storage::{ConnectOptions, Store};
+use crate::storage::{ConnectOptions, LossySetting, Store};
 
 /// How long a stopping server waits for its callers.
 const STOPPING: Duration = Duration::from_secs(15);
@@ -130,6 +130,24 @@ pub fn offline_admin(store: Store, config: &Config, ledger: Ledger, ambient: Amb
     Admin { store, directory: None, ledger, refusals, ambient, longest: config.max_token_lifetime }
 }
 
+/// Refuses a database that can lose what it has committed, unless the operator has chosen the like.
+async fn check_durable(config: &Config, store: &Store) -> Result<(), Fault> {
+    match (store.lossy_setting().await.map_err(fault)?, config.audit_issuance) {
+        (None, _) => {}
+        (Some(LossySetting::SynchronousCommit), Issuance::Durable) => {
+            return Err(Fault::internal(
+                "PostgreSQL has synchronous_commit = off, so it can lose what it has committed, and a token would \
+                 leave unrecorded: run `ALTER DATABASE … SET synchronous_commit = on`, or set audit.issuance to \
+                 buffered if that is what you want",
+            ));
+        }
+        (Some(setting), _) => {
+            tracing::warn!(?setting, "PostgreSQL can lose what it has committed when it crashes");
+        }
+    }
+    Ok(())
+}
+
 // === impl App ===
 
 impl App {
@@ -154,16 +172,7 @@ impl App {
 
         let store = connect(config).await?;
         store.migrate().await.map_err(fault)?;
-        if let Some(setting) = store.not_durable().await.map_err(fault)? {
-            if config.audit_issuance == Issuance::Durable && setting.starts_with("synchronous_commit") {
-                return Err(Fault::internal(format!(
-                    "PostgreSQL has {setting}, so it can lose what it has committed, and a token would leave \
-                     unrecorded: run `ALTER DATABASE … SET synchronous_commit = on`, or set audit.issuance to \
-                     buffered if that is what you want"
-                )));
-            }
-            tracing::warn!(setting, "PostgreSQL can lose what it has committed when it crashes");
-        }
+        check_durable(config, &store).await?;
         let Sealed { master_key, ledger, writing } =
             unseal(config, &store, &ambient, ProcessKind::Server).await?;
         let keyring = Keyring::open(store.clone(), master_key, &ambient).await?;

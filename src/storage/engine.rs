@@ -45,6 +45,15 @@ pub enum Store {
     },
 }
 
+/// A setting of PostgreSQL by which it can lose what it has committed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LossySetting {
+    /// `synchronous_commit = off`: a crash loses the last moments. Set by the session, the database or the server.
+    SynchronousCommit,
+    /// `fsync = off`: a crash can lose everything. Set by whoever runs the server.
+    Fsync,
+}
+
 /// A transaction. Dropped without [`Tx::commit`], it did nothing.
 pub struct Tx {
     pub(super) inner: Inner,
@@ -144,9 +153,9 @@ impl Store {
     ///
     /// # Errors
     /// The database is away.
-    pub async fn not_durable(&self) -> Result<Option<&'static str>, StoreError> {
+    pub async fn lossy_setting(&self) -> Result<Option<LossySetting>, StoreError> {
         match self {
-            Self::Postgres(pool) => postgres::not_durable(pool).await,
+            Self::Postgres(pool) => postgres::lossy_setting(pool).await,
             Self::Sqlite { .. } => Ok(None),
         }
     }

@@ -23,7 +23,7 @@ pub use audit_search::{EventCursor, EventFilter, EventOrder};
 pub use chains::{OpenChain, StoredAuditKey, StoredCheckpoint};
 pub use changes::{Change, ChangeKind};
 pub use clients::{ClientFilter, Cursor};
-pub use engine::{ConnectOptions, Store, Tx};
+pub use engine::{ConnectOptions, LossySetting, Store, Tx};
 pub use keys::StoredKey;
 pub use postgres::Notifications;
 

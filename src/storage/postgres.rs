@@ -7,7 +7,7 @@ use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgExecutor, PgPool, Postgres, Transaction};
 
-use super::{Store, StoreError};
+use super::{LossySetting, Store, StoreError};
 use crate::domain::audit::Recorded;
 use crate::domain::error::Fault;
 use crate::domain::time::{DAY, Timestamp};
@@ -88,15 +88,15 @@ pub(super) async fn append_events(
     Ok(())
 }
 
-/// What makes a commit of this server less than durable, in its own settings' words.
-pub(super) async fn not_durable(pool: &PgPool) -> Result<Option<&'static str>, StoreError> {
+/// The setting of this server by which a commit is less than durable.
+pub(super) async fn lossy_setting(pool: &PgPool) -> Result<Option<LossySetting>, StoreError> {
     let setting = async |name: &'static str| -> Result<String, sqlx::Error> {
         sqlx::query_scalar("SELECT current_setting($1)").bind(name).fetch_one(pool).await
     };
     if setting("synchronous_commit").await? == "off" {
-        return Ok(Some("synchronous_commit = off"));
+        return Ok(Some(LossySetting::SynchronousCommit));
     }
-    Ok((setting("fsync").await? == "off").then_some("fsync = off"))
+    Ok((setting("fsync").await? == "off").then_some(LossySetting::Fsync))
 }
 
 /// One process at a time makes and drops partitions; until the end of its transaction.

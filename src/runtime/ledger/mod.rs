@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 use self::writer::{Done, Entry, What, Writer};
 use super::audit_key::AuditKey;
@@ -22,6 +23,10 @@ use crate::storage::{Store, UsedId};
 
 /// How many events may wait. Beyond, callers are told to come back: memory has an end.
 const QUEUE: usize = 4_096;
+
+/// How long a caller waits for its event before it hears that the database is away: longer than the writer
+/// gives the database for one batch, so that what that takes is answered.
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// How far an event's time may lie before that of one that was recorded earlier. It bounds where to look for
 /// a token by the time in its identifier.
@@ -120,7 +125,11 @@ impl Ledger {
     async fn wait(&self, what: What) -> Done {
         let (done, written) = oneshot::channel();
         match self.enqueue(Entry { what, done: Some(done) }) {
-            Ok(()) => written.await.unwrap_or_else(|_| Done::Failed(stopped())),
+            Ok(()) => match timeout(PATIENCE, written).await {
+                Ok(done) => done.unwrap_or_else(|_| Done::Failed(stopped())),
+                // Behind events that nobody waits for and that cannot be written.
+                Err(_) => Done::Failed(Fault::unavailable("the ledger has not come to it in time")),
+            },
             Err(fault) => Done::Failed(fault),
         }
     }

@@ -19,7 +19,7 @@ use crate::storage::{EventWriter, Store, StoreError, Tx, UsedId};
 /// The most entries of one transaction, which bounds how long the first of them waits.
 const BATCH: usize = 1_024;
 
-/// The most events that committed transactions have left and that one batch takes along.
+/// How many of the events that committed transactions have left are read at a time.
 const LEFT: u32 = 256;
 
 /// How long the database may take for a batch before it counts as away.
@@ -109,20 +109,28 @@ impl Writer {
     pub(super) async fn run(mut self, mut queue: mpsc::Receiver<Entry>) {
         let mut batch = Vec::with_capacity(BATCH);
         loop {
-            // What nobody waits for and could not be written is still in the batch.
-            let retry = !batch.is_empty();
-            let patience = if retry { RETRY } else { IDLE };
-            let room = BATCH.saturating_sub(batch.len()).max(1);
-            match timeout(patience, queue.recv_many(&mut batch, room)).await {
-                Ok(0) => break,
-                Ok(_) => gather(&mut queue, &mut batch).await,
-                Err(_) if retry => {}
-                Err(_) => {
-                    self.sign().await;
-                    continue;
+            if !batch.is_empty() {
+                // What nobody waits for and could not be written. What comes meanwhile stays in the queue, which
+                // has an end, but for the room that is left in the batch.
+                tokio::time::sleep(RETRY).await;
+                if queue.is_closed() && queue.is_empty() {
+                    break;
                 }
+                let room = BATCH.saturating_sub(batch.len());
+                if room > 0 && !queue.is_empty() {
+                    queue.recv_many(&mut batch, room).await;
+                }
+                self.write(&mut batch).await;
+                continue;
             }
-            self.write(&mut batch).await;
+            match timeout(IDLE, queue.recv_many(&mut batch, BATCH)).await {
+                Ok(0) => break,
+                Ok(_) => {
+                    gather(&mut queue, &mut batch).await;
+                    self.write(&mut batch).await;
+                }
+                Err(_) => self.sign_or_warn().await,
+            }
         }
         self.close(&mut batch).await;
     }
@@ -135,13 +143,22 @@ impl Writer {
         };
         match outcome {
             Ok(done) => {
-                let wanted = batch.iter().any(|entry| matches!(entry.what, What::Signature));
-                if wanted || self.unsigned >= SIGNED_TOGETHER || self.signed.elapsed() > UNSIGNED {
-                    self.sign().await;
-                }
+                let mut wanted = Vec::new();
                 for (entry, done) in batch.drain(..).zip(done) {
                     // Whoever asked may have gone away; the event stands all the same.
-                    let _ = entry.done.map(|waiting| waiting.send(done));
+                    match (entry.what, entry.done) {
+                        (What::Signature, waiting) => wanted.extend(waiting),
+                        (_, waiting) => drop(waiting.map(|waiting| waiting.send(done))),
+                    }
+                }
+                // Nobody's token waits for a signature.
+                if !wanted.is_empty() {
+                    let done = self.sign().await.map_or_else(Done::Failed, |()| Done::Written);
+                    for waiting in wanted {
+                        let _ = waiting.send(done.clone());
+                    }
+                } else if self.unsigned >= SIGNED_TOGETHER || self.signed.elapsed() > UNSIGNED {
+                    self.sign_or_warn().await;
                 }
             }
             Err(fault) => {
@@ -212,9 +229,16 @@ impl Writer {
             done.push(entry.chain(&mut chain, &mut events));
         }
         if batch.iter().any(|entry| matches!(entry.what, What::LeftEvents)) {
-            for (at, text) in tx.take_events(LEFT).await.map_err(fault)? {
-                self.sign_off_the_day(tx, &chain, Some(at)).await?;
-                chain_event(&mut chain, left(at, &text)?, &mut events);
+            loop {
+                let taken = tx.take_events(LEFT).await.map_err(fault)?;
+                for (at, text) in &taken {
+                    self.sign_off_the_day(tx, &chain, Some(*at)).await?;
+                    chain_event(&mut chain, left(*at, text)?, &mut events);
+                }
+                // All of them: whoever asked waits for one that may be the newest.
+                if taken.len() < LEFT as usize {
+                    break;
+                }
             }
         }
         tx.append_events(&events).await.map_err(fault)?;
@@ -264,17 +288,22 @@ impl Writer {
         Ok(())
     }
 
-    /// Signs for everything that is written. What fails is tried again after the next events.
-    async fn sign(&mut self) {
-        let Some(chain) = self.chain.as_ref().filter(|_| self.unsigned > 0) else { return };
-        let signed = timeout(PATIENCE, self.checkpoint(chain)).await;
-        match signed {
-            Ok(Ok(())) => {
-                self.unsigned = 0;
-                self.signed = Instant::now();
-            }
-            Ok(Err(fault)) => tracing::warn!(%fault, "an audit checkpoint could not be written"),
-            Err(_) => tracing::warn!("an audit checkpoint could not be written in time"),
+    /// Signs for everything that is written.
+    async fn sign(&mut self) -> Result<(), Fault> {
+        let Some(chain) = self.chain.as_ref().filter(|_| self.unsigned > 0) else { return Ok(()) };
+        match timeout(PATIENCE, self.checkpoint(chain)).await {
+            Ok(signed) => signed?,
+            Err(_) => return Err(Fault::unavailable("the database does not answer")),
+        }
+        self.unsigned = 0;
+        self.signed = Instant::now();
+        Ok(())
+    }
+
+    /// The same, when nobody waits for it: what fails is tried again after the next events.
+    async fn sign_or_warn(&mut self) {
+        if let Err(fault) = self.sign().await {
+            tracing::warn!(%fault, "an audit checkpoint could not be written");
         }
     }
 
