@@ -35,16 +35,20 @@ pub(super) async fn connect(path: &Path) -> Result<Store, StoreError> {
         .statement_cache_capacity(STATEMENTS)
         .busy_timeout(BUSY)
         .disable_statement_logging();
+    // Of two that switch a new file to write-ahead logging at the same time SQLite refuses one, without waiting.
+    let opening = lock_other_processes_out(path).await?;
     let writer = pool(2).connect_with(options.clone()).await?;
+    drop(opening);
     let readers = pool(READERS).connect_with(options.read_only(true)).await?;
     Ok(Store::Sqlite { readers, writer, turn: Arc::default() })
 }
 
 /// Connections that stay open: closing the last writer would take the write-ahead log away from the readers.
+///
+/// No `min_connections`: sqlx opens those in a task of its own, so a new pool may open two at the same time.
 fn pool(connections: u32) -> SqlitePoolOptions {
     SqlitePoolOptions::new()
         .max_connections(connections)
-        .min_connections(1)
         .test_before_acquire(false)
         .idle_timeout(None)
         .max_lifetime(None)
@@ -109,16 +113,19 @@ pub(super) async fn drop_events(writer: &SqlitePool, cut: Timestamp) -> Result<u
 }
 
 pub(super) async fn migrate(writer: &SqlitePool) -> Result<(), StoreError> {
-    let path = writer.connect_options().get_filename().with_extension("migrating");
-    // sqlx has no lock for SQLite, so two processes could apply the same migration: a lock on a file
-    // beside the database, which the system releases when the process ends, lets one go first.
-    let lock = tokio::task::spawn_blocking(move || lock_file(&path))
-        .await
-        .map_err(Fault::internal)?
-        .map_err(|error| Fault::unavailable(format!("locking the database for migration: {error}")))?;
+    // sqlx has no lock for SQLite, so two processes could apply the same migration.
+    let migrating = lock_other_processes_out(writer.connect_options().get_filename()).await?;
     let done = MIGRATIONS.run(writer).await.map_err(|error| migration_fault(&error));
-    drop(lock);
+    drop(migrating);
     done
+}
+
+/// A lock on a file beside the database, which lets one process go first. The system releases it when the process
+/// ends.
+async fn lock_other_processes_out(path: &Path) -> Result<File, StoreError> {
+    let path = path.with_extension("migrating");
+    let lock = tokio::task::spawn_blocking(move || lock_file(&path)).await.map_err(Fault::internal)?;
+    lock.map_err(|error| Fault::unavailable(format!("locking the database: {error}")).into())
 }
 
 fn lock_file(path: &Path) -> std::io::Result<File> {

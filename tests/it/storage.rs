@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::ExposeSecret;
+use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use crate::harness::{Database, Engine, START};
@@ -373,6 +374,23 @@ async fn several_migrate_at_once(_: Store, database: Database) {
         outcome.unwrap();
     }
     assert_eq!(app::connect(&fresh.config()).await.unwrap().latest_change().await.unwrap(), 0);
+}
+
+/// As servers and commands that start at the same moment. SQLite refuses one of two that switch a new file to
+/// write-ahead logging, and does not let it wait.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_new_sqlite_file_opens_for_all_who_come_at_once() {
+    for _ in 0..200 {
+        let database = Database::create(Engine::Sqlite).await;
+        let mut opening = JoinSet::new();
+        for _ in 0..2 {
+            let config = database.config();
+            opening.spawn(async move { app::connect(&config).await });
+        }
+        for opened in opening.join_all().await {
+            opened.unwrap().ping().await.unwrap();
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
