@@ -67,6 +67,11 @@ impl ManualClock {
         Self(AtomicI64::new(start.as_micros()))
     }
 
+    /// Sets it, also back.
+    pub fn set(&self, at: Timestamp) {
+        self.0.store(at.as_micros(), Ordering::SeqCst);
+    }
+
     /// Moves it forward.
     pub fn advance(&self, span: Duration) {
         self.0.fetch_add(i64::try_from(span.as_micros()).unwrap_or(i64::MAX), Ordering::SeqCst);

@@ -2,55 +2,14 @@
 //! several, one is recorded, and it counts until its end.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinSet;
 
-use crate::harness::{Database, START};
-use jeton::app::{self, Sealed};
-use jeton::domain::audit::{AskedFor, AuditEvent, Event, Origin, ProcessKind};
-use jeton::domain::client::{AuthMethod, GrantType};
-use jeton::domain::ids::{ClientId, KeyId, SecretId};
+use crate::harness::{Database, Replica, START, both_replicas, issue};
 use jeton::domain::time::Timestamp;
-use jeton::runtime::clock::{Ambient, ManualClock, SystemEntropy};
-use jeton::runtime::ledger::{Ledger, RecordError};
-use jeton::runtime::upkeep::Upkeep;
-use jeton::storage::{Store, UsedId};
-
-/// A ledger with a store of its own, as a replica has it.
-struct Replica {
-    store: Store,
-    ledger: Ledger,
-    writing: JoinHandle<()>,
-    ambient: Ambient,
-    clock: Arc<ManualClock>,
-}
-
-/// Runs tests of the form `async fn(replica: Replica, database: Database)` on both engines.
-macro_rules! both_replicas {
-    ($($test:ident),+ $(,)?) => {
-        $(mod $test {
-            use crate::harness::{Database, Engine};
-
-            async fn run(engine: Engine) {
-                let database = Database::create(engine).await;
-                let replica = super::Replica::start(&database).await;
-                super::$test(replica, database).await;
-            }
-
-            #[tokio::test(flavor = "multi_thread")]
-            async fn sqlite() {
-                run(Engine::Sqlite).await;
-            }
-
-            #[tokio::test(flavor = "multi_thread")]
-            async fn postgres() {
-                run(Engine::Postgres).await;
-            }
-        })+
-    };
-}
+use jeton::runtime::ledger::RecordError;
+use jeton::storage::UsedId;
 
 both_replicas!(
     of_fifty_uses_at_once_one_is_recorded,
@@ -62,64 +21,6 @@ both_replicas!(
 );
 
 const ASSERTION: &str = "assertion";
-
-impl Replica {
-    async fn start(database: &Database) -> Self {
-        let clock = Arc::new(ManualClock::new(START));
-        let ambient = Ambient::new(Arc::clone(&clock) as _, Arc::new(SystemEntropy));
-        let config = database.config();
-        let store = app::connect(&config).await.unwrap();
-        store.migrate().await.unwrap();
-        let Sealed { ledger, writing, .. } =
-            app::unseal(&config, &store, &ambient, ProcessKind::Server).await.unwrap();
-        Self { store, ledger, writing, ambient, clock }
-    }
-
-    fn upkeep(&self) -> Upkeep {
-        let year = Duration::from_hours(24 * 365);
-        Upkeep::new(self.store.clone(), self.ledger.clone(), self.ambient.clone(), year)
-    }
-
-    /// Records a token that uses these identifiers up. Answers whether it may be handed out.
-    async fn issue(&self, used: Vec<UsedId>) -> bool {
-        issue(&self.ledger, used).await.unwrap()
-    }
-
-    /// Ends the chain in order.
-    async fn stop(self) {
-        drop(self.ledger);
-        self.writing.await.unwrap();
-        self.store.close().await;
-    }
-}
-
-async fn issue(ledger: &Ledger, used: Vec<UsedId>) -> Result<bool, RecordError> {
-    match ledger.record_issuance(&token(), used).await {
-        Ok(()) => Ok(true),
-        Err(RecordError::UsedBefore) => Ok(false),
-        Err(fault) => Err(fault),
-    }
-}
-
-fn token() -> AuditEvent {
-    let event = Event::TokenIssued {
-        client_id: ClientId::new("billing").unwrap(),
-        auth_method: AuthMethod::ClientSecretBasic,
-        secret_id: SecretId::new("abc").unwrap(),
-        grant_type: GrantType::ClientCredentials,
-        asked: AskedFor::default(),
-        subject: "billing".to_owned(),
-        audience: vec!["https://orders.example".to_owned()],
-        scope: "orders:read".to_owned(),
-        roles: Vec::new(),
-        jti: format!("{:032x}", rand::random::<u128>()),
-        txn: "t".to_owned(),
-        continues: false,
-        expires_at: START,
-        kid: KeyId::new("k").unwrap(),
-    };
-    AuditEvent { at: START, origin: Origin::default(), event }
-}
 
 fn id(purpose: &'static str, id: impl Into<String>) -> UsedId {
     UsedId { purpose, id: id.into(), expires_at: START.plus(Duration::from_mins(1)) }
@@ -208,7 +109,8 @@ async fn an_identifier_counts_until_its_end_and_is_forgotten_after_it(replica: R
     let later = UsedId { expires_at: end.plus(Duration::from_micros(1)), ..id(ASSERTION, "later") };
     assert!(replica.issue(vec![id(ASSERTION, "a")]).await);
     assert!(replica.issue(vec![later.clone()]).await);
-    let sweep = async |at: Timestamp| replica.upkeep().once(at).await.unwrap();
+    let year = Duration::from_hours(24 * 365);
+    let sweep = async |at: Timestamp| replica.upkeep(year).once(at).await.unwrap();
 
     replica.clock.advance(Duration::from_mins(1));
     sweep(replica.ambient.now()).await;

@@ -5,49 +5,15 @@ mod served;
 
 pub(crate) use served::leave_text;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokio::task::JoinHandle;
 
-use crate::harness::{Database, Engine, START, jeton, run};
-use jeton::app::{self, Sealed};
-use jeton::domain::audit::{AskedFor, AuditEvent, Event, Origin, ProcessKind};
+use crate::harness::{Database, Engine, Replica, START, both_replicas, jeton, run};
 use jeton::domain::error::Fault;
 use jeton::domain::time::{DAY, Timestamp};
-use jeton::runtime::clock::{Ambient, Clock, SystemEntropy};
-use jeton::runtime::ledger::Ledger;
-use jeton::runtime::upkeep::Upkeep;
-use jeton::storage::Store;
 
-/// Runs tests of the form `async fn(process: Process, database: Database)` on both engines.
-macro_rules! both_processes {
-    ($($test:ident),+ $(,)?) => {
-        $(mod $test {
-            use crate::harness::{Database, Engine};
-
-            async fn run(engine: Engine) {
-                let database = Database::create(engine).await;
-                let process = super::Process::start(&database, super::START).await;
-                super::$test(process, database).await;
-            }
-
-            #[tokio::test(flavor = "multi_thread")]
-            async fn sqlite() {
-                run(Engine::Sqlite).await;
-            }
-
-            #[tokio::test(flavor = "multi_thread")]
-            async fn postgres() {
-                run(Engine::Postgres).await;
-            }
-        })+
-    };
-}
-
-both_processes!(
+both_replicas!(
     what_is_older_goes_in_whole_days_and_nothing_else,
     nothing_goes_before_its_time,
     two_upkeeps_at_once_do_no_harm,
@@ -59,89 +25,23 @@ both_processes!(
     a_clock_that_goes_back_begins_another_chain,
 );
 
-/// A clock that goes wherever it is set.
-struct Settable(AtomicI64);
-
-impl Clock for Settable {
-    fn now(&self) -> Timestamp {
-        Timestamp::from_micros(self.0.load(Ordering::SeqCst))
-    }
-}
-
-/// What of a server keeps the ledger.
-struct Process {
-    store: Store,
-    ledger: Ledger,
-    writing: JoinHandle<()>,
-    ambient: Ambient,
-    clock: Arc<Settable>,
-}
-
 const RETENTION: Duration = Duration::from_hours(48);
 
-impl Process {
-    async fn start(database: &Database, at: Timestamp) -> Self {
-        let clock = Arc::new(Settable(AtomicI64::new(at.as_micros())));
-        let ambient = Ambient::new(Arc::clone(&clock) as _, Arc::new(SystemEntropy));
-        let config = database.config();
-        let store = app::connect(&config).await.unwrap();
-        store.migrate().await.unwrap();
-        let Sealed { ledger, writing, .. } =
-            app::unseal(&config, &store, &ambient, ProcessKind::Server).await.unwrap();
-        Self { store, ledger, writing, ambient, clock }
-    }
-
-    /// Records an event at this time.
-    async fn record(&self, at: Timestamp) {
-        self.clock.0.store(at.as_micros(), Ordering::SeqCst);
-        let event = Event::TokenRefused {
-            client_id: None,
-            authenticated: false,
-            auth_method: None,
-            secret_id: None,
-            grant_type: None,
-            asked: AskedFor::default(),
-            error: "invalid_request",
-            reason: format!("at {at}"),
-            repeated: None,
-        };
-        self.ledger.record(&AuditEvent { at, origin: Origin::default(), event }).await.unwrap();
-    }
-
-    /// Records events on six days, four a day.
-    async fn days(&self) -> Vec<Timestamp> {
-        let mut all = Vec::new();
-        for day in 0..6 {
-            for hour in [0, 6, 12, 15] {
-                let at = START.plus(DAY * day).plus(Duration::from_hours(hour));
-                all.push(at);
-                self.record(at).await;
-            }
+/// Records events on six days, four a day.
+async fn days(replica: &Replica) -> Vec<Timestamp> {
+    let mut all = Vec::new();
+    for day in 0..6 {
+        for hour in [0, 6, 12, 15] {
+            let at = START.plus(DAY * day).plus(Duration::from_hours(hour));
+            all.push(at);
+            replica.record(at).await;
         }
-        all
     }
+    all
+}
 
-    fn upkeep(&self) -> Upkeep {
-        Upkeep::new(self.store.clone(), self.ledger.clone(), self.ambient.clone(), RETENTION)
-    }
-
-    async fn keep(&self) -> Result<(), Fault> {
-        self.upkeep().once(self.ambient.now()).await
-    }
-
-    /// Ends the chain in order.
-    async fn stop(self) {
-        drop(self.ledger);
-        self.writing.await.unwrap();
-        self.store.close().await;
-    }
-
-    /// Ends as a process does that is killed: its chain stays open.
-    async fn kill(self) {
-        self.writing.abort();
-        let _ = self.writing.await;
-        self.store.close().await;
-    }
+async fn keep(replica: &Replica) -> Result<(), Fault> {
+    replica.upkeep(RETENTION).once(replica.ambient.now()).await
 }
 
 fn verified(database: &Database) -> Value {
@@ -182,10 +82,10 @@ async fn partitions(database: &Database) -> Vec<String> {
 }
 
 /// A chain goes on across the cut.
-async fn what_is_older_goes_in_whole_days_and_nothing_else(process: Process, database: Database) {
-    let all = process.days().await;
+async fn what_is_older_goes_in_whole_days_and_nothing_else(replica: Replica, database: Database) {
+    let all = days(&replica).await;
     verified(&database);
-    process.keep().await.unwrap();
+    keep(&replica).await.unwrap();
     // The last was at 23:00 on the 27th; two days before that the 25th had begun.
     let cut = Timestamp::parse("2026-11-25T00:00:00Z").unwrap();
     let kept: Vec<String> = all.iter().filter(|at| **at >= cut).map(ToString::to_string).collect();
@@ -199,65 +99,65 @@ async fn what_is_older_goes_in_whole_days_and_nothing_else(process: Process, dat
         assert_eq!(partitions(&database).await, days, "those of the days that are gone, too");
     }
     verified(&database);
-    process.keep().await.unwrap();
+    keep(&replica).await.unwrap();
     assert_eq!(dropped(&database).await.len(), 1, "there is nothing more to do, and nothing to record");
-    process.record(process.ambient.now()).await;
-    process.stop().await;
+    replica.record(replica.ambient.now()).await;
+    replica.stop().await;
     let report = verified(&database);
     assert_eq!(report["chains"].as_array().unwrap().len(), 1);
     assert_eq!(report["chains"][0]["closed"], true);
 }
 
-async fn nothing_goes_before_its_time(process: Process, database: Database) {
-    process.record(START).await;
+async fn nothing_goes_before_its_time(replica: Replica, database: Database) {
+    replica.record(START).await;
     let last = START.start_of_day().plus(DAY + RETENTION).minus(Duration::from_micros(1));
-    process.record(last).await;
-    process.keep().await.unwrap();
+    replica.record(last).await;
+    keep(&replica).await.unwrap();
     assert_eq!(
         dropped(&database).await,
         [""; 0],
         "a day is kept until its last microsecond was kept long enough"
     );
     assert_eq!(refusals(&database).await.len(), 2);
-    process.record(last.plus(Duration::from_micros(1))).await;
-    process.keep().await.unwrap();
+    replica.record(last.plus(Duration::from_micros(1))).await;
+    keep(&replica).await.unwrap();
     assert_eq!(refusals(&database).await.len(), 2, "then all of it goes");
     assert_eq!(dropped(&database).await, ["2026-11-23T00:00:00Z"]);
     verified(&database);
 }
 
-async fn two_upkeeps_at_once_do_no_harm(process: Process, database: Database) {
-    let all = process.days().await;
-    let other = Process::start(&database, process.ambient.now()).await;
-    other.record(process.ambient.now()).await;
-    let (one, two) = tokio::join!(process.keep(), other.keep());
+async fn two_upkeeps_at_once_do_no_harm(replica: Replica, database: Database) {
+    let all = days(&replica).await;
+    let other = Replica::start_at(&database, replica.ambient.now()).await;
+    other.record(replica.ambient.now()).await;
+    let (one, two) = tokio::join!(keep(&replica), keep(&other));
     one.unwrap();
     two.unwrap();
     let cut = Timestamp::parse("2026-11-25T00:00:00Z").unwrap();
     let kept = all.iter().filter(|at| **at >= cut).count();
     assert_eq!(refusals(&database).await.len(), kept + 1);
     verified(&database);
-    process.stop().await;
+    replica.stop().await;
     other.stop().await;
     verified(&database);
 }
 
 /// SQLite removes a few at a time.
-async fn what_takes_several_steps_is_removed_to_its_end(process: Process, database: Database) {
-    futures_util::future::join_all((0..1_200).map(|_| process.record(START))).await;
+async fn what_takes_several_steps_is_removed_to_its_end(replica: Replica, database: Database) {
+    futures_util::future::join_all((0..1_200).map(|_| replica.record(START))).await;
     let kept = START.plus(DAY * 2);
-    process.record(kept).await;
-    process.record(START.plus(DAY * 4)).await;
-    process.keep().await.unwrap();
+    replica.record(kept).await;
+    replica.record(START.plus(DAY * 4)).await;
+    keep(&replica).await.unwrap();
     assert_eq!(refusals(&database).await, [kept.to_string(), START.plus(DAY * 4).to_string()]);
-    process.stop().await;
+    replica.stop().await;
     verified(&database);
 }
 
-async fn one_event_less_than_retention_left_is_noticed(process: Process, database: Database) {
-    process.days().await;
-    process.keep().await.unwrap();
-    process.stop().await;
+async fn one_event_less_than_retention_left_is_noticed(replica: Replica, database: Database) {
+    days(&replica).await;
+    keep(&replica).await.unwrap();
+    replica.stop().await;
     verified(&database);
     let first = "SELECT CAST(MIN(seq) AS TEXT) FROM audit_events";
     let seq: u64 = database.texts(first).await[0].parse().unwrap();
@@ -268,53 +168,53 @@ async fn one_event_less_than_retention_left_is_noticed(process: Process, databas
 }
 
 async fn chains_that_are_gone_are_forgotten_and_those_that_go_on_are_not(
-    process: Process,
+    replica: Replica,
     database: Database,
 ) {
-    process.record(START).await;
-    process.stop().await;
-    let killed = Process::start(&database, START.plus(Duration::from_hours(1))).await;
+    replica.record(START).await;
+    replica.stop().await;
+    let killed = Replica::start_at(&database, START.plus(Duration::from_hours(1))).await;
     killed.record(START.plus(Duration::from_hours(1))).await;
     killed.kill().await;
-    let process = Process::start(&database, START.plus(Duration::from_hours(2))).await;
-    let all = process.days().await;
+    let replica = Replica::start_at(&database, START.plus(Duration::from_hours(2))).await;
+    let all = days(&replica).await;
     let count = async |table: &str| {
         let sql = format!("SELECT DISTINCT CAST(COUNT(DISTINCT writer) AS TEXT) FROM {table}");
         database.texts(&sql).await.remove(0)
     };
     assert_eq!(count("audit_chains").await, "3");
-    process.keep().await.unwrap();
+    keep(&replica).await.unwrap();
     verified(&database);
     assert_eq!(count("audit_events").await, "1");
     assert_eq!(count("audit_checkpoints").await, "1", "what signs for nothing is gone");
     assert_eq!(count("audit_chains").await, "2", "the killed one is looked at for a week");
     let later = all.last().unwrap().plus(DAY * 7);
-    process.record(later).await;
-    process.stop().await;
-    let process = Process::start(&database, later).await;
-    process.record(later.plus(DAY * 4)).await;
-    process.keep().await.unwrap();
-    process.stop().await;
+    replica.record(later).await;
+    replica.stop().await;
+    let replica = Replica::start_at(&database, later).await;
+    replica.record(later.plus(DAY * 4)).await;
+    keep(&replica).await.unwrap();
+    replica.stop().await;
     assert_eq!(count("audit_chains").await, "1");
     verified(&database);
 }
 
-async fn there_is_room_for_the_days_to_come(process: Process, database: Database) {
-    process.keep().await.unwrap();
+async fn there_is_room_for_the_days_to_come(replica: Replica, database: Database) {
+    keep(&replica).await.unwrap();
     if database.engine == Engine::Postgres {
         let days = ["22", "23", "24", "25"].map(|day| format!("audit_events_202611{day}"));
         assert_eq!(partitions(&database).await, days);
     }
     // And where nobody has made room, it is made when it is needed.
-    process.record(START.plus(DAY * 40)).await;
+    replica.record(START.plus(DAY * 40)).await;
     assert_eq!(refusals(&database).await, ["2027-01-01T08:00:00Z"]);
     verified(&database);
 }
 
 /// The end of the first day is signed: that there is more beyond the window does not excuse what is missing in it.
-async fn a_window_that_ends_before_the_last_day_misses_nothing_in_it(process: Process, database: Database) {
-    process.days().await;
-    process.stop().await;
+async fn a_window_that_ends_before_the_last_day_misses_nothing_in_it(replica: Replica, database: Database) {
+    days(&replica).await;
+    replica.stop().await;
     let to = "2026-11-24T00:00:00Z";
     let day = Timestamp::parse("2026-11-23T00:00:00Z").unwrap();
     assert!(run(&database, &["audit", "verify", "--to", to]).status.success());
@@ -331,24 +231,24 @@ async fn a_window_that_ends_before_the_last_day_misses_nothing_in_it(process: Pr
     );
 }
 
-async fn a_clock_that_goes_back_begins_another_chain(process: Process, database: Database) {
-    process.record(START).await;
+async fn a_clock_that_goes_back_begins_another_chain(replica: Replica, database: Database) {
+    replica.record(START).await;
     let back = START.minus(Duration::from_hours(1));
-    process.record(back).await;
-    process.record(back.plus(Duration::from_secs(5))).await;
+    replica.record(back).await;
+    replica.record(back.plus(Duration::from_secs(5))).await;
     assert_eq!(refusals(&database).await.len(), 3, "nothing is refused because of a clock");
     let starts = database.texts("SELECT event FROM audit_events WHERE kind = 'started' ORDER BY at").await;
     assert_eq!(starts.len(), 2);
     let second: Value = serde_json::from_str(&starts[0]).unwrap();
     assert_eq!(second["previous"][0]["seq"], 2, "the second names the first: {second}");
-    process.record(START.plus(Duration::from_hours(1))).await;
-    process.stop().await;
+    replica.record(START.plus(Duration::from_hours(1))).await;
+    replica.stop().await;
     let report = verified(&database);
     assert_eq!(report["chains"].as_array().unwrap().len(), 2, "and goes on when the clock is right again");
     // A moment is no reason: requests overtake each other.
-    let process = Process::start(&database, START.plus(Duration::from_hours(2))).await;
-    process.record(START.plus(Duration::from_hours(2))).await;
-    process.record(START.plus(Duration::from_hours(2)).minus(Duration::from_secs(1))).await;
-    process.stop().await;
+    let replica = Replica::start_at(&database, START.plus(Duration::from_hours(2))).await;
+    replica.record(START.plus(Duration::from_hours(2))).await;
+    replica.record(START.plus(Duration::from_hours(2)).minus(Duration::from_secs(1))).await;
+    replica.stop().await;
     assert_eq!(verified(&database)["chains"].as_array().unwrap().len(), 3);
 }

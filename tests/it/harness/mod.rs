@@ -5,12 +5,14 @@ mod api;
 mod database;
 mod process;
 mod recorded;
+mod replica;
 mod server;
 
 pub(crate) use answer::Answer;
 pub(crate) use api::{Api, encoded};
 pub(crate) use database::{Database, Engine};
 pub(crate) use process::{Process, command, jeton, run};
+pub(crate) use replica::{Replica, both_replicas, issue, refusal, token};
 pub(crate) use server::{Client, START, Server, basic};
 
 /// Runs tests of the form `async fn(server: Server)` on both engines. A test that is not named here is

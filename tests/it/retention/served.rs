@@ -1,18 +1,17 @@
 //! The same with a server around it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use secrecy::ExposeSecret;
 use serde_json::json;
 
-use super::{RETENTION, Settable, verified};
+use super::{RETENTION, verified};
 use crate::harness::{Database, Engine, START, Server, both_engines};
 use crate::token::GRANT;
 use jeton::admin::By;
 use jeton::app::App;
-use jeton::runtime::clock::{Ambient, SystemEntropy};
+use jeton::runtime::clock::{Ambient, ManualClock, SystemEntropy};
 use jeton::runtime::upkeep::Upkeep;
 
 both_engines!(
@@ -134,7 +133,7 @@ async fn tokens_are_issued_while_the_clock_is_behind(engine: Engine) {
     let database = Database::create(engine).await;
     let mut config = database.config();
     config.listen = "127.0.0.1:0".parse().unwrap();
-    let clock = Arc::new(Settable(AtomicI64::new(START.as_micros())));
+    let clock = Arc::new(ManualClock::new(START));
     let ambient = Ambient::new(Arc::clone(&clock) as _, Arc::new(SystemEntropy));
     let app = App::start(&config, ambient).await.unwrap();
     let (admin, by) = (app.admin(), By::system());
@@ -155,9 +154,9 @@ async fn tokens_are_issued_while_the_clock_is_behind(engine: Engine) {
         let request = http.post(&url).basic_auth("c", Some(secret.client_secret.expose_secret())).form(&form);
         request.send().await.unwrap().status().as_u16()
     };
-    let hours = |hours| START.plus(Duration::from_hours(hours)).as_micros();
+    let hours = |hours| START.plus(Duration::from_hours(hours));
     for hour in [2, 1, 1, 3] {
-        clock.0.store(hours(hour), Ordering::SeqCst);
+        clock.set(hours(hour));
         assert_eq!(token().await, 200, "at hour {hour}");
     }
     app.stop().await.unwrap();
