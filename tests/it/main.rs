@@ -17,6 +17,7 @@ mod cli;
 mod directory;
 mod discovery;
 mod ledger_kill;
+mod ledger_load;
 mod ledger_once;
 mod ledger_tamper;
 mod openapi;

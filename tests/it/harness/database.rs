@@ -19,6 +19,21 @@ pub(crate) struct Database {
     pub(crate) url: Option<String>,
 }
 
+/// A transaction that others wait for.
+pub(crate) enum HeldEvents {
+    Sqlite(SqliteConnection),
+    Postgres(PgConnection),
+}
+
+impl HeldEvents {
+    pub(crate) async fn release(self) {
+        match self {
+            Self::Sqlite(connection) => connection.close().await.unwrap(),
+            Self::Postgres(connection) => connection.close().await.unwrap(),
+        }
+    }
+}
+
 impl Database {
     pub(crate) async fn create(engine: Engine) -> Self {
         let directory = tempfile::tempdir().unwrap();
@@ -52,6 +67,19 @@ impl Database {
             Some(url) => drop(PgConnection::connect(url).await.unwrap().execute(sql).await.unwrap()),
             None => drop(self.sqlite().await.execute(sql).await.unwrap()),
         }
+    }
+
+    /// Takes the audit's table for itself, so that whoever writes to it waits.
+    pub(crate) async fn hold_events(&self) -> HeldEvents {
+        if let Some(url) = &self.url {
+            let mut connection = PgConnection::connect(url).await.unwrap();
+            connection.execute("BEGIN").await.unwrap();
+            connection.execute("LOCK TABLE audit_events IN ACCESS EXCLUSIVE MODE").await.unwrap();
+            return HeldEvents::Postgres(connection);
+        }
+        let mut connection = self.sqlite().await;
+        connection.execute("BEGIN IMMEDIATE").await.unwrap();
+        HeldEvents::Sqlite(connection)
     }
 
     /// Lets the engine prepare a statement.
