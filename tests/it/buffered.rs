@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
 
-use crate::harness::{Server, both_engines, run};
+use crate::harness::{Database, Engine, Server, both_engines, run};
 use crate::token::GRANT;
-use jeton::config::Issuance;
+use jeton::app::App;
+use jeton::config::{Issuance, Issuer};
+use jeton::runtime::clock::Ambient;
 
 both_engines!(
     an_event_is_written_without_another_one_that_comes_after_it,
@@ -67,4 +69,27 @@ async fn what_could_not_be_written_is_tried_again(server: Server) {
     let Server { app, database, .. } = server;
     app.stop().await.unwrap();
     assert!(run(&database, &["audit", "verify"]).status.success());
+}
+
+/// A server that loses what it has committed is no place for an audit, unless its operator has said so.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_postgres_that_does_not_wait_for_its_disk_is_for_buffered_only() {
+    let database = Database::create(Engine::Postgres).await;
+    let name = database.texts("SELECT current_database()::text").await.remove(0);
+    database.execute(&format!("ALTER DATABASE {name} SET synchronous_commit = off")).await;
+    let mut config = database.config();
+    config.listen = "127.0.0.1:0".parse().unwrap();
+    config.issuer = Some(Issuer::parse("http://localhost:8080").unwrap());
+    let Err(refused) = App::start(&config, Ambient::system()).await else { panic!("it starts") };
+    let told = refused.to_string();
+    for part in ["synchronous_commit = off", "SET synchronous_commit = on", "audit.issuance", "buffered"] {
+        assert!(told.contains(part), "it says what to do, '{part}': {told}");
+    }
+    assert_eq!(database.texts("SELECT event FROM audit_events").await, [""; 0], "nothing has begun");
+
+    config.audit_issuance = Issuance::Buffered;
+    App::start(&config, Ambient::system()).await.unwrap().stop().await.unwrap();
+    database.execute(&format!("ALTER DATABASE {name} SET synchronous_commit = local")).await;
+    config.audit_issuance = Issuance::Durable;
+    App::start(&config, Ambient::system()).await.unwrap().stop().await.unwrap();
 }
