@@ -95,10 +95,8 @@ impl Upkeep {
         // Once, however often it takes until nobody reads what is to go; and signed, or it is not believed.
         if self.announced.load(Ordering::Relaxed) != cut.as_micros() {
             let event = Event::EventsDropped { before: cut };
-            self.ledger
-                .record(&AuditEvent { at: self.ambient.now(), origin: Origin::default(), event })
-                .await?;
-            self.ledger.sign().await?;
+            let event = AuditEvent { at: self.ambient.now(), origin: Origin::default(), event };
+            self.ledger.record_signed(&event).await?;
             self.announced.store(cut.as_micros(), Ordering::Relaxed);
         }
         while self.store.drop_events(cut).await.map_err(fault)? {

@@ -1,6 +1,7 @@
 //! What time does to the ledger: old events go in whole days and nothing else does, what a killed process has
 //! left is chained, a database that is away for a moment costs no event, and a clock that goes back breaks no chain.
 
+mod announced;
 mod served;
 
 pub(crate) use served::leave_text;

@@ -111,12 +111,12 @@ impl Ledger {
         }
     }
 
-    /// Signs for everything that is recorded so far.
+    /// Records an event, and returns once it is durable and signed for.
     ///
     /// # Errors
-    /// The queue is full or the database is away: it is signed later.
-    pub async fn sign(&self) -> Result<(), Fault> {
-        match self.wait(What::Signature).await {
+    /// The queue is full or the database is away. The event may be recorded, but is not signed for.
+    pub async fn record_signed(&self, event: &AuditEvent) -> Result<(), Fault> {
+        match self.wait(What::SignedEvent(Arc::new(event.write()?))).await {
             Done::Written | Done::UsedBefore => Ok(()),
             Done::Failed(fault) => Err(fault),
         }

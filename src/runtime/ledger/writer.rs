@@ -55,8 +55,8 @@ pub(super) enum What {
     Event(Arc<WrittenEvent>, Vec<UsedId>),
     /// Whatever committed transactions have left.
     LeftEvents,
-    /// A signature for all that is written with it.
-    Signature,
+    /// An event, and a signature for it.
+    SignedEvent(Arc<WrittenEvent>),
 }
 
 /// What became of it.
@@ -147,7 +147,7 @@ impl Writer {
                 for (entry, done) in batch.drain(..).zip(done) {
                     // Whoever asked may have gone away; the event stands all the same.
                     match (entry.what, entry.done) {
-                        (What::Signature, waiting) => wanted.extend(waiting),
+                        (What::SignedEvent(_), waiting) => wanted.extend(waiting),
                         (_, waiting) => drop(waiting.map(|waiting| waiting.send(done))),
                     }
                 }
@@ -348,7 +348,11 @@ impl Writer {
 
 impl What {
     pub(super) fn uses_nothing_up(&self) -> bool {
-        matches!(self, Self::Event(_, used) if used.is_empty())
+        match self {
+            Self::Event(_, used) => used.is_empty(),
+            Self::SignedEvent(_) => true,
+            Self::LeftEvents => false,
+        }
     }
 
     /// Whether it takes nothing but appending one event to a chain that has come to this time.
@@ -358,8 +362,8 @@ impl What {
 
     fn at(&self) -> Option<Timestamp> {
         match self {
-            Self::Event(event, _) => Some(event.at),
-            Self::LeftEvents | Self::Signature => None,
+            Self::Event(event, _) | Self::SignedEvent(event) => Some(event.at),
+            Self::LeftEvents => None,
         }
     }
 }
@@ -379,7 +383,7 @@ impl Entry {
         if self.is_overtaken(chain.at()) {
             return Done::Failed(Fault::unavailable("the request was overtaken by more than a second"));
         }
-        if let What::Event(event, _) = &self.what {
+        if let What::Event(event, _) | What::SignedEvent(event) = &self.what {
             chain_event(chain, Arc::clone(event), events);
         }
         Done::Written

@@ -82,6 +82,30 @@ impl Database {
         HeldEvents::Sqlite(connection)
     }
 
+    /// Lets the engine refuse new rows of a table that fit a condition on `NEW`, until [`Database::take_rows`].
+    pub(crate) async fn refuse_rows(&self, table: &str, condition: &str) {
+        let trigger = match self.engine {
+            Engine::Sqlite => format!(
+                "CREATE TRIGGER refuse BEFORE INSERT ON {table} WHEN {condition}
+                 BEGIN SELECT RAISE(ABORT, 'refused'); END"
+            ),
+            Engine::Postgres => format!(
+                "CREATE OR REPLACE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql
+                     AS $$ BEGIN RAISE 'refused'; END $$;
+                 CREATE TRIGGER refuse BEFORE INSERT ON {table}
+                     FOR EACH ROW WHEN ({condition}) EXECUTE FUNCTION refuse()"
+            ),
+        };
+        self.execute(&trigger).await;
+    }
+
+    pub(crate) async fn take_rows(&self, table: &str) {
+        match self.engine {
+            Engine::Sqlite => self.execute("DROP TRIGGER refuse").await,
+            Engine::Postgres => self.execute(&format!("DROP TRIGGER refuse ON {table}")).await,
+        }
+    }
+
     /// Lets the engine prepare a statement.
     pub(crate) async fn prepare(&self, sql: &'static str) -> Result<(), sqlx::Error> {
         if let Some(url) = &self.url {
