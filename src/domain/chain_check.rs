@@ -286,10 +286,11 @@ impl Check {
     pub fn before(&mut self, writer: Uuid, found: Option<&Found>) {
         let Some(chain) = self.chains.get_mut(&writer) else { return };
         let (seq, prev, _) = chain.first;
-        match found {
-            Some(found) if found.hash == prev.as_bytes() => chain.follows = true,
-            Some(_) => self.find(writer, seq - 1, Problem::Rewritten),
-            None => {}
+        let Some(found) = found else { return };
+        chain.follows = true;
+        let accused = |finding: &Finding| finding.writer == writer && finding.seq == seq;
+        if found.hash != prev.as_bytes() && !self.findings.iter().any(accused) {
+            self.find(writer, seq - 1, Problem::Rewritten);
         }
     }
 
@@ -321,7 +322,10 @@ impl Check {
             }
             if !whole && !cut && at >= begin {
                 let problem = if seq <= 1 { Problem::Altered } else { Problem::MissingTo(seq - 1) };
-                self.findings.push(Finding { writer: *writer, seq: 1, problem });
+                // Of what comes before the window, only the last was looked for.
+                let windowed = seen.from > Timestamp::from_micros(i64::MIN);
+                let first = if windowed { seq.saturating_sub(1).max(1) } else { 1 };
+                self.findings.push(Finding { writer: *writer, seq: first, problem });
             }
         }
         for (writer, expected) in &self.expected {

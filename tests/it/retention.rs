@@ -23,6 +23,7 @@ both_replicas!(
     chains_that_are_gone_are_forgotten_and_those_that_go_on_are_not,
     there_is_room_for_the_days_to_come,
     a_window_that_ends_before_the_last_day_misses_nothing_in_it,
+    a_window_knows_the_event_before_its_first_one,
     a_clock_that_goes_back_begins_another_chain,
 );
 
@@ -52,8 +53,8 @@ fn verified(database: &Database) -> Value {
 }
 
 /// Runs `verify`, which must fail, and answers what it has found.
-fn findings(database: &Database) -> Vec<String> {
-    let output = run(database, &["audit", "verify", "--json"]);
+fn findings(database: &Database, arguments: &[&str]) -> Vec<String> {
+    let output = run(database, &[&["audit", "verify", "--json"], arguments].concat());
     assert_eq!(output.status.code(), Some(1), "not noticed");
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
     serde_json::from_value(report["findings"].clone()).unwrap()
@@ -163,7 +164,7 @@ async fn one_event_less_than_retention_left_is_noticed(replica: Replica, databas
     let first = "SELECT CAST(MIN(seq) AS TEXT) FROM audit_events";
     let seq: u64 = database.texts(first).await[0].parse().unwrap();
     database.execute(&format!("DELETE FROM audit_events WHERE seq = {seq}")).await;
-    let found = findings(&database);
+    let found = findings(&database, &[]);
     assert_eq!(found.len(), 1, "{found:?}");
     assert!(found[0].ends_with(&format!("event 1: missing, up to event {seq}")), "{found:?}");
 }
@@ -230,6 +231,45 @@ async fn a_window_that_ends_before_the_last_day_misses_nothing_in_it(replica: Re
         found.contains(&format!("event {seq}: missing with all that follows: a signed checkpoint")),
         "{found}"
     );
+}
+
+/// The first event of a window follows one that must be there as it was, though it is not in the window.
+async fn a_window_knows_the_event_before_its_first_one(replica: Replica, database: Database) {
+    days(&replica).await;
+    keep(&replica).await.unwrap();
+    replica.stop().await;
+    // Retention has removed what comes before the one, and nothing what comes before the other.
+    let windows = ["2026-11-25T00:00:00Z", "2026-11-26T12:00:00Z"];
+    for from in windows {
+        let output = run(&database, &["audit", "verify", "--from", from]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    }
+    let from = Timestamp::parse(windows[1]).unwrap();
+    let before = format!("SELECT CAST(MAX(seq) AS TEXT) FROM audit_events WHERE at < {}", from.as_micros());
+    let seq: u64 = database.texts(&before).await[0].parse().unwrap();
+    database.execute("CREATE TABLE saved AS SELECT * FROM audit_events").await;
+    let first = seq + 1;
+    for (change, expected) in [
+        (
+            format!("UPDATE audit_events SET hash = prev WHERE seq = {seq}"),
+            format!("event {seq}: altered with its hash"),
+        ),
+        (
+            format!("UPDATE audit_events SET prev = hash WHERE seq = {first}"),
+            format!("event {first}: altered: it does not"),
+        ),
+        (
+            format!("DELETE FROM audit_events WHERE seq = {seq}"),
+            format!("event {seq}: missing, up to event {seq}"),
+        ),
+    ] {
+        database.execute(&change).await;
+        let found = findings(&database, &["--from", windows[1]]);
+        assert_eq!(found.len(), 1, "{change}: {found:?}");
+        assert!(found[0].contains(&expected), "{change}: {found:?}");
+        database.execute("DELETE FROM audit_events").await;
+        database.execute("INSERT INTO audit_events SELECT * FROM saved").await;
+    }
 }
 
 async fn a_clock_that_goes_back_begins_another_chain(replica: Replica, database: Database) {
