@@ -12,6 +12,7 @@ mod architecture;
 mod audit;
 mod audit_events;
 mod audit_schema;
+mod audit_verify;
 mod buffered;
 mod cli;
 mod directory;
