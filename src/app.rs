@@ -20,12 +20,13 @@ use crate::oauth::access::AccessVerifier;
 use crate::oauth::token::TokenEndpoint;
 use crate::runtime::audit_key::AuditKey;
 use crate::runtime::clock::Ambient;
-use crate::runtime::directory::Directory;
+use crate::runtime::directory::{Directory, Limits};
 use crate::runtime::fault;
 use crate::runtime::keyring::Keyring;
 use crate::runtime::ledger::Ledger;
 use crate::runtime::master_key::MasterKey;
 use crate::runtime::refusals::Refusals;
+use crate::runtime::rotator::Rotator;
 use crate::runtime::secrets::SecretVerifier;
 use crate::runtime::upkeep::Upkeep;
 use crate::storage::{ConnectOptions, LossySetting, Store};
@@ -90,8 +91,10 @@ fn read_password(path: &std::path::Path) -> Result<SecretString, Fault> {
 
 /// What needs the master key: the ledger, whose checkpoints are signed, and what opens the signing keys.
 pub struct Sealed {
-    /// What opens the signing keys.
-    pub master_key: MasterKey,
+    /// The signing keys.
+    pub keyring: Arc<Keyring>,
+    /// What keeps them in order.
+    pub rotator: Arc<Rotator>,
     /// What records.
     pub ledger: Ledger,
     /// Ends, with everything written, once every clone of the ledger is gone.
@@ -118,16 +121,28 @@ pub async fn unseal(
         && store.audit_keys().await.map_err(fault)?.is_empty();
     let master_key = MasterKey::load(source, nothing_sealed, ambient)?;
     let key = AuditKey::open(store, &master_key, ambient).await?;
+    let master_key = Arc::new(master_key);
+    let keyring = Keyring::open(store.clone(), Arc::clone(&master_key)).await?;
     let (ledger, writing) =
         Ledger::start(store.clone(), ambient.clone(), key, process, config.audit_issuance);
-    Ok(Sealed { master_key, ledger, writing })
+    let rotator = Rotator::new(
+        store.clone(),
+        master_key,
+        Arc::clone(&keyring),
+        ledger.clone(),
+        ambient.clone(),
+        config.keys,
+    );
+    Ok(Sealed { keyring, rotator: Arc::new(rotator), ledger, writing })
 }
 
 /// The use-cases without a server around them, for the command line.
 #[must_use]
-pub fn offline_admin(store: Store, config: &Config, ledger: Ledger, ambient: Ambient) -> Admin {
+pub fn offline_admin(store: Store, config: &Config, sealed: &Sealed, ambient: Ambient) -> Admin {
+    let ledger = sealed.ledger.clone();
     let refusals = Refusals::new(ledger.clone());
-    Admin { store, directory: None, ledger, refusals, ambient, longest: config.max_token_lifetime }
+    let rotator = Arc::clone(&sealed.rotator);
+    Admin { store, directory: None, rotator, ledger, refusals, ambient, longest: config.max_token_lifetime }
 }
 
 /// Refuses a database that can lose what it has committed, unless the operator has chosen the like.
@@ -173,30 +188,31 @@ impl App {
         let store = connect(config).await?;
         store.migrate().await.map_err(fault)?;
         check_durable(config, &store).await?;
-        let Sealed { master_key, ledger, writing } =
-            unseal(config, &store, &ambient, ProcessKind::Server).await?;
-        let keyring = Keyring::open(store.clone(), master_key, &ambient).await?;
+        let sealed = unseal(config, &store, &ambient, ProcessKind::Server).await?;
         // Other replicas may serve the stored issuer: only one that an operator wrote down replaces it.
         let may_replace = config.issuer.is_some() || matches!(config.database, Database::Sqlite);
-        offline_admin(store.clone(), config, ledger.clone(), ambient.clone())
+        offline_admin(store.clone(), config, &sealed, ambient.clone())
             .ensure_builtins(issuer.as_str(), may_replace)
             .await
             .map_err(|error| match error {
                 AdminError::Fault(fault) => fault,
                 other => Fault::internal(other),
             })?;
+        let Sealed { keyring, rotator, ledger, writing } = sealed;
+        rotator.start().await?;
         // Records the start, and whatever a process that was killed has left.
         ledger.collect().await?;
-        let kept = config.directory_clients;
-        let directory = Directory::open(store.clone(), Arc::clone(&keyring), ambient.clone(), kept).await?;
+        let limits = Limits { clients: config.directory_clients, keys_believed_for: config.keys.staleness() };
+        let directory = Directory::open(store.clone(), Arc::clone(&keyring), ambient.clone(), limits).await?;
 
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
         tasks.spawn(Arc::clone(&directory).follow(stop.clone()));
         tasks.spawn(Arc::clone(&directory).learn_ids(stop.clone()));
+        tasks.spawn(Arc::clone(&rotator).run(stop.clone()));
         let upkeep = Upkeep::new(store.clone(), ledger.clone(), ambient.clone(), config.audit_retention);
         tasks.spawn(upkeep.run(stop.clone()));
-        let services = services(config, &issuer, ambient, &store, keyring, directory, ledger)?;
+        let services = services(config, &issuer, ambient, &store, (keyring, rotator), directory, ledger)?;
         let admin = services.admin.clone();
         let router = http::service(Arc::new(services)).into_make_service_with_connect_info::<SocketAddr>();
         let signal = stop.clone().cancelled_owned();
@@ -210,6 +226,12 @@ impl App {
     #[must_use]
     pub const fn admin(&self) -> &Admin {
         &self.admin
+    }
+
+    /// What keeps the signing keys in order.
+    #[must_use]
+    pub const fn rotator(&self) -> &Arc<Rotator> {
+        &self.admin.rotator
     }
 
     /// Where it listens.
@@ -254,7 +276,7 @@ fn services(
     issuer: &Issuer,
     ambient: Ambient,
     store: &Store,
-    keyring: Arc<Keyring>,
+    (keyring, rotator): (Arc<Keyring>, Arc<Rotator>),
     directory: Arc<Directory>,
     ledger: Ledger,
 ) -> Result<Services, Fault> {
@@ -285,6 +307,7 @@ fn services(
         admin: Admin {
             store: store.clone(),
             directory: Some(directory),
+            rotator: Arc::clone(&rotator),
             ledger,
             refusals,
             ambient: ambient.clone(),
@@ -292,6 +315,7 @@ fn services(
         },
         trusted_proxies: config.trusted_proxies.clone(),
         keyring,
+        rotator,
         ambient,
     })
 }

@@ -11,6 +11,8 @@ use ipnet::IpNet;
 use secrecy::SecretString;
 use url::{Host, Url};
 
+use crate::domain::schedule::{Schedule, Span, Timing};
+
 /// Every setting, checked.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -28,6 +30,8 @@ pub struct Config {
     pub trusted_proxies: Vec<IpNet>,
     /// The longest lifetime a resource server may ask for.
     pub max_token_lifetime: Duration,
+    /// When signing keys are made and when they leave.
+    pub keys: Schedule,
     /// Whether a token waits until its event is durable.
     pub audit_issuance: Issuance,
     /// How long audit events are kept; in whole days.
@@ -255,6 +259,7 @@ impl Settings {
         }
         let trusted_proxies = self.take("server.trusted_proxies", networks).unwrap_or_default();
         let max_token_lifetime = self.take("tokens.max_lifetime", seconds).unwrap_or(Duration::from_hours(1));
+        let keys = self.keys(max_token_lifetime);
         let audit_issuance = self.take("audit.issuance", issuance).unwrap_or(Issuance::Durable);
         let audit_retention = self.take("audit.retention", days).unwrap_or(Duration::from_hours(24 * 400));
         let directory_clients = self.take("directory.clients", clients).unwrap_or(50_000);
@@ -268,12 +273,31 @@ impl Settings {
             master_key,
             trusted_proxies,
             max_token_lifetime,
+            keys,
             audit_issuance,
             audit_retention,
             directory_clients,
             log_level,
             log_format,
         }
+    }
+
+    fn keys(&mut self, longest_token: Duration) -> Schedule {
+        let usual = Timing::usual(longest_token);
+        let mut span =
+            |name: &str, usual| self.take(name, |text| text.parse().map(|Span(span)| span)).unwrap_or(usual);
+        let timing = Timing {
+            every: span("keys.rotate_every", usual.every),
+            lead: span("keys.publish_ahead", usual.lead),
+            verifier_cache: span("keys.verifier_cache", usual.verifier_cache),
+            clock_tolerance: span("keys.clock_tolerance", usual.clock_tolerance),
+            verifier_leeway: span("keys.verifier_leeway", usual.verifier_leeway),
+            longest_token,
+        };
+        Schedule::new(timing).unwrap_or_else(|problem| {
+            self.refuse(problem.setting(), "keys", problem.to_string());
+            Schedule::usual(longest_token)
+        })
     }
 
     fn database(&mut self) -> Database {

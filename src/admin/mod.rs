@@ -13,6 +13,7 @@ pub mod clients;
 pub mod resource_servers;
 pub mod roles;
 pub mod secrets;
+pub mod signing_keys;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -33,6 +34,7 @@ use crate::runtime::clock::Ambient;
 use crate::runtime::directory::Directory;
 use crate::runtime::ledger::Ledger;
 use crate::runtime::refusals::Refusals;
+use crate::runtime::rotator::Rotator;
 use crate::storage::{ChangeKind, Cursor, Store, StoreError, Tx};
 
 /// What the use-cases work on.
@@ -42,6 +44,8 @@ pub struct Admin {
     pub store: Store,
     /// The server's directory, told at once of what changes here; absent on the command line.
     pub directory: Option<Arc<Directory>>,
+    /// What keeps the signing keys in order.
+    pub rotator: Arc<Rotator>,
     /// What records.
     pub ledger: Ledger,
     /// What records refusals.
@@ -233,6 +237,12 @@ impl Admin {
             let request_id = by.origin.request_id.as_deref();
             tracing::warn!(%error, request_id, "the change is stored, and its event will be chained later");
         }
+        self.catch_up(by).await;
+        Ok(())
+    }
+
+    /// Makes what was committed visible here.
+    async fn catch_up(&self, by: &By) {
         if let Some(directory) = &self.directory {
             // It is committed: that the directory lags for a moment does not undo it.
             if let Err(error) = directory.catch_up().await {
@@ -240,7 +250,6 @@ impl Admin {
                 tracing::warn!(%error, request_id, "the change is stored, but not visible yet");
             }
         }
-        Ok(())
     }
 
     fn event(&self, by: &By, event: Event) -> AuditEvent {

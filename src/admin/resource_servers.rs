@@ -215,6 +215,7 @@ impl Admin {
         tx.insert_resource_server(&server).await.map_err(|error| taken(error, &server))?;
         let view = ResourceServerView::from(&server);
         self.commit(tx, by, written("resource_server.create", &server.name, None, Some(&view))).await?;
+        self.provide_key(by, server.signing_algorithm).await;
         Ok(view)
     }
 
@@ -295,6 +296,7 @@ impl Admin {
         let view = ResourceServerView::from(&server);
         self.commit(tx, by, written("resource_server.update", name, Some(&(&before).into()), Some(&view)))
             .await?;
+        self.provide_key(by, server.signing_algorithm).await;
         Ok(view)
     }
 

@@ -4,6 +4,7 @@
 mod audit;
 mod clients;
 mod health;
+mod keys;
 mod output;
 mod quickstart;
 mod registry;
@@ -56,6 +57,9 @@ enum Command {
     /// Create roles.
     #[command(subcommand)]
     Roles(registry::Roles),
+    /// List, rotate and revoke signing keys.
+    #[command(subcommand)]
+    Keys(keys::Command),
     /// Check and export the audit.
     #[command(subcommand)]
     Audit(audit::Command),
@@ -102,6 +106,9 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
             Command::Roles(command) => {
                 offline(&config, async |offline| registry::roles(command, offline, json).await).await
             }
+            Command::Keys(command) => {
+                offline(&config, async |offline| keys::run(command, offline, json).await).await
+            }
             Command::Audit(command) => audit::run(command, &config, json).await,
             Command::Health => health::run(&config).await,
             Command::Openapi => Ok(()),
@@ -144,8 +151,11 @@ async fn offline(
     let store = app::connect(config).await?;
     store.migrate().await?;
     let ambient = Ambient::system();
-    let Sealed { ledger, writing, .. } = app::unseal(config, &store, &ambient, ProcessKind::Command).await?;
-    let admin = app::offline_admin(store.clone(), config, ledger, ambient);
+    let sealed = app::unseal(config, &store, &ambient, ProcessKind::Command).await?;
+    let admin = app::offline_admin(store.clone(), config, &sealed, ambient);
+    // The ledger ends when the last of those who can record is gone.
+    let Sealed { keyring, rotator, ledger, writing } = sealed;
+    drop((keyring, rotator, ledger));
     let issuer = config.issuer.as_ref().map(Issuer::as_str);
     let outcome = match admin.ensure_some_builtins(issuer).await {
         Ok(()) => {

@@ -178,6 +178,48 @@ pub enum Event {
         /// When it starts to sign.
         #[schema(value_type = String, format = DateTime)]
         activates_at: Timestamp,
+        /// Who wanted it, when it was not just its time.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        actor: Option<Actor>,
+    },
+    /// When a signing key starts to sign or leaves was settled, or changed.
+    KeyScheduled {
+        /// The key.
+        #[schema(value_type = String)]
+        kid: KeyId,
+        /// Its algorithm.
+        #[schema(value_type = String)]
+        algorithm: Algorithm,
+        /// When it starts to sign, or did.
+        #[schema(value_type = String, format = DateTime)]
+        activates_at: Timestamp,
+        /// When it is no longer published; absent while it may sign for longer.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        #[schema(value_type = Option<String>, format = DateTime)]
+        leaves_at: Option<Timestamp>,
+    },
+    /// A signing key was withdrawn.
+    KeyRevoked {
+        /// The key.
+        #[schema(value_type = String)]
+        kid: KeyId,
+        /// Its algorithm.
+        #[schema(value_type = String)]
+        algorithm: Algorithm,
+        /// Who did it.
+        actor: Actor,
+        /// Until when verifiers may go on trusting it: they may keep the old key set for so long.
+        #[schema(value_type = String, format = DateTime)]
+        trusted_until: Timestamp,
+    },
+    /// A signing key was destroyed: its time was over.
+    KeyRemoved {
+        /// The key.
+        #[schema(value_type = String)]
+        kid: KeyId,
+        /// Its algorithm.
+        #[schema(value_type = String)]
+        algorithm: Algorithm,
     },
     /// A process began its chain: at its start, or because writing the chain before it failed.
     Started {
@@ -318,6 +360,9 @@ impl Event {
             Self::AccessRefused { .. } => "access_refused",
             Self::Changed { .. } => "changed",
             Self::KeyCreated { .. } => "key_created",
+            Self::KeyScheduled { .. } => "key_scheduled",
+            Self::KeyRevoked { .. } => "key_revoked",
+            Self::KeyRemoved { .. } => "key_removed",
             Self::Started { .. } => "started",
             Self::Stopped => "stopped",
             Self::LeftEventRejected { .. } => "left_event_rejected",
@@ -332,6 +377,9 @@ impl Event {
         "access_refused",
         "changed",
         "key_created",
+        "key_scheduled",
+        "key_revoked",
+        "key_removed",
         "started",
         "stopped",
         "left_event_rejected",
@@ -358,9 +406,12 @@ impl Event {
         let (client_id, jti) = match self {
             Self::TokenIssued { client_id, jti, .. } => (text(client_id), Some(jti.clone())),
             Self::TokenRefused { client_id, .. } => (client_id.as_ref().and_then(text), None),
-            Self::AccessRefused { actor, .. } => actor.as_ref().map_or((None, None), by),
-            Self::Changed { actor, .. } => by(actor),
-            Self::KeyCreated { .. }
+            Self::AccessRefused { actor, .. } | Self::KeyCreated { actor, .. } => {
+                actor.as_ref().map_or((None, None), by)
+            }
+            Self::Changed { actor, .. } | Self::KeyRevoked { actor, .. } => by(actor),
+            Self::KeyScheduled { .. }
+            | Self::KeyRemoved { .. }
             | Self::Started { .. }
             | Self::Stopped
             | Self::LeftEventRejected { .. }

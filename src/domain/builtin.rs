@@ -22,6 +22,11 @@ pub const ROLES_READ: &str = "roles:read";
 /// Permission to create, change and delete roles.
 pub const ROLES_WRITE: &str = "roles:write";
 
+/// Permission to read which signing keys there are, and when they change.
+pub const SIGNING_KEYS_READ: &str = "signing-keys:read";
+/// Permission to rotate and revoke signing keys.
+pub const SIGNING_KEYS_WRITE: &str = "signing-keys:write";
+
 /// Permission to read audit events.
 pub const AUDIT_READ: &str = "audit:read";
 
@@ -33,6 +38,8 @@ pub const PERMISSIONS: &[(&str, &str, bool)] = &[
     (RESOURCE_SERVERS_WRITE, "Register, change and delete resource servers", false),
     (ROLES_READ, "Read roles", true),
     (ROLES_WRITE, "Create, change and delete roles", false),
+    (SIGNING_KEYS_READ, "Read which signing keys there are, and when they change", true),
+    (SIGNING_KEYS_WRITE, "Rotate and revoke signing keys", false),
     (AUDIT_READ, "Read audit events", true),
 ];
 

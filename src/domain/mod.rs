@@ -16,6 +16,7 @@ pub mod policy;
 pub mod resource;
 pub mod role;
 pub mod rotation;
+pub mod schedule;
 pub mod scope;
 pub mod secret;
 pub mod standing;

@@ -1,47 +1,100 @@
-//! The life of a signing key: published, then signing, then only published, then gone.
+//! The life of a signing key, and what to do next about a ring of them (DESIGN §10).
+//!
+//! The keys of one algorithm are a ring. Each is stored with the instant from which it signs and, once that is
+//! known, the one at which it leaves; so all replicas switch at the same time without talking, and nothing has
+//! to run at that moment. [`plan`] is pure: any replica asks it at any time, does what it says, and asks again.
+//! Each action alone leaves a ring that works, so whoever stops half-way leaves nothing broken.
 
+use serde::{Deserialize, Serialize};
+
+use super::ids::KeyId;
+use super::schedule::Schedule;
 use super::time::Timestamp;
+use super::words::words;
 
-/// Where a key stands in its life at some instant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum KeyState {
-    /// Published, so that verifiers learn of it, but not signing yet.
-    Pending,
-    /// The one key of its algorithm that signs.
-    Active,
-    /// A newer key signs; still published for the tokens it signed.
-    Retired,
-    /// No longer published.
-    Gone,
+words! {
+    /// Where a key stands in its life at some instant.
+    KeyState {
+        /// Published, so that verifiers learn of it, but not signing yet.
+        Pending = "pending",
+        /// The one key of its algorithm that signs.
+        Active = "active",
+        /// A newer key signs; still published for the tokens it signed.
+        Retired = "retired",
+        /// No longer published: all that it signed has ended.
+        Gone = "gone",
+        /// Withdrawn by an operator: neither signs nor is published.
+        Revoked = "revoked",
+    }
 }
 
-/// The instants that a key is stored with. All replicas read the same ones, and so switch together
-/// without talking.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct KeySchedule {
+/// A key in its ring, as far as its life goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RingKey {
+    /// The key.
+    pub kid: KeyId,
+    /// Its place in the ring. Unique, so that of several replicas one makes the next key.
+    pub generation: i64,
     /// From when on it signs, unless a newer key does.
     pub activates_at: Timestamp,
     /// From when on it is no longer published; open while it may still sign.
     pub leaves_at: Option<Timestamp>,
+    /// When it was withdrawn, if it was.
+    pub revoked_at: Option<Timestamp>,
 }
 
-/// Which of `keys` (one algorithm's) signs at `now`: the one that was activated last.
+/// What to do about a ring.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Make the next key.
+    Create {
+        /// Its place.
+        generation: i64,
+        /// When it is to sign.
+        activates_at: Timestamp,
+    },
+    /// Let a pending key sign earlier than it was planned.
+    Advance {
+        /// The key.
+        kid: KeyId,
+        /// When it is to sign.
+        activates_at: Timestamp,
+    },
+    /// Say when a key leaves, or that it stays for now.
+    End {
+        /// The key.
+        kid: KeyId,
+        /// When it leaves.
+        leaves_at: Option<Timestamp>,
+    },
+    /// Destroy a key whose time is over.
+    Remove {
+        /// The key.
+        kid: KeyId,
+    },
+}
+
+/// Which of `keys` signs at `now`: the one that was activated last.
 ///
-/// `None` only when no key has become active yet.
+/// A key that has signed and was revoked takes all older ones with it: whoever had it may have had those. `None`
+/// when there is no other yet.
 #[must_use]
-pub fn active_index(keys: &[KeySchedule], now: Timestamp) -> Option<usize> {
+pub fn active_index(keys: &[RingKey], now: Timestamp) -> Option<usize> {
+    let trusted_after = last_compromised(keys);
     keys.iter()
         .enumerate()
-        .filter(|(_, key)| key.activates_at <= now && !has_left(key, now))
-        .max_by_key(|(_, key)| key.activates_at)
+        .filter(|(_, key)| key.may_sign(trusted_after, now) && key.activates_at <= now)
+        .max_by_key(|(_, key)| (key.activates_at, key.generation))
         .map(|(index, _)| index)
 }
 
-/// The state of `keys[index]` among the keys of its algorithm at `now`.
+/// The state of `keys[index]` among the keys of its ring at `now`.
 #[must_use]
-pub fn state(keys: &[KeySchedule], index: usize, now: Timestamp) -> KeyState {
+pub fn state(keys: &[RingKey], index: usize, now: Timestamp) -> KeyState {
     let key = &keys[index];
-    if has_left(key, now) {
+    if key.revoked_at.is_some() {
+        KeyState::Revoked
+    } else if key.has_left(now) {
         KeyState::Gone
     } else if key.activates_at > now {
         KeyState::Pending
@@ -52,46 +105,163 @@ pub fn state(keys: &[KeySchedule], index: usize, now: Timestamp) -> KeyState {
     }
 }
 
-fn has_left(key: &KeySchedule, now: Timestamp) -> bool {
-    key.leaves_at.is_some_and(|end| end <= now)
+/// What there is to do at `now` about a ring, given in the order of generation. `wanted` says whether anything
+/// is to be signed with its algorithm.
+///
+/// To be asked again once that is done: there may be more. It says nothing when all is well.
+#[must_use]
+pub fn plan(now: Timestamp, keys: &[RingKey], wanted: bool, schedule: &Schedule) -> Vec<Action> {
+    let ring = Ring { now, keys, schedule, trusted_after: last_compromised(keys) };
+    let mut actions = if wanted { ring.provide().into_iter().collect() } else { ring.wind_up() };
+    actions.extend(ring.ends(wanted));
+    actions.extend(ring.removals());
+    actions
+}
+
+/// The key after the newest one, when an operator wants one before its time: published now, it signs after the
+/// lead. `None` while one is pending.
+#[must_use]
+pub fn plan_now(now: Timestamp, keys: &[RingKey], schedule: &Schedule) -> Option<Action> {
+    let pending = keys.iter().any(|key| key.is_alive(now) && key.activates_at > now);
+    (!pending).then(|| Action::Create {
+        generation: next_generation(keys),
+        activates_at: now.plus(schedule.lead()),
+    })
+}
+
+/// When the next key begins to sign: a pending one, or one that is still to be made. `None` while none signs.
+#[must_use]
+pub fn next_activation(now: Timestamp, keys: &[RingKey], schedule: &Schedule) -> Option<Timestamp> {
+    let pending = keys.iter().filter(|key| key.is_alive(now) && key.activates_at > now);
+    let next = pending.map(|key| key.activates_at).min();
+    next.or_else(|| Some(keys[active_index(keys, now)?].activates_at.plus(schedule.every())))
+}
+
+/// When a key stopped to sign, or will: because the next one begins, or it was revoked. `None` while that is open.
+#[must_use]
+pub fn signs_until(keys: &[RingKey], index: usize) -> Option<Timestamp> {
+    let key = &keys[index];
+    let successor = successor(keys, key);
+    [key.revoked_at, successor.map(|successor| successor.activates_at)].into_iter().flatten().min()
+}
+
+/// A ring at an instant.
+struct Ring<'a> {
+    now: Timestamp,
+    keys: &'a [RingKey],
+    schedule: &'a Schedule,
+    trusted_after: Option<i64>,
+}
+
+/// The key that signs after this one, or did.
+fn successor<'a>(keys: &'a [RingKey], key: &RingKey) -> Option<&'a RingKey> {
+    keys.iter().find(|other| other.generation > key.generation && !other.was_revoked_unused())
+}
+
+/// The newest key that had begun to sign when it was revoked.
+fn last_compromised(keys: &[RingKey]) -> Option<i64> {
+    keys.iter().filter(|key| key.has_signed_before_revocation()).map(|key| key.generation).max()
+}
+
+fn next_generation(keys: &[RingKey]) -> i64 {
+    keys.iter().map(|key| key.generation).max().unwrap_or(0) + 1
+}
+
+// === impl Ring ===
+
+impl Ring<'_> {
+    /// What it takes for a key to sign now, and for the next one to be known before it does.
+    fn provide(&self) -> Option<Action> {
+        let create = |activates_at| Action::Create { generation: next_generation(self.keys), activates_at };
+        let usable = || self.keys.iter().filter(|key| key.may_sign(self.trusted_after, self.now));
+        let Some(newest) = usable().max_by_key(|key| key.generation) else {
+            // Nobody has cached anything yet, or what they have cached is worth nothing.
+            return Some(create(self.now));
+        };
+        let first = usable().min_by_key(|key| key.activates_at)?;
+        if self.trusted_after.is_some() && first.activates_at > self.now {
+            return Some(Action::Advance { kid: first.kid.clone(), activates_at: self.now });
+        }
+        if let Some(late) = self.dated_too_late() {
+            return Some(late);
+        }
+        let due = newest.activates_at.plus(self.schedule.every());
+        let soonest = self.now.plus(self.schedule.lead());
+        (due <= soonest).then(|| create(due.max(soonest)))
+    }
+
+    /// A pending key that was planned by a clock that was ahead, or under a longer interval.
+    fn dated_too_late(&self) -> Option<Action> {
+        let alive: Vec<_> = self.keys.iter().filter(|key| key.is_alive(self.now)).collect();
+        alive.windows(2).find_map(|pair| {
+            let due = pair[0].activates_at.plus(self.schedule.every());
+            let activates_at = due.max(self.now.plus(self.schedule.lead()));
+            (pair[1].activates_at > activates_at)
+                .then(|| Action::Advance { kid: pair[1].kid.clone(), activates_at })
+        })
+    }
+
+    /// Lets a ring go that nothing uses: pending keys at once, the others when their tokens have ended.
+    fn wind_up(&self) -> Vec<Action> {
+        let pending = |key: &&RingKey| key.is_alive(self.now) && key.activates_at > self.now;
+        self.keys.iter().filter(pending).map(|key| Action::Remove { kid: key.kid.clone() }).collect()
+    }
+
+    /// When keys leave: with the last token that they can have signed. An end that is known is put off when need
+    /// be, and taken back when the key is the newest again; never brought forward.
+    fn ends(&self, wanted: bool) -> Vec<Action> {
+        let ends = self.keys.iter().filter(|key| key.is_alive(self.now)).filter_map(|key| {
+            let successor = successor(self.keys, key);
+            let until = match successor {
+                Some(successor) => Some(successor.activates_at),
+                None if wanted || key.activates_at > self.now => None,
+                None => Some(self.now),
+            };
+            let leaves_at = until.map(|until| until.plus(self.schedule.keep()));
+            let change = match (key.leaves_at, leaves_at) {
+                // An unwanted ring's end was set when it became one.
+                (Some(_), Some(_)) if successor.is_none() => false,
+                (Some(known), Some(needed)) => known < needed,
+                (known, needed) => known != needed,
+            };
+            change.then(|| Action::End { kid: key.kid.clone(), leaves_at })
+        });
+        ends.collect()
+    }
+
+    fn removals(&self) -> Vec<Action> {
+        let over = |key: &&RingKey| match key.revoked_at {
+            Some(revoked_at) => revoked_at.plus(self.schedule.keep()) <= self.now,
+            None => key.has_left(self.now),
+        };
+        self.keys.iter().filter(over).map(|key| Action::Remove { kid: key.kid.clone() }).collect()
+    }
+}
+
+// === impl RingKey ===
+
+impl RingKey {
+    fn has_left(&self, now: Timestamp) -> bool {
+        self.leaves_at.is_some_and(|end| end <= now)
+    }
+
+    fn is_alive(&self, now: Timestamp) -> bool {
+        self.revoked_at.is_none() && !self.has_left(now)
+    }
+
+    fn may_sign(&self, trusted_after: Option<i64>, now: Timestamp) -> bool {
+        self.is_alive(now) && trusted_after.is_none_or(|generation| self.generation > generation)
+    }
+
+    fn has_signed_before_revocation(&self) -> bool {
+        self.revoked_at.is_some_and(|revoked_at| self.activates_at <= revoked_at)
+    }
+
+    fn was_revoked_unused(&self) -> bool {
+        self.revoked_at.is_some() && !self.has_signed_before_revocation()
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn key(activates: i64, leaves: Option<i64>) -> KeySchedule {
-        KeySchedule {
-            activates_at: Timestamp::from_seconds(activates),
-            leaves_at: leaves.map(Timestamp::from_seconds),
-        }
-    }
-
-    #[test]
-    fn a_key_walks_through_its_states() {
-        let keys = [key(10, Some(30)), key(20, None)];
-        let at = |seconds| {
-            let now = Timestamp::from_seconds(seconds);
-            (state(&keys, 0, now), state(&keys, 1, now))
-        };
-        assert_eq!(at(5), (KeyState::Pending, KeyState::Pending));
-        assert_eq!(at(10), (KeyState::Active, KeyState::Pending));
-        assert_eq!(at(20), (KeyState::Retired, KeyState::Active));
-        assert_eq!(at(30), (KeyState::Gone, KeyState::Active));
-    }
-
-    proptest! {
-        #[test]
-        fn exactly_one_key_is_active_once_the_first_was(
-            starts in prop::collection::btree_set(0_i64..1_000, 1..10),
-            now in 0_i64..1_100,
-        ) {
-            let keys: Vec<_> = starts.iter().map(|start| key(*start, None)).collect();
-            let now = Timestamp::from_seconds(now);
-            let active = (0..keys.len()).filter(|i| state(&keys, *i, now) == KeyState::Active).count();
-            let expected = usize::from(keys[0].activates_at <= now);
-            prop_assert_eq!(active, expected);
-        }
-    }
-}
+#[path = "rotation_tests.rs"]
+mod tests;

@@ -30,6 +30,7 @@ use crate::oauth::access::AccessVerifier;
 use crate::oauth::token::TokenEndpoint;
 use crate::runtime::clock::Ambient;
 use crate::runtime::keyring::Keyring;
+use crate::runtime::rotator::Rotator;
 use crate::storage::Store;
 
 /// The largest body of a token request, in bytes.
@@ -51,6 +52,8 @@ pub struct Services {
     pub store: Store,
     /// Published keys.
     pub keyring: Arc<Keyring>,
+    /// What keeps them in order.
+    pub rotator: Arc<Rotator>,
     /// The token endpoint.
     pub tokens: TokenEndpoint,
     /// Who calls the API.
@@ -78,6 +81,7 @@ type Shared = Arc<Services>;
         (name = "Client roles", description = "Which roles a client has"),
         (name = "Resource servers", description = "APIs that accept tokens, and their permissions"),
         (name = "Roles", description = "Named sets of permissions"),
+        (name = "Signing keys", description = "What tokens are signed with, and when that changes"),
         (name = "Audit", description = "What was done, by whom, and what was refused"),
     )
 )]
@@ -137,11 +141,15 @@ async fn ready(axum::extract::State(services): axum::extract::State<Shared>) -> 
         Ok(answers) => answers.map_err(|error| error.to_string()),
         Err(_) => Err("the database does not answer in time".to_owned()),
     };
-    match answers.and_then(|()| services.tokens.directory.check_fresh().map_err(|fault| fault.to_string())) {
+    let answers = answers
+        .and_then(|()| services.tokens.directory.check_fresh().map_err(|fault| fault.to_string()))
+        .map_err(|reason| (reason, "the database does not answer\n"));
+    let clock = || services.rotator.check_clock().map_err(|fault| (fault.to_string(), "the clock is off\n"));
+    match answers.and_then(|()| clock()) {
         Ok(()) => (StatusCode::OK, "ready\n").into_response(),
-        Err(reason) => {
+        Err((reason, public)) => {
             tracing::warn!(reason, "not ready");
-            (StatusCode::SERVICE_UNAVAILABLE, "the database does not answer\n").into_response()
+            (StatusCode::SERVICE_UNAVAILABLE, public).into_response()
         }
     }
 }

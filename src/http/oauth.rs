@@ -1,5 +1,7 @@
 //! The token endpoint and what verifiers need.
 
+use std::time::Duration;
+
 use aws_lc_rs::digest;
 use axum::extract::{FromRequestParts, Request, State};
 use axum::response::{IntoResponse, Response};
@@ -18,9 +20,9 @@ use super::extract::{Unread, bounded};
 use super::middleware::Caller;
 use super::{Shared, TOKEN_BODY};
 use crate::domain::error::{Failure, Fault, OAuthError};
+use crate::domain::schedule::Schedule;
 use crate::oauth::discovery::{self, Metadata};
 use crate::oauth::token::TokenRequest;
-use crate::runtime::keyring::{JWKS_MAX_AGE, JWKS_STALE_IF_ERROR};
 
 pub(super) fn routes() -> OpenApiRouter<Shared> {
     OpenApiRouter::new()
@@ -140,7 +142,8 @@ fn answer(body: &TokenBody<'_>) -> Response {
 )]
 pub(super) async fn metadata(State(services): State<Shared>, headers: HeaderMap) -> Response {
     let algorithms = services.keyring.algorithms();
-    cacheable(&headers, &discovery::metadata(services.issuer.as_str(), algorithms))
+    let document = discovery::metadata(services.issuer.as_str(), algorithms);
+    cacheable(&headers, &document, services.rotator.schedule())
 }
 
 /// The same, where OpenID Connect looks for it.
@@ -158,20 +161,35 @@ async fn openid_configuration(services: State<Shared>, headers: HeaderMap) -> Re
     responses(
         (status = 200, description = "The key set", body = Object),
         (status = 304, description = "It has not changed since the ETag"),
+        (status = 503, description = "This replica may not know the newest keys", body = Problem, content_type = "application/problem+json"),
     ),
 )]
 async fn jwks(State(services): State<Shared>, headers: HeaderMap) -> Response {
-    cacheable(&headers, &services.keyring.jwks(services.ambient.now()))
+    let schedule = services.rotator.schedule();
+    // An older set could lack a key that signs before whoever fetches it now fetches again.
+    if let Err(fault) = services.tokens.directory.check_heard(schedule.staleness()) {
+        return Problem::from(&fault).into_response();
+    }
+    cacheable(&headers, &services.keyring.jwks(services.ambient.now()), schedule)
 }
 
-/// A public document that verifiers may keep for a while, and keep using while this server is away.
-fn cacheable<T: Serialize>(headers: &HeaderMap, document: &T) -> Response {
+/// The longest that anybody may keep a public document without asking again.
+const MAX_AGE: Duration = Duration::from_mins(5);
+
+/// How much longer while this server is away.
+const STALE_IF_ERROR: Duration = Duration::from_hours(1);
+
+/// A public document that verifiers may keep for a while, and keep using while this server is away: both together
+/// for no longer than the schedule of the keys counts with.
+fn cacheable<T: Serialize>(headers: &HeaderMap, document: &T, schedule: &Schedule) -> Response {
     let Ok(text) = serde_json::to_string(document) else {
         return Problem::from(&Fault::internal("a document cannot be written")).into_response();
     };
     let hash = digest::digest(&digest::SHA256, text.as_bytes());
     let etag = format!("\"{}\"", BASE64URL.encode(&hash.as_ref()[..12]));
-    let (lifetime, away) = (JWKS_MAX_AGE.as_secs(), JWKS_STALE_IF_ERROR.as_secs());
+    let lifetime = MAX_AGE.min(schedule.verifier_cache());
+    let away = STALE_IF_ERROR.min(schedule.verifier_cache().saturating_sub(lifetime)).as_secs();
+    let lifetime = lifetime.as_secs();
     let caching =
         [(CACHE_CONTROL, format!("public, max-age={lifetime}, stale-if-error={away}")), (ETAG, etag.clone())];
     let unchanged = headers

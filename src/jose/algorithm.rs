@@ -19,8 +19,11 @@ pub enum Algorithm {
 // === impl Algorithm ===
 
 impl Algorithm {
-    /// All of them. A key of each always exists.
+    /// All of them.
     pub const ALL: &[Self] = &[Self::Es256, Self::Rs256];
+
+    /// Those of which there is always a key. Of the others there is one while a resource server uses it.
+    pub const ALWAYS: &[Self] = &[Self::Es256, Self::Rs256];
 
     /// The `alg` value.
     #[must_use]

@@ -18,6 +18,11 @@ use crate::domain::token_id;
 pub trait Clock: Send + Sync {
     /// This instant.
     fn now(&self) -> Timestamp;
+
+    /// Whether it means to tell the world's time, so that it can be compared with another machine's.
+    fn tells_world_time(&self) -> bool {
+        false
+    }
 }
 
 /// Gives unpredictable bytes.
@@ -55,6 +60,10 @@ impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Timestamp::from_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+    }
+
+    fn tells_world_time(&self) -> bool {
+        true
     }
 }
 
@@ -110,6 +119,12 @@ impl Ambient {
     #[must_use]
     pub fn now(&self) -> Timestamp {
         self.clock.now()
+    }
+
+    /// Whether the clock means to tell the world's time.
+    #[must_use]
+    pub fn tells_world_time(&self) -> bool {
+        self.clock.tells_world_time()
     }
 
     /// `N` random bytes.

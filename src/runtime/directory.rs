@@ -80,6 +80,16 @@ pub struct Directory {
     applied: Mutex<i64>,
     /// When changes were last heard of. Monotonic: a clock that is set must not make memory stale.
     heard: ArcSwap<Instant>,
+    believed_for: Duration,
+}
+
+/// How much is kept in memory, and for how long it is believed.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// How many clients are kept.
+    pub clients: u64,
+    /// How old the newest that was heard of the signing keys may be for tokens to be signed.
+    pub keys_believed_for: Duration,
 }
 
 /// A client in memory, with the generation that its load began in.
@@ -153,7 +163,7 @@ impl Doubts {
 // === impl Directory ===
 
 impl Directory {
-    /// Loads the catalog; clients come when they are asked for, at most `clients` of them at a time.
+    /// Loads the catalog; clients come when they are asked for.
     ///
     /// # Errors
     /// The database is away.
@@ -161,7 +171,7 @@ impl Directory {
         store: Store,
         keyring: Arc<Keyring>,
         ambient: Ambient,
-        clients: u64,
+        limits: Limits,
     ) -> Result<Arc<Self>, Fault> {
         // The number is read first: a change that comes in between is applied once too often, not missed.
         let seq = store.latest_change().await.map_err(fault)?;
@@ -171,7 +181,7 @@ impl Directory {
             ambient,
             keyring,
             catalog: ArcSwap::from_pointee(catalog),
-            clients: Cache::new(clients),
+            clients: Cache::new(limits.clients),
             known: ArcSwap::from_pointee(KnownIds::with_room(0)),
             doubts: Doubts::new(),
             unknown: Cache::builder().max_capacity(UNKNOWN).time_to_live(UNKNOWN_FOR).build(),
@@ -179,6 +189,7 @@ impl Directory {
             loads: Semaphore::new(LOADS),
             applied: Mutex::new(seq),
             heard: ArcSwap::from_pointee(Instant::now()),
+            believed_for: STALE.min(limits.keys_believed_for),
         }))
     }
 
@@ -247,7 +258,15 @@ impl Directory {
     /// No changes have been heard of for too long, whatever the reason: somebody may have been switched
     /// off in the meantime.
     pub fn check_fresh(&self) -> Result<(), Fault> {
-        if self.heard.load().elapsed() > STALE {
+        self.check_heard(self.believed_for)
+    }
+
+    /// Whether changes were heard of within this time.
+    ///
+    /// # Errors
+    /// They were not.
+    pub fn check_heard(&self, within: Duration) -> Result<(), Fault> {
+        if self.heard.load().elapsed() > within {
             return Err(Fault::unavailable("changes of the database have not been read for too long"));
         }
         Ok(())

@@ -1,49 +1,42 @@
 //! The keyring: signing keys in memory, parsed once.
 //!
-//! A snapshot holds every key with the instants of its life, so that which one signs is a question of
-//! the time alone, and all replicas switch together.
+//! A snapshot holds every key with the instants of its life, so that which one signs is a question of the time
+//! alone, and all replicas switch together. What makes, ends and removes keys is [`super::rotator`].
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use uuid::Uuid;
 
-use super::clock::Ambient;
 use super::fault;
 use super::master_key::MasterKey;
-use crate::domain::audit::{AuditEvent, Event, Origin, WrittenEvent};
 use crate::domain::error::Fault;
 use crate::domain::ids::KeyId;
-use crate::domain::rotation::{self, KeySchedule, KeyState};
+use crate::domain::rotation::{self, KeyState, RingKey};
 use crate::domain::time::Timestamp;
 use crate::jose::{self, Algorithm, Jwk, JwkSet, SigningKey, TokenType, Unverified, VerifyingKey};
-use crate::storage::{ChangeKind, Store, StoreError, StoredKey};
-
-/// How long verifiers may keep the published keys: well below any lead at which a new key is published
-/// before it signs.
-pub const JWKS_MAX_AGE: Duration = Duration::from_mins(5);
-
-/// How much longer they may keep them while this server is away. Both together stay below the shortest
-/// lead that will be allowed (2 h 15 min, DESIGN §10), so that no cache misses a key that signs.
-pub const JWKS_STALE_IF_ERROR: Duration = Duration::from_hours(1);
+use crate::storage::{Store, StoredKey};
 
 /// Signs and verifies with the keys of the store.
 pub struct Keyring {
     store: Store,
-    master_key: MasterKey,
+    master_key: Arc<MasterKey>,
     rings: ArcSwap<Rings>,
 }
 
-type Rings = BTreeMap<Algorithm, Vec<Arc<Key>>>;
+type Rings = BTreeMap<Algorithm, Ring>;
+
+/// The keys of one algorithm, in the order of generation; both lists in the same order.
+#[derive(Default)]
+struct Ring {
+    lives: Vec<RingKey>,
+    keys: Vec<Arc<Key>>,
+}
 
 /// One key, ready for use.
 struct Key {
-    kid: KeyId,
-    schedule: KeySchedule,
     signing: SigningKey,
     verifying: VerifyingKey,
     public_jwk: Jwk,
@@ -60,20 +53,14 @@ pub struct Signed {
 // === impl Keyring ===
 
 impl Keyring {
-    /// Opens the stored keys and makes the first one of each algorithm that has none.
+    /// Opens the stored keys.
     ///
     /// # Errors
     /// The database is away, or the master key is not the one that sealed the keys.
-    pub async fn open(store: Store, master_key: MasterKey, ambient: &Ambient) -> Result<Arc<Self>, Fault> {
-        let mut stored = store.signing_keys().await.map_err(fault)?;
-        for algorithm in Algorithm::ALL {
-            if !stored.iter().any(|key| key.algorithm == *algorithm) {
-                create_first(&store, &master_key, *algorithm, ambient).await?;
-                stored = store.signing_keys().await.map_err(fault)?;
-            }
-        }
-        let rings = ArcSwap::from_pointee(parse(&master_key, stored)?);
-        Ok(Arc::new(Self { store, master_key, rings }))
+    pub async fn open(store: Store, master_key: Arc<MasterKey>) -> Result<Arc<Self>, Fault> {
+        let keyring = Self { store, master_key, rings: ArcSwap::default() };
+        keyring.reload().await?;
+        Ok(Arc::new(keyring))
     }
 
     /// Reads the stored keys again.
@@ -82,8 +69,35 @@ impl Keyring {
     /// The database is away, or a key cannot be opened; the keys in memory stay.
     pub async fn reload(&self) -> Result<(), Fault> {
         let stored = self.store.signing_keys().await.map_err(fault)?;
-        self.rings.store(Arc::new(parse(&self.master_key, stored)?));
+        let mut rings = Rings::new();
+        for stored in stored {
+            let ring = rings.entry(stored.algorithm).or_default();
+            ring.keys.push(self.parsed(&stored)?);
+            ring.lives.push(stored.life);
+        }
+        self.rings.store(Arc::new(rings));
         Ok(())
+    }
+
+    /// A key ready for use: the one in memory, if it is there already.
+    fn parsed(&self, stored: &StoredKey) -> Result<Arc<Key>, Fault> {
+        let kid = &stored.life.kid;
+        let rings = self.rings.load();
+        let known = rings.get(&stored.algorithm).and_then(|ring| {
+            let place = ring.lives.iter().position(|life| life.kid == *kid)?;
+            Some(Arc::clone(&ring.keys[place]))
+        });
+        if let Some(known) = known {
+            return Ok(known);
+        }
+        let private = self.master_key.open(&purpose(kid), &stored.sealed_private)?;
+        let signing = SigningKey::from_pkcs8(stored.algorithm, &private).map_err(Fault::internal)?;
+        // Nobody could verify what such a key signs.
+        if signing.public_jwk().map_err(Fault::internal)? != stored.public_jwk {
+            return Err(Fault::internal(format!("the stored public part of key {kid} is another key's")));
+        }
+        let verifying = VerifyingKey::from_jwk(&stored.public_jwk).map_err(Fault::internal)?;
+        Ok(Arc::new(Key { signing, verifying, public_jwk: stored.public_jwk.clone() }))
     }
 
     /// Signs claims with the algorithm's active key.
@@ -98,13 +112,17 @@ impl Keyring {
         now: Timestamp,
     ) -> Result<Signed, Fault> {
         let rings = self.rings.load();
-        let ring = rings.get(&algorithm).map_or(&[][..], Vec::as_slice);
-        let key = rotation::active_index(&schedules(ring), now)
-            .map(|index| &ring[index])
-            .ok_or_else(|| Fault::internal(format!("no {algorithm} key is active")))?;
+        let (life, key) = rings
+            .get(&algorithm)
+            .and_then(|ring| {
+                let active = rotation::active_index(&ring.lives, now)?;
+                Some((&ring.lives[active], &ring.keys[active]))
+            })
+            // A resource server that was switched to it a moment ago, or a clock that is far behind.
+            .ok_or_else(|| Fault::unavailable(format!("no {algorithm} key is active yet")))?;
         let token =
-            jose::sign(token_type, key.kid.as_str(), &key.signing, claims).map_err(Fault::internal)?;
-        Ok(Signed { token, kid: key.kid.clone() })
+            jose::sign(token_type, life.kid.as_str(), &key.signing, claims).map_err(Fault::internal)?;
+        Ok(Signed { token, kid: life.kid.clone() })
     }
 
     /// The claims of a token of this type that one of our published keys signed, or `None`. Nothing but
@@ -122,7 +140,7 @@ impl Keyring {
         }
         let kid = unverified.key_id()?;
         let rings = self.rings.load();
-        let key = published(&rings, now).find(|key| key.kid.as_str() == kid)?;
+        let (_, key) = published(&rings, now).find(|(life, _)| life.kid.as_str() == kid)?;
         unverified.verify(&key.verifying).ok()
     }
 
@@ -130,7 +148,7 @@ impl Keyring {
     #[must_use]
     pub fn jwks(&self, now: Timestamp) -> JwkSet {
         let rings = self.rings.load();
-        JwkSet { keys: published(&rings, now).map(|key| key.public_jwk.clone()).collect() }
+        JwkSet { keys: published(&rings, now).map(|(_, key)| key.public_jwk.clone()).collect() }
     }
 
     /// The algorithms that tokens may be signed with.
@@ -138,84 +156,26 @@ impl Keyring {
     pub fn algorithms(&self) -> Vec<Algorithm> {
         self.rings.load().keys().copied().collect()
     }
+
+    /// The lives of the keys in memory, by algorithm.
+    #[must_use]
+    pub fn lives(&self) -> BTreeMap<Algorithm, Vec<RingKey>> {
+        self.rings.load().iter().map(|(algorithm, ring)| (*algorithm, ring.lives.clone())).collect()
+    }
 }
 
-fn schedules(ring: &[Arc<Key>]) -> Vec<KeySchedule> {
-    ring.iter().map(|key| key.schedule).collect()
-}
-
-fn published(rings: &Rings, now: Timestamp) -> impl Iterator<Item = &Arc<Key>> {
+fn published(rings: &Rings, now: Timestamp) -> impl Iterator<Item = (&RingKey, &Key)> {
+    let is_published = move |lives: &[RingKey], index| {
+        matches!(rotation::state(lives, index, now), KeyState::Pending | KeyState::Active | KeyState::Retired)
+    };
     rings.values().flat_map(move |ring| {
-        let schedules = schedules(ring);
-        ring.iter()
-            .enumerate()
-            .filter(move |(index, _)| rotation::state(&schedules, *index, now) != KeyState::Gone)
-            .map(|(_, key)| key)
+        (0..ring.lives.len())
+            .filter(move |index| is_published(&ring.lives, *index))
+            .map(|index| (&ring.lives[index], &*ring.keys[index]))
     })
 }
 
-fn parse(master_key: &MasterKey, stored: Vec<StoredKey>) -> Result<Rings, Fault> {
-    let mut rings = Rings::new();
-    for key in stored {
-        let private = master_key.open(&purpose(&key.kid), &key.sealed_private)?;
-        let parsed = Key {
-            signing: SigningKey::from_pkcs8(key.algorithm, &private).map_err(Fault::internal)?,
-            verifying: VerifyingKey::from_jwk(&key.public_jwk).map_err(Fault::internal)?,
-            kid: key.kid,
-            schedule: key.schedule,
-            public_jwk: key.public_jwk,
-        };
-        rings.entry(key.algorithm).or_default().push(Arc::new(parsed));
-    }
-    Ok(rings)
-}
-
-/// Makes the first key of an algorithm. Nobody has cached anything yet, so it signs at once. When
-/// another replica is faster, its key is the one.
-async fn create_first(
-    store: &Store,
-    master_key: &MasterKey,
-    algorithm: Algorithm,
-    ambient: &Ambient,
-) -> Result<(), Fault> {
-    let signing = tokio::task::spawn_blocking(move || SigningKey::generate(algorithm))
-        .await
-        .map_err(Fault::internal)?
-        .map_err(Fault::internal)?;
-    let public_jwk = signing.public_jwk().map_err(Fault::internal)?;
-    let kid = KeyId::new(public_jwk.common.key_id.as_deref().unwrap_or_default()).map_err(Fault::internal)?;
-    let now = ambient.now();
-    let key = StoredKey {
-        sealed_private: master_key.seal(&purpose(&kid), &signing.to_pkcs8().map_err(Fault::internal)?)?,
-        kid: kid.clone(),
-        algorithm,
-        generation: 1,
-        public_jwk,
-        created_at: now,
-        schedule: KeySchedule { activates_at: now, leaves_at: None },
-    };
-    let event = Event::KeyCreated { kid, algorithm, activates_at: now };
-    let event = AuditEvent { at: now, origin: Origin::default(), event }.write_for_later()?;
-    match store_key(store, &key, (ambient.uuid()?, event), now).await {
-        Err(StoreError::AlreadyExists) => Ok(()),
-        outcome => outcome.map_err(fault),
-    }
-}
-
-async fn store_key(
-    store: &Store,
-    key: &StoredKey,
-    (event_id, event): (Uuid, WrittenEvent),
-    now: Timestamp,
-) -> Result<(), StoreError> {
-    let mut tx = store.begin().await?;
-    tx.insert_key(key).await?;
-    tx.leave_event(event_id, &event).await?;
-    tx.note_change(&ChangeKind::Keys, now).await?;
-    tx.commit().await
-}
-
 /// What a private key is sealed for. The kid in it ties the private part to the public one.
-fn purpose(kid: &KeyId) -> String {
+pub(super) fn purpose(kid: &KeyId) -> String {
     format!("signing key {kid}")
 }

@@ -10,6 +10,7 @@ mod known_ids;
 pub mod ledger;
 pub mod master_key;
 pub mod refusals;
+pub mod rotator;
 pub mod secrets;
 pub mod upkeep;
 

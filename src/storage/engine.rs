@@ -160,6 +160,17 @@ impl Store {
         }
     }
 
+    /// What the engine's own clock says, when it has one: `SQLite` has this process's.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn clock(&self) -> Result<Option<Timestamp>, StoreError> {
+        match self {
+            Self::Postgres(pool) => postgres::clock(pool).await.map(Some),
+            Self::Sqlite { .. } => Ok(None),
+        }
+    }
+
     /// Makes room for the events of a day: on PostgreSQL, its partition.
     ///
     /// # Errors

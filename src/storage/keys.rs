@@ -1,43 +1,55 @@
 //! Signing keys, their private parts sealed.
 
+use std::collections::BTreeSet;
+
 use sqlx::FromRow;
 use sqlx::types::Json;
 
 use super::engine::{execute, read};
-use super::{Store, StoreError, Tx, corrupt, statements};
+use super::{Store, StoreError, Tx, corrupt, postgres, sqlite, statements};
 use crate::domain::ids::KeyId;
-use crate::domain::rotation::KeySchedule;
+use crate::domain::rotation::RingKey;
 use crate::domain::time::Timestamp;
 use crate::jose::{Algorithm, Jwk};
 
 statements! {
     ALL_KEYS = r"
-        SELECT kid, algorithm, generation, public_jwk, sealed_private, created_at, activates_at, leaves_at
+        SELECT kid, algorithm, generation, public_jwk, sealed_private, created_at, activates_at, leaves_at,
+            revoked_at
         FROM signing_keys ORDER BY algorithm, generation";
 
     INSERT_KEY = r"
         INSERT INTO signing_keys (kid, algorithm, generation, public_jwk, sealed_private,
-            created_at, activates_at, leaves_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
+            created_at, activates_at, leaves_at, revoked_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
+
+    /// Never later: another replica may have planned it sooner.
+    ADVANCE_KEY = r"
+        UPDATE signing_keys SET activates_at = $2
+        WHERE kid = $1 AND activates_at > $2 AND revoked_at IS NULL";
+
+    END_KEY = "UPDATE signing_keys SET leaves_at = $2 WHERE kid = $1 AND revoked_at IS NULL";
+
+    REVOKE_KEY = "UPDATE signing_keys SET revoked_at = $2 WHERE kid = $1 AND revoked_at IS NULL";
+
+    REMOVE_KEY = "DELETE FROM signing_keys WHERE kid = $1";
+
+    USED_ALGORITHMS = "SELECT DISTINCT signing_algorithm FROM resource_servers";
 }
 
 /// A signing key as stored.
 #[derive(Clone, Debug)]
 pub struct StoredKey {
-    /// Its identifier.
-    pub kid: KeyId,
     /// What it signs with.
     pub algorithm: Algorithm,
-    /// Counts the keys of its algorithm; unique, so that only one replica makes the next one.
-    pub generation: i64,
+    /// Its name, its place in the ring of its algorithm, and when it signs and leaves.
+    pub life: RingKey,
     /// The public part.
     pub public_jwk: Jwk,
     /// The private part, sealed under the master key.
     pub sealed_private: Vec<u8>,
     /// When it was made.
     pub created_at: Timestamp,
-    /// When it signs, and when it leaves.
-    pub schedule: KeySchedule,
 }
 
 #[derive(FromRow)]
@@ -50,6 +62,22 @@ struct KeyRow {
     created_at: i64,
     activates_at: i64,
     leaves_at: Option<i64>,
+    revoked_at: Option<i64>,
+}
+
+/// How many tokens are alive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LiveTokens {
+    /// Among those that were looked at.
+    pub count: u64,
+    /// Whether there were more to look at.
+    pub at_least: bool,
+}
+
+#[derive(FromRow)]
+struct LiveRow {
+    seen: i64,
+    live: i64,
 }
 
 // === impl KeyRow ===
@@ -59,16 +87,17 @@ impl TryFrom<KeyRow> for StoredKey {
 
     fn try_from(row: KeyRow) -> Result<Self, StoreError> {
         Ok(Self {
-            kid: KeyId::new(&row.kid).map_err(|_| corrupt("key id", &row.kid))?,
             algorithm: row.algorithm.parse().map_err(|_| corrupt("signing algorithm", &row.algorithm))?,
-            generation: row.generation,
+            life: RingKey {
+                kid: KeyId::new(&row.kid).map_err(|_| corrupt("key id", &row.kid))?,
+                generation: row.generation,
+                activates_at: Timestamp::from_micros(row.activates_at),
+                leaves_at: row.leaves_at.map(Timestamp::from_micros),
+                revoked_at: row.revoked_at.map(Timestamp::from_micros),
+            },
             public_jwk: row.public_jwk.0,
             sealed_private: row.sealed_private,
             created_at: Timestamp::from_micros(row.created_at),
-            schedule: KeySchedule {
-                activates_at: Timestamp::from_micros(row.activates_at),
-                leaves_at: row.leaves_at.map(Timestamp::from_micros),
-            },
         })
     }
 }
@@ -84,6 +113,45 @@ impl Store {
         let rows = read!(self, pool => sqlx::query_as::<_, KeyRow>(ALL_KEYS).fetch_all(pool).await)?;
         rows.into_iter().map(StoredKey::try_from).collect()
     }
+
+    /// The algorithms that resource servers want their tokens signed with.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn used_algorithms(&self) -> Result<BTreeSet<Algorithm>, StoreError> {
+        let words: Vec<String> =
+            read!(self, pool => sqlx::query_scalar(USED_ALGORITHMS).fetch_all(pool).await)?;
+        words.iter().map(|word| word.parse().map_err(|_| corrupt("signing algorithm", word))).collect()
+    }
+
+    /// How many tokens that a key signed from `from` until `to` have not ended at `now`. Only the newest `most`
+    /// tokens of that time are looked at.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn live_tokens(
+        &self,
+        kid: &KeyId,
+        (from, to): (Timestamp, Timestamp),
+        now: Timestamp,
+        most: u32,
+    ) -> Result<LiveTokens, StoreError> {
+        let text = match self {
+            Self::Postgres(_) => postgres::LIVE_TOKENS,
+            Self::Sqlite { .. } => sqlite::LIVE_TOKENS,
+        };
+        // To the second, because texts with and without a fraction do not compare.
+        let second: String = now.to_string().chars().take(19).collect();
+        let row: LiveRow = read!(self, pool => sqlx::query_as(text)
+            .bind(from.as_micros())
+            .bind(to.as_micros())
+            .bind(i64::from(most))
+            .bind(kid.as_str())
+            .bind(second)
+            .fetch_one(pool)
+            .await)?;
+        Ok(LiveTokens { count: row.live.unsigned_abs(), at_least: row.seen >= i64::from(most) })
+    }
 }
 
 // === impl Tx ===
@@ -97,15 +165,48 @@ impl Tx {
         execute!(
             self,
             INSERT_KEY,
-            key.kid.as_str(),
+            key.life.kid.as_str(),
             key.algorithm.as_str(),
-            key.generation,
+            key.life.generation,
             Json(&key.public_jwk),
             &key.sealed_private,
             key.created_at.as_micros(),
-            key.schedule.activates_at.as_micros(),
-            key.schedule.leaves_at.map(Timestamp::as_micros)
+            key.life.activates_at.as_micros(),
+            key.life.leaves_at.map(Timestamp::as_micros),
+            key.life.revoked_at.map(Timestamp::as_micros)
         )?;
         Ok(())
+    }
+
+    /// Lets a pending key sign earlier. Answers whether it was to sign later, and was not revoked.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn advance_key(&mut self, kid: &KeyId, activates_at: Timestamp) -> Result<bool, StoreError> {
+        Ok(execute!(self, ADVANCE_KEY, kid.as_str(), activates_at.as_micros())? == 1)
+    }
+
+    /// Says when a key leaves. Answers whether it was there, and not revoked.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn end_key(&mut self, kid: &KeyId, leaves_at: Option<Timestamp>) -> Result<bool, StoreError> {
+        Ok(execute!(self, END_KEY, kid.as_str(), leaves_at.map(Timestamp::as_micros))? == 1)
+    }
+
+    /// Withdraws a key. Answers whether it was there, and not withdrawn before.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn revoke_key(&mut self, kid: &KeyId, at: Timestamp) -> Result<bool, StoreError> {
+        Ok(execute!(self, REVOKE_KEY, kid.as_str(), at.as_micros())? == 1)
+    }
+
+    /// Destroys a key. Answers whether it was there.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn remove_key(&mut self, kid: &KeyId) -> Result<bool, StoreError> {
+        Ok(execute!(self, REMOVE_KEY, kid.as_str())? == 1)
     }
 }

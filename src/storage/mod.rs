@@ -24,7 +24,7 @@ pub use chains::{OpenChain, StoredAuditKey, StoredCheckpoint};
 pub use changes::{Change, ChangeKind};
 pub use clients::{ClientFilter, Cursor};
 pub use engine::{ConnectOptions, LossySetting, Store, Tx};
-pub use keys::StoredKey;
+pub use keys::{LiveTokens, StoredKey};
 pub use postgres::Notifications;
 
 use crate::domain::error::Fault;

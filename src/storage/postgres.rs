@@ -88,6 +88,24 @@ pub(super) async fn append_events(
     Ok(())
 }
 
+/// Of the newest tokens of a time, how many there were to look at, and how many a key signed that live on.
+pub(super) const LIVE_TOKENS: &str = r"
+    SELECT COUNT(*) AS seen, COUNT(*) FILTER (WHERE kid = $4 AND LEFT(ends, 19) > $5) AS live
+    FROM (
+        SELECT event::JSON ->> 'kid' AS kid, event::JSON ->> 'expires_at' AS ends
+        FROM audit_events
+        WHERE at >= $1 AND at < $2 AND kind = 'token_issued'
+        ORDER BY at DESC LIMIT $3
+    ) AS newest";
+
+/// What its clock says, in microseconds.
+const CLOCK: &str = "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)";
+
+/// What the server's clock says.
+pub(super) async fn clock(pool: &PgPool) -> Result<Timestamp, StoreError> {
+    Ok(Timestamp::from_micros(sqlx::query_scalar(CLOCK).fetch_one(pool).await?))
+}
+
 /// The setting of this server by which a commit is less than durable.
 pub(super) async fn lossy_setting(pool: &PgPool) -> Result<Option<LossySetting>, StoreError> {
     let setting = async |name: &'static str| -> Result<String, sqlx::Error> {

@@ -104,6 +104,16 @@ pub(super) async fn append_events(
     Ok(())
 }
 
+/// Of the newest tokens of a time, how many there were to look at, and how many a key signed that live on.
+pub(super) const LIVE_TOKENS: &str = r"
+    SELECT COUNT(*) AS seen, COUNT(*) FILTER (WHERE kid = $4 AND SUBSTR(ends, 1, 19) > $5) AS live
+    FROM (
+        SELECT event ->> 'kid' AS kid, event ->> 'expires_at' AS ends
+        FROM audit_events
+        WHERE at >= $1 AND at < $2 AND kind = 'token_issued'
+        ORDER BY at DESC LIMIT $3
+    ) AS newest";
+
 /// Removes a few of the events from before `cut`, oldest first. Answers how many. Few at a time: nobody else
 /// writes meanwhile.
 pub(super) async fn drop_events(writer: &SqlitePool, cut: Timestamp) -> Result<u64, StoreError> {

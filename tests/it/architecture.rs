@@ -17,7 +17,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("domain", &["jose"]),
     ("telemetry", &["config"]),
     ("jose", &[]),
-    ("config", &[]),
+    // Whether a setting makes sense, pure rules say.
+    ("config", &["domain"]),
 ];
 
 /// Crates that only these layers may use.

@@ -151,6 +151,10 @@ async fn be_busy(server: &Server) {
     root.delete("/clients/billing/roles/order-reader", None).await.expect(204);
     root.put("/clients/billing/roles/order-reader").await.expect(204);
     root.post("/clients/billing/disable", Value::Null).await.expect(200);
+    root.post("/signing-keys/rotate", json!({ "algorithm": "ES256" })).await.expect(201);
+    let kid = "SELECT kid FROM signing_keys WHERE algorithm = 'RS256'";
+    let kid = server.database.texts(kid).await.remove(0);
+    root.post(&format!("/signing-keys/{kid}/revoke"), Value::Null).await.expect(200);
     leave_text(server, "by hand").await;
     jeton(&server.database, &["clients", "create", "job", "--role", "order-reader"]);
 }
@@ -160,6 +164,7 @@ async fn every_event_of_a_busy_server_fits_the_schema(server: Server) {
     let server = server.restart_with(|_| {}).await.unwrap();
     let mut all = events(&server.database).await;
     server.clock.advance(DAY * 3);
+    server.app.rotator().settle().await.unwrap();
     let admin = server.app.admin();
     let (store, ledger, ambient) = (admin.store.clone(), admin.ledger.clone(), admin.ambient.clone());
     Upkeep::new(store, ledger, ambient, Duration::from_hours(24))

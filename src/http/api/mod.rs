@@ -6,6 +6,7 @@ mod client_secrets;
 mod clients;
 mod resource_servers;
 mod roles;
+mod signing_keys;
 
 use http::HeaderName;
 use http::header::LOCATION;
@@ -24,6 +25,7 @@ pub(super) fn routes() -> OpenApiRouter<Shared> {
         .merge(client_roles::routes())
         .merge(resource_servers::routes())
         .merge(roles::routes())
+        .merge(signing_keys::routes())
         .merge(audit_events::routes())
 }
 

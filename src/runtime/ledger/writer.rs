@@ -394,11 +394,13 @@ fn chain_event(chain: &mut Chain, event: Arc<WrittenEvent>, events: &mut Vec<Rec
     events.push(Recorded { link: chain.append(event.at, &event.text), event });
 }
 
-/// An event that a transaction has left. Only a change leaves one: anything else was put there behind our
+/// An event that a transaction has left. Only a change leaves one, of what is registered or of keys: anything else was put there behind our
 /// back, and is recorded as that.
 fn left(at: Timestamp, text: &str) -> Result<Arc<WrittenEvent>, Fault> {
     match WrittenEvent::read(at, text.to_owned()) {
-        Ok(event) if matches!(&*event.columns.kind, "changed" | "key_created") => Ok(Arc::new(event)),
+        Ok(event) if event.columns.kind == "changed" || event.columns.kind.starts_with("key_") => {
+            Ok(Arc::new(event))
+        }
         _ => own(at, Event::LeftEventRejected { text: quoted(text) }),
     }
 }

@@ -74,11 +74,15 @@ async fn operation(server: &Server, path: &str, method: &str, id: &str, descript
         "SELECT secret_id FROM client_secrets JOIN clients ON client = uid WHERE client_id = '{name}'"
     );
     let secret_id = server.database.texts(&secret).await.remove(0);
+    // Not the one that signs the tokens of this test.
+    let kid = "SELECT kid FROM signing_keys WHERE algorithm = 'RS256' ORDER BY generation DESC";
+    let kid = server.database.texts(kid).await.remove(0);
     let path = path
         .replace("{client_id}", &name)
         .replace("{name}", &name)
         .replace("{role}", &name)
-        .replace("{secret_id}", &secret_id);
+        .replace("{secret_id}", &secret_id)
+        .replace("{kid}", &kid);
     assert!(!path.contains('{'), "{id}: say what stands for the parameter in {path}");
 
     let mut headers = Vec::new();
@@ -109,6 +113,7 @@ fn body(id: &str) -> Value {
         "create_client" => json!({ "client_id": "made" }),
         "create_role" => json!({ "name": "made" }),
         "create_resource_server" => json!({ "name": "made", "identifier": "urn:made" }),
+        "rotate_signing_key" => json!({ "algorithm": "ES256" }),
         "add_client_secret" => json!({ "description": "made" }),
         "update_client" | "update_role" | "update_resource_server" => json!({ "description": "changed" }),
         new => panic!("say what a good body for the new operation {new} is"),

@@ -1,0 +1,461 @@
+use super::*;
+use crate::domain::schedule::Timing;
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+use std::time::Duration;
+
+/// The time before which nobody has fetched anything.
+const BORN: Timestamp = Timestamp::from_seconds(1_000_000);
+
+fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_seconds(second)
+}
+
+fn key(generation: i64, activates: i64, leaves: Option<i64>) -> RingKey {
+    RingKey {
+        kid: KeyId::new(format!("key-{generation}")).unwrap(),
+        generation,
+        activates_at: at(activates),
+        leaves_at: leaves.map(at),
+        revoked_at: None,
+    }
+}
+
+/// Every 1,000 s, published 100 s ahead, for tokens of 40 s.
+fn timing() -> Timing {
+    Timing {
+        every: seconds(1_000),
+        lead: seconds(100),
+        verifier_cache: seconds(50),
+        clock_tolerance: seconds(5),
+        verifier_leeway: seconds(10),
+        longest_token: seconds(40),
+    }
+}
+
+fn schedule() -> Schedule {
+    Schedule::new(timing()).unwrap()
+}
+
+/// What the store does with an action: the conditions are those of its statements.
+fn apply(keys: &mut Vec<RingKey>, action: &Action) {
+    match action {
+        Action::Create { generation, activates_at } => {
+            if keys.iter().all(|key| key.generation != *generation) {
+                let created = key(*generation, 0, None);
+                keys.push(RingKey { activates_at: *activates_at, ..created });
+            }
+        }
+        Action::Advance { kid, activates_at } => {
+            let key = keys.iter_mut().find(|key| key.kid == *kid);
+            if let Some(key) = key.filter(|key| key.activates_at > *activates_at) {
+                key.activates_at = *activates_at;
+            }
+        }
+        Action::End { kid, leaves_at } => {
+            if let Some(key) = keys.iter_mut().find(|key| key.kid == *kid) {
+                key.leaves_at = *leaves_at;
+            }
+        }
+        Action::Remove { kid } => keys.retain(|key| key.kid != *kid),
+    }
+}
+
+/// Does all there is to do.
+fn settle(keys: &mut Vec<RingKey>, now: Timestamp, wanted: bool) {
+    for _ in 0..200 {
+        let actions = plan(now, keys, wanted, &schedule());
+        if actions.is_empty() {
+            return;
+        }
+        for action in &actions {
+            apply(keys, action);
+        }
+    }
+    panic!("there is always more to do: {keys:?}");
+}
+
+fn states(keys: &[RingKey], now: Timestamp) -> Vec<KeyState> {
+    (0..keys.len()).map(|index| state(keys, index, now)).collect()
+}
+
+fn revoke(keys: &mut [RingKey], generation: i64, now: Timestamp) {
+    keys.iter_mut().find(|key| key.generation == generation).unwrap().revoked_at = Some(now);
+}
+
+// === A life in order ===
+
+#[test]
+fn a_key_walks_through_its_states() {
+    let keys = [key(1, 10, Some(30)), key(2, 20, None)];
+    let at = |second| states(&keys, at(second));
+    assert_eq!(at(5), [KeyState::Pending, KeyState::Pending]);
+    assert_eq!(at(10), [KeyState::Active, KeyState::Pending]);
+    assert_eq!(at(20), [KeyState::Retired, KeyState::Active]);
+    assert_eq!(at(30), [KeyState::Gone, KeyState::Active]);
+}
+
+#[test]
+fn the_first_key_signs_at_once_and_the_next_is_published_ahead() {
+    let mut keys = Vec::new();
+    settle(&mut keys, at(0), true);
+    assert_eq!(keys, [key(1, 0, None)]);
+    settle(&mut keys, at(899), true);
+    assert_eq!(keys.len(), 1, "not before the lead");
+    settle(&mut keys, at(900), true);
+    // 40 s of a token, 10 s of leeway, twice 5 s of clocks.
+    assert_eq!(keys, [key(1, 0, Some(1_060)), key(2, 1_000, None)]);
+    settle(&mut keys, at(1_060), true);
+    assert_eq!(keys, [key(2, 1_000, None)], "its time is over, and it is destroyed");
+}
+
+#[test]
+fn days_without_anybody_are_made_up_for_without_a_gap() {
+    let mut keys = vec![key(1, 0, None)];
+    settle(&mut keys, at(86_400), true);
+    assert_eq!(keys, [key(1, 0, Some(86_560)), key(2, 86_500, None)]);
+}
+
+#[test]
+fn an_operator_need_not_wait() {
+    let keys = [key(1, 0, None)];
+    let action = plan_now(at(10), &keys, &schedule());
+    assert_eq!(action, Some(Action::Create { generation: 2, activates_at: at(110) }));
+    assert_eq!(plan_now(at(10), &[key(1, 0, None), key(2, 50, None)], &schedule()), None);
+}
+
+#[test]
+fn a_longer_token_puts_the_end_off() {
+    let mut keys = vec![key(1, 0, Some(1_020)), key(2, 1_000, None)];
+    settle(&mut keys, at(1_010), true);
+    assert_eq!(keys[0].leaves_at, Some(at(1_060)));
+    let mut keys = vec![key(1, 0, Some(2_000)), key(2, 1_000, None)];
+    settle(&mut keys, at(1_010), true);
+    assert_eq!(keys[0].leaves_at, Some(at(2_000)), "never brought forward");
+}
+
+#[test]
+fn a_key_that_a_wrong_clock_has_planned_comes_in_its_turn() {
+    let mut keys = vec![key(1, 0, None), key(2, 900_000, None)];
+    settle(&mut keys, at(10), true);
+    assert_eq!(keys[1].activates_at, at(1_000));
+    let mut keys = vec![key(1, 0, None), key(2, 900_000, None)];
+    settle(&mut keys, at(990), true);
+    assert_eq!(keys[1].activates_at, at(1_090), "with the whole lead from now");
+}
+
+// === Revoked ===
+
+#[test]
+fn a_fresh_key_signs_when_the_active_one_is_revoked() {
+    let mut keys = vec![key(1, 0, Some(1_060)), key(2, 1_000, None)];
+    revoke(&mut keys, 2, at(1_030));
+    assert_eq!(active_index(&keys, at(1_030)), None, "what was there before may be known as well");
+    settle(&mut keys, at(1_030), true);
+    assert_eq!(states(&keys, at(1_030)), [KeyState::Retired, KeyState::Revoked, KeyState::Active]);
+    assert_eq!(keys[2].activates_at, at(1_030));
+}
+
+#[test]
+fn a_pending_key_is_fresh_enough() {
+    let mut keys = vec![key(1, 0, Some(1_060)), key(2, 1_000, None)];
+    revoke(&mut keys, 1, at(950));
+    settle(&mut keys, at(950), true);
+    assert_eq!(states(&keys, at(950)), [KeyState::Revoked, KeyState::Active]);
+    assert_eq!(keys.len(), 2);
+}
+
+#[test]
+fn revoking_a_pending_key_changes_nothing_for_the_active_one() {
+    let mut keys = vec![key(1, 0, Some(1_060)), key(2, 1_000, None)];
+    revoke(&mut keys, 2, at(950));
+    settle(&mut keys, at(950), true);
+    assert_eq!(states(&keys, at(950)), [KeyState::Active, KeyState::Revoked, KeyState::Pending]);
+    assert_eq!(keys[2].activates_at, at(1_050));
+    assert_eq!(keys[0].leaves_at, Some(at(1_110)), "it signs for longer, so it stays for longer");
+}
+
+#[test]
+fn revoking_all_of_them_leaves_a_fresh_one() {
+    let mut keys = vec![key(1, 0, Some(1_060)), key(2, 1_000, Some(2_060)), key(3, 2_000, None)];
+    for generation in 1..=3 {
+        revoke(&mut keys, generation, at(1_020));
+        settle(&mut keys, at(1_020), true);
+    }
+    let states = states(&keys, at(1_020));
+    assert_eq!(states.iter().filter(|state| **state == KeyState::Active).count(), 1, "{keys:?}");
+    assert_eq!(states.iter().filter(|state| **state == KeyState::Revoked).count(), 3, "{keys:?}");
+}
+
+#[test]
+fn a_revoked_key_is_forgotten_when_its_tokens_have_ended() {
+    let mut keys = vec![key(1, 0, None)];
+    revoke(&mut keys, 1, at(100));
+    settle(&mut keys, at(159), true);
+    assert_eq!(keys.len(), 2);
+    settle(&mut keys, at(160), true);
+    assert_eq!(keys.len(), 1);
+}
+
+// === Not wanted any more ===
+
+#[test]
+fn a_ring_that_nothing_uses_leaves_with_its_tokens() {
+    let mut keys = vec![key(1, 0, Some(1_060)), key(2, 1_000, None)];
+    settle(&mut keys, at(950), false);
+    assert_eq!(keys, [key(1, 0, Some(1_060))], "what never signed goes at once");
+    settle(&mut keys, at(1_060), false);
+    assert_eq!(keys, []);
+    let mut keys = vec![key(1, 0, None)];
+    settle(&mut keys, at(500), false);
+    assert_eq!(keys, [key(1, 0, Some(560))]);
+    settle(&mut keys, at(510), false);
+    assert_eq!(keys, [key(1, 0, Some(560))], "its end stands");
+    settle(&mut keys, at(520), true);
+    assert_eq!(keys, [key(1, 0, None)], "wanted again");
+}
+
+// === Whatever happens ===
+
+proptest! {
+    /// The pure part alone, under any clock at all: jumps forward and back, missed ticks, half-done work.
+    #[test]
+    fn one_key_signs_at_any_instant_under_any_clock(
+        nows in prop::collection::vec((0_i64..100_000, 0_usize..4), 1..60),
+        probe in 0_i64..200_000,
+    ) {
+        let mut keys = Vec::new();
+        for (now, steps) in nows {
+            for action in plan(at(now), &keys, true, &schedule()).iter().take(steps) {
+                if let Action::Create { activates_at, .. } = action && !keys.is_empty() {
+                    prop_assert!(*activates_at >= at(now).plus(schedule().lead()), "published for the lead");
+                }
+                apply(&mut keys, action);
+            }
+        }
+        let Some(first) = keys.iter().map(|key| key.activates_at).min() else { return Ok(()) };
+        let now = at(probe).max(first);
+        let states = states(&keys, now);
+        if keys.iter().any(|key| key.leaves_at.is_none_or(|end| end > now) && key.activates_at <= now) {
+            prop_assert_eq!(states.iter().filter(|state| **state == KeyState::Active).count(), 1, "{:?}", keys);
+        }
+        let newest = keys.last().unwrap();
+        prop_assert!(newest.leaves_at.is_none(), "somebody always signs: {:?}", keys);
+    }
+
+    /// Any number of revocations, at any time: one fresh key signs as soon as somebody has planned.
+    #[test]
+    fn somebody_signs_after_any_revocations(
+        steps in prop::collection::vec((0_i64..3_000, prop::option::of(0_usize..6), any::<bool>()), 1..40),
+    ) {
+        let (mut keys, mut now) = (Vec::new(), at(0));
+        for (wait, revoked, wanted) in steps {
+            now = now.plus(Duration::from_secs(wait.unsigned_abs()));
+            settle(&mut keys, now, wanted);
+            if let Some(key) = revoked.and_then(|index| keys.get_mut(index)) {
+                key.revoked_at = key.revoked_at.or(Some(now));
+            }
+            settle(&mut keys, now, true);
+            let active = active_index(&keys, now).expect("one signs");
+            prop_assert!(keys[active].revoked_at.is_none());
+            let older_than_revoked = keys.iter().any(|key| {
+                key.revoked_at.is_some_and(|revoked| revoked >= key.activates_at)
+                    && key.generation > keys[active].generation
+            });
+            prop_assert!(!older_than_revoked);
+        }
+    }
+}
+
+// === With replicas, their clocks and their caches ===
+
+#[derive(Clone, Debug)]
+enum Step {
+    Wait(u64),
+    /// A replica reads the ring, plans with its own clock, commits `slow` percent of the time that writing may
+    /// take later, and dies after so many actions.
+    Tick {
+        replica: usize,
+        offset: i64,
+        slow: i64,
+        actions: usize,
+    },
+    Sign {
+        replica: usize,
+        offset: i64,
+    },
+    /// For so many seconds, everybody knows the newest ring and signs, with the slowest and the fastest clock.
+    Busy(u64),
+}
+
+/// The store's past: when it changed, and the ring from then on.
+struct History(Vec<(Timestamp, Vec<RingKey>)>);
+
+impl History {
+    fn at(&self, instant: Timestamp) -> &[RingKey] {
+        self.0.iter().rev().find(|(when, _)| *when <= instant).map_or(&[], |(_, keys)| keys)
+    }
+
+    fn change(&mut self, now: Timestamp, action: &Action) {
+        let mut keys = self.at(now).to_vec();
+        apply(&mut keys, action);
+        self.0.push((now, keys));
+    }
+}
+
+fn off(now: Timestamp, percent: i64, tolerance: Duration) -> Timestamp {
+    Timestamp::from_micros(now.as_micros() + i64::try_from(tolerance.as_micros()).unwrap() * percent / 100)
+}
+
+/// Walks through the steps in true time. Answers which token which verifier would have refused.
+fn walk(timing: Timing, staleness: Duration, schedule: Schedule, steps: &[Step]) -> Result<(), String> {
+    let tolerance = timing.clock_tolerance;
+    let mut history = History(vec![(BORN, Vec::new())]);
+    history.change(BORN, &plan(BORN, &[], true, &schedule)[0]);
+    // Later than anything that was cached before the first key.
+    let mut now = BORN.plus(timing.verifier_cache + staleness + 4 * tolerance);
+    let mut known = vec![(now, history.at(now).to_vec()); 3];
+    let mut signed: Vec<(Timestamp, KeyId)> = Vec::new();
+    for step in steps {
+        match *step {
+            Step::Wait(span) => now = now.plus(seconds(span)),
+            Step::Tick { replica, offset, slow, actions } => {
+                let seen = history.at(now).to_vec();
+                known[replica] = (now, seen.clone());
+                let planned = plan(off(now, offset, tolerance), &seen, true, &schedule);
+                now = off(now, slow, schedule.write());
+                for action in planned.iter().take(actions) {
+                    history.change(now, action);
+                }
+            }
+            Step::Sign { replica, offset } => {
+                let (heard, keys) = &known[replica];
+                if now <= heard.plus(staleness)
+                    && let Some(active) = active_index(keys, off(now, offset, tolerance))
+                {
+                    signed.push((now, keys[active].kid.clone()));
+                }
+            }
+            Step::Busy(span) => {
+                for _ in 0..span {
+                    now = now.plus(seconds(1));
+                    for offset in [-100, 100] {
+                        let keys = history.at(now);
+                        if let Some(active) = active_index(keys, off(now, offset, tolerance)) {
+                            signed.push((now, keys[active].kid.clone()));
+                        }
+                    }
+                }
+            }
+        }
+    }
+    signed.dedup();
+    for (issued, kid) in &signed {
+        check(timing, staleness, &history, *issued, kid)?;
+    }
+    Ok(())
+}
+
+/// One token, with every key set that a verifier may have while it lives.
+fn check(
+    timing: Timing,
+    staleness: Duration,
+    history: &History,
+    issued: Timestamp,
+    kid: &KeyId,
+) -> Result<(), String> {
+    let end = issued.plus(timing.longest_token + timing.verifier_leeway);
+    for used in [issued, end] {
+        for fetched in [used.minus(timing.verifier_cache), used] {
+            for told in [fetched.minus(staleness), fetched] {
+                for offset in [-100, 100] {
+                    let now = off(fetched, offset, timing.clock_tolerance);
+                    let keys = history.at(told);
+                    let published = keys.iter().any(|key| key.kid == *kid && key.is_alive(now));
+                    if told > BORN && !published {
+                        return Err(format!(
+                            "the token of {issued} by {kid} is refused at {used}, with a set of {fetched} from what \
+                             was known at {told}: {keys:?}"
+                        ));
+                    }
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+prop_compose! {
+    /// A timing at the very edge of what is allowed, or within it.
+    fn timings()(
+        cache in 0_u64..60, tolerance in 0_u64..10, leeway in 0_u64..20, token in 1_u64..60,
+        more in 0_u64..30, every in 1_u64..400, exact in any::<bool>(),
+    ) -> (Timing, Schedule) {
+        let mut timing = Timing {
+            every: seconds(every), lead: Duration::ZERO, verifier_cache: seconds(cache),
+            clock_tolerance: seconds(tolerance), verifier_leeway: seconds(leeway), longest_token: seconds(token),
+        };
+        timing.lead = timing.least_lead() + if exact { Duration::ZERO } else { seconds(more) };
+        if Schedule::new(timing).is_err() {
+            // Too many keys at a time.
+            timing.every = seconds(400);
+        }
+        (timing, Schedule::new(timing).unwrap())
+    }
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    prop::collection::vec(
+        prop_oneof![
+            3 => (0_u64..40).prop_map(Step::Wait),
+            1 => (200_u64..3_000).prop_map(Step::Wait),
+            4 => (0_usize..3, -100_i64..=100, 0_i64..=100, 0_usize..5)
+                .prop_map(|(replica, offset, slow, actions)| Step::Tick { replica, offset, slow, actions }),
+            6 => (0_usize..3, -100_i64..=100).prop_map(|(replica, offset)| Step::Sign { replica, offset }),
+        ],
+        1..120,
+    )
+}
+
+proptest! {
+    #[test]
+    fn no_verifier_ever_refuses((timing, schedule) in timings(), steps in steps()) {
+        prop_assert_eq!(walk(timing, schedule.staleness(), schedule, &steps), Ok(()));
+    }
+}
+
+/// A moment less, and somebody is refused: what [`Schedule::new`] asks for is needed.
+#[test]
+fn the_arithmetic_is_tight() {
+    // Extremes on purpose: random clocks do not find the edge.
+    let extreme = prop_oneof![
+        2 => (0_u64..30).prop_map(Step::Wait),
+        3 => (1_u64..60).prop_map(Step::Busy),
+        3 => (0_usize..2, prop::sample::select(vec![-100_i64, 100]), prop::sample::select(vec![0_i64, 100]))
+            .prop_map(|(replica, offset, slow)| Step::Tick { replica, offset, slow, actions: 4 }),
+    ];
+    let steps = prop::collection::vec(extreme, 1..12);
+    let timing = Timing {
+        every: seconds(50),
+        lead: seconds(100),
+        verifier_cache: seconds(20),
+        clock_tolerance: seconds(5),
+        verifier_leeway: seconds(5),
+        longest_token: seconds(20),
+    };
+    let staleness = Schedule::new(timing).unwrap().staleness();
+    let shorter_lead = Timing { lead: seconds(98), ..timing };
+    let shorter_keep = Timing { longest_token: seconds(18), ..timing };
+    for (spoiled, refused) in [(timing, false), (shorter_lead, true), (shorter_keep, true)] {
+        let schedule = Schedule::new(spoiled).unwrap();
+        let config =
+            Config { cases: 3_000, failure_persistence: None, max_shrink_iters: 0, ..Config::default() };
+        let outcome = TestRunner::new(config)
+            .run(&steps, |steps| walk(timing, staleness, schedule, &steps).map_err(TestCaseError::fail));
+        assert_eq!(outcome.is_err(), refused, "{spoiled:?}");
+    }
+}

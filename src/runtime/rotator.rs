@@ -1,0 +1,393 @@
+//! Rotation: does what [`rotation::plan`] says, whenever there is something to do.
+//!
+//! Every replica runs this, and none leads. Each action is a transaction of its own that leaves a ring which
+//! works; where two replicas want the same, a unique constraint or a condition lets one of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::clock::Ambient;
+use super::fault;
+use super::keyring::{Keyring, purpose};
+use super::ledger::Ledger;
+use super::master_key::MasterKey;
+use crate::domain::audit::{Actor, AuditEvent, Event, Origin};
+use crate::domain::error::Fault;
+use crate::domain::ids::KeyId;
+use crate::domain::rotation::{self, Action, RingKey};
+use crate::domain::schedule::{Schedule, Span};
+use crate::domain::time::Timestamp;
+use crate::jose::{Algorithm, SigningKey};
+use crate::storage::{ChangeKind, Store, StoreError, StoredKey, Tx};
+
+/// How often the plan is asked, from memory.
+const TICK: Duration = Duration::from_millis(200);
+
+/// How often the clock is compared with the database's.
+const CLOCK: Duration = Duration::from_secs(5);
+
+/// How often the store is asked for what to do, whatever memory says: a resource server may have begun to use
+/// another algorithm.
+const FULL: Duration = Duration::from_mins(1);
+
+/// How many times in a row the plan is asked: more than all rings together can need.
+const MOST_ROUNDS: usize = 200;
+
+/// Keeps the rings in order.
+pub struct Rotator {
+    store: Store,
+    master_key: Arc<MasterKey>,
+    keyring: Arc<Keyring>,
+    ledger: Ledger,
+    ambient: Ambient,
+    schedule: Schedule,
+    /// How far this process's clock is ahead of the database's, in microseconds, beyond what the measurement
+    /// itself cannot tell.
+    ahead: AtomicI64,
+}
+
+/// Who wants something done about keys, for the audit.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// Who.
+    pub actor: Actor,
+    /// From where.
+    pub origin: Origin,
+}
+
+/// A key that was withdrawn.
+#[derive(Clone, Copy, Debug)]
+pub struct Revoked {
+    /// What it signed with.
+    pub algorithm: Algorithm,
+    /// Until when verifiers may go on trusting what it signed: they may keep the old key set for so long.
+    pub trusted_until: Timestamp,
+}
+
+// === impl Rotator ===
+
+impl Rotator {
+    /// Of these keys.
+    #[must_use]
+    pub const fn new(
+        store: Store,
+        master_key: Arc<MasterKey>,
+        keyring: Arc<Keyring>,
+        ledger: Ledger,
+        ambient: Ambient,
+        schedule: Schedule,
+    ) -> Self {
+        Self { store, master_key, keyring, ledger, ambient, schedule, ahead: AtomicI64::new(0) }
+    }
+
+    /// The schedule that it keeps.
+    #[must_use]
+    pub const fn schedule(&self) -> &Schedule {
+        &self.schedule
+    }
+
+    /// What must be done before anything is signed: a key for every algorithm in use.
+    ///
+    /// # Errors
+    /// The database is away, or a key cannot be made.
+    pub async fn start(&self) -> Result<(), Fault> {
+        self.compare_clocks().await?;
+        let is_complete = self.rings().await?.values().all(|(ring, wanted)| !wanted || !ring.is_empty());
+        if is_complete && self.check_clock().is_err() {
+            return Ok(());
+        }
+        self.settle().await
+    }
+
+    /// Keeps the rings in order until `stop`.
+    pub async fn run(self: Arc<Self>, stop: CancellationToken) {
+        let (mut compared, mut asked) = (Instant::now(), Instant::now());
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(TICK) => {}
+            }
+            if compared.elapsed() > CLOCK {
+                compared = Instant::now();
+                if let Err(fault) = self.compare_clocks().await {
+                    tracing::warn!(%fault, "the clock cannot be compared with the database's");
+                }
+            }
+            if self.check_clock().is_err() || !(self.is_anything_due() || asked.elapsed() > FULL) {
+                continue;
+            }
+            asked = Instant::now();
+            if let Err(fault) = self.settle().await {
+                tracing::warn!(%fault, "the signing keys cannot be kept in order; trying again");
+                tokio::time::sleep(TICK * 5).await;
+            }
+        }
+    }
+
+    /// Whether there is something to do about a ring in memory.
+    fn is_anything_due(&self) -> bool {
+        let now = self.ambient.now();
+        // Whether an algorithm is still wanted, only the store knows: what is in use may stay until it is asked.
+        self.keyring
+            .lives()
+            .values()
+            .any(|ring| !rotation::plan(now, ring, !is_winding_up(ring), &self.schedule).is_empty())
+    }
+
+    /// Does all there is to do now.
+    ///
+    /// # Errors
+    /// The database is away, or a key cannot be made: what was done stands, and the rest is done later.
+    pub async fn settle(&self) -> Result<(), Fault> {
+        self.act_at_most(usize::MAX).await
+    }
+
+    /// Does the next so many things, as somebody who is killed after them has.
+    ///
+    /// # Errors
+    /// As [`Rotator::settle`].
+    pub async fn act_at_most(&self, mut actions: usize) -> Result<(), Fault> {
+        let mut done = false;
+        for _ in 0..MOST_ROUNDS {
+            let rings = self.rings().await?;
+            let mut planned = rings.iter().flat_map(|(algorithm, (ring, wanted))| {
+                let now = self.ambient.now();
+                let plan = rotation::plan(now, ring, *wanted, &self.schedule);
+                plan.into_iter().map(move |action| (*algorithm, now, action))
+            });
+            // One at a time: what it changes may change the rest of the plan.
+            let Some((algorithm, now, action)) = planned.next().filter(|_| actions > 0) else { break };
+            actions -= 1;
+            self.act(algorithm, &rings[&algorithm].0, now, action, None).await?;
+            done = true;
+        }
+        if done {
+            self.publish().await?;
+        }
+        Ok(())
+    }
+
+    /// Every ring in the store, and every one that ought to be there; and whether it is wanted.
+    async fn rings(&self) -> Result<BTreeMap<Algorithm, (Vec<RingKey>, bool)>, Fault> {
+        let stored = self.store.signing_keys().await.map_err(fault)?;
+        let mut wanted: BTreeSet<_> = self.store.used_algorithms().await.map_err(fault)?;
+        wanted.extend(Algorithm::ALWAYS);
+        let mut rings: BTreeMap<_, _> =
+            wanted.into_iter().map(|algorithm| (algorithm, (Vec::new(), true))).collect();
+        for key in stored {
+            rings.entry(key.algorithm).or_default().0.push(key.life);
+        }
+        Ok(rings)
+    }
+
+    /// Makes what was done visible here, and has it in the ledger.
+    async fn publish(&self) -> Result<(), Fault> {
+        self.keyring.reload().await?;
+        self.ledger.collect().await
+    }
+
+    /// Carries out one action, in one transaction with its event.
+    async fn act(
+        &self,
+        algorithm: Algorithm,
+        ring: &[RingKey],
+        now: Timestamp,
+        action: Action,
+        wanted: Option<&Wanted>,
+    ) -> Result<(), Fault> {
+        tracing::info!(%algorithm, ?action, "signing keys");
+        let life = |kid: &KeyId| ring.iter().find(|key| key.kid == *kid).cloned();
+        let outcome = match action {
+            Action::Create { generation, activates_at } => {
+                return self.create(algorithm, generation, now, activates_at, wanted).await;
+            }
+            Action::Advance { kid, activates_at } => {
+                let Some(life) = life(&kid) else { return Ok(()) };
+                let event = scheduled(algorithm, &RingKey { activates_at, ..life });
+                self.change(event, async |tx| tx.advance_key(&kid, activates_at).await).await
+            }
+            Action::End { kid, leaves_at } => {
+                let Some(life) = life(&kid) else { return Ok(()) };
+                let event = scheduled(algorithm, &RingKey { leaves_at, ..life });
+                self.change(event, async |tx| tx.end_key(&kid, leaves_at).await).await
+            }
+            Action::Remove { kid } => {
+                let event = Event::KeyRemoved { kid: kid.clone(), algorithm };
+                self.change(event, async |tx| tx.remove_key(&kid).await).await
+            }
+        };
+        outcome.map(drop)
+    }
+
+    /// Makes a key. Its times count from when it is stored, because making it can take seconds.
+    async fn create(
+        &self,
+        algorithm: Algorithm,
+        generation: i64,
+        planned: Timestamp,
+        activates_at: Timestamp,
+        wanted: Option<&Wanted>,
+    ) -> Result<(), Fault> {
+        let signing = tokio::task::spawn_blocking(move || SigningKey::generate(algorithm))
+            .await
+            .map_err(Fault::internal)?
+            .map_err(Fault::internal)?;
+        let public_jwk = signing.public_jwk().map_err(Fault::internal)?;
+        let kid =
+            KeyId::new(public_jwk.common.key_id.as_deref().unwrap_or_default()).map_err(Fault::internal)?;
+        let private = signing.to_pkcs8().map_err(Fault::internal)?;
+        let sealed_private = self.master_key.seal(&purpose(&kid), &private)?;
+        let now = self.ambient.now();
+        let took = now.as_micros().saturating_sub(planned.as_micros());
+        let activates_at = activates_at.plus(Duration::from_micros(u64::try_from(took).unwrap_or(0)));
+        let life = RingKey { kid: kid.clone(), generation, activates_at, leaves_at: None, revoked_at: None };
+        let key = StoredKey { algorithm, life, public_jwk, sealed_private, created_at: now };
+        let event = Event::KeyCreated {
+            kid,
+            algorithm,
+            activates_at,
+            actor: wanted.map(|wanted| wanted.actor.clone()),
+        };
+        let origin = wanted.map(|wanted| wanted.origin.clone()).unwrap_or_default();
+        let stored = self.change_from(origin, event, async |tx| {
+            tx.insert_key(&key).await?;
+            Ok(true)
+        });
+        match timeout(self.schedule.write(), stored).await {
+            // Another replica was faster: its key is the one.
+            Ok(Err(StoreError::AlreadyExists)) => Ok(()),
+            Ok(done) => done.map(drop).map_err(fault),
+            // Later, the lead would be shorter than verifiers need.
+            Err(_) => Err(Fault::unavailable("the database takes too long to store a key")),
+        }
+    }
+
+    async fn change(
+        &self,
+        event: Event,
+        change: impl AsyncFnOnce(&mut Tx) -> Result<bool, StoreError>,
+    ) -> Result<bool, Fault> {
+        self.change_from(Origin::default(), event, change).await.map_err(fault)
+    }
+
+    /// A change and its event, or neither. Answers whether there was anything to change.
+    async fn change_from(
+        &self,
+        origin: Origin,
+        event: Event,
+        change: impl AsyncFnOnce(&mut Tx) -> Result<bool, StoreError>,
+    ) -> Result<bool, StoreError> {
+        let at = self.ambient.now();
+        let event = AuditEvent { at, origin, event }.write_for_later()?;
+        let mut tx = self.store.begin().await?;
+        let changed = change(&mut tx).await?;
+        if changed {
+            tx.leave_event(self.ambient.uuid()?, &event).await?;
+            tx.note_change(&ChangeKind::Keys, at).await?;
+            tx.commit().await?;
+        }
+        Ok(changed)
+    }
+
+    /// Makes the next key of a ring before its time. It signs after the lead. Answers whether there was none
+    /// pending yet.
+    ///
+    /// # Errors
+    /// The database is away, or the key cannot be made.
+    pub async fn rotate(&self, algorithm: Algorithm, wanted: &Wanted) -> Result<bool, Fault> {
+        let (ring, _) = self.rings().await?.remove(&algorithm).unwrap_or_default();
+        let now = self.ambient.now();
+        let Some(action) = rotation::plan_now(now, &ring, &self.schedule) else { return Ok(false) };
+        self.act(algorithm, &ring, now, action, Some(wanted)).await?;
+        self.settle().await?;
+        self.publish().await?;
+        Ok(true)
+    }
+
+    /// Withdraws a key: it is no longer published, and if it was the one that signs, a fresh one does. `None`
+    /// when there is no such key, or it was withdrawn before.
+    ///
+    /// # Errors
+    /// The database is away. If a fresh key cannot be made, the key is withdrawn all the same.
+    pub async fn revoke(&self, kid: &KeyId, wanted: &Wanted) -> Result<Option<Revoked>, Fault> {
+        let rings = self.rings().await?;
+        let found = rings.iter().find(|(_, (ring, _))| ring.iter().any(|key| key.kid == *kid));
+        let Some((&algorithm, _)) = found else { return Ok(None) };
+        let now = self.ambient.now();
+        let trusted_until = now.plus(self.schedule.verifier_cache());
+        let event =
+            Event::KeyRevoked { kid: kid.clone(), algorithm, actor: wanted.actor.clone(), trusted_until };
+        let changed = self
+            .change_from(wanted.origin.clone(), event, async |tx| tx.revoke_key(kid, now).await)
+            .await
+            .map_err(fault)?;
+        if changed {
+            self.settle().await?;
+            self.publish().await?;
+        }
+        Ok(changed.then_some(Revoked { algorithm, trusted_until }))
+    }
+
+    /// Compares this process's clock with the database's, which all replicas share.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn compare_clocks(&self) -> Result<(), Fault> {
+        if !self.ambient.tells_world_time() {
+            return Ok(());
+        }
+        let before = self.ambient.now();
+        let Some(theirs) = self.store.clock().await.map_err(fault)? else { return Ok(()) };
+        let after = self.ambient.now();
+        // The answer was made at some time in between.
+        let (most, least) = (after.as_micros() - theirs.as_micros(), before.as_micros() - theirs.as_micros());
+        let ahead = if least > 0 { least } else { most.min(0) };
+        let was_off = self.check_clock().is_err();
+        self.ahead.store(ahead, Ordering::Relaxed);
+        match (was_off, self.check_clock()) {
+            (false, Err(fault)) => tracing::error!(%fault, "no keys are planned by this clock"),
+            (true, Ok(())) => tracing::info!("the clock agrees with the database's again"),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Whether this process's clock is near enough to the database's for keys to be planned by it.
+    ///
+    /// # Errors
+    /// It is off by more than the tolerance.
+    pub fn check_clock(&self) -> Result<(), Fault> {
+        let ahead = self.ahead.load(Ordering::Relaxed);
+        let off = Duration::from_micros(ahead.unsigned_abs());
+        let tolerance = self.schedule.clock_tolerance();
+        if off <= tolerance {
+            return Ok(());
+        }
+        let direction = if ahead > 0 { "ahead of" } else { "behind" };
+        Err(Fault::unavailable(format!(
+            "this machine's clock is {} {direction} the database's, more than {} (keys.clock_tolerance): set it \
+             right, for example with chrony",
+            Span(off),
+            Span(tolerance)
+        )))
+    }
+}
+
+/// Whether its newest key was told to leave: then nothing wanted it when the store was last asked.
+fn is_winding_up(ring: &[RingKey]) -> bool {
+    ring.iter().rev().find(|key| key.revoked_at.is_none()).is_some_and(|newest| newest.leaves_at.is_some())
+}
+
+fn scheduled(algorithm: Algorithm, life: &RingKey) -> Event {
+    Event::KeyScheduled {
+        kid: life.kid.clone(),
+        algorithm,
+        activates_at: life.activates_at,
+        leaves_at: life.leaves_at,
+    }
+}
