@@ -3,7 +3,7 @@
 //! A snapshot holds every key with the instants of its life, so that which one signs is a question of
 //! the time alone, and all replicas switch together.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,7 +20,9 @@ use crate::domain::error::Fault;
 use crate::domain::ids::KeyId;
 use crate::domain::rotation::{self, KeySchedule, KeyState};
 use crate::domain::time::Timestamp;
-use crate::jose::{self, Algorithm, Jwk, JwkSet, SigningKey, TokenType, Unverified, VerifyingKey};
+use crate::jose::{
+    self, Algorithm, PublicJwk, PublicJwkSet, RsaBits, SigningKey, TokenType, Unverified, VerifyingKey,
+};
 use crate::storage::{ChangeKind, Store, StoreError, StoredKey};
 
 /// How long verifiers may keep the published keys: well below any lead at which a new key is published
@@ -46,7 +48,7 @@ struct Key {
     schedule: KeySchedule,
     signing: SigningKey,
     verifying: VerifyingKey,
-    public_jwk: Jwk,
+    public_jwk: PublicJwk,
 }
 
 /// A signed token and the key that signed it. Whoever has the token may use it, so it has no `Debug` form.
@@ -60,15 +62,15 @@ pub struct Signed {
 // === impl Keyring ===
 
 impl Keyring {
-    /// Opens the stored keys and makes the first one of each algorithm that has none.
+    /// Opens the stored keys and makes the first one of each algorithm that needs one and has none.
     ///
     /// # Errors
     /// The database is away, or the master key is not the one that sealed the keys.
     pub async fn open(store: Store, master_key: MasterKey, ambient: &Ambient) -> Result<Arc<Self>, Fault> {
         let mut stored = store.signing_keys().await.map_err(fault)?;
-        for algorithm in Algorithm::ALL {
-            if !stored.iter().any(|key| key.algorithm == *algorithm) {
-                create_first(&store, &master_key, *algorithm, ambient).await?;
+        for algorithm in needed(&store).await.map_err(fault)? {
+            if !stored.iter().any(|key| key.algorithm == algorithm) {
+                create_first(&store, &master_key, algorithm, ambient).await?;
                 stored = store.signing_keys().await.map_err(fault)?;
             }
         }
@@ -128,9 +130,9 @@ impl Keyring {
 
     /// The public keys to publish now, in a stable order.
     #[must_use]
-    pub fn jwks(&self, now: Timestamp) -> JwkSet {
+    pub fn jwks(&self, now: Timestamp) -> PublicJwkSet {
         let rings = self.rings.load();
-        JwkSet { keys: published(&rings, now).map(|key| key.public_jwk.clone()).collect() }
+        PublicJwkSet { keys: published(&rings, now).map(|key| key.public_jwk.clone()).collect() }
     }
 
     /// The algorithms that tokens may be signed with.
@@ -138,6 +140,13 @@ impl Keyring {
     pub fn algorithms(&self) -> Vec<Algorithm> {
         self.rings.load().keys().copied().collect()
     }
+}
+
+/// The algorithms that a key always exists of, and those that a resource server wants.
+async fn needed(store: &Store) -> Result<BTreeSet<Algorithm>, StoreError> {
+    let servers = store.all_resource_servers().await?;
+    let wanted = servers.iter().map(|server| server.signing_algorithm);
+    Ok(Algorithm::ALWAYS.iter().copied().chain(wanted).collect())
 }
 
 fn schedules(ring: &[Arc<Key>]) -> Vec<KeySchedule> {
@@ -178,12 +187,12 @@ async fn create_first(
     algorithm: Algorithm,
     ambient: &Ambient,
 ) -> Result<(), Fault> {
-    let signing = tokio::task::spawn_blocking(move || SigningKey::generate(algorithm))
+    let signing = tokio::task::spawn_blocking(move || SigningKey::generate(algorithm, RsaBits::default()))
         .await
         .map_err(Fault::internal)?
         .map_err(Fault::internal)?;
-    let public_jwk = signing.public_jwk().map_err(Fault::internal)?;
-    let kid = KeyId::new(public_jwk.common.key_id.as_deref().unwrap_or_default()).map_err(Fault::internal)?;
+    let public_jwk = signing.public_jwk();
+    let kid = KeyId::new(public_jwk.key_id()).map_err(Fault::internal)?;
     let now = ambient.now();
     let key = StoredKey {
         sealed_private: master_key.seal(&purpose(&kid), &signing.to_pkcs8().map_err(Fault::internal)?)?,

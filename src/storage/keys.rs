@@ -8,7 +8,7 @@ use super::{Store, StoreError, Tx, corrupt, statements};
 use crate::domain::ids::KeyId;
 use crate::domain::rotation::KeySchedule;
 use crate::domain::time::Timestamp;
-use crate::jose::{Algorithm, Jwk};
+use crate::jose::{Algorithm, PublicJwk};
 
 statements! {
     ALL_KEYS = r"
@@ -31,7 +31,7 @@ pub struct StoredKey {
     /// Counts the keys of its algorithm; unique, so that only one replica makes the next one.
     pub generation: i64,
     /// The public part.
-    pub public_jwk: Jwk,
+    pub public_jwk: PublicJwk,
     /// The private part, sealed under the master key.
     pub sealed_private: Vec<u8>,
     /// When it was made.
@@ -45,7 +45,7 @@ struct KeyRow {
     kid: String,
     algorithm: String,
     generation: i64,
-    public_jwk: Json<Jwk>,
+    public_jwk: Json<PublicJwk>,
     sealed_private: Vec<u8>,
     created_at: i64,
     activates_at: i64,
