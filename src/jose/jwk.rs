@@ -9,7 +9,8 @@ use super::Algorithm;
 /// private part.
 ///
 /// Its members and their order are fixed: `use` (always `sig`), `alg`, `kid`, `kty` and what that key type
-/// has. It cannot hold a private member, whatever was read. `alg` fits the key type.
+/// has. It cannot hold a private member, whatever was read; `alg` fits the key type, and every member has the
+/// length that it has to have.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Read")]
 pub struct PublicJwk {
@@ -121,16 +122,8 @@ impl TryFrom<Read> for PublicJwk {
     type Error = String;
 
     fn try_from(Read { usage, alg, kid, members }: Read) -> Result<Self, String> {
-        let fits = match &members {
-            Members::Ec { crv: Curve::P256, .. } => alg == Algorithm::Es256,
-            Members::Ec { crv: Curve::P384, .. } => alg == Algorithm::Es384,
-            Members::Rsa { .. } => matches!(alg, Algorithm::Rs256 | Algorithm::Ps256),
-            Members::Okp { crv: Curve::Ed25519, .. } => alg == Algorithm::EdDsa,
-            Members::Akp { .. } => alg == Algorithm::MlDsa65,
-            Members::Ec { .. } | Members::Okp { .. } => false,
-        };
-        if !fits {
-            return Err(format!("the algorithm {alg} is not one for this type of key"));
+        if !members.fit(alg) {
+            return Err(format!("these are not the members of a key for {alg}"));
         }
         Ok(Self { usage, alg, kid, members })
     }
@@ -155,6 +148,19 @@ impl From<ReadSet> for PublicJwkSet {
 // === impl Members ===
 
 impl Members {
+    /// Whether they are those of a key for this algorithm, each of the right length. An RSA key has at least
+    /// 2048 bits (RFC 7518 §3.3).
+    fn fit(&self, alg: Algorithm) -> bool {
+        match (self, alg) {
+            (Self::Ec { crv: Curve::P256, x, y }, Algorithm::Es256) => length(x) == 32 && length(y) == 32,
+            (Self::Ec { crv: Curve::P384, x, y }, Algorithm::Es384) => length(x) == 48 && length(y) == 48,
+            (Self::Rsa { n, e }, Algorithm::Rs256 | Algorithm::Ps256) => length(n) >= 256 && length(e) > 0,
+            (Self::Okp { crv: Curve::Ed25519, x }, Algorithm::EdDsa) => length(x) == 32,
+            (Self::Akp { public }, Algorithm::MlDsa65) => length(public) == 1_952,
+            _ => false,
+        }
+    }
+
     /// What RFC 7638 §3.2 requires of each key type, in the order of the names and without white space. The
     /// values are base64url or names, which need no escaping.
     fn thumbprint(&self, alg: Algorithm) -> String {
@@ -170,6 +176,11 @@ impl Members {
     }
 }
 
+/// Of what a member holds; 0 when it is not base64url.
+fn length(member: &str) -> usize {
+    BASE64URL.decode(member).map_or(0, |bytes| bytes.len())
+}
+
 // === impl Curve ===
 
 impl Curve {
@@ -180,5 +191,150 @@ impl Curve {
             Self::P384 => "P-384",
             Self::Ed25519 => "Ed25519",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::KEYS;
+    use super::super::{SigningKey, VerifyingKey};
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn read(value: &Value) -> Result<PublicJwk, serde_json::Error> {
+        serde_json::from_str(&value.to_string())
+    }
+
+    #[test]
+    fn a_jwk_reads_back_and_its_members_stand_in_one_order() {
+        for key in KEYS.iter() {
+            let jwk = key.public_jwk();
+            let text = serde_json::to_string(&jwk).unwrap();
+            assert_eq!(serde_json::from_str::<PublicJwk>(&text).unwrap(), jwk);
+            let value: Value = serde_json::from_str(&text).unwrap();
+            let names: Vec<&str> = value.as_object().unwrap().keys().map(String::as_str).collect();
+            let (kty, own): (_, &[&str]) = match key.algorithm() {
+                Algorithm::Es256 | Algorithm::Es384 => ("EC", &["crv", "x", "y"]),
+                Algorithm::Rs256 | Algorithm::Ps256 => ("RSA", &["n", "e"]),
+                Algorithm::EdDsa => ("OKP", &["crv", "x"]),
+                Algorithm::MlDsa65 => ("AKP", &["pub"]),
+            };
+            assert_eq!(names, [&["use", "alg", "kid", "kty"], own].concat());
+            assert_eq!((&value["kty"], &value["use"]), (&json!(kty), &json!("sig")));
+            assert_eq!(value["alg"], key.algorithm().as_str());
+            assert_eq!(value["kid"], jwk.thumbprint());
+        }
+    }
+
+    /// Rows and published sets were written by jsonwebtoken's type before.
+    #[test]
+    fn what_jsonwebtoken_wrote_reads_and_is_written_the_same() {
+        for key in KEYS.iter().filter(|key| key.algorithm() != Algorithm::MlDsa65) {
+            let ours = serde_json::to_string(&key.public_jwk()).unwrap();
+            let theirs: jsonwebtoken::jwk::Jwk = serde_json::from_str(&ours).unwrap();
+            assert_eq!(serde_json::to_string(&theirs).unwrap(), ours);
+            let sha256 = jsonwebtoken::jwk::ThumbprintHash::SHA256;
+            assert_eq!(theirs.thumbprint(sha256).unwrap(), key.public_jwk().key_id());
+        }
+    }
+
+    #[test]
+    fn thumbprints_are_those_of_the_standards() {
+        let kid = |value| read(&value).unwrap().thumbprint();
+        // RFC 7638 §3.1.
+        let rsa = json!({
+            "kty": "RSA", "e": "AQAB", "alg": "RS256", "kid": "2011-04-29",
+            "n": "0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJECPeb\
+                  WKRXjBZCiFV4n3oknjhMstn64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2QvzqY368Q\
+                  QMicAtaSqzs8KJZgnYb9c7d0zgdAZHzu6qMQvRL5hajrn1n91CbOpbISD08qNLyrdkt-bFTWhAI4vMQFh6WeZu0fM4lFd2\
+                  NcRwr3XPksINHaQ-G_xBniIqbw0Ls1jF44-csFCur-kEgU8awapJzKnqDKgw",
+        });
+        assert_eq!(kid(rsa), "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs");
+        // RFC 8037 appendix A.3.
+        let okp = json!({
+            "kty": "OKP", "crv": "Ed25519", "alg": "EdDSA", "kid": "",
+            "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo",
+        });
+        assert_eq!(kid(okp), "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k");
+        // RFC 9964's example key has the seed of zeros; its PKCS #8 is RFC 9881's.
+        let pkcs8 = [
+            &[0x30, 0x34, 2, 1, 0, 0x30, 0x0b, 6, 9, 0x60, 0x86, 0x48, 1, 0x65, 3, 4, 3, 0x12][..],
+            &[4, 0x22, 0x80, 0x20],
+            &[0; 32],
+        ];
+        let key = SigningKey::from_pkcs8(Algorithm::MlDsa65, &pkcs8.concat()).unwrap();
+        assert_eq!(key.to_pkcs8().unwrap().as_slice(), pkcs8.concat());
+        assert_eq!(key.public_jwk().key_id(), "Suiu29qbfuaBaR4Ats-c6XQBePB_OpAxAwcTR_0KXVM");
+    }
+
+    #[test]
+    fn only_public_members_are_kept() {
+        for key in KEYS.iter() {
+            let mut value = serde_json::to_value(key.public_jwk()).unwrap();
+            for private in ["d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv", "x5c", "key_ops", "new"] {
+                value[private] = json!("AAAA");
+            }
+            assert_eq!(read(&value).unwrap(), key.public_jwk());
+        }
+    }
+
+    #[test]
+    fn an_algorithm_that_is_not_for_the_key_is_refused_rfc8725_3_1() {
+        for key in KEYS.iter() {
+            for other in Algorithm::ALL.iter().copied().filter(|other| *other != key.algorithm()) {
+                let mut value = serde_json::to_value(key.public_jwk()).unwrap();
+                value["alg"] = json!(other);
+                let rsa = |algorithm| matches!(algorithm, Algorithm::Rs256 | Algorithm::Ps256);
+                assert_eq!(read(&value).is_ok(), rsa(key.algorithm()) && rsa(other), "{value}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_jwk_that_lacks_or_garbles_a_member_is_refused() {
+        for key in KEYS.iter() {
+            let good = serde_json::to_value(key.public_jwk()).unwrap();
+            for name in good.as_object().unwrap().keys() {
+                let mut value = good.clone();
+                value.as_object_mut().unwrap().shift_remove(name);
+                assert_eq!(read(&value).is_ok(), name == "use", "{} without {name}", key.algorithm());
+                for wrong in [json!(5), json!(null), json!([])] {
+                    value[name] = wrong;
+                    assert!(read(&value).is_err(), "{value}");
+                }
+                if name == "kid" {
+                    continue;
+                }
+                // A quotation mark in a member would make two keys of one thumbprint.
+                let text = good[name].as_str().unwrap();
+                for wrong in ["", "AAAA", "enc", &format!("{text}="), &format!("{text}\""), &text[1..]] {
+                    value[name] = json!(wrong);
+                    let short_but_a_number =
+                        name == "e" && BASE64URL.decode(wrong).is_ok_and(|e| !e.is_empty());
+                    assert_eq!(read(&value).is_ok(), short_but_a_number, "{name} = {wrong}");
+                }
+            }
+            let twice = good.to_string().replacen('{', &format!("{{\"kty\":{},", good["kty"]), 1);
+            assert!(serde_json::from_str::<PublicJwk>(&twice).is_err(), "{twice}");
+        }
+    }
+
+    #[test]
+    fn a_set_is_read_without_the_keys_that_cannot_be_used_rfc7517_5() {
+        let mut keys: Vec<Value> =
+            KEYS.iter().map(|key| serde_json::to_value(key.public_jwk()).unwrap()).collect();
+        keys.insert(0, json!({"kty": "new", "kid": "a"}));
+        keys.insert(2, json!({"kty": "oct", "alg": "HS256", "kid": "b", "k": "AAAA"}));
+        keys.push(json!("nonsense"));
+        let set: PublicJwkSet = serde_json::from_value(json!({"keys": keys, "new": 1})).unwrap();
+        assert_eq!(set.keys, KEYS.iter().map(SigningKey::public_jwk).collect::<Vec<_>>());
+        for key in KEYS.iter() {
+            let jwk = key.public_jwk();
+            assert_eq!(set.find(jwk.key_id()), Some(&jwk));
+            assert!(VerifyingKey::from_jwk(&jwk).is_ok());
+        }
+        assert_eq!(set.find("b"), None);
+        assert!(serde_json::from_str::<PublicJwkSet>("{}").is_err());
+        assert!(serde_json::from_str::<PublicJwkSet>(r#"{"keys":{}}"#).is_err());
     }
 }

@@ -5,7 +5,7 @@ use jsonwebtoken::DecodingKey;
 use serde::de::DeserializeOwned;
 
 use super::header::Header;
-use super::jwk::{Curve, Members};
+use super::jwk::Members;
 use super::{Algorithm, PublicJwk, TokenType};
 
 /// A JWT was not accepted.
@@ -98,7 +98,8 @@ impl<'a> Unverified<'a> {
 // === impl VerifyingKey ===
 
 impl VerifyingKey {
-    /// Reads a public JWK.
+    /// Makes ready to verify with a public JWK. It may be that only its use shows that it is no key: a point
+    /// beside the curve verifies nothing.
     ///
     /// # Errors
     /// Its members do not make a key.
@@ -126,36 +127,28 @@ impl VerifyingKey {
 // === impl Key ===
 
 impl Key {
-    /// jsonwebtoken finds a wrong length only when it verifies, so the lengths are compared here.
     fn from_members(algorithm: Algorithm, members: &Members) -> Option<Self> {
-        let decoded = |text: &str| BASE64URL.decode(text).ok();
-        let key = match members {
-            Members::Ec { crv, x, y } => {
-                let length = if *crv == Curve::P384 { 48 } else { 32 };
-                let fits = |text| decoded(text).is_some_and(|bytes| bytes.len() == length);
-                DecodingKey::from_ec_components(x, y).ok().filter(|_| fits(x) && fits(y))
+        use jsonwebtoken::Algorithm as Theirs;
+        let (key, theirs) = match (algorithm, members) {
+            (Algorithm::Es256, Members::Ec { x, y, .. }) => {
+                (DecodingKey::from_ec_components(x, y), Theirs::ES256)
             }
-            Members::Rsa { n, e } => {
-                // At least 2048 bits (RFC 7518 §3.3).
-                DecodingKey::from_rsa_components(n, e)
-                    .ok()
-                    .filter(|_| decoded(n).is_some_and(|modulus| modulus.len() >= 256))
+            (Algorithm::Es384, Members::Ec { x, y, .. }) => {
+                (DecodingKey::from_ec_components(x, y), Theirs::ES384)
             }
-            Members::Okp { x, .. } => DecodingKey::from_ed_components(x)
-                .ok()
-                .filter(|_| decoded(x).is_some_and(|bytes| bytes.len() == 32)),
-            Members::Akp { public } => {
-                return ParsedPublicKey::new(&ML_DSA_65, decoded(public)?).ok().map(Self::MlDsa65);
+            (Algorithm::Rs256, Members::Rsa { n, e }) => {
+                (DecodingKey::from_rsa_components(n, e), Theirs::RS256)
             }
+            (Algorithm::Ps256, Members::Rsa { n, e }) => {
+                (DecodingKey::from_rsa_components(n, e), Theirs::PS256)
+            }
+            (Algorithm::EdDsa, Members::Okp { x, .. }) => (DecodingKey::from_ed_components(x), Theirs::EdDSA),
+            (Algorithm::MlDsa65, Members::Akp { public }) => {
+                let public = BASE64URL.decode(public).ok()?;
+                return ParsedPublicKey::new(&ML_DSA_65, public).ok().map(Self::MlDsa65);
+            }
+            _ => return None,
         };
-        let theirs = match algorithm {
-            Algorithm::Es256 => jsonwebtoken::Algorithm::ES256,
-            Algorithm::Es384 => jsonwebtoken::Algorithm::ES384,
-            Algorithm::Rs256 => jsonwebtoken::Algorithm::RS256,
-            Algorithm::Ps256 => jsonwebtoken::Algorithm::PS256,
-            Algorithm::EdDsa => jsonwebtoken::Algorithm::EdDSA,
-            Algorithm::MlDsa65 => return None,
-        };
-        key.map(|key| Self::Jsonwebtoken(key, theirs))
+        key.ok().map(|key| Self::Jsonwebtoken(key, theirs))
     }
 }
