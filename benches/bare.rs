@@ -20,7 +20,7 @@ use http::{HeaderMap, StatusCode};
 use jeton::domain::claims::{AccessTokenClaims, Audience};
 use jeton::domain::client::ClientKind;
 use jeton::domain::ids::{ClientId, RoleName};
-use jeton::jose::{Algorithm, SigningKey, TokenType, sign};
+use jeton::jose::{Algorithm, RsaBits, SigningKey, TokenType, sign};
 use jeton::runtime::clock::Ambient;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -44,12 +44,12 @@ struct Bare {
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let port: u16 = std::env::args().nth(1).context("usage: bare PORT")?.parse()?;
-    let key = SigningKey::generate(Algorithm::Es256)?;
+    let key = SigningKey::generate(Algorithm::Es256, RsaBits::default())?;
     let bare = Bare {
         ambient: Ambient::system(),
         client_id: ClientId::new(std::env::var("BENCH_CLIENT_ID")?)?,
         issuer: format!("http://127.0.0.1:{port}"),
-        key_id: key.public_jwk()?.common.key_id.context("a thumbprint")?,
+        key_id: key.public_jwk().key_id().to_owned(),
         key,
         role: RoleName::new("order-reader")?,
         secret: digest(&SHA256, std::env::var("BENCH_CLIENT_SECRET")?.as_bytes()),

@@ -131,7 +131,7 @@ pub async fn unseal(
         Arc::clone(&keyring),
         ledger.clone(),
         ambient.clone(),
-        config.keys,
+        (config.keys, config.rsa_bits),
     );
     Ok(Sealed { keyring, rotator: Arc::new(rotator), ledger, writing })
 }

@@ -12,6 +12,7 @@ use secrecy::SecretString;
 use url::{Host, Url};
 
 use crate::domain::schedule::{Schedule, Span, Timing};
+use crate::jose::RsaBits;
 
 /// Every setting, checked.
 #[derive(Clone, Debug)]
@@ -32,6 +33,8 @@ pub struct Config {
     pub max_token_lifetime: Duration,
     /// When signing keys are made and when they leave.
     pub keys: Schedule,
+    /// How long the modulus of a new RSA key is.
+    pub rsa_bits: RsaBits,
     /// Whether a token waits until its event is durable.
     pub audit_issuance: Issuance,
     /// How long audit events are kept; in whole days.
@@ -260,6 +263,7 @@ impl Settings {
         let trusted_proxies = self.take("server.trusted_proxies", networks).unwrap_or_default();
         let max_token_lifetime = self.take("tokens.max_lifetime", seconds).unwrap_or(Duration::from_hours(1));
         let keys = self.keys(max_token_lifetime);
+        let rsa_bits = self.take("keys.rsa_bits", str::parse).unwrap_or_default();
         let audit_issuance = self.take("audit.issuance", issuance).unwrap_or(Issuance::Durable);
         let audit_retention = self.take("audit.retention", days).unwrap_or(Duration::from_hours(24 * 400));
         let directory_clients = self.take("directory.clients", clients).unwrap_or(50_000);
@@ -274,6 +278,7 @@ impl Settings {
             trusted_proxies,
             max_token_lifetime,
             keys,
+            rsa_bits,
             audit_issuance,
             audit_retention,
             directory_clients,

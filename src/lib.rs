@@ -26,7 +26,7 @@
 //! |---|---|
 //! | RFC 6749 OAuth 2.0 | `oauth/token.rs`, `oauth/form.rs`, `oauth/client_auth/`, `oauth/grants/` |
 //! | RFC 6750 bearer tokens (our API) | `oauth/access.rs`, `http/extract.rs` |
-//! | RFC 7515, 7517, 7519, 7638 JOSE | `jose/` |
+//! | RFC 7515, 7517, 7519, 7638, 8037, 9964 JOSE | `jose/` |
 //! | RFC 8414, OpenID Connect Discovery | `oauth/discovery.rs` |
 //! | RFC 8707 resource indicators | `domain/policy.rs` |
 //! | RFC 9068 JWT access tokens | `domain/claims.rs`, `domain/policy.rs` |

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use crate::domain::chain::{ChainEnd, Hash};
 use crate::domain::chain_check::{Check, Found, Line, Report, Window, Witness};
 use crate::domain::error::Fault;
-use crate::jose::{JwkSet, TokenType, Unverified, VerifyingKey};
+use crate::jose::{PublicJwkSet, TokenType, Unverified, VerifyingKey};
 use crate::storage::{EventOrder, Store, StoreError};
 
 /// How often progress is told: every so many events.
@@ -44,10 +44,10 @@ impl TrustedKeys {
     ///
     /// # Errors
     /// A key is of a kind that cannot be used, or there is none.
-    pub fn new(jwks: &JwkSet) -> Result<Self, Fault> {
+    pub fn new(jwks: &PublicJwkSet) -> Result<Self, Fault> {
         let mut keys = HashMap::new();
         for jwk in &jwks.keys {
-            let kid = jwk.common.key_id.clone().unwrap_or_default();
+            let kid = jwk.key_id().to_owned();
             let key = VerifyingKey::from_jwk(jwk)
                 .map_err(|error| Fault::internal(format!("the audit key '{kid}': {error}")))?;
             keys.insert(kid, key);
@@ -84,9 +84,9 @@ impl TrustedKeys {
 ///
 /// # Errors
 /// The database is away.
-pub async fn public_keys(store: &Store) -> Result<JwkSet, StoreError> {
+pub async fn public_keys(store: &Store) -> Result<PublicJwkSet, StoreError> {
     let keys = store.audit_keys().await?;
-    Ok(JwkSet { keys: keys.into_iter().map(|key| key.public_jwk).collect() })
+    Ok(PublicJwkSet { keys: keys.into_iter().map(|key| key.public_jwk).collect() })
 }
 
 /// Checks what the store has of a window, and tells how many events it has seen so far.

@@ -15,7 +15,7 @@ use crate::app;
 use crate::config::{Config, Database};
 use crate::domain::chain_check::{ChainReport, Report, Window};
 use crate::domain::time::Timestamp;
-use crate::jose::JwkSet;
+use crate::jose::PublicJwkSet;
 use crate::storage::Store;
 
 #[derive(Debug, Subcommand)]
@@ -113,7 +113,7 @@ async fn open(config: &Config) -> anyhow::Result<Store> {
     Ok(app::connect(config).await?)
 }
 
-fn read_keys(path: &Path) -> anyhow::Result<JwkSet> {
+fn read_keys(path: &Path) -> anyhow::Result<PublicJwkSet> {
     let place = || format!("the keys in {}", path.display());
     let text = std::fs::read_to_string(path).with_context(place)?;
     serde_json::from_str(&text).with_context(place)

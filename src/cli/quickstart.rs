@@ -18,7 +18,7 @@ use crate::config::{Config, Database};
 use crate::domain::builtin;
 use crate::domain::claims::AccessTokenClaims;
 use crate::domain::ids::{ClientId, RoleName};
-use crate::jose::{JwkSet, TokenType, Unverified, VerifyingKey};
+use crate::jose::{PublicJwkSet, TokenType, Unverified, VerifyingKey};
 use crate::runtime::clock::Ambient;
 
 const ADMINISTRATOR: &str = "quickstart-admin";
@@ -184,7 +184,7 @@ impl Site {
     ) -> anyhow::Result<AccessTokenClaims> {
         let metadata = self.get("/.well-known/oauth-authorization-server").await?;
         ensure!(metadata["issuer"] == issuer, "the metadata names another issuer");
-        let jwks: JwkSet = serde_json::from_value(self.get("/.well-known/jwks.json").await?)?;
+        let jwks: PublicJwkSet = serde_json::from_value(self.get("/.well-known/jwks.json").await?)?;
         let unverified = Unverified::parse(token)?;
         ensure!(unverified.is(TokenType::AccessToken), "it is not an access token");
         let jwk = unverified.key_id().and_then(|kid| jwks.find(kid)).context("its key is not published")?;

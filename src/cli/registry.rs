@@ -29,7 +29,7 @@ pub(super) enum ResourceServers {
         /// Seconds that its tokens live.
         #[arg(long, value_name = "SECONDS")]
         token_lifetime: Option<u32>,
-        /// What its tokens are signed with: ES256 or RS256.
+        /// What its tokens are signed with: ES256, ES384, RS256, PS256, EdDSA or ML-DSA-65.
         #[arg(long, value_name = "ALG", default_value = "ES256")]
         signing_algorithm: Algorithm,
         /// The shape of its tokens: at+jwt, or jwt for clouds that take a plain OIDC token.

@@ -1,27 +1,32 @@
 use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
+use aws_lc_rs::error;
 use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::rsa::KeySize;
 use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair, RSA_PKCS1_SHA256, RsaKeyPair,
+    ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, EcdsaSigningAlgorithm,
+    Ed25519KeyPair, KeyPair, ML_DSA_65_SIGNING, PqdsaKeyPair, RSA_PKCS1_SHA256, RSA_PSS_SHA256, RsaEncoding,
+    RsaKeyPair,
 };
-use aws_lc_rs::{error, rsa};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
-use jsonwebtoken::jwk::{Jwk, ThumbprintHash};
-use serde_json::json;
 use zeroize::Zeroizing;
 
-use super::Algorithm;
+use super::jwk::{Curve, Members};
+use super::{Algorithm, PublicJwk, RsaBits};
 
-/// A private key, parsed once and ready to sign.
+/// A private key, parsed once and ready to sign with its one algorithm.
 ///
 /// Its `Debug` form names the algorithm only.
 pub struct SigningKey {
+    algorithm: Algorithm,
     pair: Pair,
 }
 
 enum Pair {
-    Es256(EcdsaKeyPair),
-    Rs256(RsaKeyPair),
+    Ecdsa(EcdsaKeyPair),
+    Rsa(RsaKeyPair, &'static dyn RsaEncoding),
+    Ed25519(Ed25519KeyPair),
+    MlDsa(PqdsaKeyPair),
 }
 
 /// A key could not be made, read or used.
@@ -33,6 +38,9 @@ pub enum KeyError {
     /// The cryptographic library refused to make or use the key.
     #[error("the {0} key could not be generated or used")]
     Refused(Algorithm),
+    /// The claims have no JSON form.
+    #[error("the claims cannot be written as JSON")]
+    Claims,
 }
 
 // === impl SigningKey ===
@@ -40,17 +48,14 @@ pub enum KeyError {
 impl SigningKey {
     /// Makes a new key. The random numbers are the cryptographic library's own.
     ///
+    /// An RSA key takes up to some seconds of computing, so an async caller makes it elsewhere.
+    ///
     /// # Errors
     /// The library failed to generate it.
-    pub fn generate(algorithm: Algorithm) -> Result<Self, KeyError> {
-        let refused = |_: error::Unspecified| KeyError::Refused(algorithm);
-        let pair = match algorithm {
-            Algorithm::Es256 => {
-                Pair::Es256(EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).map_err(refused)?)
-            }
-            Algorithm::Rs256 => Pair::Rs256(RsaKeyPair::generate(rsa::KeySize::Rsa2048).map_err(refused)?),
-        };
-        Ok(Self { pair })
+    pub fn generate(algorithm: Algorithm, rsa_bits: RsaBits) -> Result<Self, KeyError> {
+        Pair::generate(algorithm, rsa_bits)
+            .map(|pair| Self { algorithm, pair })
+            .map_err(|_| KeyError::Refused(algorithm))
     }
 
     /// Reads a key from PKCS #8.
@@ -58,71 +63,57 @@ impl SigningKey {
     /// # Errors
     /// The bytes are not a private key of this algorithm.
     pub fn from_pkcs8(algorithm: Algorithm, pkcs8: &[u8]) -> Result<Self, KeyError> {
-        let malformed = |_| KeyError::Malformed(algorithm);
-        let pair = match algorithm {
-            Algorithm::Es256 => Pair::Es256(
-                EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8).map_err(malformed)?,
-            ),
-            Algorithm::Rs256 => Pair::Rs256(RsaKeyPair::from_pkcs8(pkcs8).map_err(malformed)?),
-        };
-        Ok(Self { pair })
+        Pair::from_pkcs8(algorithm, pkcs8)
+            .map(|pair| Self { algorithm, pair })
+            .map_err(|_| KeyError::Malformed(algorithm))
     }
 
-    /// The key as PKCS #8, to be sealed and stored.
+    /// The key as PKCS #8, to be sealed and stored. Of ML-DSA it is the seed (RFC 9881 §6).
     ///
     /// # Errors
     /// The library could not encode it.
     pub fn to_pkcs8(&self) -> Result<Zeroizing<Vec<u8>>, KeyError> {
-        let refused = |_| KeyError::Refused(self.algorithm());
         let bytes = match &self.pair {
-            Pair::Es256(pair) => pair.to_pkcs8v1().map_err(refused)?.as_ref().to_vec(),
-            Pair::Rs256(pair) => {
-                let der: Pkcs8V1Der<'_> = pair.as_der().map_err(refused)?;
-                der.as_ref().to_vec()
+            Pair::Ecdsa(pair) => pair.to_pkcs8v1().map(|document| document.as_ref().to_vec()),
+            Pair::Rsa(pair, _) => {
+                AsDer::<Pkcs8V1Der<'_>>::as_der(pair).map(|document| document.as_ref().to_vec())
             }
+            Pair::Ed25519(pair) => pair.to_pkcs8v1().map(|document| document.as_ref().to_vec()),
+            Pair::MlDsa(pair) => pair.to_pkcs8v1().map(|document| document.as_ref().to_vec()),
         };
-        Ok(Zeroizing::new(bytes))
+        bytes.map(Zeroizing::new).map_err(|_| KeyError::Refused(self.algorithm))
     }
 
     /// What it signs with.
     #[must_use]
     pub const fn algorithm(&self) -> Algorithm {
-        match self.pair {
-            Pair::Es256(_) => Algorithm::Es256,
-            Pair::Rs256(_) => Algorithm::Rs256,
-        }
+        self.algorithm
     }
 
-    /// The public part as a JWK, with `use`, `alg` and, as `kid`, its RFC 7638 thumbprint.
-    ///
-    /// # Errors
-    /// The public part could not be encoded.
-    pub fn public_jwk(&self) -> Result<Jwk, KeyError> {
-        let refused = |_| KeyError::Refused(self.algorithm());
-        let mut members = match &self.pair {
-            Pair::Es256(pair) => {
-                // Uncompressed point (SEC 1 §2.3.3): 0x04, then x and y of 32 bytes each.
-                let point = pair.public_key().as_ref();
-                json!({
-                    "kty": "EC", "crv": "P-256",
-                    "x": BASE64URL.encode(&point[1..33]), "y": BASE64URL.encode(&point[33..65]),
-                })
+    /// The public part, with the thumbprint as `kid`.
+    #[must_use]
+    pub fn public_jwk(&self) -> PublicJwk {
+        let members = match &self.pair {
+            Pair::Ecdsa(pair) => {
+                // Uncompressed point (SEC 1 §2.3.3): 0x04, then x and y of equal length.
+                let coordinates = &pair.public_key().as_ref()[1..];
+                let (x, y) = coordinates.split_at(coordinates.len() / 2);
+                let crv = if self.algorithm == Algorithm::Es384 { Curve::P384 } else { Curve::P256 };
+                Members::Ec { crv, x: BASE64URL.encode(x), y: BASE64URL.encode(y) }
             }
-            Pair::Rs256(pair) => {
+            Pair::Rsa(pair, _) => {
                 let public = pair.public_key();
-                json!({
-                    "kty": "RSA",
-                    "n": BASE64URL.encode(public.modulus().big_endian_without_leading_zero()),
-                    "e": BASE64URL.encode(public.exponent().big_endian_without_leading_zero()),
-                })
+                Members::Rsa {
+                    n: BASE64URL.encode(public.modulus().big_endian_without_leading_zero()),
+                    e: BASE64URL.encode(public.exponent().big_endian_without_leading_zero()),
+                }
             }
+            Pair::Ed25519(pair) => {
+                Members::Okp { crv: Curve::Ed25519, x: BASE64URL.encode(pair.public_key()) }
+            }
+            Pair::MlDsa(pair) => Members::Akp { public: BASE64URL.encode(pair.public_key()) },
         };
-        members["use"] = json!("sig");
-        members["alg"] = json!(self.algorithm());
-        let mut jwk: Jwk =
-            serde_json::from_value(members).map_err(|_| KeyError::Refused(self.algorithm()))?;
-        jwk.common.key_id = Some(jwk.thumbprint(ThumbprintHash::SHA256).map_err(refused)?);
-        Ok(jwk)
+        PublicJwk::new(self.algorithm, members)
     }
 
     /// The JWS signature of `message`.
@@ -130,16 +121,7 @@ impl SigningKey {
     /// # Errors
     /// The library failed to sign.
     pub fn sign(&self, message: &[u8]) -> Result<Vec<u8>, KeyError> {
-        let refused = |_| KeyError::Refused(self.algorithm());
-        let random = SystemRandom::new();
-        match &self.pair {
-            Pair::Es256(pair) => Ok(pair.sign(&random, message).map_err(refused)?.as_ref().to_vec()),
-            Pair::Rs256(pair) => {
-                let mut signature = vec![0; pair.public_modulus_len()];
-                pair.sign(&RSA_PKCS1_SHA256, &random, message, &mut signature).map_err(refused)?;
-                Ok(signature)
-            }
-        }
+        self.pair.sign(message).map_err(|_| KeyError::Refused(self.algorithm))
     }
 }
 
@@ -148,3 +130,60 @@ impl std::fmt::Debug for SigningKey {
         f.debug_struct("SigningKey").field("algorithm", &self.algorithm()).finish_non_exhaustive()
     }
 }
+
+// === impl Pair ===
+
+impl Pair {
+    fn generate(algorithm: Algorithm, rsa_bits: RsaBits) -> Result<Self, error::Unspecified> {
+        let rsa = |padding: &'static dyn RsaEncoding| {
+            let size = match rsa_bits {
+                RsaBits::Rsa2048 => KeySize::Rsa2048,
+                RsaBits::Rsa3072 => KeySize::Rsa3072,
+                RsaBits::Rsa4096 => KeySize::Rsa4096,
+            };
+            Ok(Self::Rsa(RsaKeyPair::generate(size)?, padding))
+        };
+        match algorithm {
+            Algorithm::Es256 => EcdsaKeyPair::generate(P256).map(Self::Ecdsa),
+            Algorithm::Es384 => EcdsaKeyPair::generate(P384).map(Self::Ecdsa),
+            Algorithm::Rs256 => rsa(&RSA_PKCS1_SHA256),
+            Algorithm::Ps256 => rsa(&RSA_PSS_SHA256),
+            Algorithm::EdDsa => Ed25519KeyPair::generate().map(Self::Ed25519),
+            Algorithm::MlDsa65 => PqdsaKeyPair::generate(&ML_DSA_65_SIGNING).map(Self::MlDsa),
+        }
+    }
+
+    fn from_pkcs8(algorithm: Algorithm, pkcs8: &[u8]) -> Result<Self, error::KeyRejected> {
+        match algorithm {
+            Algorithm::Es256 => EcdsaKeyPair::from_pkcs8(P256, pkcs8).map(Self::Ecdsa),
+            Algorithm::Es384 => EcdsaKeyPair::from_pkcs8(P384, pkcs8).map(Self::Ecdsa),
+            Algorithm::Rs256 => RsaKeyPair::from_pkcs8(pkcs8).map(|pair| Self::Rsa(pair, &RSA_PKCS1_SHA256)),
+            Algorithm::Ps256 => RsaKeyPair::from_pkcs8(pkcs8).map(|pair| Self::Rsa(pair, &RSA_PSS_SHA256)),
+            Algorithm::EdDsa => Ed25519KeyPair::from_pkcs8(pkcs8).map(Self::Ed25519),
+            Algorithm::MlDsa65 => PqdsaKeyPair::from_pkcs8(&ML_DSA_65_SIGNING, pkcs8).map(Self::MlDsa),
+        }
+    }
+
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, error::Unspecified> {
+        let random = SystemRandom::new();
+        match self {
+            Self::Ecdsa(pair) => Ok(pair.sign(&random, message)?.as_ref().to_vec()),
+            Self::Rsa(pair, padding) => {
+                let mut signature = vec![0; pair.public_modulus_len()];
+                pair.sign(*padding, &random, message, &mut signature)?;
+                Ok(signature)
+            }
+            Self::Ed25519(pair) => Ok(pair.try_sign(message)?.as_ref().to_vec()),
+            // The library leaves the context empty, as RFC 9964 wants it.
+            Self::MlDsa(pair) => {
+                let mut signature = vec![0; pair.algorithm().signature_len()];
+                let length = pair.sign(message, &mut signature)?;
+                signature.truncate(length);
+                Ok(signature)
+            }
+        }
+    }
+}
+
+const P256: &EcdsaSigningAlgorithm = &ECDSA_P256_SHA256_FIXED_SIGNING;
+const P384: &EcdsaSigningAlgorithm = &ECDSA_P384_SHA384_FIXED_SIGNING;

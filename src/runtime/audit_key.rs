@@ -10,7 +10,7 @@ use super::master_key::MasterKey;
 use crate::domain::chain::ChainEnd;
 use crate::domain::error::Fault;
 use crate::domain::ids::KeyId;
-use crate::jose::{self, Algorithm, SigningKey, TokenType};
+use crate::jose::{self, Algorithm, RsaBits, SigningKey, TokenType};
 use crate::storage::{Store, StoreError, StoredAuditKey};
 
 /// Signs checkpoints. It has no `Debug` form.
@@ -49,9 +49,9 @@ impl AuditKey {
 }
 
 async fn create(store: &Store, master_key: &MasterKey, ambient: &Ambient) -> Result<(), Fault> {
-    let key = SigningKey::generate(Algorithm::Es256).map_err(Fault::internal)?;
-    let public_jwk = key.public_jwk().map_err(Fault::internal)?;
-    let kid = KeyId::new(public_jwk.common.key_id.as_deref().unwrap_or_default()).map_err(Fault::internal)?;
+    let key = SigningKey::generate(Algorithm::Es256, RsaBits::default()).map_err(Fault::internal)?;
+    let public_jwk = key.public_jwk();
+    let kid = KeyId::new(public_jwk.key_id()).map_err(Fault::internal)?;
     let private = key.to_pkcs8().map_err(Fault::internal)?;
     let sealed_private = master_key.seal(&purpose(&kid), &private)?;
     let stored = StoredAuditKey { kid, public_jwk, sealed_private };

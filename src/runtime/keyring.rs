@@ -16,7 +16,9 @@ use crate::domain::error::Fault;
 use crate::domain::ids::KeyId;
 use crate::domain::rotation::{self, KeyState, RingKey};
 use crate::domain::time::Timestamp;
-use crate::jose::{self, Algorithm, Jwk, JwkSet, SigningKey, TokenType, Unverified, VerifyingKey};
+use crate::jose::{
+    self, Algorithm, PublicJwk, PublicJwkSet, SigningKey, TokenType, Unverified, VerifyingKey,
+};
 use crate::storage::{Store, StoredKey};
 
 /// Signs and verifies with the keys of the store.
@@ -39,7 +41,7 @@ struct Ring {
 struct Key {
     signing: SigningKey,
     verifying: VerifyingKey,
-    public_jwk: Jwk,
+    public_jwk: PublicJwk,
 }
 
 /// A signed token and the key that signed it. Whoever has the token may use it, so it has no `Debug` form.
@@ -93,7 +95,7 @@ impl Keyring {
         let private = self.master_key.open(&purpose(kid), &stored.sealed_private)?;
         let signing = SigningKey::from_pkcs8(stored.algorithm, &private).map_err(Fault::internal)?;
         // Nobody could verify what such a key signs.
-        if signing.public_jwk().map_err(Fault::internal)? != stored.public_jwk {
+        if signing.public_jwk() != stored.public_jwk {
             return Err(Fault::internal(format!("the stored public part of key {kid} is another key's")));
         }
         let verifying = VerifyingKey::from_jwk(&stored.public_jwk).map_err(Fault::internal)?;
@@ -146,9 +148,9 @@ impl Keyring {
 
     /// The public keys to publish now, in a stable order.
     #[must_use]
-    pub fn jwks(&self, now: Timestamp) -> JwkSet {
+    pub fn jwks(&self, now: Timestamp) -> PublicJwkSet {
         let rings = self.rings.load();
-        JwkSet { keys: published(&rings, now).map(|(_, key)| key.public_jwk.clone()).collect() }
+        PublicJwkSet { keys: published(&rings, now).map(|(_, key)| key.public_jwk.clone()).collect() }
     }
 
     /// The algorithms that tokens may be signed with.

@@ -22,7 +22,7 @@ use crate::domain::ids::KeyId;
 use crate::domain::rotation::{self, Action, RingKey};
 use crate::domain::schedule::{Schedule, Span};
 use crate::domain::time::Timestamp;
-use crate::jose::{Algorithm, SigningKey};
+use crate::jose::{Algorithm, RsaBits, SigningKey};
 use crate::storage::{ChangeKind, Store, StoreError, StoredKey, Tx};
 
 /// How often the plan is asked, from memory.
@@ -46,6 +46,7 @@ pub struct Rotator {
     ledger: Ledger,
     ambient: Ambient,
     schedule: Schedule,
+    rsa_bits: RsaBits,
     /// How far this process's clock is ahead of the database's, in microseconds, beyond what the measurement
     /// itself cannot tell.
     ahead: AtomicI64,
@@ -80,9 +81,9 @@ impl Rotator {
         keyring: Arc<Keyring>,
         ledger: Ledger,
         ambient: Ambient,
-        schedule: Schedule,
+        (schedule, rsa_bits): (Schedule, RsaBits),
     ) -> Self {
-        Self { store, master_key, keyring, ledger, ambient, schedule, ahead: AtomicI64::new(0) }
+        Self { store, master_key, keyring, ledger, ambient, schedule, rsa_bits, ahead: AtomicI64::new(0) }
     }
 
     /// The schedule that it keeps.
@@ -233,13 +234,13 @@ impl Rotator {
         activates_at: Timestamp,
         wanted: Option<&Wanted>,
     ) -> Result<(), Fault> {
-        let signing = tokio::task::spawn_blocking(move || SigningKey::generate(algorithm))
+        let rsa_bits = self.rsa_bits;
+        let signing = tokio::task::spawn_blocking(move || SigningKey::generate(algorithm, rsa_bits))
             .await
             .map_err(Fault::internal)?
             .map_err(Fault::internal)?;
-        let public_jwk = signing.public_jwk().map_err(Fault::internal)?;
-        let kid =
-            KeyId::new(public_jwk.common.key_id.as_deref().unwrap_or_default()).map_err(Fault::internal)?;
+        let public_jwk = signing.public_jwk();
+        let kid = KeyId::new(public_jwk.key_id()).map_err(Fault::internal)?;
         let private = signing.to_pkcs8().map_err(Fault::internal)?;
         let sealed_private = self.master_key.seal(&purpose(&kid), &private)?;
         let now = self.ambient.now();

@@ -9,7 +9,7 @@ use super::{Store, StoreError, Tx, corrupt, statements};
 use crate::domain::chain::{ChainEnd, Hash};
 use crate::domain::ids::KeyId;
 use crate::domain::time::Timestamp;
-use crate::jose::Jwk;
+use crate::jose::PublicJwk;
 
 statements! {
     UNSETTLED_CHAINS = r"
@@ -80,7 +80,7 @@ pub struct StoredAuditKey {
     /// Its identifier.
     pub kid: KeyId,
     /// The public part.
-    pub public_jwk: Jwk,
+    pub public_jwk: PublicJwk,
     /// The private part, sealed under the master key.
     pub sealed_private: Vec<u8>,
 }
@@ -96,7 +96,7 @@ struct EndRow {
 #[derive(FromRow)]
 struct AuditKeyRow {
     kid: String,
-    public_jwk: Json<Jwk>,
+    public_jwk: Json<PublicJwk>,
     sealed_private: Vec<u8>,
 }
 

@@ -10,7 +10,7 @@ use super::{Store, StoreError, Tx, corrupt, postgres, sqlite, statements};
 use crate::domain::ids::KeyId;
 use crate::domain::rotation::RingKey;
 use crate::domain::time::Timestamp;
-use crate::jose::{Algorithm, Jwk};
+use crate::jose::{Algorithm, PublicJwk};
 
 statements! {
     ALL_KEYS = r"
@@ -45,7 +45,7 @@ pub struct StoredKey {
     /// Its name, its place in the ring of its algorithm, and when it signs and leaves.
     pub life: RingKey,
     /// The public part.
-    pub public_jwk: Jwk,
+    pub public_jwk: PublicJwk,
     /// The private part, sealed under the master key.
     pub sealed_private: Vec<u8>,
     /// When it was made.
@@ -57,7 +57,7 @@ struct KeyRow {
     kid: String,
     algorithm: String,
     generation: i64,
-    public_jwk: Json<Jwk>,
+    public_jwk: Json<PublicJwk>,
     sealed_private: Vec<u8>,
     created_at: i64,
     activates_at: i64,

@@ -18,7 +18,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("telemetry", &["config"]),
     ("jose", &[]),
     // Whether a setting makes sense, pure rules say.
-    ("config", &["domain"]),
+    ("config", &["domain", "jose"]),
 ];
 
 /// Crates that only these layers may use.

@@ -13,7 +13,7 @@ use uuid::Uuid;
 use crate::harness::{Database, Engine, Process, jeton, run};
 use jeton::domain::chain::{ChainEnd, Hash};
 use jeton::domain::time::Timestamp;
-use jeton::jose::{Algorithm, SigningKey, TokenType, sign};
+use jeton::jose::{Algorithm, RsaBits, SigningKey, TokenType, sign};
 
 /// An event as it stands in the database.
 #[derive(Clone, Debug)]
@@ -370,7 +370,7 @@ async fn a_checkpoint_that_is_forged_or_missing_is_named(scene: &Scene) {
 
     let header: Value = serde_json::from_slice(&BASE64URL.decode(parts[0]).unwrap()).unwrap();
     let end: ChainEnd = serde_json::from_slice(&BASE64URL.decode(parts[1]).unwrap()).unwrap();
-    let other = SigningKey::generate(Algorithm::Es256).unwrap();
+    let other = SigningKey::generate(Algorithm::Es256, RsaBits::default()).unwrap();
     let kid = header["kid"].as_str().unwrap();
     for kid in [kid, "another"] {
         put(&sign(TokenType::AuditCheckpoint, kid, &other, &end).unwrap()).await;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::harness::{Client, Server, both_engines};
 use jeton::domain::ids::ClientId;
-use jeton::jose::{JwkSet, Unverified, VerifyingKey};
+use jeton::jose::{PublicJwkSet, Unverified, VerifyingKey};
 
 both_engines!(
     a_registered_service_gets_a_token_that_verifies,
@@ -35,7 +35,7 @@ pub(crate) const GRANT: &str = "grant_type=client_credentials";
 /// The header and the claims of a token, verified with the published keys.
 pub(crate) async fn verified(server: &Server, token: &str) -> (Value, Value) {
     use base64::Engine as _;
-    let jwks: JwkSet =
+    let jwks: PublicJwkSet =
         serde_json::from_value(server.get("/.well-known/jwks.json").await.expect(200)).unwrap();
     let unverified = Unverified::parse(token).unwrap();
     let key = VerifyingKey::from_jwk(jwks.find(unverified.key_id().unwrap()).unwrap()).unwrap();
