@@ -393,6 +393,18 @@ async fn a_new_sqlite_file_opens_for_all_who_come_at_once() {
     }
 }
 
+/// The pools do not get in each other's way or their own, either: each opens one connection at first.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sqlite_pool_opens_one_connection_at_first() {
+    for _ in 0..100 {
+        let database = Database::create(Engine::Sqlite).await;
+        let store = app::connect(&database.config()).await.unwrap();
+        let Store::Sqlite { readers, writer, .. } = &store else { panic!("{store:?}") };
+        assert_eq!((writer.size(), readers.size()), (1, 1));
+        store.close().await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn both_schemas_have_the_same_columns() {
     let (_, sqlite) = fresh(Engine::Sqlite).await;
