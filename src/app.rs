@@ -1,6 +1,6 @@
 //! The composition root: opens everything, starts the tasks, and stops them in order.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admin::{Admin, AdminError};
-use crate::config::{Config, Database, Issuance, Issuer};
+use crate::config::{Config, Database, Issuance, Issuer, MetricsListener};
 use crate::domain::audit::ProcessKind;
 use crate::domain::error::Fault;
 use crate::http::{self, Services};
@@ -43,6 +43,7 @@ pub struct App {
     stop: CancellationToken,
     tasks: TaskTracker,
     server: JoinHandle<std::io::Result<()>>,
+    metrics: Option<SocketAddr>,
     ledger: JoinHandle<()>,
 }
 
@@ -145,6 +146,29 @@ pub fn offline_admin(store: Store, config: &Config, sealed: &Sealed, ambient: Am
     Admin { store, directory: None, rotator, ledger, refusals, ambient, longest: config.max_token_lifetime }
 }
 
+/// The usual place of exporters of OpenTelemetry's metrics.
+const METRICS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9464);
+
+async fn metrics_listener(wanted: MetricsListener) -> Result<Option<TcpListener>, Fault> {
+    match wanted {
+        MetricsListener::Off => Ok(None),
+        MetricsListener::At(address) => match TcpListener::bind(address).await {
+            Ok(listener) => Ok(Some(listener)),
+            Err(error) => Err(Fault::unavailable(format!(
+                "cannot listen on {address} for metrics: {error}; set JETON_METRICS__LISTEN to another address, or \
+                 to off"
+            ))),
+        },
+        MetricsListener::Usual => match TcpListener::bind(METRICS).await {
+            Ok(listener) => Ok(Some(listener)),
+            Err(error) => {
+                tracing::warn!(address = %METRICS, %error, "no metrics: set JETON_METRICS__LISTEN to another address");
+                Ok(None)
+            }
+        },
+    }
+}
+
 /// Refuses a database that can lose what it has committed, unless the operator has chosen the like.
 async fn check_durable(config: &Config, store: &Store) -> Result<(), Fault> {
     match (store.lossy_setting().await.map_err(fault)?, config.audit_issuance) {
@@ -214,12 +238,34 @@ impl App {
         tasks.spawn(upkeep.run(stop.clone()));
         let services = services(config, &issuer, ambient, &store, (keyring, rotator), directory, ledger)?;
         let admin = services.admin.clone();
-        let router = http::service(Arc::new(services)).into_make_service_with_connect_info::<SocketAddr>();
+        let services = Arc::new(services);
+        let metrics = metrics_listener(config.metrics).await?;
+        let metrics_address = metrics.as_ref().and_then(|listener| listener.local_addr().ok());
+        if let Some(listener) = metrics {
+            let (router, stop) = (http::metrics(Arc::clone(&services)), stop.clone());
+            tasks.spawn(async move {
+                let serving = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned());
+                if let Err(error) = serving.await {
+                    tracing::error!(%error, "metrics cannot be scraped any more");
+                }
+            });
+        }
+        let router = http::service(services).into_make_service_with_connect_info::<SocketAddr>();
         let signal = stop.clone().cancelled_owned();
         let server =
             tokio::spawn(async move { axum::serve(listener, router).with_graceful_shutdown(signal).await });
         tracing::info!(%address, issuer = issuer.as_str(), database = store.engine(), "serving");
-        Ok(Self { admin, address, issuer, store, stop, tasks, server, ledger: writing })
+        Ok(Self {
+            admin,
+            address,
+            issuer,
+            store,
+            stop,
+            tasks,
+            server,
+            metrics: metrics_address,
+            ledger: writing,
+        })
     }
 
     /// The use-cases as the server's own handlers call them: what they change is visible at once.
@@ -238,6 +284,12 @@ impl App {
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where metrics are scraped, if anywhere.
+    #[must_use]
+    pub const fn metrics_address(&self) -> Option<SocketAddr> {
+        self.metrics
     }
 
     /// The issuer identifier.

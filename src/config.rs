@@ -21,6 +21,8 @@ pub struct Config {
     pub issuer: Option<Issuer>,
     /// Where the server listens.
     pub listen: SocketAddr,
+    /// Where metrics are scraped.
+    pub metrics: MetricsListener,
     /// Where SQLite and the generated master key are kept.
     pub data_dir: PathBuf,
     /// Where the data is.
@@ -45,6 +47,17 @@ pub struct Config {
     pub log_level: String,
     /// How log lines look.
     pub log_format: LogFormat,
+}
+
+/// Where metrics are scraped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MetricsListener {
+    /// Nowhere.
+    Off,
+    /// At the usual address, if nothing else listens there: several servers on a laptop are no mistake.
+    Usual,
+    /// At this address; if that is taken, the server does not start.
+    At(SocketAddr),
 }
 
 /// Where the data is.
@@ -248,6 +261,7 @@ impl Settings {
             text.parse().map_err(|_| "write an address and a port, for example 127.0.0.1:8080".to_owned())
         });
         let listen = listen.unwrap_or_else(|| SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)));
+        let metrics = self.take("metrics.listen", metrics_listener).unwrap_or(MetricsListener::Usual);
         let data_dir =
             self.take("data_dir", |text| Ok(PathBuf::from(text))).unwrap_or_else(|| "jeton-data".into());
         let database = self.database();
@@ -272,6 +286,7 @@ impl Settings {
         Config {
             issuer,
             listen,
+            metrics,
             data_dir,
             database,
             master_key,
@@ -389,6 +404,16 @@ fn is_kubernetes_service_link(rest: &str) -> bool {
         || rest.contains("_PORT_")
         || rest.contains("SERVICE_HOST")
         || rest.contains("SERVICE_PORT")
+}
+
+fn metrics_listener(text: &str) -> Result<MetricsListener, String> {
+    match text {
+        "off" => Ok(MetricsListener::Off),
+        address => address
+            .parse()
+            .map(MetricsListener::At)
+            .map_err(|_| "write an address and a port, for example 127.0.0.1:9464, or off".to_owned()),
+    }
 }
 
 fn truth(text: &str) -> Result<bool, String> {

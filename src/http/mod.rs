@@ -3,9 +3,11 @@
 mod api;
 mod error;
 mod extract;
+mod metrics;
 mod middleware;
 mod oauth;
 
+pub use self::metrics::metrics;
 pub use self::middleware::Observed;
 
 use std::sync::Arc;

@@ -358,6 +358,13 @@ impl Rotator {
         Ok(())
     }
 
+    /// How many seconds this process's clock is ahead of the database's, beyond what the measurement cannot tell.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "a double tells seconds to the microsecond for 285 years")]
+    pub fn clock_ahead(&self) -> f64 {
+        self.ahead.load(Ordering::Relaxed) as f64 / 1e6
+    }
+
     /// Whether this process's clock is near enough to the database's for keys to be planned by it.
     ///
     /// # Errors

@@ -24,6 +24,7 @@ const LAYERS: &[(&str, &[&str])] = &[
 /// Crates that only these layers may use.
 const CRATES: &[(&str, &[&str])] = &[
     ("axum", &["http", "app"]),
+    ("prometheus_client", &["http"]),
     ("utoipa_axum", &["http"]),
     // `http::` alone is often our own layer; its imports are not.
     ("tower_service", &["http"]),

@@ -15,7 +15,7 @@ use jeton::admin::resource_servers::CreateResourceServer;
 use jeton::admin::roles::CreateRole;
 use jeton::admin::secrets::AddSecret;
 use jeton::app::App;
-use jeton::config::{Config, Issuer};
+use jeton::config::{Config, Issuer, MetricsListener};
 use jeton::domain::error::Fault;
 use jeton::domain::ids::ClientId;
 use jeton::domain::time::Timestamp;
@@ -53,6 +53,7 @@ impl Server {
         let database = Database::create(engine).await;
         let mut config = database.config();
         config.listen = SocketAddr::from(([127, 0, 0, 1], 0));
+        config.metrics = MetricsListener::Off;
         config.issuer = Some(Issuer::parse("http://localhost:8080").unwrap());
         change(&mut config);
         let clock = Arc::new(ManualClock::new(START));

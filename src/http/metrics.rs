@@ -1,0 +1,77 @@
+//! `/metrics`, for Prometheus and whatever else reads `OpenMetrics`, on a listener of its own: it needs no token, so
+//! it stays where only the operator's network reaches it.
+
+use std::sync::atomic::AtomicU64;
+
+use axum::Router;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use http::header::CONTENT_TYPE;
+use prometheus_client::encoding::text;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+use super::error::{Problem, no_such_method, no_such_path};
+use super::{Services, Shared};
+use crate::domain::error::Fault;
+use crate::domain::rotation;
+use crate::domain::time::Timestamp;
+
+/// What `OpenMetrics` 1.0 calls itself.
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+type Seconds = Gauge<f64, AtomicU64>;
+type ByAlgorithm = Family<[(&'static str, &'static str); 1], Seconds>;
+
+/// The metrics as a server of their own.
+pub fn metrics(services: Shared) -> Router {
+    Router::new()
+        .route("/metrics", get(scrape))
+        .fallback(no_such_path)
+        .method_not_allowed_fallback(no_such_method)
+        .with_state(services)
+}
+
+async fn scrape(State(services): State<Shared>) -> Response {
+    let mut body = String::new();
+    match text::encode(&mut body, &registry(&services)) {
+        Ok(()) => ([(CONTENT_TYPE, OPEN_METRICS)], body).into_response(),
+        Err(error) => Problem::from(&Fault::internal(error)).into_response(),
+    }
+}
+
+/// What is true now.
+fn registry(services: &Services) -> Registry {
+    let now = services.ambient.now();
+    let (age, next, clock) = (ByAlgorithm::default(), ByAlgorithm::default(), Seconds::default());
+    for (algorithm, ring) in services.keyring.lives() {
+        let label = [("alg", algorithm.as_str())];
+        if let Some(active) = rotation::active_index(&ring, now) {
+            age.get_or_create(&label).set(seconds(ring[active].activates_at, now));
+        }
+        if let Some(at) = rotation::next_activation(now, &ring, services.rotator.schedule()) {
+            next.get_or_create(&label).set(seconds(now, at));
+        }
+    }
+    clock.set(services.rotator.clock_ahead());
+    let mut registry = Registry::default();
+    registry.register("jeton_signing_key_age_seconds", "How long the active signing key has signed", age);
+    registry.register(
+        "jeton_signing_key_next_rotation_seconds",
+        "How long until the next signing key begins to sign",
+        next,
+    );
+    registry.register(
+        "jeton_clock_ahead_seconds",
+        "How far this machine's clock is ahead of the database's, beyond what can be told",
+        clock,
+    );
+    registry
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a double tells seconds to the microsecond for 285 years")]
+fn seconds(from: Timestamp, to: Timestamp) -> f64 {
+    to.as_micros().saturating_sub(from.as_micros()) as f64 / 1e6
+}
