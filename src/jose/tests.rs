@@ -196,6 +196,11 @@ fn a_compact_jws_has_three_parts_of_base64url_without_padding_rfc7515_7_1() {
         ] {
             assert!(!accepted(&wrong, &public), "{wrong}");
         }
+        // The number of parts counts before anything is believed of them.
+        let four = format!("{header}.{payload}.{payload}.{signature}");
+        for wrong in [&format!("{header}.{payload}"), &four] {
+            assert_eq!(Unverified::parse(wrong).err(), Some(JwtError::Malformed), "{wrong}");
+        }
         // What was signed, but with padding.
         let padded = base64::engine::general_purpose::URL_SAFE.encode(json!({"sub": "a"}).to_string());
         assert!(padded.ends_with('='));
