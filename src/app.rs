@@ -24,8 +24,9 @@ use crate::runtime::directory::Directory;
 use crate::runtime::fault;
 use crate::runtime::keyring::Keyring;
 use crate::runtime::ledger::Ledger;
-use crate::runtime::master_key::MasterKey;
+use crate::runtime::master_key::MasterKeys;
 use crate::runtime::refusals::Refusals;
+use crate::runtime::sealed::Survey;
 use crate::runtime::secrets::SecretVerifier;
 use crate::runtime::upkeep::Upkeep;
 use crate::storage::{ConnectOptions, LossySetting, Store};
@@ -91,7 +92,7 @@ fn read_password(path: &std::path::Path) -> Result<SecretString, Fault> {
 /// What needs the master key: the ledger, whose checkpoints are signed, and what opens the signing keys.
 pub struct Sealed {
     /// What opens the signing keys.
-    pub master_key: MasterKey,
+    pub master_keys: MasterKeys,
     /// What records.
     pub ledger: Ledger,
     /// Ends, with everything written, once every clone of the ledger is gone.
@@ -108,19 +109,17 @@ pub async fn unseal(
     ambient: &Ambient,
     process: ProcessKind,
 ) -> Result<Sealed, Fault> {
-    let source = config.master_key.as_ref().ok_or_else(|| {
-        Fault::internal(
-            "PostgreSQL needs a master key, which all replicas and commands share: \
-             run `openssl rand -base64 32 > master.key` once and set JETON_MASTER_KEY_FILE to it",
-        )
-    })?;
-    let nothing_sealed = store.signing_keys().await.map_err(fault)?.is_empty()
-        && store.audit_keys().await.map_err(fault)?.is_empty();
-    let master_key = MasterKey::load(source, nothing_sealed, ambient)?;
-    let key = AuditKey::open(store, &master_key, ambient).await?;
+    let survey = Survey::of(store).await?;
+    let master_keys = MasterKeys::load(config, survey.is_empty(), ambient).await?;
+    // Before anything is made or written: with the wrong key nothing may change.
+    survey.check(&master_keys)?;
+    if let (ProcessKind::Server, Some(progress)) = (process, survey.progress(&master_keys)) {
+        tracing::info!("{progress}");
+    }
+    let key = AuditKey::open(store, &master_keys, ambient).await?;
     let (ledger, writing) =
         Ledger::start(store.clone(), ambient.clone(), key, process, config.audit_issuance);
-    Ok(Sealed { master_key, ledger, writing })
+    Ok(Sealed { master_keys, ledger, writing })
 }
 
 /// The use-cases without a server around them, for the command line.
@@ -173,9 +172,9 @@ impl App {
         let store = connect(config).await?;
         store.migrate().await.map_err(fault)?;
         check_durable(config, &store).await?;
-        let Sealed { master_key, ledger, writing } =
+        let Sealed { master_keys, ledger, writing } =
             unseal(config, &store, &ambient, ProcessKind::Server).await?;
-        let keyring = Keyring::open(store.clone(), master_key, &ambient).await?;
+        let keyring = Keyring::open(store.clone(), master_keys, &ambient).await?;
         // Other replicas may serve the stored issuer: only one that an operator wrote down replaces it.
         let may_replace = config.issuer.is_some() || matches!(config.database, Database::Sqlite);
         offline_admin(store.clone(), config, ledger.clone(), ambient.clone())

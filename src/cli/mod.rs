@@ -4,6 +4,7 @@
 mod audit;
 mod clients;
 mod health;
+mod keys;
 mod output;
 mod quickstart;
 mod registry;
@@ -23,6 +24,7 @@ use crate::domain::audit::ProcessKind;
 use crate::domain::text::quoted;
 use crate::http;
 use crate::runtime::clock::Ambient;
+use crate::runtime::master_key::MasterKeys;
 use crate::telemetry;
 
 /// An OAuth 2 / OpenID Connect authorization server for non-human identities.
@@ -56,6 +58,9 @@ enum Command {
     /// Create roles.
     #[command(subcommand)]
     Roles(registry::Roles),
+    /// The keys that sign, and the master key that seals them.
+    #[command(subcommand)]
+    Keys(keys::Command),
     /// Check and export the audit.
     #[command(subcommand)]
     Audit(audit::Command),
@@ -102,6 +107,7 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
             Command::Roles(command) => {
                 offline(&config, async |offline| registry::roles(command, offline, json).await).await
             }
+            Command::Keys(command) => keys::run(command, &config, json).await,
             Command::Audit(command) => audit::run(command, &config, json).await,
             Command::Health => health::run(&config).await,
             Command::Openapi => Ok(()),
@@ -134,6 +140,7 @@ async fn migrate(config: &Config) -> anyhow::Result<()> {
 struct Offline {
     admin: Admin,
     by: By,
+    master_keys: MasterKeys,
 }
 
 /// Runs a command, and waits until what it did is in the ledger and its chain closed.
@@ -144,12 +151,13 @@ async fn offline(
     let store = app::connect(config).await?;
     store.migrate().await?;
     let ambient = Ambient::system();
-    let Sealed { ledger, writing, .. } = app::unseal(config, &store, &ambient, ProcessKind::Command).await?;
+    let Sealed { master_keys, ledger, writing } =
+        app::unseal(config, &store, &ambient, ProcessKind::Command).await?;
     let admin = app::offline_admin(store.clone(), config, ledger, ambient);
     let issuer = config.issuer.as_ref().map(Issuer::as_str);
     let outcome = match admin.ensure_some_builtins(issuer).await {
         Ok(()) => {
-            let offline = Offline { admin, by: By::command_line(whoever()) };
+            let offline = Offline { admin, by: By::command_line(whoever()), master_keys };
             let outcome = command(&offline).await;
             drop(offline);
             outcome

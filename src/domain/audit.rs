@@ -179,6 +179,19 @@ pub enum Event {
         #[schema(value_type = String, format = DateTime)]
         activates_at: Timestamp,
     },
+    /// Private keys were sealed anew, under another master key than before.
+    KeysRewrapped {
+        /// Who asked for it.
+        actor: Actor,
+        /// The master key that they are sealed under now. It is named by a part of a hash, which opens nothing.
+        master_key: String,
+        /// The master keys that they were sealed under before.
+        previous: Vec<String>,
+        /// How many keys that sign tokens.
+        signing_keys: u64,
+        /// How many keys that sign the audit's checkpoints.
+        audit_keys: u64,
+    },
     /// A process began its chain: at its start, or because writing the chain before it failed.
     Started {
         /// What sort of process.
@@ -318,6 +331,7 @@ impl Event {
             Self::AccessRefused { .. } => "access_refused",
             Self::Changed { .. } => "changed",
             Self::KeyCreated { .. } => "key_created",
+            Self::KeysRewrapped { .. } => "keys_rewrapped",
             Self::Started { .. } => "started",
             Self::Stopped => "stopped",
             Self::LeftEventRejected { .. } => "left_event_rejected",
@@ -332,6 +346,7 @@ impl Event {
         "access_refused",
         "changed",
         "key_created",
+        "keys_rewrapped",
         "started",
         "stopped",
         "left_event_rejected",
@@ -359,7 +374,7 @@ impl Event {
             Self::TokenIssued { client_id, jti, .. } => (text(client_id), Some(jti.clone())),
             Self::TokenRefused { client_id, .. } => (client_id.as_ref().and_then(text), None),
             Self::AccessRefused { actor, .. } => actor.as_ref().map_or((None, None), by),
-            Self::Changed { actor, .. } => by(actor),
+            Self::Changed { actor, .. } | Self::KeysRewrapped { actor, .. } => by(actor),
             Self::KeyCreated { .. }
             | Self::Started { .. }
             | Self::Stopped

@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::clock::Ambient;
 use super::fault;
-use super::master_key::MasterKey;
+use super::master_key::MasterKeys;
 use crate::domain::audit::{AuditEvent, Event, Origin, WrittenEvent};
 use crate::domain::error::Fault;
 use crate::domain::ids::KeyId;
@@ -34,7 +34,7 @@ pub const JWKS_STALE_IF_ERROR: Duration = Duration::from_hours(1);
 /// Signs and verifies with the keys of the store.
 pub struct Keyring {
     store: Store,
-    master_key: MasterKey,
+    master_keys: MasterKeys,
     rings: ArcSwap<Rings>,
 }
 
@@ -63,17 +63,17 @@ impl Keyring {
     /// Opens the stored keys and makes the first one of each algorithm that has none.
     ///
     /// # Errors
-    /// The database is away, or the master key is not the one that sealed the keys.
-    pub async fn open(store: Store, master_key: MasterKey, ambient: &Ambient) -> Result<Arc<Self>, Fault> {
+    /// The database is away, or a master key that sealed one is not configured.
+    pub async fn open(store: Store, master_keys: MasterKeys, ambient: &Ambient) -> Result<Arc<Self>, Fault> {
         let mut stored = store.signing_keys().await.map_err(fault)?;
         for algorithm in Algorithm::ALL {
             if !stored.iter().any(|key| key.algorithm == *algorithm) {
-                create_first(&store, &master_key, *algorithm, ambient).await?;
+                create_first(&store, &master_keys, *algorithm, ambient).await?;
                 stored = store.signing_keys().await.map_err(fault)?;
             }
         }
-        let rings = ArcSwap::from_pointee(parse(&master_key, stored)?);
-        Ok(Arc::new(Self { store, master_key, rings }))
+        let rings = ArcSwap::from_pointee(parse(&master_keys, stored).await?);
+        Ok(Arc::new(Self { store, master_keys, rings }))
     }
 
     /// Reads the stored keys again.
@@ -82,7 +82,7 @@ impl Keyring {
     /// The database is away, or a key cannot be opened; the keys in memory stay.
     pub async fn reload(&self) -> Result<(), Fault> {
         let stored = self.store.signing_keys().await.map_err(fault)?;
-        self.rings.store(Arc::new(parse(&self.master_key, stored)?));
+        self.rings.store(Arc::new(parse(&self.master_keys, stored).await?));
         Ok(())
     }
 
@@ -154,10 +154,10 @@ fn published(rings: &Rings, now: Timestamp) -> impl Iterator<Item = &Arc<Key>> {
     })
 }
 
-fn parse(master_key: &MasterKey, stored: Vec<StoredKey>) -> Result<Rings, Fault> {
+async fn parse(master_keys: &MasterKeys, stored: Vec<StoredKey>) -> Result<Rings, Fault> {
     let mut rings = Rings::new();
     for key in stored {
-        let private = master_key.open(&purpose(&key.kid), &key.sealed_private)?;
+        let private = master_keys.open(&purpose(&key.kid), &key.sealed_private).await?;
         let parsed = Key {
             signing: SigningKey::from_pkcs8(key.algorithm, &private).map_err(Fault::internal)?,
             verifying: VerifyingKey::from_jwk(&key.public_jwk).map_err(Fault::internal)?,
@@ -174,7 +174,7 @@ fn parse(master_key: &MasterKey, stored: Vec<StoredKey>) -> Result<Rings, Fault>
 /// another replica is faster, its key is the one.
 async fn create_first(
     store: &Store,
-    master_key: &MasterKey,
+    master_keys: &MasterKeys,
     algorithm: Algorithm,
     ambient: &Ambient,
 ) -> Result<(), Fault> {
@@ -184,9 +184,11 @@ async fn create_first(
         .map_err(Fault::internal)?;
     let public_jwk = signing.public_jwk().map_err(Fault::internal)?;
     let kid = KeyId::new(public_jwk.common.key_id.as_deref().unwrap_or_default()).map_err(Fault::internal)?;
+    let private = signing.to_pkcs8().map_err(Fault::internal)?;
+    let sealed_private = master_keys.seal(&purpose(&kid), &private).await?;
     let now = ambient.now();
     let key = StoredKey {
-        sealed_private: master_key.seal(&purpose(&kid), &signing.to_pkcs8().map_err(Fault::internal)?)?,
+        sealed_private,
         kid: kid.clone(),
         algorithm,
         generation: 1,
@@ -216,6 +218,6 @@ async fn store_key(
 }
 
 /// What a private key is sealed for. The kid in it ties the private part to the public one.
-fn purpose(kid: &KeyId) -> String {
+pub(super) fn purpose(kid: &KeyId) -> String {
     format!("signing key {kid}")
 }

@@ -394,7 +394,9 @@ fn chain_event(chain: &mut Chain, event: Arc<WrittenEvent>, events: &mut Vec<Rec
 /// back, and is recorded as that.
 fn left(at: Timestamp, text: &str) -> Result<Arc<WrittenEvent>, Fault> {
     match WrittenEvent::read(at, text.to_owned()) {
-        Ok(event) if matches!(&*event.columns.kind, "changed" | "key_created") => Ok(Arc::new(event)),
+        Ok(event) if matches!(&*event.columns.kind, "changed" | "key_created" | "keys_rewrapped") => {
+            Ok(Arc::new(event))
+        }
         _ => own(at, Event::LeftEventRejected { text: quoted(text) }),
     }
 }
