@@ -35,6 +35,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("anyhow", &["cli"]),
     ("moka", &["runtime"]),
     ("arc_swap", &["runtime"]),
+    ("cryptoki", &["runtime"]),
     ("argon2", &["runtime"]),
     ("rand", &["runtime"]),
     ("jsonwebtoken", &["jose"]),
