@@ -19,6 +19,7 @@ mod discovery;
 mod ledger_kill;
 mod ledger_once;
 mod ledger_tamper;
+mod master_key;
 mod openapi;
 mod processes;
 mod refusals;
