@@ -4,6 +4,7 @@ use clap::Subcommand;
 
 use super::{Offline, offline, output};
 use crate::config::Config;
+use crate::runtime::sealed::Survey;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -33,13 +34,15 @@ async fn rewrap(Offline { admin, by, master_keys }: &Offline, json: bool) -> any
         eprintln!(
             "\nEvery sealed key was under the current master key {current} already. Nothing was changed."
         );
+        // Which step this is, only the operator knows: another key may be the old or the next one.
+        if let Some(progress) = Survey::of(&admin.store).await?.progress(master_keys) {
+            eprintln!("{progress}.");
+        }
     } else {
-        eprintln!("\nEvery sealed key is under the current master key {current} now.");
-    }
-    if master_keys.others().next().is_some() {
         eprintln!(
-            "Once {current} is the current one on every replica, take the other master keys out of their \
-             configuration. A backup of the database from before opens with the old one only: keep both together."
+            "\nEvery sealed key is under the current master key {current} now. Once it is the current one on every \
+             replica, take the other master keys out of their configuration. A backup of the database from before \
+             opens with the old one only: keep both together."
         );
     }
     Ok(())

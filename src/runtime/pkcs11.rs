@@ -22,9 +22,16 @@ pub struct Token {
     slot: Slot,
     pin: AuthPin,
     pin_file: String,
-    /// Kept, because the login lasts as long as there is a session.
-    session: Mutex<Option<Session>>,
+    state: Mutex<State>,
     module: Pkcs11,
+}
+
+#[derive(Default)]
+struct State {
+    /// Kept, because the login lasts as long as there is a session.
+    session: Option<Session>,
+    /// A token locks itself after a few wrong PINs, so one that was refused is never tried again.
+    pin_refused: bool,
 }
 
 // === impl Token ===
@@ -42,7 +49,7 @@ impl Token {
         let module = load(&settings.module)?;
         let slot = find(&module, &settings.token)?;
         let label = settings.token.clone();
-        let token = Self { label, slot, pin, pin_file, session: Mutex::new(None), module };
+        let token = Self { label, slot, pin, pin_file, state: Mutex::default(), module };
         token.run(|_| Ok(()))?.map_err(|error| token.trouble(&error))?;
         Ok(token)
     }
@@ -54,17 +61,17 @@ impl Token {
     /// # Errors
     /// Outside: there is no session to be had. Inside: what the token says about the work.
     pub fn run<T>(&self, work: impl Fn(&Session) -> Result<T, Error>) -> Result<Result<T, Error>, Fault> {
-        let mut kept = self.session.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(session) = kept.take()
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(session) = state.session.take()
             && let Ok(done) = work(&session)
         {
-            *kept = Some(session);
+            state.session = Some(session);
             return Ok(Ok(done));
         }
         let session = self.module.open_ro_session(self.slot).map_err(|error| self.trouble(&error))?;
-        self.log_in(&session)?;
+        self.log_in(&mut state, &session)?;
         let done = work(&session);
-        *kept = Some(session);
+        state.session = Some(session);
         Ok(done)
     }
 
@@ -73,22 +80,22 @@ impl Token {
     /// # Errors
     /// The token is away, or the work failed.
     pub fn write<T>(&self, work: impl FnOnce(&Session) -> Result<T, Error>) -> Result<T, Fault> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let session = self.module.open_rw_session(self.slot).map_err(|error| self.trouble(&error))?;
-        self.log_in(&session)?;
+        self.log_in(&mut state, &session)?;
         work(&session).map_err(|error| self.trouble(&error))
     }
 
-    /// A wrong PIN is never tried again by itself: a token locks itself after a few.
-    fn log_in(&self, session: &Session) -> Result<(), Fault> {
+    fn log_in(&self, state: &mut State, session: &Session) -> Result<(), Fault> {
+        if state.pin_refused {
+            return Err(self.wrong_pin());
+        }
         match session.login(UserType::User, Some(&self.pin)) {
             // The login counts for the process, not for the session (PKCS #11 v3.0 §5.6).
             Ok(()) | Err(Error::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => Ok(()),
             Err(Error::Pkcs11(RvError::PinIncorrect | RvError::PinLenRange | RvError::PinInvalid, _)) => {
-                Err(Fault::internal(format!(
-                    "the PKCS#11 token '{}' does not take the PIN in {}: put the right one there before the next \
-                     start, because a token locks itself after a few wrong ones",
-                    self.label, self.pin_file
-                )))
+                state.pin_refused = true;
+                Err(self.wrong_pin())
             }
             Err(Error::Pkcs11(RvError::PinLocked, _)) => Err(Fault::internal(format!(
                 "the PKCS#11 token '{}' has locked itself after wrong PINs: its security officer can set a new one",
@@ -96,6 +103,14 @@ impl Token {
             ))),
             Err(error) => Err(self.trouble(&error)),
         }
+    }
+
+    fn wrong_pin(&self) -> Fault {
+        Fault::internal(format!(
+            "the PKCS#11 token '{}' does not take the PIN in {}: put the right one there before the next start, \
+             because a token locks itself after a few wrong ones",
+            self.label, self.pin_file
+        ))
     }
 
     /// The token's label.

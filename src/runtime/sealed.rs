@@ -71,8 +71,8 @@ impl Survey {
             None
         } else if left.is_empty() {
             Some(format!(
-                "every sealed key is under the current master key {current}. Nothing is under {}: if that is the old \
-                 one, take it away; if it is the new one, make it the current one once every replica has it",
+                "nothing is sealed under master key {}, which only opens: if it is the old one, take it away; if it is \
+                 the new one, make it the current one instead of {current} once every replica has it",
                 named(&others)
             ))
         } else {

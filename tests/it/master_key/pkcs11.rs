@@ -1,4 +1,4 @@
-//! The master key in a token: SoftHSM2 plays it.
+//! The master key in a token: `SoftHSM2` plays it.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
