@@ -24,9 +24,10 @@ use crate::runtime::directory::{Directory, Limits};
 use crate::runtime::fault;
 use crate::runtime::keyring::Keyring;
 use crate::runtime::ledger::Ledger;
-use crate::runtime::master_key::MasterKey;
+use crate::runtime::master_key::MasterKeys;
 use crate::runtime::refusals::Refusals;
 use crate::runtime::rotator::Rotator;
+use crate::runtime::sealed::Survey;
 use crate::runtime::secrets::SecretVerifier;
 use crate::runtime::upkeep::Upkeep;
 use crate::storage::{ConnectOptions, LossySetting, Store};
@@ -92,6 +93,8 @@ fn read_password(path: &std::path::Path) -> Result<SecretString, Fault> {
 
 /// What needs the master key: the ledger, whose checkpoints are signed, and what opens the signing keys.
 pub struct Sealed {
+    /// What opens and seals them.
+    pub master_keys: MasterKeys,
     /// The signing keys.
     pub keyring: Arc<Keyring>,
     /// What keeps them in order.
@@ -112,29 +115,26 @@ pub async fn unseal(
     ambient: &Ambient,
     process: ProcessKind,
 ) -> Result<Sealed, Fault> {
-    let source = config.master_key.as_ref().ok_or_else(|| {
-        Fault::internal(
-            "PostgreSQL needs a master key, which all replicas and commands share: \
-             run `openssl rand -base64 32 > master.key` once and set JETON_MASTER_KEY_FILE to it",
-        )
-    })?;
-    let nothing_sealed = store.signing_keys().await.map_err(fault)?.is_empty()
-        && store.audit_keys().await.map_err(fault)?.is_empty();
-    let master_key = MasterKey::load(source, nothing_sealed, ambient)?;
-    let key = AuditKey::open(store, &master_key, ambient).await?;
-    let master_key = Arc::new(master_key);
-    let keyring = Keyring::open(store.clone(), Arc::clone(&master_key)).await?;
+    let survey = Survey::of(store).await?;
+    let master_keys = MasterKeys::load(config, survey.is_empty(), ambient).await?;
+    // Before anything is made or written: with the wrong key nothing may change.
+    survey.check(&master_keys)?;
+    if let (ProcessKind::Server, Some(progress)) = (process, survey.progress(&master_keys)) {
+        tracing::info!("{progress}");
+    }
+    let key = AuditKey::open(store, &master_keys, ambient).await?;
+    let keyring = Keyring::open(store.clone(), master_keys.clone()).await?;
     let (ledger, writing) =
         Ledger::start(store.clone(), ambient.clone(), key, process, config.audit_issuance);
     let rotator = Rotator::new(
         store.clone(),
-        master_key,
+        master_keys.clone(),
         Arc::clone(&keyring),
         ledger.clone(),
         ambient.clone(),
         (config.keys, config.rsa_bits),
     );
-    Ok(Sealed { keyring, rotator: Arc::new(rotator), ledger, writing })
+    Ok(Sealed { master_keys, keyring, rotator: Arc::new(rotator), ledger, writing })
 }
 
 /// The use-cases without a server around them, for the command line.
@@ -222,7 +222,7 @@ impl App {
                 AdminError::Fault(fault) => fault,
                 other => Fault::internal(other),
             })?;
-        let Sealed { keyring, rotator, ledger, writing } = sealed;
+        let Sealed { keyring, rotator, ledger, writing, .. } = sealed;
         rotator.start().await?;
         // Records the start, and whatever a process that was killed has left.
         ledger.collect().await?;

@@ -1,6 +1,10 @@
 //! Configuration: `jeton.toml`, then the environment over it. All errors are told at once, each with
 //! the setting, where it came from, and what to write instead; an unknown setting is an error too.
 
+mod master_key;
+
+pub use self::master_key::{MasterKeySource, Pkcs11};
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -27,8 +31,12 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// Where the data is.
     pub database: Database,
-    /// What opens the sealed signing keys; a server on PostgreSQL refuses to start without.
+    /// What seals private keys, and opens them; a server on PostgreSQL refuses to start without.
     pub master_key: Option<MasterKeySource>,
+    /// What only opens: the master key before, or the next one, while it is being changed.
+    pub other_master_keys: Vec<MasterKeySource>,
+    /// The PKCS#11 token that master keys may be in.
+    pub pkcs11: Option<Pkcs11>,
     /// Proxies whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
     /// The longest lifetime a resource server may ask for.
@@ -74,17 +82,6 @@ pub enum Database {
         /// The most connections of this process.
         max_connections: u32,
     },
-}
-
-/// Where the master key comes from.
-#[derive(Clone, Debug)]
-pub enum MasterKeySource {
-    /// A file that an operator made.
-    File(PathBuf),
-    /// The environment.
-    Value(SecretString),
-    /// `master.key` in the data directory, made at the first start (SQLite only).
-    Managed(PathBuf),
 }
 
 /// Whether a token waits until its event is durable.
@@ -265,7 +262,7 @@ impl Settings {
         let data_dir =
             self.take("data_dir", |text| Ok(PathBuf::from(text))).unwrap_or_else(|| "jeton-data".into());
         let database = self.database();
-        let master_key = self.master_key(&database, &data_dir);
+        let master_keys = self.master_keys(&database, &data_dir);
         let behind_tls_proxy = self.take("server.behind_tls_proxy", truth).unwrap_or(false);
         if !listen.ip().is_loopback() && !behind_tls_proxy {
             self.refuse(
@@ -289,7 +286,9 @@ impl Settings {
             metrics,
             data_dir,
             database,
-            master_key,
+            master_key: master_keys.current,
+            other_master_keys: master_keys.others,
+            pkcs11: master_keys.pkcs11,
             trusted_proxies,
             max_token_lifetime,
             keys,
@@ -340,21 +339,6 @@ impl Settings {
                 Database::Postgres { url, password_file, max_connections: max_connections.unwrap_or(10) }
             }
             None => Database::Sqlite,
-        }
-    }
-
-    fn master_key(&mut self, database: &Database, data_dir: &Path) -> Option<MasterKeySource> {
-        let file = self.take("master_key_file", |text| Ok(PathBuf::from(text)));
-        let value = self.take("master_key", |text| Ok(SecretString::from(text.to_owned())));
-        match (file, value, database) {
-            (Some(_), Some(_), _) => {
-                self.refuse("master_key", "both given", "give master_key_file or JETON_MASTER_KEY, not both");
-                None
-            }
-            (Some(path), None, _) => Some(MasterKeySource::File(path)),
-            (None, Some(value), _) => Some(MasterKeySource::Value(value)),
-            (None, None, Database::Sqlite) => Some(MasterKeySource::Managed(data_dir.join("master.key"))),
-            (None, None, Database::Postgres { .. }) => None,
         }
     }
 

@@ -12,7 +12,7 @@
 //! |---|---|
 //! | [`domain`] | the rules, pure: who may what, what a token says |
 //! | [`storage`] | the only SQL, one text for PostgreSQL and SQLite |
-//! | [`runtime`] | what lives as long as the process: clock, directory, keyring, ledger, refusals, upkeep, audit key |
+//! | [`runtime`] | what lives as long as the process: clock, directory, keyring, ledger, refusals, upkeep, audit key, master keys |
 //! | [`oauth`] | the protocol, without HTTP: the token pipeline, grants, client authentication |
 //! | [`admin`] | the use-cases behind the REST API and the command line |
 //! | [`http`] | axum: bytes in, answers out |

@@ -11,6 +11,7 @@ pub mod builtins;
 mod client_forms;
 pub mod clients;
 pub mod resource_servers;
+pub mod rewrap;
 pub mod roles;
 pub mod secrets;
 pub mod signing_keys;
@@ -226,11 +227,16 @@ impl Admin {
     }
 
     /// Makes a change durable with its audit event, and visible here before the answer leaves.
-    async fn commit(&self, mut tx: Tx, by: &By, written: Written) -> Result<(), AdminError> {
+    async fn commit(&self, tx: Tx, by: &By, written: Written) -> Result<(), AdminError> {
         let Written { action, target, before, after, change } = written;
         let event = Event::Changed { actor: by.actor.clone(), action, target, before, after };
+        self.finish(tx, by, event, &change).await
+    }
+
+    /// [`Admin::commit`] for a change that has an event of its own kind.
+    async fn finish(&self, mut tx: Tx, by: &By, event: Event, change: &ChangeKind) -> Result<(), AdminError> {
         tx.leave_event(self.ambient.uuid()?, &self.event(by, event).write_for_later()?).await?;
-        tx.note_change(&change, self.ambient.now()).await?;
+        tx.note_change(change, self.ambient.now()).await?;
         tx.commit().await?;
         // It is committed, and its event with it: that the ledger lags for a moment does not undo it.
         if let Err(error) = self.ledger.collect().await {

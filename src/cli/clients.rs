@@ -134,7 +134,11 @@ struct Shown {
     secrets: Vec<SecretView>,
 }
 
-pub(super) async fn run(command: Command, Offline { admin, by }: &Offline, json: bool) -> anyhow::Result<()> {
+pub(super) async fn run(
+    command: Command,
+    Offline { admin, by, .. }: &Offline,
+    json: bool,
+) -> anyhow::Result<()> {
     match command {
         Command::Create(create) => {
             let with_secret = !create.no_secret;

@@ -24,6 +24,7 @@ use crate::domain::audit::ProcessKind;
 use crate::domain::text::quoted;
 use crate::http;
 use crate::runtime::clock::Ambient;
+use crate::runtime::master_key::MasterKeys;
 use crate::telemetry;
 
 /// An OAuth 2 / OpenID Connect authorization server for non-human identities.
@@ -57,7 +58,7 @@ enum Command {
     /// Create roles.
     #[command(subcommand)]
     Roles(registry::Roles),
-    /// List, rotate and revoke signing keys.
+    /// The keys that sign, and the master key that seals them.
     #[command(subcommand)]
     Keys(keys::Command),
     /// Check and export the audit.
@@ -106,9 +107,7 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
             Command::Roles(command) => {
                 offline(&config, async |offline| registry::roles(command, offline, json).await).await
             }
-            Command::Keys(command) => {
-                offline(&config, async |offline| keys::run(command, offline, json).await).await
-            }
+            Command::Keys(command) => keys::run(command, &config, json).await,
             Command::Audit(command) => audit::run(command, &config, json).await,
             Command::Health => health::run(&config).await,
             Command::Openapi => Ok(()),
@@ -141,6 +140,7 @@ async fn migrate(config: &Config) -> anyhow::Result<()> {
 struct Offline {
     admin: Admin,
     by: By,
+    master_keys: MasterKeys,
 }
 
 /// Runs a command, and waits until what it did is in the ledger and its chain closed.
@@ -154,12 +154,12 @@ async fn offline(
     let sealed = app::unseal(config, &store, &ambient, ProcessKind::Command).await?;
     let admin = app::offline_admin(store.clone(), config, &sealed, ambient);
     // The ledger ends when the last of those who can record is gone.
-    let Sealed { keyring, rotator, ledger, writing } = sealed;
+    let Sealed { master_keys, keyring, rotator, ledger, writing } = sealed;
     drop((keyring, rotator, ledger));
     let issuer = config.issuer.as_ref().map(Issuer::as_str);
     let outcome = match admin.ensure_some_builtins(issuer).await {
         Ok(()) => {
-            let offline = Offline { admin, by: By::command_line(whoever()) };
+            let offline = Offline { admin, by: By::command_line(whoever()), master_keys };
             let outcome = command(&offline).await;
             drop(offline);
             outcome

@@ -56,7 +56,7 @@ pub(super) enum Roles {
 
 pub(super) async fn resource_servers(
     command: ResourceServers,
-    Offline { admin, by }: &Offline,
+    Offline { admin, by, .. }: &Offline,
     json: bool,
 ) -> anyhow::Result<()> {
     let ResourceServers::Create {
@@ -77,7 +77,11 @@ pub(super) async fn resource_servers(
     output::one(&admin.create_resource_server(by, new).await?, json)
 }
 
-pub(super) async fn roles(command: Roles, Offline { admin, by }: &Offline, json: bool) -> anyhow::Result<()> {
+pub(super) async fn roles(
+    command: Roles,
+    Offline { admin, by, .. }: &Offline,
+    json: bool,
+) -> anyhow::Result<()> {
     let Roles::Create { name, description, permissions } = command;
     output::one(&admin.create_role(by, CreateRole { name, description, permissions }).await?, json)
 }

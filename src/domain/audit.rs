@@ -221,6 +221,19 @@ pub enum Event {
         #[schema(value_type = String)]
         algorithm: Algorithm,
     },
+    /// Private keys were sealed anew, under another master key than before.
+    KeysRewrapped {
+        /// Who asked for it.
+        actor: Actor,
+        /// The master key that they are sealed under now. It is named by a part of a hash, which opens nothing.
+        master_key: String,
+        /// The master keys that they were sealed under before.
+        previous: Vec<String>,
+        /// How many keys that sign tokens.
+        signing_keys: u64,
+        /// How many keys that sign the audit's checkpoints.
+        audit_keys: u64,
+    },
     /// A process began its chain: at its start, or because writing the chain before it failed.
     Started {
         /// What sort of process.
@@ -363,6 +376,7 @@ impl Event {
             Self::KeyScheduled { .. } => "key_scheduled",
             Self::KeyRevoked { .. } => "key_revoked",
             Self::KeyRemoved { .. } => "key_removed",
+            Self::KeysRewrapped { .. } => "keys_rewrapped",
             Self::Started { .. } => "started",
             Self::Stopped => "stopped",
             Self::LeftEventRejected { .. } => "left_event_rejected",
@@ -380,6 +394,7 @@ impl Event {
         "key_scheduled",
         "key_revoked",
         "key_removed",
+        "keys_rewrapped",
         "started",
         "stopped",
         "left_event_rejected",
@@ -409,7 +424,9 @@ impl Event {
             Self::AccessRefused { actor, .. } | Self::KeyCreated { actor, .. } => {
                 actor.as_ref().map_or((None, None), by)
             }
-            Self::Changed { actor, .. } | Self::KeyRevoked { actor, .. } => by(actor),
+            Self::Changed { actor, .. }
+            | Self::KeyRevoked { actor, .. }
+            | Self::KeysRewrapped { actor, .. } => by(actor),
             Self::KeyScheduled { .. }
             | Self::KeyRemoved { .. }
             | Self::Started { .. }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::clock::Ambient;
 use super::fault;
-use super::master_key::MasterKey;
+use super::master_key::MasterKeys;
 use crate::domain::chain::ChainEnd;
 use crate::domain::error::Fault;
 use crate::domain::ids::KeyId;
@@ -26,15 +26,15 @@ impl AuditKey {
     /// Opens the stored key, or makes the first one.
     ///
     /// # Errors
-    /// The database is away, or the master key is not the one that sealed it.
-    pub async fn open(store: &Store, master_key: &MasterKey, ambient: &Ambient) -> Result<Self, Fault> {
+    /// The database is away, or the master key that sealed it is not configured.
+    pub async fn open(store: &Store, master_keys: &MasterKeys, ambient: &Ambient) -> Result<Self, Fault> {
         if store.audit_keys().await.map_err(fault)?.is_empty() {
             // When another process is as fast, there are two, and all use the older one.
-            create(store, master_key, ambient).await?;
+            create(store, master_keys, ambient).await?;
         }
         let stored = store.audit_keys().await.map_err(fault)?;
         let stored = stored.first().ok_or_else(|| Fault::internal("there is no audit key"))?;
-        let private = master_key.open(&purpose(&stored.kid), &stored.sealed_private)?;
+        let private = master_keys.open(&purpose(&stored.kid), &stored.sealed_private).await?;
         let key = SigningKey::from_pkcs8(Algorithm::Es256, &private).map_err(Fault::internal)?;
         Ok(Self { kid: stored.kid.clone(), key: Arc::new(key) })
     }
@@ -48,12 +48,12 @@ impl AuditKey {
     }
 }
 
-async fn create(store: &Store, master_key: &MasterKey, ambient: &Ambient) -> Result<(), Fault> {
+async fn create(store: &Store, master_keys: &MasterKeys, ambient: &Ambient) -> Result<(), Fault> {
     let key = SigningKey::generate(Algorithm::Es256, RsaBits::default()).map_err(Fault::internal)?;
     let public_jwk = key.public_jwk();
     let kid = KeyId::new(public_jwk.key_id()).map_err(Fault::internal)?;
     let private = key.to_pkcs8().map_err(Fault::internal)?;
-    let sealed_private = master_key.seal(&purpose(&kid), &private)?;
+    let sealed_private = master_keys.seal(&purpose(&kid), &private).await?;
     let stored = StoredAuditKey { kid, public_jwk, sealed_private };
     insert(store, &stored, ambient).await.map_err(fault)
 }
@@ -64,6 +64,7 @@ async fn insert(store: &Store, key: &StoredAuditKey, ambient: &Ambient) -> Resul
     tx.commit().await
 }
 
-fn purpose(kid: &KeyId) -> String {
+/// What a private key is sealed for.
+pub(super) fn purpose(kid: &KeyId) -> String {
     format!("audit key {kid}")
 }

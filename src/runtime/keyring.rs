@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::fault;
-use super::master_key::MasterKey;
+use super::master_key::MasterKeys;
 use crate::domain::error::Fault;
 use crate::domain::ids::KeyId;
 use crate::domain::rotation::{self, KeyState, RingKey};
@@ -24,7 +24,7 @@ use crate::storage::{Store, StoredKey};
 /// Signs and verifies with the keys of the store.
 pub struct Keyring {
     store: Store,
-    master_key: Arc<MasterKey>,
+    master_keys: MasterKeys,
     rings: ArcSwap<Rings>,
 }
 
@@ -58,9 +58,9 @@ impl Keyring {
     /// Opens the stored keys.
     ///
     /// # Errors
-    /// The database is away, or the master key is not the one that sealed the keys.
-    pub async fn open(store: Store, master_key: Arc<MasterKey>) -> Result<Arc<Self>, Fault> {
-        let keyring = Self { store, master_key, rings: ArcSwap::default() };
+    /// The database is away, or a master key that sealed one is not configured.
+    pub async fn open(store: Store, master_keys: MasterKeys) -> Result<Arc<Self>, Fault> {
+        let keyring = Self { store, master_keys, rings: ArcSwap::default() };
         keyring.reload().await?;
         Ok(Arc::new(keyring))
     }
@@ -74,7 +74,7 @@ impl Keyring {
         let mut rings = Rings::new();
         for stored in stored {
             let ring = rings.entry(stored.algorithm).or_default();
-            ring.keys.push(self.parsed(&stored)?);
+            ring.keys.push(self.parsed(&stored).await?);
             ring.lives.push(stored.life);
         }
         self.rings.store(Arc::new(rings));
@@ -82,7 +82,7 @@ impl Keyring {
     }
 
     /// A key ready for use: the one in memory, if it is there already.
-    fn parsed(&self, stored: &StoredKey) -> Result<Arc<Key>, Fault> {
+    async fn parsed(&self, stored: &StoredKey) -> Result<Arc<Key>, Fault> {
         let kid = &stored.life.kid;
         let rings = self.rings.load();
         let known = rings.get(&stored.algorithm).and_then(|ring| {
@@ -92,7 +92,7 @@ impl Keyring {
         if let Some(known) = known {
             return Ok(known);
         }
-        let private = self.master_key.open(&purpose(kid), &stored.sealed_private)?;
+        let private = self.master_keys.open(&purpose(kid), &stored.sealed_private).await?;
         let signing = SigningKey::from_pkcs8(stored.algorithm, &private).map_err(Fault::internal)?;
         // Nobody could verify what such a key signs.
         if signing.public_jwk() != stored.public_jwk {

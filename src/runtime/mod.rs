@@ -9,8 +9,12 @@ pub mod keyring;
 mod known_ids;
 pub mod ledger;
 pub mod master_key;
+#[cfg(feature = "pkcs11")]
+pub mod pkcs11;
+mod private_file;
 pub mod refusals;
 pub mod rotator;
+pub mod sealed;
 pub mod secrets;
 pub mod upkeep;
 

@@ -15,7 +15,7 @@ use super::clock::Ambient;
 use super::fault;
 use super::keyring::{Keyring, purpose};
 use super::ledger::Ledger;
-use super::master_key::MasterKey;
+use super::master_key::MasterKeys;
 use crate::domain::audit::{Actor, AuditEvent, Event, Origin};
 use crate::domain::error::Fault;
 use crate::domain::ids::KeyId;
@@ -41,7 +41,7 @@ const MOST_ROUNDS: usize = 200;
 /// Keeps the rings in order.
 pub struct Rotator {
     store: Store,
-    master_key: Arc<MasterKey>,
+    master_keys: MasterKeys,
     keyring: Arc<Keyring>,
     ledger: Ledger,
     ambient: Ambient,
@@ -77,13 +77,13 @@ impl Rotator {
     #[must_use]
     pub const fn new(
         store: Store,
-        master_key: Arc<MasterKey>,
+        master_keys: MasterKeys,
         keyring: Arc<Keyring>,
         ledger: Ledger,
         ambient: Ambient,
         (schedule, rsa_bits): (Schedule, RsaBits),
     ) -> Self {
-        Self { store, master_key, keyring, ledger, ambient, schedule, rsa_bits, ahead: AtomicI64::new(0) }
+        Self { store, master_keys, keyring, ledger, ambient, schedule, rsa_bits, ahead: AtomicI64::new(0) }
     }
 
     /// The schedule that it keeps.
@@ -242,7 +242,7 @@ impl Rotator {
         let public_jwk = signing.public_jwk();
         let kid = KeyId::new(public_jwk.key_id()).map_err(Fault::internal)?;
         let private = signing.to_pkcs8().map_err(Fault::internal)?;
-        let sealed_private = self.master_key.seal(&purpose(&kid), &private)?;
+        let sealed_private = self.master_keys.seal(&purpose(&kid), &private).await?;
         let now = self.ambient.now();
         let took = now.as_micros().saturating_sub(planned.as_micros());
         let activates_at = activates_at.plus(Duration::from_micros(u64::try_from(took).unwrap_or(0)));

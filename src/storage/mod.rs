@@ -15,6 +15,7 @@ mod postgres;
 mod resource_servers;
 mod roles;
 mod rows;
+mod sealed;
 mod secrets;
 mod sqlite;
 
@@ -26,6 +27,7 @@ pub use clients::{ClientFilter, Cursor};
 pub use engine::{ConnectOptions, LossySetting, Store, Tx};
 pub use keys::{LiveTokens, StoredKey};
 pub use postgres::Notifications;
+pub use sealed::{Holder, SealedKey};
 
 use crate::domain::error::Fault;
 
@@ -111,6 +113,7 @@ pub fn all_statements() -> impl Iterator<Item = (&'static str, &'static str)> {
         keys::STATEMENTS,
         resource_servers::STATEMENTS,
         roles::STATEMENTS,
+        sealed::STATEMENTS,
         secrets::STATEMENTS,
     ]
     .into_iter()

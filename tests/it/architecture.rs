@@ -37,6 +37,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("anyhow", &["cli"]),
     ("moka", &["runtime"]),
     ("arc_swap", &["runtime"]),
+    ("cryptoki", &["runtime"]),
     ("argon2", &["runtime"]),
     ("rand", &["runtime"]),
     ("jsonwebtoken", &["jose"]),

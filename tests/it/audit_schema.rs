@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Client, Database, Engine, Server, both_engines, jeton, run};
+use crate::harness::{Client, Database, Engine, Server, both_engines, command, jeton, run};
 use crate::retention::leave_text;
 use crate::token::GRANT;
+use jeton::config::{Config, MasterKeySource};
 use jeton::domain::audit::Event;
 use jeton::domain::time::{DAY, Timestamp};
 use jeton::runtime::upkeep::Upkeep;
@@ -157,11 +158,28 @@ async fn be_busy(server: &Server) {
     root.post(&format!("/signing-keys/{kid}/revoke"), Value::Null).await.expect(200);
     leave_text(server, "by hand").await;
     jeton(&server.database, &["clients", "create", "job", "--role", "order-reader"]);
+    rewrap(server);
+}
+
+const NEXT_MASTER_KEY: &str = "4242424242424242424242424242424242424242424242424242424242424242";
+
+/// Changes the master key, so that the server has to be started anew with the next one.
+fn rewrap(server: &Server) {
+    let mut rewrap = command(&server.database, &["keys", "rewrap"]);
+    match server.database.engine {
+        Engine::Sqlite => rewrap.env("JETON_OTHER_MASTER_KEY_FILES", "data/master.key"),
+        Engine::Postgres => rewrap.env("JETON_OTHER_MASTER_KEYS", "07".repeat(32)),
+    };
+    let output = rewrap.env("JETON_MASTER_KEY", NEXT_MASTER_KEY).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
 }
 
 async fn every_event_of_a_busy_server_fits_the_schema(server: Server) {
     be_busy(&server).await;
-    let server = server.restart_with(|_| {}).await.unwrap();
+    let next = |config: &mut Config| {
+        config.master_key = Some(MasterKeySource::Value(NEXT_MASTER_KEY.into()));
+    };
+    let server = server.restart_with(next).await.unwrap();
     let mut all = events(&server.database).await;
     server.clock.advance(DAY * 3);
     server.app.rotator().settle().await.unwrap();

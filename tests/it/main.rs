@@ -21,6 +21,7 @@ mod ledger_kill;
 mod ledger_load;
 mod ledger_once;
 mod ledger_tamper;
+mod master_key;
 mod metrics;
 mod openapi;
 mod processes;

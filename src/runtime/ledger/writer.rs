@@ -398,7 +398,7 @@ fn chain_event(chain: &mut Chain, event: Arc<WrittenEvent>, events: &mut Vec<Rec
 /// back, and is recorded as that.
 fn left(at: Timestamp, text: &str) -> Result<Arc<WrittenEvent>, Fault> {
     match WrittenEvent::read(at, text.to_owned()) {
-        Ok(event) if event.columns.kind == "changed" || event.columns.kind.starts_with("key_") => {
+        Ok(event) if event.columns.kind == "changed" || event.columns.kind.starts_with("key") => {
             Ok(Arc::new(event))
         }
         _ => own(at, Event::LeftEventRejected { text: quoted(text) }),

@@ -1,0 +1,162 @@
+//! A PKCS#11 token: a device, or a program that plays one, whose keys nobody can read out of it.
+//!
+//! Every call waits for the token, so call from a thread that may wait.
+
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
+use cryptoki::error::{Error, RvError};
+use cryptoki::session::{Session, UserType};
+use cryptoki::slot::Slot;
+use cryptoki::types::AuthPin;
+use secrecy::ExposeSecret;
+
+use super::private_file;
+use crate::config;
+use crate::domain::error::Fault;
+
+/// A token that lets us in.
+pub struct Token {
+    label: String,
+    slot: Slot,
+    pin: AuthPin,
+    pin_file: String,
+    state: Mutex<State>,
+    module: Pkcs11,
+}
+
+#[derive(Default)]
+struct State {
+    /// Kept, because the login lasts as long as there is a session.
+    session: Option<Session>,
+    /// A token locks itself after a few wrong PINs, so one that was refused is never tried again.
+    pin_refused: bool,
+}
+
+// === impl Token ===
+
+impl Token {
+    /// Loads the maker's library, finds the token by its label and logs in.
+    ///
+    /// # Errors
+    /// The library cannot be loaded, there is no such token, or the PIN is not the right one.
+    pub fn open(settings: &config::Pkcs11) -> Result<Self, Fault> {
+        let pin_file = settings.pin_file.display().to_string();
+        let pin = private_file::read(&settings.pin_file)
+            .map_err(|error| Fault::internal(format!("the PIN {pin_file} (pkcs11.pin_file): {error}")))?;
+        let pin = AuthPin::from(pin.expose_secret().trim().to_owned());
+        let module = load(&settings.module)?;
+        let slot = find(&module, &settings.token)?;
+        let label = settings.token.clone();
+        let token = Self { label, slot, pin, pin_file, state: Mutex::default(), module };
+        token.run(|_| Ok(()))?.map_err(|error| token.trouble(&error))?;
+        Ok(token)
+    }
+
+    /// Runs work in a session that is logged in. What a session says that has been open for a while may be about
+    /// the session and not the work (the token was reset, somebody logged out), so the work is tried once more
+    /// in a new one.
+    ///
+    /// # Errors
+    /// Outside: there is no session to be had. Inside: what the token says about the work.
+    pub fn run<T>(&self, work: impl Fn(&Session) -> Result<T, Error>) -> Result<Result<T, Error>, Fault> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(session) = state.session.take()
+            && let Ok(done) = work(&session)
+        {
+            state.session = Some(session);
+            return Ok(Ok(done));
+        }
+        let session = self.module.open_ro_session(self.slot).map_err(|error| self.trouble(&error))?;
+        self.log_in(&mut state, &session)?;
+        let done = work(&session);
+        state.session = Some(session);
+        Ok(done)
+    }
+
+    /// Runs work in a session that may write into the token.
+    ///
+    /// # Errors
+    /// The token is away, or the work failed.
+    pub fn write<T>(&self, work: impl FnOnce(&Session) -> Result<T, Error>) -> Result<T, Fault> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let session = self.module.open_rw_session(self.slot).map_err(|error| self.trouble(&error))?;
+        self.log_in(&mut state, &session)?;
+        work(&session).map_err(|error| self.trouble(&error))
+    }
+
+    fn log_in(&self, state: &mut State, session: &Session) -> Result<(), Fault> {
+        if state.pin_refused {
+            return Err(self.wrong_pin());
+        }
+        match session.login(UserType::User, Some(&self.pin)) {
+            // The login counts for the process, not for the session (PKCS #11 v3.0 §5.6).
+            Ok(()) | Err(Error::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => Ok(()),
+            Err(Error::Pkcs11(RvError::PinIncorrect | RvError::PinLenRange | RvError::PinInvalid, _)) => {
+                state.pin_refused = true;
+                Err(self.wrong_pin())
+            }
+            Err(Error::Pkcs11(RvError::PinLocked, _)) => Err(Fault::internal(format!(
+                "the PKCS#11 token '{}' has locked itself after wrong PINs: its security officer can set a new one",
+                self.label
+            ))),
+            Err(error) => Err(self.trouble(&error)),
+        }
+    }
+
+    fn wrong_pin(&self) -> Fault {
+        Fault::internal(format!(
+            "the PKCS#11 token '{}' does not take the PIN in {}: put the right one there before the next start, \
+             because a token locks itself after a few wrong ones",
+            self.label, self.pin_file
+        ))
+    }
+
+    /// The token's label.
+    #[must_use]
+    pub fn label(&self) -> &str {
+        &self.label
+    }
+
+    /// What the token says, as a fault that may pass.
+    #[must_use]
+    pub fn trouble(&self, error: &Error) -> Fault {
+        Fault::unavailable(format!("the PKCS#11 token '{}': {error}", self.label))
+    }
+}
+
+impl std::fmt::Debug for Token {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Token").field("label", &self.label).finish_non_exhaustive()
+    }
+}
+
+fn load(path: &Path) -> Result<Pkcs11, Fault> {
+    let fault = |error: Error| {
+        Fault::internal(format!("the PKCS#11 library {} (pkcs11.module): {error}", path.display()))
+    };
+    let module = Pkcs11::new(path).map_err(fault)?;
+    match module.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)) {
+        // By another part of this process: that counts for all of it.
+        Ok(()) | Err(Error::Pkcs11(RvError::CryptokiAlreadyInitialized, _)) => Ok(module),
+        Err(error) => Err(fault(error)),
+    }
+}
+
+/// The slot with the token. By the label, because the numbers of slots change.
+fn find(module: &Pkcs11, label: &str) -> Result<Slot, Fault> {
+    let fault =
+        |error: Error| Fault::unavailable(format!("looking for the PKCS#11 token '{label}': {error}"));
+    let mut others = Vec::new();
+    for slot in module.get_slots_with_initialized_token().map_err(fault)? {
+        let info = module.get_token_info(slot).map_err(fault)?;
+        // Labels are padded with spaces to 32 characters.
+        match info.label().trim_end() {
+            found if found == label => return Ok(slot),
+            other => others.push(format!("'{other}'")),
+        }
+    }
+    let others = if others.is_empty() { "none".to_owned() } else { others.join(", ") };
+    Err(Fault::internal(format!("there is no PKCS#11 token '{label}' (pkcs11.token); there is: {others}")))
+}

@@ -1,0 +1,89 @@
+//! Everything that a master key seals, wherever it is kept.
+
+use sqlx::FromRow;
+
+use super::engine::{execute, read};
+use super::{Store, StoreError, Tx, corrupt, statements};
+use crate::domain::ids::KeyId;
+
+statements! {
+    SEALED_KEYS = r"
+        SELECT 'signing' AS holder, kid, sealed_private, created_at FROM signing_keys
+        UNION ALL
+        SELECT 'audit' AS holder, kid, sealed_private, created_at FROM audit_keys
+        ORDER BY created_at, holder, kid";
+
+    RESEAL_SIGNING_KEY = r"
+        UPDATE signing_keys SET sealed_private = $3 WHERE kid = $1 AND sealed_private = $2";
+
+    RESEAL_AUDIT_KEY = r"
+        UPDATE audit_keys SET sealed_private = $3 WHERE kid = $1 AND sealed_private = $2";
+}
+
+/// Where a sealed key is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Holder {
+    /// Among the keys that sign tokens.
+    Signing,
+    /// Among the keys that sign the audit's checkpoints.
+    Audit,
+}
+
+/// A sealed private key.
+#[derive(Clone, Debug)]
+pub struct SealedKey {
+    /// Where it is kept.
+    pub holder: Holder,
+    /// Its identifier.
+    pub kid: KeyId,
+    /// The envelope.
+    pub sealed_private: Vec<u8>,
+}
+
+#[derive(FromRow)]
+struct SealedRow {
+    holder: String,
+    kid: String,
+    sealed_private: Vec<u8>,
+}
+
+// === impl SealedRow ===
+
+impl TryFrom<SealedRow> for SealedKey {
+    type Error = StoreError;
+
+    fn try_from(row: SealedRow) -> Result<Self, StoreError> {
+        let holder = if row.holder == "audit" { Holder::Audit } else { Holder::Signing };
+        let kid = KeyId::new(&row.kid).map_err(|_| corrupt("key id", &row.kid))?;
+        Ok(Self { holder, kid, sealed_private: row.sealed_private })
+    }
+}
+
+// === impl Store ===
+
+impl Store {
+    /// Every sealed key, oldest first.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn sealed_keys(&self) -> Result<Vec<SealedKey>, StoreError> {
+        let rows = read!(self, pool => sqlx::query_as::<_, SealedRow>(SEALED_KEYS).fetch_all(pool).await)?;
+        rows.into_iter().map(SealedKey::try_from).collect()
+    }
+}
+
+// === impl Tx ===
+
+impl Tx {
+    /// Replaces the envelope of a key, unless somebody else has replaced or removed it. Answers whether it did.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn reseal(&mut self, key: &SealedKey, envelope: &[u8]) -> Result<bool, StoreError> {
+        let sql = match key.holder {
+            Holder::Signing => RESEAL_SIGNING_KEY,
+            Holder::Audit => RESEAL_AUDIT_KEY,
+        };
+        Ok(execute!(self, sql, key.kid.as_str(), &key.sealed_private, envelope)? > 0)
+    }
+}
