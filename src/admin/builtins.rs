@@ -75,6 +75,7 @@ impl Admin {
                 .collect::<Result<_, AdminError>>()?,
             token_lifetime: DEFAULT_TOKEN_LIFETIME,
             signing_algorithm: Algorithm::Es256,
+            signing_algorithm_before: None,
             token_profile: TokenProfile::AccessToken,
             enabled: true,
             builtin: true,

@@ -202,6 +202,7 @@ impl Admin {
             permissions: permissions(new.permissions)?,
             token_lifetime: Duration::from_secs(new.token_lifetime.into()),
             signing_algorithm: new.signing_algorithm,
+            signing_algorithm_before: None,
             token_profile: new.token_profile,
             enabled: true,
             builtin: false,
@@ -278,7 +279,13 @@ impl Admin {
         server.token_lifetime = update
             .token_lifetime
             .map_or(server.token_lifetime, |seconds| Duration::from_secs(seconds.into()));
-        server.signing_algorithm = update.signing_algorithm.unwrap_or(server.signing_algorithm);
+        if let Some(algorithm) = update.signing_algorithm.filter(|new| *new != before.signing_algorithm) {
+            // Switched twice in a row, it is still signed with what it was at first.
+            if self.rotator.signs_with(before.signing_algorithm) {
+                server.signing_algorithm_before = Some(before.signing_algorithm);
+            }
+            server.signing_algorithm = algorithm;
+        }
         server.token_profile = update.token_profile.unwrap_or(server.token_profile);
         server.enabled = update.enabled.unwrap_or(server.enabled);
         server.updated_at = self.ambient.now();

@@ -134,6 +134,7 @@ mod tests {
                 expires_at: Timestamp::from_micros(end),
                 profile: if plain { TokenProfile::Jwt } else { TokenProfile::AccessToken },
                 algorithm: Algorithm::Es256,
+                algorithm_before: None,
             }
         }
     }

@@ -59,6 +59,8 @@ pub struct Decision {
     pub profile: TokenProfile,
     /// What it is signed with.
     pub algorithm: Algorithm,
+    /// What it is signed with instead while no key of that algorithm signs yet.
+    pub algorithm_before: Option<Algorithm>,
 }
 
 /// Decides what the grantee gets of what was asked, at `now`.
@@ -85,6 +87,8 @@ pub fn decide(
         }
     }
     let (profile, algorithm) = one_shape(&targets)?;
+    let mut before = targets.iter().map(|target| target.signing_algorithm_before);
+    let first = before.next().flatten();
     Ok(Decision {
         audience: targets.iter().map(|target| target.identifier.clone()).collect(),
         roles: held.contributing_roles(&scope, &targets),
@@ -92,6 +96,7 @@ pub fn decide(
         expires_at: expiry(&targets, grantee.not_after, longest, now)?,
         profile,
         algorithm,
+        algorithm_before: first.filter(|_| before.all(|other| other == first)),
     })
 }
 

@@ -33,6 +33,7 @@ fn server(n: u128, permissions: &[&str]) -> ResourceServer {
         permissions: permissions.iter().map(|p| (permission(p), String::new())).collect(),
         token_lifetime: Duration::from_mins(5),
         signing_algorithm: Algorithm::Es256,
+        signing_algorithm_before: None,
         token_profile: TokenProfile::AccessToken,
         enabled: true,
         builtin: false,

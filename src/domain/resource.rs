@@ -37,6 +37,9 @@ pub struct ResourceServer {
     pub token_lifetime: Duration,
     /// What its tokens are signed with.
     pub signing_algorithm: Algorithm,
+    /// What they were signed with before that. They still are while no key of the new algorithm signs, so that no
+    /// verifier meets a key that it cannot have.
+    pub signing_algorithm_before: Option<Algorithm>,
     /// The shape of its tokens.
     pub token_profile: TokenProfile,
     /// Switched on. Read it through [`ResourceServer::check`].

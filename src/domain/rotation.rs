@@ -43,6 +43,18 @@ pub struct RingKey {
     pub revoked_at: Option<Timestamp>,
 }
 
+/// How much a ring is needed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Need {
+    /// Nothing is signed with it.
+    #[default]
+    None,
+    /// Something will be, and is signed with another algorithm until every verifier has the first key.
+    Later,
+    /// Something is.
+    Now,
+}
+
 /// What to do about a ring.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
@@ -105,15 +117,14 @@ pub fn state(keys: &[RingKey], index: usize, now: Timestamp) -> KeyState {
     }
 }
 
-/// What there is to do at `now` about a ring, given in the order of generation. `wanted` says whether anything
-/// is to be signed with its algorithm.
+/// What there is to do at `now` about a ring, given in the order of generation.
 ///
 /// To be asked again once that is done: there may be more. It says nothing when all is well.
 #[must_use]
-pub fn plan(now: Timestamp, keys: &[RingKey], wanted: bool, schedule: &Schedule) -> Vec<Action> {
-    let ring = Ring { now, keys, schedule, trusted_after: last_compromised(keys) };
-    let mut actions = if wanted { ring.provide().into_iter().collect() } else { ring.wind_up() };
-    actions.extend(ring.ends(wanted));
+pub fn plan(now: Timestamp, keys: &[RingKey], need: Need, schedule: &Schedule) -> Vec<Action> {
+    let ring = Ring { now, keys, need, schedule, trusted_after: last_compromised(keys) };
+    let mut actions = if need == Need::None { ring.wind_up() } else { ring.provide().into_iter().collect() };
+    actions.extend(ring.ends());
     actions.extend(ring.removals());
     actions
 }
@@ -149,6 +160,7 @@ pub fn signs_until(keys: &[RingKey], index: usize) -> Option<Timestamp> {
 struct Ring<'a> {
     now: Timestamp,
     keys: &'a [RingKey],
+    need: Need,
     schedule: &'a Schedule,
     trusted_after: Option<i64>,
 }
@@ -173,13 +185,14 @@ impl Ring<'_> {
     /// What it takes for a key to sign now, and for the next one to be known before it does.
     fn provide(&self) -> Option<Action> {
         let create = |activates_at| Action::Create { generation: next_generation(self.keys), activates_at };
+        // What signs at once has no better: nobody has cached anything yet, or what they have is worth nothing.
+        let at_once = self.need == Need::Now || self.trusted_after.is_some();
         let usable = || self.keys.iter().filter(|key| key.may_sign(self.trusted_after, self.now));
         let Some(newest) = usable().max_by_key(|key| key.generation) else {
-            // Nobody has cached anything yet, or what they have cached is worth nothing.
-            return Some(create(self.now));
+            return Some(create(if at_once { self.now } else { self.now.plus(self.schedule.lead()) }));
         };
         let first = usable().min_by_key(|key| key.activates_at)?;
-        if self.trusted_after.is_some() && first.activates_at > self.now {
+        if at_once && first.activates_at > self.now {
             return Some(Action::Advance { kid: first.kid.clone(), activates_at: self.now });
         }
         if let Some(late) = self.dated_too_late() {
@@ -209,12 +222,12 @@ impl Ring<'_> {
 
     /// When keys leave: with the last token that they can have signed. An end that is known is put off when need
     /// be, and taken back when the key is the newest again; never brought forward.
-    fn ends(&self, wanted: bool) -> Vec<Action> {
+    fn ends(&self) -> Vec<Action> {
         let ends = self.keys.iter().filter(|key| key.is_alive(self.now)).filter_map(|key| {
             let successor = successor(self.keys, key);
             let until = match successor {
                 Some(successor) => Some(successor.activates_at),
-                None if wanted || key.activates_at > self.now => None,
+                None if self.need != Need::None || key.activates_at > self.now => None,
                 None => Some(self.now),
             };
             let leaves_at = until.map(|until| until.plus(self.schedule.keep()));

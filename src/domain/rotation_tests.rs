@@ -66,9 +66,9 @@ fn apply(keys: &mut Vec<RingKey>, action: &Action) {
 }
 
 /// Does all there is to do.
-fn settle(keys: &mut Vec<RingKey>, now: Timestamp, wanted: bool) {
+fn settle(keys: &mut Vec<RingKey>, now: Timestamp, need: Need) {
     for _ in 0..200 {
-        let actions = plan(now, keys, wanted, &schedule());
+        let actions = plan(now, keys, need, &schedule());
         if actions.is_empty() {
             return;
         }
@@ -102,21 +102,21 @@ fn a_key_walks_through_its_states() {
 #[test]
 fn the_first_key_signs_at_once_and_the_next_is_published_ahead() {
     let mut keys = Vec::new();
-    settle(&mut keys, at(0), true);
+    settle(&mut keys, at(0), Need::Now);
     assert_eq!(keys, [key(1, 0, None)]);
-    settle(&mut keys, at(899), true);
+    settle(&mut keys, at(899), Need::Now);
     assert_eq!(keys.len(), 1, "not before the lead");
-    settle(&mut keys, at(900), true);
+    settle(&mut keys, at(900), Need::Now);
     // 40 s of a token, 10 s of leeway, twice 5 s of clocks.
     assert_eq!(keys, [key(1, 0, Some(1_060)), key(2, 1_000, None)]);
-    settle(&mut keys, at(1_060), true);
+    settle(&mut keys, at(1_060), Need::Now);
     assert_eq!(keys, [key(2, 1_000, None)], "its time is over, and it is destroyed");
 }
 
 #[test]
 fn days_without_anybody_are_made_up_for_without_a_gap() {
     let mut keys = vec![key(1, 0, None)];
-    settle(&mut keys, at(86_400), true);
+    settle(&mut keys, at(86_400), Need::Now);
     assert_eq!(keys, [key(1, 0, Some(86_560)), key(2, 86_500, None)]);
 }
 
@@ -131,20 +131,20 @@ fn an_operator_need_not_wait() {
 #[test]
 fn a_longer_token_puts_the_end_off() {
     let mut keys = vec![key(1, 0, Some(1_020)), key(2, 1_000, None)];
-    settle(&mut keys, at(1_010), true);
+    settle(&mut keys, at(1_010), Need::Now);
     assert_eq!(keys[0].leaves_at, Some(at(1_060)));
     let mut keys = vec![key(1, 0, Some(2_000)), key(2, 1_000, None)];
-    settle(&mut keys, at(1_010), true);
+    settle(&mut keys, at(1_010), Need::Now);
     assert_eq!(keys[0].leaves_at, Some(at(2_000)), "never brought forward");
 }
 
 #[test]
 fn a_key_that_a_wrong_clock_has_planned_comes_in_its_turn() {
     let mut keys = vec![key(1, 0, None), key(2, 900_000, None)];
-    settle(&mut keys, at(10), true);
+    settle(&mut keys, at(10), Need::Now);
     assert_eq!(keys[1].activates_at, at(1_000));
     let mut keys = vec![key(1, 0, None), key(2, 900_000, None)];
-    settle(&mut keys, at(990), true);
+    settle(&mut keys, at(990), Need::Now);
     assert_eq!(keys[1].activates_at, at(1_090), "with the whole lead from now");
 }
 
@@ -155,7 +155,7 @@ fn a_fresh_key_signs_when_the_active_one_is_revoked() {
     let mut keys = vec![key(1, 0, Some(1_060)), key(2, 1_000, None)];
     revoke(&mut keys, 2, at(1_030));
     assert_eq!(active_index(&keys, at(1_030)), None, "what was there before may be known as well");
-    settle(&mut keys, at(1_030), true);
+    settle(&mut keys, at(1_030), Need::Now);
     assert_eq!(states(&keys, at(1_030)), [KeyState::Retired, KeyState::Revoked, KeyState::Active]);
     assert_eq!(keys[2].activates_at, at(1_030));
 }
@@ -164,7 +164,7 @@ fn a_fresh_key_signs_when_the_active_one_is_revoked() {
 fn a_pending_key_is_fresh_enough() {
     let mut keys = vec![key(1, 0, Some(1_060)), key(2, 1_000, None)];
     revoke(&mut keys, 1, at(950));
-    settle(&mut keys, at(950), true);
+    settle(&mut keys, at(950), Need::Now);
     assert_eq!(states(&keys, at(950)), [KeyState::Revoked, KeyState::Active]);
     assert_eq!(keys.len(), 2);
 }
@@ -173,7 +173,7 @@ fn a_pending_key_is_fresh_enough() {
 fn revoking_a_pending_key_changes_nothing_for_the_active_one() {
     let mut keys = vec![key(1, 0, Some(1_060)), key(2, 1_000, None)];
     revoke(&mut keys, 2, at(950));
-    settle(&mut keys, at(950), true);
+    settle(&mut keys, at(950), Need::Now);
     assert_eq!(states(&keys, at(950)), [KeyState::Active, KeyState::Revoked, KeyState::Pending]);
     assert_eq!(keys[2].activates_at, at(1_050));
     assert_eq!(keys[0].leaves_at, Some(at(1_110)), "it signs for longer, so it stays for longer");
@@ -184,7 +184,7 @@ fn revoking_all_of_them_leaves_a_fresh_one() {
     let mut keys = vec![key(1, 0, Some(1_060)), key(2, 1_000, Some(2_060)), key(3, 2_000, None)];
     for generation in 1..=3 {
         revoke(&mut keys, generation, at(1_020));
-        settle(&mut keys, at(1_020), true);
+        settle(&mut keys, at(1_020), Need::Now);
     }
     let states = states(&keys, at(1_020));
     assert_eq!(states.iter().filter(|state| **state == KeyState::Active).count(), 1, "{keys:?}");
@@ -195,9 +195,9 @@ fn revoking_all_of_them_leaves_a_fresh_one() {
 fn a_revoked_key_is_forgotten_when_its_tokens_have_ended() {
     let mut keys = vec![key(1, 0, None)];
     revoke(&mut keys, 1, at(100));
-    settle(&mut keys, at(159), true);
+    settle(&mut keys, at(159), Need::Now);
     assert_eq!(keys.len(), 2);
-    settle(&mut keys, at(160), true);
+    settle(&mut keys, at(160), Need::Now);
     assert_eq!(keys.len(), 1);
 }
 
@@ -206,20 +206,35 @@ fn a_revoked_key_is_forgotten_when_its_tokens_have_ended() {
 #[test]
 fn a_ring_that_nothing_uses_leaves_with_its_tokens() {
     let mut keys = vec![key(1, 0, Some(1_060)), key(2, 1_000, None)];
-    settle(&mut keys, at(950), false);
+    settle(&mut keys, at(950), Need::None);
     assert_eq!(keys, [key(1, 0, Some(1_060))], "what never signed goes at once");
-    settle(&mut keys, at(1_060), false);
+    settle(&mut keys, at(1_060), Need::None);
     assert_eq!(keys, []);
     let mut keys = vec![key(1, 0, None)];
-    settle(&mut keys, at(500), false);
+    settle(&mut keys, at(500), Need::None);
     assert_eq!(keys, [key(1, 0, Some(560))]);
-    settle(&mut keys, at(510), false);
+    settle(&mut keys, at(510), Need::None);
     assert_eq!(keys, [key(1, 0, Some(560))], "its end stands");
-    settle(&mut keys, at(520), true);
+    settle(&mut keys, at(520), Need::Now);
     assert_eq!(keys, [key(1, 0, None)], "wanted again");
 }
 
+#[test]
+fn what_is_needed_later_is_published_before_it_signs() {
+    let mut keys = Vec::new();
+    settle(&mut keys, at(0), Need::Later);
+    assert_eq!(keys, [key(1, 100, None)], "a verifier that has the old set has its key before it signs");
+    settle(&mut keys, at(50), Need::Later);
+    assert_eq!(keys, [key(1, 100, None)]);
+    settle(&mut keys, at(60), Need::Now);
+    assert_eq!(keys, [key(1, 60, None)], "unless somebody has nothing else");
+}
+
 // === Whatever happens ===
+
+fn needs() -> impl Strategy<Value = Need> {
+    prop::sample::select(vec![Need::None, Need::Later, Need::Now])
+}
 
 proptest! {
     /// The pure part alone, under any clock at all: jumps forward and back, missed ticks, half-done work.
@@ -230,7 +245,7 @@ proptest! {
     ) {
         let mut keys = Vec::new();
         for (now, steps) in nows {
-            for action in plan(at(now), &keys, true, &schedule()).iter().take(steps) {
+            for action in plan(at(now), &keys, Need::Now, &schedule()).iter().take(steps) {
                 if let Action::Create { activates_at, .. } = action && !keys.is_empty() {
                     prop_assert!(*activates_at >= at(now).plus(schedule().lead()), "published for the lead");
                 }
@@ -250,16 +265,16 @@ proptest! {
     /// Any number of revocations, at any time: one fresh key signs as soon as somebody has planned.
     #[test]
     fn somebody_signs_after_any_revocations(
-        steps in prop::collection::vec((0_i64..3_000, prop::option::of(0_usize..6), any::<bool>()), 1..40),
+        steps in prop::collection::vec((0_i64..3_000, prop::option::of(0_usize..6), needs()), 1..40),
     ) {
         let (mut keys, mut now) = (Vec::new(), at(0));
-        for (wait, revoked, wanted) in steps {
+        for (wait, revoked, need) in steps {
             now = now.plus(Duration::from_secs(wait.unsigned_abs()));
-            settle(&mut keys, now, wanted);
+            settle(&mut keys, now, need);
             if let Some(key) = revoked.and_then(|index| keys.get_mut(index)) {
                 key.revoked_at = key.revoked_at.or(Some(now));
             }
-            settle(&mut keys, now, true);
+            settle(&mut keys, now, Need::Now);
             let active = active_index(&keys, now).expect("one signs");
             prop_assert!(keys[active].revoked_at.is_none());
             let older_than_revoked = keys.iter().any(|key| {
@@ -315,7 +330,7 @@ fn off(now: Timestamp, percent: i64, tolerance: Duration) -> Timestamp {
 fn walk(timing: Timing, staleness: Duration, schedule: Schedule, steps: &[Step]) -> Result<(), String> {
     let tolerance = timing.clock_tolerance;
     let mut history = History(vec![(BORN, Vec::new())]);
-    history.change(BORN, &plan(BORN, &[], true, &schedule)[0]);
+    history.change(BORN, &plan(BORN, &[], Need::Now, &schedule)[0]);
     // Later than anything that was cached before the first key.
     let mut now = BORN.plus(timing.verifier_cache + staleness + 4 * tolerance);
     let mut known = vec![(now, history.at(now).to_vec()); 3];
@@ -326,7 +341,7 @@ fn walk(timing: Timing, staleness: Duration, schedule: Schedule, steps: &[Step])
             Step::Tick { replica, offset, slow, actions } => {
                 let seen = history.at(now).to_vec();
                 known[replica] = (now, seen.clone());
-                let planned = plan(off(now, offset, tolerance), &seen, true, &schedule);
+                let planned = plan(off(now, offset, tolerance), &seen, Need::Now, &schedule);
                 now = off(now, slow, schedule.write());
                 for action in planned.iter().take(actions) {
                     history.change(now, action);

@@ -207,7 +207,8 @@ impl TokenEndpoint {
             TokenProfile::AccessToken => TokenType::AccessToken,
             TokenProfile::Jwt => TokenType::Jwt,
         };
-        let signed = self.keyring.sign(decision.algorithm, token_type, &claims, now)?;
+        let algorithms = [Some(decision.algorithm), decision.algorithm_before].into_iter().flatten();
+        let signed = self.keyring.sign(algorithms, token_type, &claims, now)?;
         let scope = decision.scope.to_string();
         let response = TokenResponse {
             access_token: SecretString::from(signed.token),

@@ -102,26 +102,27 @@ impl Keyring {
         Ok(Arc::new(Key { signing, verifying, public_jwk: stored.public_jwk.clone() }))
     }
 
-    /// Signs claims with the algorithm's active key.
+    /// Signs claims with the active key of the first of these algorithms that has one.
     ///
     /// # Errors
-    /// No key of this algorithm is active, or signing failed.
+    /// None has one, or signing failed.
     pub fn sign<T: Serialize>(
         &self,
-        algorithm: Algorithm,
+        algorithms: impl IntoIterator<Item = Algorithm>,
         token_type: TokenType,
         claims: &T,
         now: Timestamp,
     ) -> Result<Signed, Fault> {
         let rings = self.rings.load();
-        let (life, key) = rings
-            .get(&algorithm)
-            .and_then(|ring| {
+        let (life, key) = algorithms
+            .into_iter()
+            .find_map(|algorithm| {
+                let ring = rings.get(&algorithm)?;
                 let active = rotation::active_index(&ring.lives, now)?;
                 Some((&ring.lives[active], &ring.keys[active]))
             })
-            // A resource server that was switched to it a moment ago, or a clock that is far behind.
-            .ok_or_else(|| Fault::unavailable(format!("no {algorithm} key is active yet")))?;
+            // A resource server that was registered a moment ago, or a clock that is far behind.
+            .ok_or_else(|| Fault::unavailable("no key of the wanted algorithm signs yet"))?;
         let token =
             jose::sign(token_type, life.kid.as_str(), &key.signing, claims).map_err(Fault::internal)?;
         Ok(Signed { token, kid: life.kid.clone() })

@@ -3,7 +3,7 @@
 //! Every replica runs this, and none leads. Each action is a transaction of its own that leaves a ring which
 //! works; where two replicas want the same, a unique constraint or a condition lets one of them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
@@ -19,7 +19,7 @@ use super::master_key::MasterKeys;
 use crate::domain::audit::{Actor, AuditEvent, Event, Origin};
 use crate::domain::error::Fault;
 use crate::domain::ids::KeyId;
-use crate::domain::rotation::{self, Action, RingKey};
+use crate::domain::rotation::{self, Action, Need, RingKey};
 use crate::domain::schedule::{Schedule, Span};
 use crate::domain::time::Timestamp;
 use crate::jose::{Algorithm, RsaBits, SigningKey};
@@ -98,7 +98,7 @@ impl Rotator {
     /// The database is away, or a key cannot be made.
     pub async fn start(&self) -> Result<(), Fault> {
         self.compare_clocks().await?;
-        let is_complete = self.rings().await?.values().all(|(ring, wanted)| !wanted || !ring.is_empty());
+        let is_complete = self.rings().await?.values().all(|(ring, _)| !ring.is_empty());
         if is_complete && self.check_clock().is_err() {
             return Ok(());
         }
@@ -133,11 +133,10 @@ impl Rotator {
     /// Whether there is something to do about a ring in memory.
     fn is_anything_due(&self) -> bool {
         let now = self.ambient.now();
-        // Whether an algorithm is still wanted, only the store knows: what is in use may stay until it is asked.
         self.keyring
             .lives()
             .values()
-            .any(|ring| !rotation::plan(now, ring, !is_winding_up(ring), &self.schedule).is_empty())
+            .any(|ring| !rotation::plan(now, ring, remembered_need(ring, now), &self.schedule).is_empty())
     }
 
     /// Does all there is to do now.
@@ -156,9 +155,9 @@ impl Rotator {
         let mut done = false;
         for _ in 0..MOST_ROUNDS {
             let rings = self.rings().await?;
-            let mut planned = rings.iter().flat_map(|(algorithm, (ring, wanted))| {
+            let mut planned = rings.iter().flat_map(|(algorithm, (ring, need))| {
                 let now = self.ambient.now();
-                let plan = rotation::plan(now, ring, *wanted, &self.schedule);
+                let plan = rotation::plan(now, ring, *need, &self.schedule);
                 plan.into_iter().map(move |action| (*algorithm, now, action))
             });
             // One at a time: what it changes may change the rest of the plan.
@@ -173,17 +172,36 @@ impl Rotator {
         Ok(())
     }
 
-    /// Every ring in the store, and every one that ought to be there; and whether it is wanted.
-    async fn rings(&self) -> Result<BTreeMap<Algorithm, (Vec<RingKey>, bool)>, Fault> {
+    /// Every ring in the store, and every one that ought to be there; and how much it is needed.
+    async fn rings(&self) -> Result<BTreeMap<Algorithm, (Vec<RingKey>, Need)>, Fault> {
         let stored = self.store.signing_keys().await.map_err(fault)?;
-        let mut wanted: BTreeSet<_> = self.store.used_algorithms().await.map_err(fault)?;
-        wanted.extend(Algorithm::ALWAYS);
-        let mut rings: BTreeMap<_, _> =
-            wanted.into_iter().map(|algorithm| (algorithm, (Vec::new(), true))).collect();
+        let used = self.store.used_algorithms().await.map_err(fault)?;
+        let now = self.ambient.now();
+        let mut rings: BTreeMap<Algorithm, (Vec<RingKey>, Need)> = BTreeMap::new();
         for key in stored {
             rings.entry(key.algorithm).or_default().0.push(key.life);
         }
+        let mut needs: Vec<_> = Algorithm::ALWAYS.iter().map(|algorithm| (*algorithm, Need::Now)).collect();
+        for (algorithm, before) in used {
+            let signs =
+                rings.get(&algorithm).is_some_and(|(ring, _)| rotation::active_index(ring, now).is_some());
+            match before.filter(|_| !signs) {
+                Some(before) => needs.extend([(algorithm, Need::Later), (before, Need::Now)]),
+                None => needs.push((algorithm, Need::Now)),
+            }
+        }
+        for (algorithm, need) in needs {
+            let (_, known) = rings.entry(algorithm).or_default();
+            *known = need.max(*known);
+        }
         Ok(rings)
+    }
+
+    /// Whether a key of this algorithm signs now, as far as is known here.
+    #[must_use]
+    pub fn signs_with(&self, algorithm: Algorithm) -> bool {
+        let rings = self.keyring.lives();
+        rings.get(&algorithm).is_some_and(|ring| rotation::active_index(ring, self.ambient.now()).is_some())
     }
 
     /// Makes what was done visible here, and has it in the ledger.
@@ -386,9 +404,18 @@ impl Rotator {
     }
 }
 
-/// Whether its newest key was told to leave: then nothing wanted it when the store was last asked.
-fn is_winding_up(ring: &[RingKey]) -> bool {
-    ring.iter().rev().find(|key| key.revoked_at.is_none()).is_some_and(|newest| newest.leaves_at.is_some())
+/// How much a ring was needed when the store was last asked, as far as its keys show. Only the store knows better.
+fn remembered_need(ring: &[RingKey], now: Timestamp) -> Need {
+    let newest = ring.iter().rev().find(|key| key.revoked_at.is_none());
+    if newest.is_some_and(|newest| newest.leaves_at.is_some()) {
+        // It was told to leave.
+        Need::None
+    } else if newest.is_some() && rotation::active_index(ring, now).is_none() {
+        // It waits for its first key.
+        Need::Later
+    } else {
+        Need::Now
+    }
 }
 
 fn scheduled(algorithm: Algorithm, life: &RingKey) -> Event {

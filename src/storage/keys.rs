@@ -1,11 +1,10 @@
 //! Signing keys, their private parts sealed.
 
-use std::collections::BTreeSet;
-
 use sqlx::FromRow;
 use sqlx::types::Json;
 
 use super::engine::{execute, read};
+use super::rows::algorithm;
 use super::{Store, StoreError, Tx, corrupt, postgres, sqlite, statements};
 use crate::domain::ids::KeyId;
 use crate::domain::rotation::RingKey;
@@ -34,7 +33,7 @@ statements! {
 
     REMOVE_KEY = "DELETE FROM signing_keys WHERE kid = $1";
 
-    USED_ALGORITHMS = "SELECT DISTINCT signing_algorithm FROM resource_servers";
+    USED_ALGORITHMS = "SELECT DISTINCT signing_algorithm, signing_algorithm_before FROM resource_servers";
 }
 
 /// A signing key as stored.
@@ -87,7 +86,7 @@ impl TryFrom<KeyRow> for StoredKey {
 
     fn try_from(row: KeyRow) -> Result<Self, StoreError> {
         Ok(Self {
-            algorithm: row.algorithm.parse().map_err(|_| corrupt("signing algorithm", &row.algorithm))?,
+            algorithm: algorithm(&row.algorithm)?,
             life: RingKey {
                 kid: KeyId::new(&row.kid).map_err(|_| corrupt("key id", &row.kid))?,
                 generation: row.generation,
@@ -114,14 +113,18 @@ impl Store {
         rows.into_iter().map(StoredKey::try_from).collect()
     }
 
-    /// The algorithms that resource servers want their tokens signed with.
+    /// The algorithms that resource servers want their tokens signed with, each with what they were signed with
+    /// before.
     ///
     /// # Errors
     /// The database is away.
-    pub async fn used_algorithms(&self) -> Result<BTreeSet<Algorithm>, StoreError> {
-        let words: Vec<String> =
-            read!(self, pool => sqlx::query_scalar(USED_ALGORITHMS).fetch_all(pool).await)?;
-        words.iter().map(|word| word.parse().map_err(|_| corrupt("signing algorithm", word))).collect()
+    pub async fn used_algorithms(&self) -> Result<Vec<(Algorithm, Option<Algorithm>)>, StoreError> {
+        let rows: Vec<(String, Option<String>)> =
+            read!(self, pool => sqlx::query_as(USED_ALGORITHMS).fetch_all(pool).await)?;
+        let pair = |(now, before): &(String, Option<String>)| {
+            Ok((algorithm(now)?, before.as_deref().map(algorithm).transpose()?))
+        };
+        rows.iter().map(pair).collect()
     }
 
     /// How many tokens that a key signed from `from` until `to` have not ended at `now`. Only the newest `most`

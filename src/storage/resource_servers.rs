@@ -9,16 +9,17 @@ use super::rows::{ResourceServerRow, permission};
 use super::{Store, StoreError, Tx, statements};
 use crate::domain::ids::{Permission, ResourceServerName, ResourceServerUid};
 use crate::domain::resource::ResourceServer;
+use crate::jose::Algorithm;
 
 statements! {
     RESOURCE_SERVER_BY_NAME = r"
         SELECT uid, name, identifier, description, token_lifetime, signing_algorithm,
-               token_profile, enabled, builtin, version, created_at, updated_at
+               signing_algorithm_before, token_profile, enabled, builtin, version, created_at, updated_at
         FROM resource_servers WHERE name = $1";
 
     ALL_RESOURCE_SERVERS = r"
         SELECT uid, name, identifier, description, token_lifetime, signing_algorithm,
-               token_profile, enabled, builtin, version, created_at, updated_at
+               signing_algorithm_before, token_profile, enabled, builtin, version, created_at, updated_at
         FROM resource_servers";
 
     ALL_PERMISSIONS = "SELECT resource_server, permission, description FROM permissions";
@@ -28,13 +29,15 @@ statements! {
 
     INSERT_RESOURCE_SERVER = r"
         INSERT INTO resource_servers (uid, name, identifier, description, token_lifetime,
-            signing_algorithm, token_profile, enabled, builtin, version, created_at, updated_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
+            signing_algorithm, signing_algorithm_before, token_profile, enabled, builtin, version,
+            created_at, updated_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)";
 
     UPDATE_RESOURCE_SERVER = r"
         UPDATE resource_servers
         SET identifier = $3, description = $4, token_lifetime = $5, signing_algorithm = $6,
-            token_profile = $7, enabled = $8, version = version + 1, updated_at = $9
+            signing_algorithm_before = $7, token_profile = $8, enabled = $9, version = version + 1,
+            updated_at = $10
         WHERE uid = $1 AND version = $2";
 
     DELETE_RESOURCE_SERVER = "DELETE FROM resource_servers WHERE uid = $1 AND version = $2";
@@ -119,6 +122,7 @@ impl Tx {
             &server.description,
             seconds(server),
             server.signing_algorithm.as_str(),
+            server.signing_algorithm_before.map(Algorithm::as_str),
             server.token_profile.as_str(),
             server.enabled,
             server.builtin,
@@ -147,6 +151,7 @@ impl Tx {
             &server.description,
             seconds(server),
             server.signing_algorithm.as_str(),
+            server.signing_algorithm_before.map(Algorithm::as_str),
             server.token_profile.as_str(),
             server.enabled,
             server.updated_at.as_micros()

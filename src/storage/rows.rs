@@ -18,6 +18,7 @@ use crate::domain::resource::{ResourceServer, TokenProfile};
 use crate::domain::role::Role;
 use crate::domain::secret::SecretOrigin;
 use crate::domain::time::Timestamp;
+use crate::jose::Algorithm;
 
 #[derive(FromRow)]
 pub(super) struct ClientRow {
@@ -144,6 +145,7 @@ pub(super) struct ResourceServerRow {
     description: String,
     token_lifetime: i64,
     signing_algorithm: String,
+    signing_algorithm_before: Option<String>,
     token_profile: String,
     enabled: bool,
     builtin: bool,
@@ -167,10 +169,8 @@ impl ResourceServerRow {
             description: self.description,
             permissions,
             token_lifetime: Duration::from_secs(self.token_lifetime.unsigned_abs()),
-            signing_algorithm: self
-                .signing_algorithm
-                .parse()
-                .map_err(|_| corrupt("signing algorithm", &self.signing_algorithm))?,
+            signing_algorithm: algorithm(&self.signing_algorithm)?,
+            signing_algorithm_before: self.signing_algorithm_before.as_deref().map(algorithm).transpose()?,
             token_profile: TokenProfile::from_word(&self.token_profile)
                 .ok_or_else(|| corrupt("token profile", &self.token_profile))?,
             enabled: self.enabled,
@@ -216,4 +216,8 @@ impl RoleRow {
 /// A permission as stored; its text was checked when it was registered.
 pub(super) fn permission(text: &str) -> Result<Permission, StoreError> {
     Permission::new(text).map_err(|_| corrupt("permission", text))
+}
+
+pub(super) fn algorithm(word: &str) -> Result<Algorithm, StoreError> {
+    word.parse().map_err(|_| corrupt("signing algorithm", word))
 }

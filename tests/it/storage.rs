@@ -98,6 +98,7 @@ fn resource_server(name: &str) -> ResourceServer {
         permissions: [(Permission::new("read").unwrap(), "Read".to_owned())].into(),
         token_lifetime: Duration::from_mins(5),
         signing_algorithm: Algorithm::Rs256,
+        signing_algorithm_before: None,
         token_profile: TokenProfile::Jwt,
         enabled: true,
         builtin: false,
