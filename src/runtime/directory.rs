@@ -176,6 +176,7 @@ impl Directory {
         // The number is read first: a change that comes in between is applied once too often, not missed.
         let seq = store.latest_change().await.map_err(fault)?;
         let catalog = store.catalog().await.map_err(fault)?;
+        keyring.reload().await?;
         Ok(Arc::new(Self {
             store,
             ambient,
