@@ -146,7 +146,7 @@ def test_a_key_that_is_not_published_is_refused_by_all(run):
 
 
 def test_a_lead_that_is_too_short_is_refused(run):
-    environment = {**run.replicas.environment, "JETON_KEYS__PUBLISH_AHEAD": "3s"}
+    environment = {**run.replicas.environment, "JETON_KEYS__PUBLISH_AHEAD": "3s", "JETON_LISTEN": "127.0.0.1:0"}
     ended = subprocess.run([JETON, "serve"], env=environment, capture_output=True, text=True, timeout=30)
     assert ended.returncode != 0
     assert "keys.publish_ahead" in ended.stderr and "3s is too short" in ended.stderr
