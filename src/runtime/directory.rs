@@ -174,8 +174,10 @@ impl Directory {
         limits: Limits,
     ) -> Result<Arc<Self>, Fault> {
         // The number is read first: a change that comes in between is applied once too often, not missed.
+        let heard = Instant::now();
         let seq = store.latest_change().await.map_err(fault)?;
         let catalog = store.catalog().await.map_err(fault)?;
+        keyring.reload().await?;
         Ok(Arc::new(Self {
             store,
             ambient,
@@ -188,7 +190,7 @@ impl Directory {
             generations: Generations::new(),
             loads: Semaphore::new(LOADS),
             applied: Mutex::new(seq),
-            heard: ArcSwap::from_pointee(Instant::now()),
+            heard: ArcSwap::from_pointee(heard),
             believed_for: STALE.min(limits.keys_believed_for),
         }))
     }
@@ -280,8 +282,13 @@ impl Directory {
     pub async fn catch_up(&self) -> Result<(), Fault> {
         let mut applied = self.applied.lock().await;
         loop {
+            // Whatever was changed after the question may be missing from an answer that took its time.
+            let asked = Instant::now();
             let changes = patiently(self.store.changes_after(*applied, PAGE)).await?;
-            let Some(last) = changes.last().map(|change| change.seq) else { break };
+            let Some(last) = changes.last().map(|change| change.seq) else {
+                self.heard.store(Arc::new(asked));
+                return Ok(());
+            };
             let missed = changes[0].seq != *applied + 1;
             if missed {
                 tracing::warn!(
@@ -293,8 +300,6 @@ impl Directory {
             self.apply(&changes, missed).await?;
             *applied = last;
         }
-        self.heard.store(Arc::new(Instant::now()));
-        Ok(())
     }
 
     /// Applies changes. Clients come first: whatever fails after that, nobody who was switched off is

@@ -4,7 +4,7 @@
 //! alone, and all replicas switch together. What makes, ends and removes keys is [`super::rotator`].
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use serde::Serialize;
@@ -26,6 +26,15 @@ pub struct Keyring {
     store: Store,
     master_keys: MasterKeys,
     rings: ArcSwap<Rings>,
+    reads: Mutex<Reads>,
+}
+
+/// Reads of the store, which may overlap, numbered as they begin.
+#[derive(Default)]
+struct Reads {
+    begun: u64,
+    /// The one that is in memory.
+    shown: u64,
 }
 
 type Rings = BTreeMap<Algorithm, Ring>;
@@ -60,7 +69,7 @@ impl Keyring {
     /// # Errors
     /// The database is away, or a master key that sealed one is not configured.
     pub async fn open(store: Store, master_keys: MasterKeys) -> Result<Arc<Self>, Fault> {
-        let keyring = Self { store, master_keys, rings: ArcSwap::default() };
+        let keyring = Self { store, master_keys, rings: ArcSwap::default(), reads: Mutex::default() };
         keyring.reload().await?;
         Ok(Arc::new(keyring))
     }
@@ -70,6 +79,12 @@ impl Keyring {
     /// # Errors
     /// The database is away, or a key cannot be opened; the keys in memory stay.
     pub async fn reload(&self) -> Result<(), Fault> {
+        let reads = || self.reads.lock().unwrap_or_else(PoisonError::into_inner);
+        let number = {
+            let mut reads = reads();
+            reads.begun += 1;
+            reads.begun
+        };
         let stored = self.store.signing_keys().await.map_err(fault)?;
         let mut rings = Rings::new();
         for stored in stored {
@@ -77,7 +92,13 @@ impl Keyring {
             ring.keys.push(self.parsed(&stored).await?);
             ring.lives.push(stored.life);
         }
-        self.rings.store(Arc::new(rings));
+        let mut reads = reads();
+        // One that began later has found whatever this one was asked for. To put this one over it could take a
+        // key away again, of whose change nobody would hear a second time.
+        if number > reads.shown {
+            reads.shown = number;
+            self.rings.store(Arc::new(rings));
+        }
         Ok(())
     }
 

@@ -4,6 +4,13 @@ use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
 
+use jeton::app;
+use jeton::domain::audit::{Actor, Origin, ProcessKind};
+use jeton::jose::Algorithm;
+use jeton::runtime::clock::Ambient;
+use jeton::runtime::directory::{Directory, Limits};
+use jeton::runtime::rotator::Wanted;
+
 use crate::harness::{Answer, Client, Server, both_engines};
 
 both_engines!(
@@ -12,6 +19,7 @@ both_engines!(
     a_gap_in_the_changes_reads_everything_anew,
     memory_is_not_believed_when_changes_cannot_be_read,
     made_up_ids_do_not_become_a_query_each,
+    a_key_made_while_a_replica_starts_is_known_to_it,
 );
 
 /// The table of clients is taken away, so that whoever is looked for there gets a 503. Once the server knows
@@ -116,4 +124,18 @@ async fn memory_is_not_believed_when_changes_cannot_be_read(server: Server) {
     server.get("/readyz").await.expect_text(503, "the database does not answer");
     server.database.execute("ALTER TABLE away RENAME TO changes").await;
     until(&server, &billing, 200).await.expect(200);
+}
+
+/// What is made between its first look at the keys and the first change that it follows must not escape it: nothing
+/// would tell it of the key until the next change of keys, which may be a month away.
+async fn a_key_made_while_a_replica_starts_is_known_to_it(server: Server) {
+    let config = server.database.config();
+    let store = app::connect(&config).await.unwrap();
+    let ambient = Ambient::system();
+    let starting = app::unseal(&config, &store, &ambient, ProcessKind::Server).await.unwrap();
+    let wanted = Wanted { actor: Actor::System, origin: Origin::default() };
+    assert!(server.app.rotator().rotate(Algorithm::Es256, &wanted).await.unwrap(), "none was pending");
+    let limits = Limits { clients: 100, keys_believed_for: Duration::from_mins(1) };
+    Directory::open(store, starting.keyring.clone(), ambient, limits).await.unwrap();
+    assert_eq!(starting.keyring.lives()[&Algorithm::Es256].len(), 2);
 }
