@@ -105,8 +105,7 @@ impl Keyring {
     /// A key ready for use: the one in memory, if it is there already.
     async fn parsed(&self, stored: &StoredKey) -> Result<Arc<Key>, Fault> {
         let kid = &stored.life.kid;
-        let rings = self.rings.load();
-        let known = rings.get(&stored.algorithm).and_then(|ring| {
+        let known = self.rings.load().get(&stored.algorithm).and_then(|ring| {
             let place = ring.lives.iter().position(|life| life.kid == *kid)?;
             Some(Arc::clone(&ring.keys[place]))
         });

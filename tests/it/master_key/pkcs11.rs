@@ -35,6 +35,8 @@ impl Token {
         let token = Self {
             settings: vec![
                 ("SOFTHSM2_CONF", text(&configuration)),
+                // Its usual port may be taken, which would be warned about.
+                ("JETON_METRICS__LISTEN", "off".to_owned()),
                 ("JETON_PKCS11__MODULE", MODULE.to_owned()),
                 ("JETON_PKCS11__TOKEN", "jeton test".to_owned()),
                 ("JETON_PKCS11__PIN_FILE", text(&pin_file)),
