@@ -9,6 +9,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::sync::Mutex;
 
 use super::fault;
 use super::master_key::MasterKey;
@@ -26,6 +27,8 @@ pub struct Keyring {
     store: Store,
     master_key: Arc<MasterKey>,
     rings: ArcSwap<Rings>,
+    /// Held while reading, so that what was read first does not replace what was read later.
+    reading: Mutex<()>,
 }
 
 type Rings = BTreeMap<Algorithm, Ring>;
@@ -60,7 +63,7 @@ impl Keyring {
     /// # Errors
     /// The database is away, or the master key is not the one that sealed the keys.
     pub async fn open(store: Store, master_key: Arc<MasterKey>) -> Result<Arc<Self>, Fault> {
-        let keyring = Self { store, master_key, rings: ArcSwap::default() };
+        let keyring = Self { store, master_key, rings: ArcSwap::default(), reading: Mutex::new(()) };
         keyring.reload().await?;
         Ok(Arc::new(keyring))
     }
@@ -70,6 +73,7 @@ impl Keyring {
     /// # Errors
     /// The database is away, or a key cannot be opened; the keys in memory stay.
     pub async fn reload(&self) -> Result<(), Fault> {
+        let _turn = self.reading.lock().await;
         let stored = self.store.signing_keys().await.map_err(fault)?;
         let mut rings = Rings::new();
         for stored in stored {
