@@ -214,12 +214,14 @@ impl Rotator {
             }
             Action::End { kid, leaves_at } => {
                 let Some(life) = life(&kid) else { return Ok(()) };
+                let known = life.leaves_at;
                 let event = scheduled(algorithm, &RingKey { leaves_at, ..life });
-                self.change(event, async |tx| tx.end_key(&kid, leaves_at).await).await
+                self.change(event, async |tx| tx.end_key(&kid, known, leaves_at).await).await
             }
             Action::Remove { kid } => {
+                let Some(life) = life(&kid) else { return Ok(()) };
                 let event = Event::KeyRemoved { kid: kid.clone(), algorithm };
-                self.change(event, async |tx| tx.remove_key(&kid).await).await
+                self.change(event, async |tx| tx.remove_key(&kid, life.leaves_at).await).await
             }
         };
         outcome.map(drop)
