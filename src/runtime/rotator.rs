@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -50,6 +51,8 @@ pub struct Rotator {
     /// How far this process's clock is ahead of the database's, in microseconds, beyond what the measurement
     /// itself cannot tell.
     ahead: AtomicI64,
+    /// What was to be signed with when the store was last asked.
+    wanted: ArcSwap<BTreeSet<Algorithm>>,
 }
 
 /// Who wants something done about keys, for the audit.
@@ -75,7 +78,7 @@ pub struct Revoked {
 impl Rotator {
     /// Of these keys.
     #[must_use]
-    pub const fn new(
+    pub fn new(
         store: Store,
         master_key: Arc<MasterKey>,
         keyring: Arc<Keyring>,
@@ -83,7 +86,8 @@ impl Rotator {
         ambient: Ambient,
         (schedule, rsa_bits): (Schedule, RsaBits),
     ) -> Self {
-        Self { store, master_key, keyring, ledger, ambient, schedule, rsa_bits, ahead: AtomicI64::new(0) }
+        let (ahead, wanted) = (AtomicI64::new(0), ArcSwap::default());
+        Self { store, master_key, keyring, ledger, ambient, schedule, rsa_bits, ahead, wanted }
     }
 
     /// The schedule that it keeps.
@@ -132,12 +136,10 @@ impl Rotator {
 
     /// Whether there is something to do about a ring in memory.
     fn is_anything_due(&self) -> bool {
-        let now = self.ambient.now();
-        // Whether an algorithm is still wanted, only the store knows: what is in use may stay until it is asked.
-        self.keyring
-            .lives()
-            .values()
-            .any(|ring| !rotation::plan(now, ring, !is_winding_up(ring), &self.schedule).is_empty())
+        let (now, wanted) = (self.ambient.now(), self.wanted.load());
+        self.keyring.lives().iter().any(|(algorithm, ring)| {
+            !rotation::plan(now, ring, wanted.contains(algorithm), &self.schedule).is_empty()
+        })
     }
 
     /// Does all there is to do now.
@@ -178,6 +180,7 @@ impl Rotator {
         let stored = self.store.signing_keys().await.map_err(fault)?;
         let mut wanted: BTreeSet<_> = self.store.used_algorithms().await.map_err(fault)?;
         wanted.extend(Algorithm::ALWAYS);
+        self.wanted.store(Arc::new(wanted.clone()));
         let mut rings: BTreeMap<_, _> =
             wanted.into_iter().map(|algorithm| (algorithm, (Vec::new(), true))).collect();
         for key in stored {
@@ -386,11 +389,6 @@ impl Rotator {
             Span(tolerance)
         )))
     }
-}
-
-/// Whether its newest key was told to leave: then nothing wanted it when the store was last asked.
-fn is_winding_up(ring: &[RingKey]) -> bool {
-    ring.iter().rev().find(|key| key.revoked_at.is_none()).is_some_and(|newest| newest.leaves_at.is_some())
 }
 
 fn scheduled(algorithm: Algorithm, life: &RingKey) -> Event {
