@@ -332,11 +332,18 @@ impl Rotator {
             .change_from(wanted.origin.clone(), event, async |tx| tx.revoke_key(kid, now).await)
             .await
             .map_err(fault)?;
-        if changed {
-            self.settle().await?;
-            self.publish().await?;
+        if !changed {
+            return Ok(None);
         }
-        Ok(changed.then_some(Revoked { algorithm, trusted_until }))
+        // Its withdrawal stands, and whoever asked for it must hear that, whatever happens to the fresh key.
+        let rest = async {
+            self.publish().await?;
+            self.act_at_most(usize::MAX).await
+        };
+        if let Err(fault) = rest.await {
+            tracing::error!(%fault, %kid, "the key is withdrawn, but there is no fresh one yet; trying again");
+        }
+        Ok(Some(Revoked { algorithm, trusted_until }))
     }
 
     /// Compares this process's clock with the database's, which all replicas share.
