@@ -106,7 +106,7 @@ impl Rotator {
         if is_complete && self.check_clock().is_err() {
             return Ok(());
         }
-        self.settle().await
+        self.act_at_most(usize::MAX).await
     }
 
     /// Keeps the rings in order until `stop`.
@@ -145,8 +145,10 @@ impl Rotator {
     /// Does all there is to do now.
     ///
     /// # Errors
-    /// The database is away, or a key cannot be made: what was done stands, and the rest is done later.
+    /// The clock is off, the database is away, or a key cannot be made: what was done stands, and the rest is done
+    /// later.
     pub async fn settle(&self) -> Result<(), Fault> {
+        self.trust_clock().await?;
         self.act_at_most(usize::MAX).await
     }
 
@@ -304,8 +306,9 @@ impl Rotator {
     /// pending yet.
     ///
     /// # Errors
-    /// The database is away, or the key cannot be made.
+    /// The clock is off, the database is away, or the key cannot be made.
     pub async fn rotate(&self, algorithm: Algorithm, wanted: &Wanted) -> Result<bool, Fault> {
+        self.trust_clock().await?;
         let (ring, _) = self.rings().await?.remove(&algorithm).unwrap_or_default();
         let now = self.ambient.now();
         let Some(action) = rotation::plan_now(now, &ring, &self.schedule) else { return Ok(false) };
@@ -319,8 +322,10 @@ impl Rotator {
     /// when there is no such key, or it was withdrawn before.
     ///
     /// # Errors
-    /// The database is away. If a fresh key cannot be made, the key is withdrawn all the same.
+    /// The clock is off, or the database is away. If a fresh key cannot be made, the key is withdrawn all the same.
     pub async fn revoke(&self, kid: &KeyId, wanted: &Wanted) -> Result<Option<Revoked>, Fault> {
+        // By when a key was revoked and when it signed, it is told whether it can have signed.
+        self.trust_clock().await?;
         let rings = self.rings().await?;
         let found = rings.iter().find(|(_, (ring, _))| ring.iter().any(|key| key.kid == *kid));
         let Some((&algorithm, _)) = found else { return Ok(None) };
@@ -344,6 +349,12 @@ impl Rotator {
             tracing::error!(%fault, %kid, "the key is withdrawn, but there is no fresh one yet; trying again");
         }
         Ok(Some(Revoked { algorithm, trusted_until }))
+    }
+
+    /// Compares the clocks now: it may have been set since that was done last.
+    async fn trust_clock(&self) -> Result<(), Fault> {
+        self.compare_clocks().await?;
+        self.check_clock()
     }
 
     /// Compares this process's clock with the database's, which all replicas share.
