@@ -116,8 +116,10 @@ fn the_first_key_signs_at_once_and_the_next_is_published_ahead() {
 #[test]
 fn days_without_anybody_are_made_up_for_without_a_gap() {
     let mut keys = vec![key(1, 0, None)];
+    let told = next_activation(at(86_400), &keys, &schedule());
     settle(&mut keys, at(86_400), true);
     assert_eq!(keys, [key(1, 0, Some(86_560)), key(2, 86_500, None)]);
+    assert_eq!(told, Some(at(86_500)), "also before the key is made");
 }
 
 #[test]
