@@ -18,6 +18,7 @@ pub(super) enum Command {
     /// Withdraw a signing key that somebody else may have.
     Revoke {
         /// Its identifier.
+        #[arg(allow_hyphen_values = true)]
         kid: String,
     },
 }
