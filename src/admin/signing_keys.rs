@@ -109,7 +109,6 @@ impl Admin {
         let stored = self.store.signing_keys().await?;
         let catalog = self.catalog().await?;
         let used: BTreeSet<_> = catalog.resource_servers().map(|server| server.signing_algorithm).collect();
-        let longest = catalog.resource_servers().map(|server| server.token_lifetime).max();
         let now = self.ambient.now();
         let mut rings = Vec::new();
         for stored in stored.chunk_by(|a, b| a.algorithm == b.algorithm) {
@@ -117,8 +116,8 @@ impl Admin {
             let lives: Vec<_> = stored.iter().map(|key| key.life.clone()).collect();
             let mut keys = Vec::new();
             for (index, key) in stored.iter().enumerate() {
-                // What was issued before has ended.
-                let since = now.minus(longest.unwrap_or_default()).max(key.life.activates_at);
+                // What was issued before has ended, whatever lifetime its resource server had then.
+                let since = now.minus(self.longest).max(key.life.activates_at);
                 keys.push(self.signing_key(key, &lives, index, (since, now)).await?);
             }
             let wanted = used.contains(&algorithm) || Algorithm::ALWAYS.contains(&algorithm);

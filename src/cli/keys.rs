@@ -20,6 +20,7 @@ pub(super) enum Command {
     /// Withdraw a signing key that somebody else may have.
     Revoke {
         /// Its identifier.
+        #[arg(allow_hyphen_values = true)]
         kid: String,
     },
     /// Seal every private key in the database anew, under the current master key.

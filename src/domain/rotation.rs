@@ -145,7 +145,11 @@ pub fn plan_now(now: Timestamp, keys: &[RingKey], schedule: &Schedule) -> Option
 pub fn next_activation(now: Timestamp, keys: &[RingKey], schedule: &Schedule) -> Option<Timestamp> {
     let pending = keys.iter().filter(|key| key.is_alive(now) && key.activates_at > now);
     let next = pending.map(|key| key.activates_at).min();
-    next.or_else(|| Some(keys[active_index(keys, now)?].activates_at.plus(schedule.every())))
+    next.or_else(|| {
+        let due = keys[active_index(keys, now)?].activates_at.plus(schedule.every());
+        // Whenever it is made, it is published for the lead.
+        Some(due.max(now.plus(schedule.lead())))
+    })
 }
 
 /// When a key stopped to sign, or will: because the next one begins, or it was revoked. `None` while that is open.
@@ -278,3 +282,7 @@ impl RingKey {
 #[cfg(test)]
 #[path = "rotation_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "rotation_simulator.rs"]
+mod simulator;

@@ -9,7 +9,7 @@
 //! keep ≥ longest token  + leeway of verifiers    + 2 × clock tolerance
 //! ```
 //!
-//! A [`Schedule`] for which this does not hold cannot be made. `rotation_tests.rs` shows with a simulator that
+//! A [`Schedule`] for which this does not hold cannot be made. `rotation_simulator.rs` shows with a simulator that
 //! nobody is refused under it, and that somebody is with a moment less.
 
 use std::fmt;

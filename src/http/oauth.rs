@@ -141,7 +141,7 @@ fn answer(body: &TokenBody<'_>) -> Response {
     responses((status = 200, description = "The metadata", body = Metadata)),
 )]
 pub(super) async fn metadata(State(services): State<Shared>, headers: HeaderMap) -> Response {
-    let algorithms = services.keyring.algorithms();
+    let algorithms = services.keyring.algorithms(services.ambient.now());
     let document = discovery::metadata(services.issuer.as_str(), algorithms);
     cacheable(&headers, &document, services.rotator.schedule())
 }

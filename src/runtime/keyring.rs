@@ -174,10 +174,12 @@ impl Keyring {
         PublicJwkSet { keys: published(&rings, now).map(|(_, key)| key.public_jwk.clone()).collect() }
     }
 
-    /// The algorithms that tokens may be signed with.
+    /// The algorithms of the keys to publish now.
     #[must_use]
-    pub fn algorithms(&self) -> Vec<Algorithm> {
-        self.rings.load().keys().copied().collect()
+    pub fn algorithms(&self, now: Timestamp) -> Vec<Algorithm> {
+        let rings = self.rings.load();
+        let has_any = |ring: &Ring| (0..ring.lives.len()).any(|index| is_published(&ring.lives, index, now));
+        rings.iter().filter(|(_, ring)| has_any(ring)).map(|(algorithm, _)| *algorithm).collect()
     }
 
     /// The lives of the keys in memory, by algorithm.
@@ -188,14 +190,15 @@ impl Keyring {
 }
 
 fn published(rings: &Rings, now: Timestamp) -> impl Iterator<Item = (&RingKey, &Key)> {
-    let is_published = move |lives: &[RingKey], index| {
-        matches!(rotation::state(lives, index, now), KeyState::Pending | KeyState::Active | KeyState::Retired)
-    };
     rings.values().flat_map(move |ring| {
         (0..ring.lives.len())
-            .filter(move |index| is_published(&ring.lives, *index))
+            .filter(move |index| is_published(&ring.lives, *index, now))
             .map(|index| (&ring.lives[index], &*ring.keys[index]))
     })
+}
+
+fn is_published(lives: &[RingKey], index: usize, now: Timestamp) -> bool {
+    matches!(rotation::state(lives, index, now), KeyState::Pending | KeyState::Active | KeyState::Retired)
 }
 
 /// What a private key is sealed for. The kid in it ties the private part to the public one.

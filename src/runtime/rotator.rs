@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -50,6 +51,8 @@ pub struct Rotator {
     /// How far this process's clock is ahead of the database's, in microseconds, beyond what the measurement
     /// itself cannot tell.
     ahead: AtomicI64,
+    /// How much each ring was needed when the store was last asked.
+    needs: ArcSwap<BTreeMap<Algorithm, Need>>,
 }
 
 /// Who wants something done about keys, for the audit.
@@ -75,7 +78,7 @@ pub struct Revoked {
 impl Rotator {
     /// Of these keys.
     #[must_use]
-    pub const fn new(
+    pub fn new(
         store: Store,
         master_keys: MasterKeys,
         keyring: Arc<Keyring>,
@@ -83,7 +86,8 @@ impl Rotator {
         ambient: Ambient,
         (schedule, rsa_bits): (Schedule, RsaBits),
     ) -> Self {
-        Self { store, master_keys, keyring, ledger, ambient, schedule, rsa_bits, ahead: AtomicI64::new(0) }
+        let (ahead, needs) = (AtomicI64::new(0), ArcSwap::default());
+        Self { store, master_keys, keyring, ledger, ambient, schedule, rsa_bits, ahead, needs }
     }
 
     /// The schedule that it keeps.
@@ -102,7 +106,7 @@ impl Rotator {
         if is_complete && self.check_clock().is_err() {
             return Ok(());
         }
-        self.settle().await
+        self.act_at_most(usize::MAX).await
     }
 
     /// Keeps the rings in order until `stop`.
@@ -132,18 +136,20 @@ impl Rotator {
 
     /// Whether there is something to do about a ring in memory.
     fn is_anything_due(&self) -> bool {
-        let now = self.ambient.now();
-        self.keyring
-            .lives()
-            .values()
-            .any(|ring| !rotation::plan(now, ring, remembered_need(ring, now), &self.schedule).is_empty())
+        let (now, needs) = (self.ambient.now(), self.needs.load());
+        self.keyring.lives().iter().any(|(algorithm, ring)| {
+            let need = needs.get(algorithm).copied().unwrap_or_default();
+            !rotation::plan(now, ring, need, &self.schedule).is_empty()
+        })
     }
 
     /// Does all there is to do now.
     ///
     /// # Errors
-    /// The database is away, or a key cannot be made: what was done stands, and the rest is done later.
+    /// The clock is off, the database is away, or a key cannot be made: what was done stands, and the rest is done
+    /// later.
     pub async fn settle(&self) -> Result<(), Fault> {
+        self.trust_clock().await?;
         self.act_at_most(usize::MAX).await
     }
 
@@ -194,6 +200,8 @@ impl Rotator {
             let (_, known) = rings.entry(algorithm).or_default();
             *known = need.max(*known);
         }
+        let needs = rings.iter().map(|(algorithm, (_, need))| (*algorithm, *need)).collect();
+        self.needs.store(Arc::new(needs));
         Ok(rings)
     }
 
@@ -232,12 +240,14 @@ impl Rotator {
             }
             Action::End { kid, leaves_at } => {
                 let Some(life) = life(&kid) else { return Ok(()) };
+                let known = life.leaves_at;
                 let event = scheduled(algorithm, &RingKey { leaves_at, ..life });
-                self.change(event, async |tx| tx.end_key(&kid, leaves_at).await).await
+                self.change(event, async |tx| tx.end_key(&kid, known, leaves_at).await).await
             }
             Action::Remove { kid } => {
+                let Some(life) = life(&kid) else { return Ok(()) };
                 let event = Event::KeyRemoved { kid: kid.clone(), algorithm };
-                self.change(event, async |tx| tx.remove_key(&kid).await).await
+                self.change(event, async |tx| tx.remove_key(&kid, life.leaves_at).await).await
             }
         };
         outcome.map(drop)
@@ -317,8 +327,9 @@ impl Rotator {
     /// pending yet.
     ///
     /// # Errors
-    /// The database is away, or the key cannot be made.
+    /// The clock is off, the database is away, or the key cannot be made.
     pub async fn rotate(&self, algorithm: Algorithm, wanted: &Wanted) -> Result<bool, Fault> {
+        self.trust_clock().await?;
         let (ring, _) = self.rings().await?.remove(&algorithm).unwrap_or_default();
         let now = self.ambient.now();
         let Some(action) = rotation::plan_now(now, &ring, &self.schedule) else { return Ok(false) };
@@ -332,8 +343,10 @@ impl Rotator {
     /// when there is no such key, or it was withdrawn before.
     ///
     /// # Errors
-    /// The database is away. If a fresh key cannot be made, the key is withdrawn all the same.
+    /// The clock is off, or the database is away. If a fresh key cannot be made, the key is withdrawn all the same.
     pub async fn revoke(&self, kid: &KeyId, wanted: &Wanted) -> Result<Option<Revoked>, Fault> {
+        // By when a key was revoked and when it signed, it is told whether it can have signed.
+        self.trust_clock().await?;
         let rings = self.rings().await?;
         let found = rings.iter().find(|(_, (ring, _))| ring.iter().any(|key| key.kid == *kid));
         let Some((&algorithm, _)) = found else { return Ok(None) };
@@ -345,11 +358,24 @@ impl Rotator {
             .change_from(wanted.origin.clone(), event, async |tx| tx.revoke_key(kid, now).await)
             .await
             .map_err(fault)?;
-        if changed {
-            self.settle().await?;
-            self.publish().await?;
+        if !changed {
+            return Ok(None);
         }
-        Ok(changed.then_some(Revoked { algorithm, trusted_until }))
+        // Its withdrawal stands, and whoever asked for it must hear that, whatever happens to the fresh key.
+        let rest = async {
+            self.publish().await?;
+            self.act_at_most(usize::MAX).await
+        };
+        if let Err(fault) = rest.await {
+            tracing::error!(%fault, %kid, "the key is withdrawn, but there is no fresh one yet; trying again");
+        }
+        Ok(Some(Revoked { algorithm, trusted_until }))
+    }
+
+    /// Compares the clocks now: it may have been set since that was done last.
+    async fn trust_clock(&self) -> Result<(), Fault> {
+        self.compare_clocks().await?;
+        self.check_clock()
     }
 
     /// Compares this process's clock with the database's, which all replicas share.
@@ -401,20 +427,6 @@ impl Rotator {
             Span(off),
             Span(tolerance)
         )))
-    }
-}
-
-/// How much a ring was needed when the store was last asked, as far as its keys show. Only the store knows better.
-fn remembered_need(ring: &[RingKey], now: Timestamp) -> Need {
-    let newest = ring.iter().rev().find(|key| key.revoked_at.is_none());
-    if newest.is_some_and(|newest| newest.leaves_at.is_some()) {
-        // It was told to leave.
-        Need::None
-    } else if newest.is_some() && rotation::active_index(ring, now).is_none() {
-        // It waits for its first key.
-        Need::Later
-    } else {
-        Need::Now
     }
 }
 

@@ -27,11 +27,15 @@ statements! {
         UPDATE signing_keys SET activates_at = $2
         WHERE kid = $1 AND activates_at > $2 AND revoked_at IS NULL";
 
-    END_KEY = "UPDATE signing_keys SET leaves_at = $2 WHERE kid = $1 AND revoked_at IS NULL";
+    /// Only as it was when that was decided: another replica may have decided the same, or better.
+    END_KEY = r"
+        UPDATE signing_keys SET leaves_at = $2
+        WHERE kid = $1 AND leaves_at IS NOT DISTINCT FROM $3 AND revoked_at IS NULL";
 
     REVOKE_KEY = "UPDATE signing_keys SET revoked_at = $2 WHERE kid = $1 AND revoked_at IS NULL";
 
-    REMOVE_KEY = "DELETE FROM signing_keys WHERE kid = $1";
+    /// Only as it was when that was decided: it may be wanted again.
+    REMOVE_KEY = "DELETE FROM signing_keys WHERE kid = $1 AND leaves_at IS NOT DISTINCT FROM $2";
 
     USED_ALGORITHMS = "SELECT DISTINCT signing_algorithm, signing_algorithm_before FROM resource_servers";
 }
@@ -189,12 +193,18 @@ impl Tx {
         Ok(execute!(self, ADVANCE_KEY, kid.as_str(), activates_at.as_micros())? == 1)
     }
 
-    /// Says when a key leaves. Answers whether it was there, and not revoked.
+    /// Says when a key leaves. Answers whether it was there, to leave when it was `known` to, and not revoked.
     ///
     /// # Errors
     /// The database is away.
-    pub async fn end_key(&mut self, kid: &KeyId, leaves_at: Option<Timestamp>) -> Result<bool, StoreError> {
-        Ok(execute!(self, END_KEY, kid.as_str(), leaves_at.map(Timestamp::as_micros))? == 1)
+    pub async fn end_key(
+        &mut self,
+        kid: &KeyId,
+        known: Option<Timestamp>,
+        leaves_at: Option<Timestamp>,
+    ) -> Result<bool, StoreError> {
+        let (known, leaves_at) = (known.map(Timestamp::as_micros), leaves_at.map(Timestamp::as_micros));
+        Ok(execute!(self, END_KEY, kid.as_str(), leaves_at, known)? == 1)
     }
 
     /// Withdraws a key. Answers whether it was there, and not withdrawn before.
@@ -205,11 +215,11 @@ impl Tx {
         Ok(execute!(self, REVOKE_KEY, kid.as_str(), at.as_micros())? == 1)
     }
 
-    /// Destroys a key. Answers whether it was there.
+    /// Destroys a key. Answers whether it was there, to leave when it was `known` to.
     ///
     /// # Errors
     /// The database is away.
-    pub async fn remove_key(&mut self, kid: &KeyId) -> Result<bool, StoreError> {
-        Ok(execute!(self, REMOVE_KEY, kid.as_str())? == 1)
+    pub async fn remove_key(&mut self, kid: &KeyId, known: Option<Timestamp>) -> Result<bool, StoreError> {
+        Ok(execute!(self, REMOVE_KEY, kid.as_str(), known.map(Timestamp::as_micros))? == 1)
     }
 }

@@ -10,16 +10,21 @@ use jeton::domain::client::{AuthMethod, GrantType};
 use jeton::domain::ids::{ClientId, KeyId, SecretId};
 use jeton::domain::time::Timestamp;
 use jeton::runtime::clock::{Ambient, ManualClock, SystemEntropy};
+use jeton::runtime::keyring::Keyring;
 use jeton::runtime::ledger::{Ledger, RecordError};
+use jeton::runtime::rotator::Rotator;
 use jeton::runtime::upkeep::Upkeep;
 use jeton::storage::{Store, UsedId};
 
 use super::{Database, START};
 
-/// What of a server keeps the ledger: a store of its own, as each replica has it, and the task that writes.
+/// What of a server keeps the ledger and the keys: a store of its own, as each replica has it, and the task that
+/// writes. Nothing is done about the keys but what a test asks for.
 pub(crate) struct Replica {
     pub(crate) store: Store,
     pub(crate) ledger: Ledger,
+    pub(crate) keyring: Arc<Keyring>,
+    pub(crate) rotator: Arc<Rotator>,
     writing: JoinHandle<()>,
     pub(crate) ambient: Ambient,
     pub(crate) clock: Arc<ManualClock>,
@@ -66,9 +71,9 @@ impl Replica {
         let ambient = Ambient::new(Arc::clone(&clock) as _, Arc::new(SystemEntropy));
         let store = app::connect(config).await.unwrap();
         store.migrate().await.unwrap();
-        let Sealed { ledger, writing, .. } =
+        let Sealed { keyring, rotator, ledger, writing, .. } =
             app::unseal(config, &store, &ambient, ProcessKind::Server).await.unwrap();
-        Self { store, ledger, writing, ambient, clock }
+        Self { store, ledger, keyring, rotator, writing, ambient, clock }
     }
 
     /// Records a refusal at this time, which its reason tells.
@@ -89,7 +94,7 @@ impl Replica {
 
     /// Ends the chain in order.
     pub(crate) async fn stop(self) {
-        drop(self.ledger);
+        drop((self.ledger, self.rotator));
         self.writing.await.unwrap();
         self.store.close().await;
     }

@@ -19,7 +19,7 @@ use jeton::config::{Config, Issuer, MetricsListener};
 use jeton::domain::error::Fault;
 use jeton::domain::ids::ClientId;
 use jeton::domain::time::Timestamp;
-use jeton::runtime::clock::{Ambient, ManualClock, SystemEntropy};
+use jeton::runtime::clock::{Ambient, Clock, ManualClock, SystemEntropy};
 
 use super::{Answer, Database, Engine};
 
@@ -34,7 +34,7 @@ pub(crate) struct Server {
     pub(crate) app: App,
     config: Config,
     pub(crate) clock: Arc<ManualClock>,
-    pub(crate) database: Database,
+    pub(crate) database: Arc<Database>,
 }
 
 /// A registered client and its secret.
@@ -50,7 +50,7 @@ impl Server {
 
     /// A server whose configuration is changed before it starts.
     pub(crate) async fn start_with(engine: Engine, change: impl FnOnce(&mut Config)) -> Self {
-        let database = Database::create(engine).await;
+        let database = Arc::new(Database::create(engine).await);
         let mut config = database.config();
         config.listen = SocketAddr::from(([127, 0, 0, 1], 0));
         config.metrics = MetricsListener::Off;
@@ -60,6 +60,19 @@ impl Server {
         let ambient = Ambient::new(Arc::clone(&clock) as _, Arc::new(SystemEntropy));
         let app = App::start(&config, ambient).await.unwrap();
         Self { app, config, clock, database }
+    }
+
+    /// Another replica: on the same database, with the same configuration and clock.
+    pub(crate) async fn replica(&self) -> Self {
+        self.replica_at(Arc::clone(&self.clock) as _).await
+    }
+
+    /// Another replica with a clock of its own.
+    pub(crate) async fn replica_at(&self, clock: Arc<dyn Clock>) -> Self {
+        let ambient = Ambient::new(clock, Arc::new(SystemEntropy));
+        let app = App::start(&self.config, ambient).await.unwrap();
+        let (config, clock) = (self.config.clone(), Arc::clone(&self.clock));
+        Self { app, config, clock, database: Arc::clone(&self.database) }
     }
 
     /// Stops the server and starts another one on the same database and clock, its configuration changed.

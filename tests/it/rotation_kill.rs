@@ -1,0 +1,141 @@
+//! Replicas that are killed at any moment of a rotation, on a schedule of seconds: every verifier, however old its
+//! key set may be, accepts every token (DESIGN §1, §10).
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep};
+
+use crate::harness::{Database, Engine, Process, jeton};
+use crate::signing_keys::signed_by;
+use jeton::jose::{PublicJwkSet, Unverified, VerifyingKey};
+
+const KILLED: usize = 10;
+const CACHE: Duration = Duration::from_secs(1);
+const LIFETIME: Duration = Duration::from_secs(5);
+const SCHEDULE: [(&str, &str); 7] = [
+    ("JETON_KEYS__ROTATE_EVERY", "600ms"),
+    ("JETON_KEYS__PUBLISH_AHEAD", "3s"),
+    ("JETON_KEYS__VERIFIER_CACHE", "1s"),
+    ("JETON_KEYS__CLOCK_TOLERANCE", "100ms"),
+    ("JETON_KEYS__VERIFIER_LEEWAY", "1s"),
+    ("JETON_TOKENS__MAX_LIFETIME", "5"),
+    ("JETON_LOG__LEVEL", "warn"),
+];
+
+/// What callers and verifiers have received, and when.
+#[derive(Default)]
+struct Received {
+    tokens: Mutex<Vec<(Instant, String)>>,
+    /// A key set, between when it was asked for and when it was there.
+    sets: Mutex<Vec<(Instant, Instant, PublicJwkSet)>>,
+    over: AtomicBool,
+}
+
+/// Asks a server for tokens and key sets in turn, until it is gone or all is over.
+async fn load(base: String, secret: String, received: Arc<Received>) {
+    let http = reqwest::Client::new();
+    while !received.over.load(Ordering::SeqCst) {
+        let asked = Instant::now();
+        let Ok(answer) = http.get(format!("{base}/.well-known/jwks.json")).send().await else { return };
+        // A busy machine may not have heard of changes in time: then there is no set, and no token.
+        if answer.status().is_success() {
+            let Ok(set) = answer.json().await else { return };
+            received.sets.lock().unwrap().push((asked, Instant::now(), set));
+        }
+        for resource_server in ["es256", "rs256"] {
+            let scope = format!("{resource_server}:use");
+            let request = http
+                .post(format!("{base}/oauth2/token"))
+                .basic_auth("billing", Some(&secret))
+                .form(&[("grant_type", "client_credentials"), ("scope", &scope)]);
+            let Ok(answer) = request.send().await else { return };
+            let status = answer.status().as_u16();
+            let Ok(body) = answer.bytes().await else { return };
+            assert!([200, 503].contains(&status), "{}", String::from_utf8_lossy(&body));
+            if status == 200 {
+                let body: Value = serde_json::from_slice(&body).unwrap();
+                let token = body["access_token"].as_str().unwrap().to_owned();
+                received.tokens.lock().unwrap().push((Instant::now(), token));
+            }
+        }
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Every token with every key set that a verifier may have while it is valid.
+fn check(received: &Received) {
+    let (tokens, sets) = (received.tokens.lock().unwrap(), received.sets.lock().unwrap());
+    let mut kids = BTreeSet::new();
+    for (at, token) in &*tokens {
+        let (kid, algorithm) = signed_by(token);
+        let unverified = Unverified::parse(token).unwrap();
+        // From the oldest that may be in use when the token comes, to the newest fetched before it ends.
+        let usable = sets.iter().filter(|(asked, there, _)| *there + CACHE >= *at && *asked < *at + LIFETIME);
+        for (asked, there, set) in usable {
+            let when = if there < at { *at - *there } else { Duration::ZERO };
+            let key = set.find(&kid).unwrap_or_else(|| {
+                panic!(
+                    "{algorithm} {kid} is not in a set fetched {when:?} before, or {:?} after",
+                    asked.saturating_duration_since(*at)
+                )
+            });
+            unverified.verify::<Value>(&VerifyingKey::from_jwk(key).unwrap()).unwrap();
+        }
+        kids.insert(kid);
+    }
+    assert!(tokens.len() > 100 && sets.len() > 50, "{} tokens, {} sets", tokens.len(), sets.len());
+    assert!(kids.len() > 10, "too few rotations to tell anything: {}", kids.len());
+}
+
+async fn no_verifier_notices_that_replicas_die(engine: Engine) {
+    let database = Database::create(engine).await;
+    for (name, algorithm) in [("es256", "ES256"), ("rs256", "RS256")] {
+        let (identifier, permission) = (format!("https://{name}.example"), format!("{name}:use"));
+        let server = ["resource-servers", "create", name, "--identifier", &identifier];
+        jeton(
+            &database,
+            &[&server[..], &["--permission", &permission, "--signing-algorithm", algorithm]].concat(),
+        );
+        jeton(&database, &["roles", "create", name, "--permission", &format!("{name}/{permission}")]);
+    }
+    let made = jeton(&database, &["clients", "create", "billing", "--role", "es256", "--role", "rs256"]);
+    let secret = made["secret"]["client_secret"].as_str().unwrap();
+
+    let received = Arc::new(Received::default());
+    let mut loads = JoinSet::new();
+    let serve = async |loads: &mut JoinSet<()>| {
+        let process = Process::serve(&database, &SCHEDULE).await;
+        loads.spawn(load(process.base.clone(), secret.to_owned(), Arc::clone(&received)));
+        process
+    };
+    let survivor = serve(&mut loads).await;
+    for _ in 0..KILLED {
+        let victim = serve(&mut loads).await;
+        sleep(Duration::from_millis(rand::random_range(50..=700))).await;
+        assert!(!victim.signal("KILL").await.success());
+    }
+    received.over.store(true, Ordering::SeqCst);
+    loads.join_all().await;
+    let listed = jeton(&database, &["keys", "list"]);
+    for ring in listed["rings"].as_array().unwrap() {
+        let active = ring["keys"].as_array().unwrap().iter().filter(|key| key["state"] == "active").count();
+        assert_eq!(active, 1, "{listed}");
+    }
+    survivor.stop().await;
+    check(&received);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_verifier_notices_that_replicas_die_on_sqlite() {
+    no_verifier_notices_that_replicas_die(Engine::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_verifier_notices_that_replicas_die_on_postgres() {
+    no_verifier_notices_that_replicas_die(Engine::Postgres).await;
+}
