@@ -46,7 +46,7 @@ async fn agree(servers: &[&Server]) -> Value {
 }
 
 async fn replicas_that_plan_at_once_make_one_key(one: Server) {
-    const GENERATIONS: usize = 4;
+    const GENERATIONS: usize = 3;
     let billing = one.billing().await;
     let (other, third) = (one.replica().await, one.replica().await);
     let replicas = [&one, &other, &third];

@@ -18,7 +18,7 @@ const KILLED: usize = 10;
 const CACHE: Duration = Duration::from_secs(1);
 const LIFETIME: Duration = Duration::from_secs(5);
 const SCHEDULE: [(&str, &str); 7] = [
-    ("JETON_KEYS__ROTATE_EVERY", "600ms"),
+    ("JETON_KEYS__ROTATE_EVERY", "1s"),
     ("JETON_KEYS__PUBLISH_AHEAD", "3s"),
     ("JETON_KEYS__VERIFIER_CACHE", "1s"),
     ("JETON_KEYS__CLOCK_TOLERANCE", "100ms"),

@@ -161,16 +161,9 @@ fn cached_for(verifier_cache: Duration) -> Schedule {
 }
 
 async fn nobody_is_told_to_keep_keys_for_longer_than_planned_rfc9111(mut server: Server) {
-    for (cache, max_age, stale_if_error) in [
-        (0, 0, 0),
-        (900, 0, 0),
-        (1_500, 1, 0),
-        (60_000, 60, 0),
-        (300_000, 300, 0),
-        (310_000, 300, 10),
-        (7_200_000, 300, 3_600),
-        (864_000_000, 300, 3_600),
-    ] {
+    for (cache, max_age, stale_if_error) in
+        [(0, 0, 0), (1_500, 1, 0), (300_000, 300, 0), (310_000, 300, 10), (7_200_000, 300, 3_600)]
+    {
         let cache = Duration::from_millis(cache);
         server = server.restart_with(|config| config.keys = cached_for(cache)).await.unwrap();
         let answer = server.get(JWKS).await;
