@@ -223,7 +223,7 @@ impl App {
                 other => Fault::internal(other),
             })?;
         let Sealed { keyring, rotator, ledger, writing, .. } = sealed;
-        rotator.start().await?;
+        Box::pin(rotator.start()).await?;
         // Records the start, and whatever a process that was killed has left.
         ledger.collect().await?;
         let limits = Limits { clients: config.directory_clients, keys_believed_for: config.keys.staleness() };

@@ -357,15 +357,15 @@ impl Admin {
 
     /// Only for a new value: a limit that was lowered later must not stand in the way of other changes.
     fn check_lifetime(&self, server: &ResourceServer) -> Result<(), AdminError> {
-        const SHORTEST: u64 = 10;
         let (seconds, longest) = (server.token_lifetime.as_secs(), self.longest.as_secs());
-        if (SHORTEST..=longest).contains(&seconds) {
+        let shortest = longest.min(10);
+        if (shortest..=longest).contains(&seconds) {
             return Ok(());
         }
         Err(AdminError::invalid(
             "token_lifetime",
             format!("{seconds} seconds are not allowed"),
-            format!("use {SHORTEST} to {longest} (tokens.max_lifetime in the configuration)"),
+            format!("use {shortest} to {longest} (tokens.max_lifetime in the configuration)"),
         ))
     }
 }

@@ -1,7 +1,5 @@
 //! Use-cases: signing keys. They rotate by themselves; this is for looking, and for emergencies.
 
-use std::collections::BTreeSet;
-
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -9,9 +7,10 @@ use super::{Admin, AdminError, By};
 use crate::domain::builtin;
 use crate::domain::ids::KeyId;
 use crate::domain::rotation::{self, KeyState, RingKey};
+use crate::domain::schedule::HEARD;
 use crate::domain::time::Timestamp;
 use crate::jose::Algorithm;
-use crate::runtime::rotator::Wanted;
+use crate::runtime::rotator::{Rotated, Wanted};
 use crate::storage::StoredKey;
 
 /// How many of the newest tokens of a key are looked at to count those that live.
@@ -107,25 +106,26 @@ impl Admin {
     pub async fn signing_keys(&self, by: &By) -> Result<SigningKeysView, AdminError> {
         self.require(by, builtin::SIGNING_KEYS_READ).await?;
         let stored = self.store.signing_keys().await?;
-        let catalog = self.catalog().await?;
-        let used: BTreeSet<_> = catalog.resource_servers().map(|server| server.signing_algorithm).collect();
-        let now = self.ambient.now();
+        // As the rotator sees it: what it does next is what people are told.
+        self.rotator.needs().await?;
         let mut rings = Vec::new();
         for stored in stored.chunk_by(|a, b| a.algorithm == b.algorithm) {
-            let algorithm = stored[0].algorithm;
-            let lives: Vec<_> = stored.iter().map(|key| key.life.clone()).collect();
-            let mut keys = Vec::new();
-            for (index, key) in stored.iter().enumerate() {
-                // What was issued before has ended, whatever lifetime its resource server had then.
-                let since = now.minus(self.longest).max(key.life.activates_at);
-                keys.push(self.signing_key(key, &lives, index, (since, now)).await?);
-            }
-            let wanted = used.contains(&algorithm) || Algorithm::ALWAYS.contains(&algorithm);
-            let schedule = self.rotator.schedule();
-            let next = wanted.then(|| rotation::next_activation(now, &lives, schedule)).flatten();
-            rings.push(KeyRingView { algorithm, next_activation_at: next, keys });
+            rings.push(self.key_ring(stored[0].algorithm, stored).await?);
         }
         Ok(SigningKeysView { rings })
+    }
+
+    async fn key_ring(&self, algorithm: Algorithm, stored: &[StoredKey]) -> Result<KeyRingView, AdminError> {
+        let now = self.ambient.now();
+        let lives: Vec<_> = stored.iter().map(|key| key.life.clone()).collect();
+        let mut keys = Vec::new();
+        for (index, key) in stored.iter().enumerate() {
+            // What was issued before has ended, whatever lifetime its resource server had then.
+            let since = now.minus(key.life.longest_token).max(key.life.activates_at);
+            keys.push(self.signing_key(key, &lives, index, (since, now)).await?);
+        }
+        let next_activation_at = self.rotator.next_activation(algorithm, &lives, now);
+        Ok(KeyRingView { algorithm, next_activation_at, keys })
     }
 
     async fn signing_key(
@@ -138,7 +138,7 @@ impl Admin {
         let RingKey { kid, activates_at, leaves_at, revoked_at, .. } = key.life.clone();
         let until = rotation::signs_until(ring, index).unwrap_or(now);
         // Whoever has not heard at once of the next key has signed with this one for a little longer.
-        let until = until.plus(self.rotator.schedule().clock_tolerance());
+        let until = until.plus(self.rotator.schedule().clock_tolerance() + HEARD);
         let live = self.store.live_tokens(&kid, (since, until), now, COUNTED).await?;
         Ok(SigningKeyView {
             state: rotation::state(ring, index, now),
@@ -161,25 +161,24 @@ impl Admin {
     /// away.
     pub async fn rotate_signing_key(&self, by: &By, algorithm: Algorithm) -> Result<KeyRingView, AdminError> {
         self.require(by, builtin::SIGNING_KEYS_WRITE).await?;
-        let in_use = async || -> Result<Option<KeyRingView>, AdminError> {
-            let rings = self.key_rings(by).await?;
-            Ok(rings
-                .into_iter()
-                .find(|ring| ring.algorithm == algorithm && ring.next_activation_at.is_some()))
-        };
-        if in_use().await?.is_none() {
-            return Err(AdminError::Conflict(format!(
-                "no resource server uses {algorithm}, so there is no key to rotate"
-            )));
-        }
-        if !self.rotator.rotate(algorithm, &wanted(by)).await? {
-            return Err(AdminError::Conflict(format!(
-                "the next {algorithm} key is published already and will sign in its turn; to withdraw the one that \
-                 signs now, revoke it"
-            )));
+        match self.rotator.rotate(algorithm, &wanted(by)).await? {
+            Rotated::Made => {}
+            Rotated::IsPending => {
+                return Err(AdminError::Conflict(format!(
+                    "the next {algorithm} key is published already and will sign in its turn; to withdraw the one \
+                     that signs now, revoke it"
+                )));
+            }
+            Rotated::NotInUse => {
+                return Err(AdminError::Conflict(format!(
+                    "no resource server uses {algorithm}, so there is no key to rotate"
+                )));
+            }
         }
         self.catch_up(by).await;
-        in_use().await?.ok_or(AdminError::Stale)
+        let stored = self.store.signing_keys().await?;
+        let ring: Vec<_> = stored.into_iter().filter(|key| key.algorithm == algorithm).collect();
+        self.key_ring(algorithm, &ring).await
     }
 
     /// Withdraws a key that somebody else may have. It is published no longer, whatever it signed is refused here,
@@ -194,12 +193,6 @@ impl Admin {
         let revoked = self.rotator.revoke(&kid, &wanted(by)).await?.ok_or_else(not_found)?;
         self.catch_up(by).await;
         Ok(RevokedKeyView { kid, algorithm: revoked.algorithm, trusted_until: revoked.trusted_until })
-    }
-
-    async fn key_rings(&self, by: &By) -> Result<Vec<KeyRingView>, AdminError> {
-        // Whoever may write need not have been given the permission to read.
-        let by = By { authority: super::Authority::Full, ..by.clone() };
-        Ok(self.signing_keys(&by).await?.rings)
     }
 
     /// A key for what a resource server has just begun to use. It is committed: a key that cannot be made now is

@@ -5,6 +5,8 @@
 //! to run at that moment. [`plan`] is pure: any replica asks it at any time, does what it says, and asks again.
 //! Each action alone leaves a ring that works, so whoever stops half-way leaves nothing broken.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use super::ids::KeyId;
@@ -41,6 +43,8 @@ pub struct RingKey {
     pub leaves_at: Option<Timestamp>,
     /// When it was withdrawn, if it was.
     pub revoked_at: Option<Timestamp>,
+    /// The longest lifetime of any token that it may have signed.
+    pub longest_token: Duration,
 }
 
 /// How much a ring is needed.
@@ -220,7 +224,9 @@ impl Ring<'_> {
 
     /// Lets a ring go that nothing uses: pending keys at once, the others when their tokens have ended.
     fn wind_up(&self) -> Vec<Action> {
-        let pending = |key: &&RingKey| key.is_alive(self.now) && key.activates_at > self.now;
+        // Whoever has not heard that nothing uses the ring may sign with it for so long.
+        let unheard = self.schedule.staleness() + 2 * self.schedule.clock_tolerance();
+        let pending = |key: &&RingKey| key.is_alive(self.now) && key.activates_at > self.now.plus(unheard);
         self.keys.iter().filter(pending).map(|key| Action::Remove { kid: key.kid.clone() }).collect()
     }
 
@@ -234,7 +240,7 @@ impl Ring<'_> {
                 None if self.need != Need::None || key.activates_at > self.now => None,
                 None => Some(self.now),
             };
-            let leaves_at = until.map(|until| until.plus(self.schedule.keep()));
+            let leaves_at = until.map(|until| until.plus(self.schedule.keep(key.longest_token)));
             let change = match (key.leaves_at, leaves_at) {
                 // An unwanted ring's end was set when it became one.
                 (Some(_), Some(_)) if successor.is_none() => false,
@@ -248,7 +254,7 @@ impl Ring<'_> {
 
     fn removals(&self) -> Vec<Action> {
         let over = |key: &&RingKey| match key.revoked_at {
-            Some(revoked_at) => revoked_at.plus(self.schedule.keep()) <= self.now,
+            Some(revoked_at) => revoked_at.plus(self.schedule.keep(key.longest_token)) <= self.now,
             None => key.has_left(self.now),
         };
         self.keys.iter().filter(over).map(|key| Action::Remove { kid: key.kid.clone() }).collect()

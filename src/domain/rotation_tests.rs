@@ -18,6 +18,7 @@ fn key(generation: i64, activates: i64, leaves: Option<i64>) -> RingKey {
         activates_at: at(activates),
         leaves_at: leaves.map(at),
         revoked_at: None,
+        longest_token: Duration::ZERO,
     }
 }
 
@@ -137,6 +138,24 @@ fn a_longer_token_puts_the_end_off() {
 }
 
 #[test]
+fn a_key_stays_for_the_longest_token_it_may_have_signed_whatever_is_configured_now() {
+    let signed = |longest_token| RingKey { longest_token, ..key(1, 0, None) };
+    let mut keys = vec![signed(seconds(500)), key(2, 1_000, None)];
+    settle(&mut keys, at(950), Need::Now);
+    assert_eq!(
+        keys[0].leaves_at,
+        Some(at(1_520)),
+        "500 s of an old token, 10 s of leeway, twice 5 s of clocks"
+    );
+    let mut keys = vec![signed(seconds(500))];
+    revoke(&mut keys, 1, at(100));
+    settle(&mut keys, at(619), Need::Now);
+    assert_eq!(keys.len(), 2, "it is known as revoked while anything that it signed may live");
+    settle(&mut keys, at(620), Need::Now);
+    assert_eq!(keys.len(), 1);
+}
+
+#[test]
 fn a_key_that_a_wrong_clock_has_planned_comes_in_its_turn() {
     let mut keys = vec![key(1, 0, None), key(2, 900_000, None)];
     settle(&mut keys, at(10), Need::Now);
@@ -208,6 +227,13 @@ fn a_ring_that_nothing_uses_leaves_with_its_tokens() {
     assert_eq!(keys, [key(1, 0, Some(1_060))], "what never signed goes at once");
     settle(&mut keys, at(1_060), Need::None);
     assert_eq!(keys, []);
+    // Whoever has heard of nothing for as long as is allowed may still sign with it: 100 - 50 - 5 - 10 s, by
+    // clocks that differ by twice 5 s.
+    let mut keys = vec![key(1, 0, Some(1_060)), key(2, 1_000, None)];
+    settle(&mut keys, at(955), Need::None);
+    assert_eq!(keys.len(), 2, "too near for all to hear of it");
+    settle(&mut keys, at(1_000), Need::None);
+    assert_eq!(keys[1].leaves_at, Some(at(1_060)), "it leaves like any other");
     let mut keys = vec![key(1, 0, None)];
     settle(&mut keys, at(500), Need::None);
     assert_eq!(keys, [key(1, 0, Some(560))]);

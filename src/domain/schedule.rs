@@ -121,9 +121,9 @@ impl Timing {
         (others + WRITE).min(others * 10 / 9 + Duration::from_millis(1))
     }
 
-    /// How long a key is published after the last token that it signs.
-    fn keep(&self) -> Duration {
-        self.longest_token + self.verifier_leeway + 2 * self.clock_tolerance
+    /// How long a key is published after the last token that it signs, if none lives longer than this.
+    fn keep(&self, longest_token: Duration) -> Duration {
+        longest_token.max(self.longest_token) + self.verifier_leeway + 2 * self.clock_tolerance
     }
 }
 
@@ -146,7 +146,7 @@ impl Schedule {
                 least: Span(least),
             });
         }
-        let published = timing.lead + timing.keep();
+        let published = timing.lead + timing.keep(timing.longest_token);
         let least = published / MOST_KEYS;
         if timing.every < least || timing.every.is_zero() {
             return Err(Unsafe::Every {
@@ -176,10 +176,17 @@ impl Schedule {
         self.0.lead
     }
 
-    /// How long a key is published after the next one has begun to sign.
+    /// How long a key is published after the next one has begun to sign, if it has signed tokens of up to this
+    /// lifetime: perhaps under another setting.
     #[must_use]
-    pub fn keep(&self) -> Duration {
-        self.0.keep()
+    pub fn keep(&self, longest_token: Duration) -> Duration {
+        self.0.keep(longest_token)
+    }
+
+    /// The longest lifetime of a token.
+    #[must_use]
+    pub const fn longest_token(&self) -> Duration {
+        self.0.longest_token
     }
 
     /// How old a replica's knowledge of the keys may be for it to sign, and to publish them: what is left of the
@@ -294,7 +301,7 @@ mod tests {
     fn the_defaults_are_safe_and_leave_a_day_without_a_database() {
         let schedule = Schedule::new(timing()).unwrap();
         assert!(schedule.staleness() > Duration::from_hours(21));
-        assert_eq!(schedule.keep(), Duration::from_mins(62));
+        assert_eq!(schedule.keep(Duration::ZERO), Duration::from_mins(62));
     }
 
     #[test]

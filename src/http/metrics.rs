@@ -51,7 +51,7 @@ fn registry(services: &Services) -> Registry {
         if let Some(active) = rotation::active_index(&ring, now) {
             age.get_or_create(&label).set(seconds(ring[active].activates_at, now));
         }
-        if let Some(at) = rotation::next_activation(now, &ring, services.rotator.schedule()) {
+        if let Some(at) = services.rotator.next_activation(algorithm, &ring, now) {
             next.get_or_create(&label).set(seconds(now, at));
         }
     }

@@ -16,9 +16,10 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::clock::Ambient;
-use super::fault;
 use super::keyring::Keyring;
 use super::known_ids::KnownIds;
+use super::trouble::Trouble;
+use super::{fault, patiently};
 use crate::domain::catalog::Catalog;
 use crate::domain::client::Registration;
 use crate::domain::error::Fault;
@@ -54,9 +55,6 @@ const DOUBTED: u32 = 50;
 /// How many client ids are read at a time to know which there are, and how long others may read meanwhile.
 const IDS: u32 = 5_000;
 const BREATH: Duration = Duration::from_millis(5);
-
-/// How long the database may take for one answer before it counts as away.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How long ago changes were heard of when all is well.
 const FRESH: Duration = Duration::from_secs(2);
@@ -323,9 +321,7 @@ impl Directory {
             self.catalog.store(Arc::new(patiently(self.store.catalog()).await?));
         }
         if everything || changes.iter().any(|change| change.kind == ChangeKind::Keys) {
-            tokio::time::timeout(PATIENCE, self.keyring.reload())
-                .await
-                .map_err(|_| Fault::unavailable("the database does not answer"))??;
+            self.keyring.reload().await?;
         }
         Ok(())
     }
@@ -378,6 +374,7 @@ impl Directory {
     pub async fn follow(self: Arc<Self>, stop: CancellationToken) {
         let mut notifications = None;
         let mut swept = self.ambient.now();
+        let mut reading = Trouble::with("changes cannot be read");
         loop {
             if notifications.is_none() {
                 // Where this does not work, there is still the polling.
@@ -398,9 +395,7 @@ impl Directory {
                     }
                 }
             }
-            if let Err(error) = self.catch_up().await {
-                tracing::warn!(%error, "changes cannot be read");
-            }
+            reading.note(self.catch_up().await);
             let now = self.ambient.now();
             if swept.plus(SWEEP) <= now {
                 swept = now;
@@ -409,13 +404,5 @@ impl Directory {
                 }
             }
         }
-    }
-}
-
-/// A database that does not answer is away, also when the connection does not say so.
-async fn patiently<T>(asked: impl Future<Output = Result<T, StoreError>>) -> Result<T, Fault> {
-    match tokio::time::timeout(PATIENCE, asked).await {
-        Ok(answer) => answer.map_err(fault),
-        Err(_) => Err(Fault::unavailable("the database does not answer")),
     }
 }

@@ -10,8 +10,8 @@ use arc_swap::ArcSwap;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::fault;
 use super::master_key::MasterKeys;
+use super::patiently;
 use crate::domain::error::Fault;
 use crate::domain::ids::KeyId;
 use crate::domain::rotation::{self, KeyState, RingKey};
@@ -85,7 +85,7 @@ impl Keyring {
             reads.begun += 1;
             reads.begun
         };
-        let stored = self.store.signing_keys().await.map_err(fault)?;
+        let stored = patiently(self.store.signing_keys()).await?;
         let mut rings = Rings::new();
         for stored in stored {
             let ring = rings.entry(stored.algorithm).or_default();

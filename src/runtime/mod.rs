@@ -16,10 +16,16 @@ pub mod refusals;
 pub mod rotator;
 pub mod sealed;
 pub mod secrets;
+mod trouble;
 pub mod upkeep;
+
+use std::time::Duration;
 
 use crate::domain::error::Fault;
 use crate::storage::StoreError;
+
+/// How long the database may take for one answer before it counts as away.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// For paths that cannot meet a conflict: whatever the store says there is a fault.
 pub(crate) fn fault(error: StoreError) -> Fault {
@@ -27,4 +33,15 @@ pub(crate) fn fault(error: StoreError) -> Fault {
         StoreError::Fault(fault) => fault,
         conflict => Fault::internal(format!("unexpected conflict in the database: {conflict}")),
     }
+}
+
+/// A database that does not answer is away, also when the connection does not say so.
+async fn in_time<T>(asked: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    let silent = || StoreError::Fault(Fault::unavailable("the database does not answer"));
+    tokio::time::timeout(PATIENCE, asked).await.unwrap_or_else(|_| Err(silent()))
+}
+
+/// [`in_time`], where there can be no conflict.
+async fn patiently<T>(asked: impl Future<Output = Result<T, StoreError>>) -> Result<T, Fault> {
+    in_time(asked).await.map_err(fault)
 }

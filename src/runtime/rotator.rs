@@ -17,6 +17,8 @@ use super::fault;
 use super::keyring::{Keyring, purpose};
 use super::ledger::Ledger;
 use super::master_key::MasterKeys;
+use super::patiently;
+use super::trouble::Trouble;
 use crate::domain::audit::{Actor, AuditEvent, Event, Origin};
 use crate::domain::error::Fault;
 use crate::domain::ids::KeyId;
@@ -64,6 +66,17 @@ pub struct Wanted {
     pub origin: Origin,
 }
 
+/// What came of the wish for a new key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rotated {
+    /// It is published, and signs after the lead.
+    Made,
+    /// There was one already, or another replica has just made it.
+    IsPending,
+    /// Nothing is signed with that algorithm.
+    NotInUse,
+}
+
 /// A key that was withdrawn.
 #[derive(Clone, Copy, Debug)]
 pub struct Revoked {
@@ -102,6 +115,11 @@ impl Rotator {
     /// The database is away, or a key cannot be made.
     pub async fn start(&self) -> Result<(), Fault> {
         self.compare_clocks().await?;
+        // Before anything is signed: a key stays for as long as the longest token that it may have signed.
+        self.change(None, self.ambient.now(), async |tx| {
+            tx.lengthen_tokens(self.schedule.longest_token()).await
+        })
+        .await?;
         let is_complete = self.rings().await?.values().all(|(ring, _)| !ring.is_empty());
         if is_complete && self.check_clock().is_err() {
             return Ok(());
@@ -109,26 +127,29 @@ impl Rotator {
         self.act_at_most(usize::MAX).await
     }
 
-    /// Keeps the rings in order until `stop`.
+    /// Keeps the rings in order until `stop`. Each action is a transaction of its own, so it may stop anywhere.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = self.keep_in_order() => {}
+        }
+    }
+
+    async fn keep_in_order(&self) {
         let (mut compared, mut asked) = (Instant::now(), Instant::now());
+        let mut comparing = Trouble::with("the clock cannot be compared with the database's");
+        let mut settling = Trouble::with("the signing keys cannot be kept in order");
         loop {
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = tokio::time::sleep(TICK) => {}
-            }
+            tokio::time::sleep(TICK).await;
             if compared.elapsed() > CLOCK {
                 compared = Instant::now();
-                if let Err(fault) = self.compare_clocks().await {
-                    tracing::warn!(%fault, "the clock cannot be compared with the database's");
-                }
+                comparing.note(self.compare_clocks().await);
             }
             if self.check_clock().is_err() || !(self.is_anything_due() || asked.elapsed() > FULL) {
                 continue;
             }
             asked = Instant::now();
-            if let Err(fault) = self.settle().await {
-                tracing::warn!(%fault, "the signing keys cannot be kept in order; trying again");
+            if !settling.note(self.settle().await) {
                 tokio::time::sleep(TICK * 5).await;
             }
         }
@@ -169,7 +190,8 @@ impl Rotator {
             // One at a time: what it changes may change the rest of the plan.
             let Some((algorithm, now, action)) = planned.next().filter(|_| actions > 0) else { break };
             actions -= 1;
-            self.act(algorithm, &rings[&algorithm].0, now, action, None).await?;
+            // Boxed, because it is large and seldom needed: whoever waits for it carries its size about.
+            Box::pin(self.act(algorithm, &rings[&algorithm].0, now, action, None)).await?;
             done = true;
         }
         if done {
@@ -180,8 +202,8 @@ impl Rotator {
 
     /// Every ring in the store, and every one that ought to be there; and how much it is needed.
     async fn rings(&self) -> Result<BTreeMap<Algorithm, (Vec<RingKey>, Need)>, Fault> {
-        let stored = self.store.signing_keys().await.map_err(fault)?;
-        let used = self.store.used_algorithms().await.map_err(fault)?;
+        let stored = patiently(self.store.signing_keys()).await?;
+        let used = patiently(self.store.used_algorithms()).await?;
         let now = self.ambient.now();
         let mut rings: BTreeMap<Algorithm, (Vec<RingKey>, Need)> = BTreeMap::new();
         for key in stored {
@@ -205,6 +227,26 @@ impl Rotator {
         Ok(rings)
     }
 
+    /// How much each ring is needed.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn needs(&self) -> Result<BTreeMap<Algorithm, Need>, Fault> {
+        Ok(self.rings().await?.into_iter().map(|(algorithm, (_, need))| (algorithm, need)).collect())
+    }
+
+    /// When the next key of a ring in memory begins to sign. `None` while none does, or when nothing uses it.
+    #[must_use]
+    pub fn next_activation(
+        &self,
+        algorithm: Algorithm,
+        ring: &[RingKey],
+        now: Timestamp,
+    ) -> Option<Timestamp> {
+        let need = self.needs.load().get(&algorithm).copied().unwrap_or_default();
+        (need != Need::None).then(|| rotation::next_activation(now, ring, &self.schedule)).flatten()
+    }
+
     /// Whether a key of this algorithm signs now, as far as is known here.
     #[must_use]
     pub fn signs_with(&self, algorithm: Algorithm) -> bool {
@@ -218,7 +260,7 @@ impl Rotator {
         self.ledger.collect().await
     }
 
-    /// Carries out one action, in one transaction with its event.
+    /// Carries out one action, in one transaction with its event. Answers whether it was not done already.
     async fn act(
         &self,
         algorithm: Algorithm,
@@ -226,34 +268,34 @@ impl Rotator {
         now: Timestamp,
         action: Action,
         wanted: Option<&Wanted>,
-    ) -> Result<(), Fault> {
+    ) -> Result<bool, Fault> {
         tracing::info!(%algorithm, ?action, "signing keys");
         let life = |kid: &KeyId| ring.iter().find(|key| key.kid == *kid).cloned();
-        let outcome = match action {
+        match action {
             Action::Create { generation, activates_at } => {
-                return self.create(algorithm, generation, now, activates_at, wanted).await;
+                self.create(algorithm, generation, now, activates_at, wanted).await
             }
             Action::Advance { kid, activates_at } => {
-                let Some(life) = life(&kid) else { return Ok(()) };
+                let Some(life) = life(&kid) else { return Ok(false) };
                 let event = scheduled(algorithm, &RingKey { activates_at, ..life });
-                self.change(event, async |tx| tx.advance_key(&kid, activates_at).await).await
+                self.change(Some(event), now, async |tx| tx.advance_key(&kid, activates_at).await).await
             }
             Action::End { kid, leaves_at } => {
-                let Some(life) = life(&kid) else { return Ok(()) };
+                let Some(life) = life(&kid) else { return Ok(false) };
                 let known = life.leaves_at;
                 let event = scheduled(algorithm, &RingKey { leaves_at, ..life });
-                self.change(event, async |tx| tx.end_key(&kid, known, leaves_at).await).await
+                self.change(Some(event), now, async |tx| tx.end_key(&kid, known, leaves_at).await).await
             }
             Action::Remove { kid } => {
-                let Some(life) = life(&kid) else { return Ok(()) };
+                let Some(life) = life(&kid) else { return Ok(false) };
                 let event = Event::KeyRemoved { kid: kid.clone(), algorithm };
-                self.change(event, async |tx| tx.remove_key(&kid, life.leaves_at).await).await
+                self.change(Some(event), now, async |tx| tx.remove_key(&kid, life.leaves_at).await).await
             }
-        };
-        outcome.map(drop)
+        }
     }
 
-    /// Makes a key. Its times count from when it is stored, because making it can take seconds.
+    /// Makes a key, unless another replica was faster. Its times count from when it is stored, because making it
+    /// can take seconds.
     async fn create(
         &self,
         algorithm: Algorithm,
@@ -261,7 +303,7 @@ impl Rotator {
         planned: Timestamp,
         activates_at: Timestamp,
         wanted: Option<&Wanted>,
-    ) -> Result<(), Fault> {
+    ) -> Result<bool, Fault> {
         let rsa_bits = self.rsa_bits;
         let signing = tokio::task::spawn_blocking(move || SigningKey::generate(algorithm, rsa_bits))
             .await
@@ -274,7 +316,14 @@ impl Rotator {
         let now = self.ambient.now();
         let took = now.as_micros().saturating_sub(planned.as_micros());
         let activates_at = activates_at.plus(Duration::from_micros(u64::try_from(took).unwrap_or(0)));
-        let life = RingKey { kid: kid.clone(), generation, activates_at, leaves_at: None, revoked_at: None };
+        let life = RingKey {
+            kid: kid.clone(),
+            generation,
+            activates_at,
+            leaves_at: None,
+            revoked_at: None,
+            longest_token: self.schedule.longest_token(),
+        };
         let key = StoredKey { algorithm, life, public_jwk, sealed_private, created_at: now };
         let event = Event::KeyCreated {
             kid,
@@ -283,14 +332,14 @@ impl Rotator {
             actor: wanted.map(|wanted| wanted.actor.clone()),
         };
         let origin = wanted.map(|wanted| wanted.origin.clone()).unwrap_or_default();
-        let stored = self.change_from(origin, event, async |tx| {
+        let stored = self.change_from(Some((origin, event)), now, async |tx| {
             tx.insert_key(&key).await?;
             Ok(true)
         });
         match timeout(self.schedule.write(), stored).await {
             // Another replica was faster: its key is the one.
-            Ok(Err(StoreError::AlreadyExists)) => Ok(()),
-            Ok(done) => done.map(drop).map_err(fault),
+            Ok(Err(StoreError::AlreadyExists)) => Ok(false),
+            Ok(done) => done.map_err(fault),
             // Later, the lead would be shorter than verifiers need.
             Err(_) => Err(Fault::unavailable("the database takes too long to store a key")),
         }
@@ -298,45 +347,54 @@ impl Rotator {
 
     async fn change(
         &self,
-        event: Event,
+        event: Option<Event>,
+        at: Timestamp,
         change: impl AsyncFnOnce(&mut Tx) -> Result<bool, StoreError>,
     ) -> Result<bool, Fault> {
-        self.change_from(Origin::default(), event, change).await.map_err(fault)
+        let event = event.map(|event| (Origin::default(), event));
+        patiently(self.change_from(event, at, change)).await
     }
 
     /// A change and its event, or neither. Answers whether there was anything to change.
     async fn change_from(
         &self,
-        origin: Origin,
-        event: Event,
+        event: Option<(Origin, Event)>,
+        at: Timestamp,
         change: impl AsyncFnOnce(&mut Tx) -> Result<bool, StoreError>,
     ) -> Result<bool, StoreError> {
-        let at = self.ambient.now();
-        let event = AuditEvent { at, origin, event }.write_for_later()?;
+        let event =
+            event.map(|(origin, event)| AuditEvent { at, origin, event }.write_for_later()).transpose()?;
         let mut tx = self.store.begin().await?;
         let changed = change(&mut tx).await?;
         if changed {
-            tx.leave_event(self.ambient.uuid()?, &event).await?;
+            if let Some(event) = event {
+                tx.leave_event(self.ambient.uuid()?, &event).await?;
+            }
             tx.note_change(&ChangeKind::Keys, at).await?;
             tx.commit().await?;
         }
         Ok(changed)
     }
 
-    /// Makes the next key of a ring before its time. It signs after the lead. Answers whether there was none
-    /// pending yet.
+    /// Makes the next key of a ring before its time. It signs after the lead.
     ///
     /// # Errors
     /// The clock is off, the database is away, or the key cannot be made.
-    pub async fn rotate(&self, algorithm: Algorithm, wanted: &Wanted) -> Result<bool, Fault> {
-        self.trust_clock().await?;
-        let (ring, _) = self.rings().await?.remove(&algorithm).unwrap_or_default();
+    pub async fn rotate(&self, algorithm: Algorithm, wanted: &Wanted) -> Result<Rotated, Fault> {
+        // A ring that is to be there is, before it is asked for the key after its first.
+        self.settle().await?;
+        let (ring, need) = self.rings().await?.remove(&algorithm).unwrap_or_default();
+        if need == Need::None {
+            return Ok(Rotated::NotInUse);
+        }
         let now = self.ambient.now();
-        let Some(action) = rotation::plan_now(now, &ring, &self.schedule) else { return Ok(false) };
-        self.act(algorithm, &ring, now, action, Some(wanted)).await?;
+        let Some(action) = rotation::plan_now(now, &ring, &self.schedule) else {
+            return Ok(Rotated::IsPending);
+        };
+        let made = Box::pin(self.act(algorithm, &ring, now, action, Some(wanted))).await?;
         self.settle().await?;
         self.publish().await?;
-        Ok(true)
+        Ok(if made { Rotated::Made } else { Rotated::IsPending })
     }
 
     /// Withdraws a key: it is no longer published, and if it was the one that signs, a fresh one does. `None`
@@ -354,10 +412,9 @@ impl Rotator {
         let trusted_until = now.plus(self.schedule.verifier_cache());
         let event =
             Event::KeyRevoked { kid: kid.clone(), algorithm, actor: wanted.actor.clone(), trusted_until };
-        let changed = self
-            .change_from(wanted.origin.clone(), event, async |tx| tx.revoke_key(kid, now).await)
-            .await
-            .map_err(fault)?;
+        let event = Some((wanted.origin.clone(), event));
+        let changed =
+            patiently(self.change_from(event, now, async |tx| tx.revoke_key(kid, now).await)).await?;
         if !changed {
             return Ok(None);
         }
@@ -387,7 +444,7 @@ impl Rotator {
             return Ok(());
         }
         let before = self.ambient.now();
-        let Some(theirs) = self.store.clock().await.map_err(fault)? else { return Ok(()) };
+        let Some(theirs) = patiently(self.store.clock()).await? else { return Ok(()) };
         let after = self.ambient.now();
         // The answer was made at some time in between.
         let (most, least) = (after.as_micros() - theirs.as_micros(), before.as_micros() - theirs.as_micros());

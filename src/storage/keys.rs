@@ -1,5 +1,8 @@
 //! Signing keys, their private parts sealed.
 
+use std::time::Duration;
+
+use serde::Deserialize;
 use sqlx::FromRow;
 use sqlx::types::Json;
 
@@ -14,13 +17,13 @@ use crate::jose::{Algorithm, PublicJwk};
 statements! {
     ALL_KEYS = r"
         SELECT kid, algorithm, generation, public_jwk, sealed_private, created_at, activates_at, leaves_at,
-            revoked_at
+            revoked_at, longest_token
         FROM signing_keys ORDER BY algorithm, generation";
 
     INSERT_KEY = r"
         INSERT INTO signing_keys (kid, algorithm, generation, public_jwk, sealed_private,
-            created_at, activates_at, leaves_at, revoked_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
+            created_at, activates_at, leaves_at, revoked_at, longest_token)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
 
     /// Never later: another replica may have planned it sooner.
     ADVANCE_KEY = r"
@@ -31,6 +34,8 @@ statements! {
     END_KEY = r"
         UPDATE signing_keys SET leaves_at = $2
         WHERE kid = $1 AND leaves_at IS NOT DISTINCT FROM $3 AND revoked_at IS NULL";
+
+    LENGTHEN_TOKENS = "UPDATE signing_keys SET longest_token = $1 WHERE longest_token < $1";
 
     REVOKE_KEY = "UPDATE signing_keys SET revoked_at = $2 WHERE kid = $1 AND revoked_at IS NULL";
 
@@ -60,12 +65,13 @@ struct KeyRow {
     kid: String,
     algorithm: String,
     generation: i64,
-    public_jwk: Json<PublicJwk>,
+    public_jwk: Json<serde_json::Value>,
     sealed_private: Vec<u8>,
     created_at: i64,
     activates_at: i64,
     leaves_at: Option<i64>,
     revoked_at: Option<i64>,
+    longest_token: i64,
 }
 
 /// How many tokens are alive.
@@ -89,16 +95,18 @@ impl TryFrom<KeyRow> for StoredKey {
     type Error = StoreError;
 
     fn try_from(row: KeyRow) -> Result<Self, StoreError> {
+        let public_jwk = PublicJwk::deserialize(row.public_jwk.0);
         Ok(Self {
             algorithm: algorithm(&row.algorithm)?,
+            public_jwk: public_jwk.map_err(|_| corrupt("public part of key", &row.kid))?,
             life: RingKey {
                 kid: KeyId::new(&row.kid).map_err(|_| corrupt("key id", &row.kid))?,
                 generation: row.generation,
                 activates_at: Timestamp::from_micros(row.activates_at),
                 leaves_at: row.leaves_at.map(Timestamp::from_micros),
                 revoked_at: row.revoked_at.map(Timestamp::from_micros),
+                longest_token: Duration::from_micros(row.longest_token.unsigned_abs()),
             },
-            public_jwk: row.public_jwk.0,
             sealed_private: row.sealed_private,
             created_at: Timestamp::from_micros(row.created_at),
         })
@@ -108,13 +116,25 @@ impl TryFrom<KeyRow> for StoredKey {
 // === impl Store ===
 
 impl Store {
-    /// Every signing key, in the order of algorithm and generation.
+    /// Every signing key, in the order of algorithm and generation. One of an algorithm that this version does not
+    /// know is left to the version that made it.
     ///
     /// # Errors
     /// The database is away.
     pub async fn signing_keys(&self) -> Result<Vec<StoredKey>, StoreError> {
         let rows = read!(self, pool => sqlx::query_as::<_, KeyRow>(ALL_KEYS).fetch_all(pool).await)?;
-        rows.into_iter().map(StoredKey::try_from).collect()
+        let known = |row: &KeyRow| {
+            let known = algorithm(&row.algorithm).is_ok();
+            if !known {
+                tracing::warn!(
+                    kid = row.kid,
+                    algorithm = row.algorithm,
+                    "a key of an unknown algorithm is passed over"
+                );
+            }
+            known
+        };
+        rows.into_iter().filter(known).map(StoredKey::try_from).collect()
     }
 
     /// The algorithms that resource servers want their tokens signed with, each with what they were signed with
@@ -125,10 +145,11 @@ impl Store {
     pub async fn used_algorithms(&self) -> Result<Vec<(Algorithm, Option<Algorithm>)>, StoreError> {
         let rows: Vec<(String, Option<String>)> =
             read!(self, pool => sqlx::query_as(USED_ALGORITHMS).fetch_all(pool).await)?;
-        let pair = |(now, before): &(String, Option<String>)| {
-            Ok((algorithm(now)?, before.as_deref().map(algorithm).transpose()?))
-        };
-        rows.iter().map(pair).collect()
+        // One that this version does not know is provided for by the version that does.
+        let known = |word: &str| algorithm(word).ok();
+        let pair =
+            |(now, before): (String, Option<String>)| Some((known(&now)?, before.as_deref().and_then(known)));
+        Ok(rows.into_iter().filter_map(pair).collect())
     }
 
     /// How many tokens that a key signed from `from` until `to` have not ended at `now`. Only the newest `most`
@@ -180,7 +201,8 @@ impl Tx {
             key.created_at.as_micros(),
             key.life.activates_at.as_micros(),
             key.life.leaves_at.map(Timestamp::as_micros),
-            key.life.revoked_at.map(Timestamp::as_micros)
+            key.life.revoked_at.map(Timestamp::as_micros),
+            micros(key.life.longest_token)
         )?;
         Ok(())
     }
@@ -207,6 +229,14 @@ impl Tx {
         Ok(execute!(self, END_KEY, kid.as_str(), leaves_at, known)? == 1)
     }
 
+    /// Says that every key may sign tokens of this lifetime from now on. Answers whether that was not known of some.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn lengthen_tokens(&mut self, longest: Duration) -> Result<bool, StoreError> {
+        Ok(execute!(self, LENGTHEN_TOKENS, micros(longest))? > 0)
+    }
+
     /// Withdraws a key. Answers whether it was there, and not withdrawn before.
     ///
     /// # Errors
@@ -222,4 +252,8 @@ impl Tx {
     pub async fn remove_key(&mut self, kid: &KeyId, known: Option<Timestamp>) -> Result<bool, StoreError> {
         Ok(execute!(self, REMOVE_KEY, kid.as_str(), known.map(Timestamp::as_micros))? == 1)
     }
+}
+
+fn micros(span: Duration) -> i64 {
+    i64::try_from(span.as_micros()).unwrap_or(i64::MAX)
 }
