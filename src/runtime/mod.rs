@@ -5,6 +5,7 @@
 pub mod audit_key;
 pub mod clock;
 pub mod directory;
+mod fault_point;
 pub mod keyring;
 mod known_ids;
 pub mod ledger;

@@ -13,12 +13,11 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::clock::Ambient;
-use super::fault;
 use super::keyring::{Keyring, purpose};
 use super::ledger::Ledger;
 use super::master_key::MasterKeys;
-use super::patiently;
 use super::trouble::Trouble;
+use super::{fault, fault_point, patiently};
 use crate::domain::audit::{Actor, AuditEvent, Event, Origin};
 use crate::domain::error::Fault;
 use crate::domain::ids::KeyId;
@@ -257,7 +256,10 @@ impl Rotator {
     /// Makes what was done visible here, and has it in the ledger.
     async fn publish(&self) -> Result<(), Fault> {
         self.keyring.reload().await?;
-        self.ledger.collect().await
+        fault_point::pass("rotation", "reloaded");
+        self.ledger.collect().await?;
+        fault_point::pass("rotation", "recorded");
+        Ok(())
     }
 
     /// Carries out one action, in one transaction with its event. Answers whether it was not done already.
@@ -309,6 +311,7 @@ impl Rotator {
             .await
             .map_err(Fault::internal)?
             .map_err(Fault::internal)?;
+        fault_point::pass("key_created", "generated");
         let public_jwk = signing.public_jwk();
         let kid = KeyId::new(public_jwk.key_id()).map_err(Fault::internal)?;
         let private = signing.to_pkcs8().map_err(Fault::internal)?;
@@ -362,6 +365,7 @@ impl Rotator {
         at: Timestamp,
         change: impl AsyncFnOnce(&mut Tx) -> Result<bool, StoreError>,
     ) -> Result<bool, StoreError> {
+        let step = event.as_ref().map_or("lengthen", |(_, event)| event.kind());
         let event =
             event.map(|(origin, event)| AuditEvent { at, origin, event }.write_for_later()).transpose()?;
         let mut tx = self.store.begin().await?;
@@ -371,7 +375,9 @@ impl Rotator {
                 tx.leave_event(self.ambient.uuid()?, &event).await?;
             }
             tx.note_change(&ChangeKind::Keys, at).await?;
+            fault_point::pass(step, "written");
             tx.commit().await?;
+            fault_point::pass(step, "committed");
         }
         Ok(changed)
     }
@@ -414,7 +420,8 @@ impl Rotator {
             Event::KeyRevoked { kid: kid.clone(), algorithm, actor: wanted.actor.clone(), trusted_until };
         let event = Some((wanted.origin.clone(), event));
         let changed =
-            patiently(self.change_from(event, now, async |tx| tx.revoke_key(kid, now).await)).await?;
+            patiently(Box::pin(self.change_from(event, now, async |tx| tx.revoke_key(kid, now).await)))
+                .await?;
         if !changed {
             return Ok(None);
         }

@@ -1,7 +1,8 @@
-//! Replicas that are killed at any moment of a rotation, on a schedule of seconds: every verifier, however old its
+//! Replicas that die at each step of a rotation and at any moment, on a schedule of seconds: every verifier, however old its
 //! key set may be, accepts every token (DESIGN §1, §10).
 
 use std::collections::{HashMap, HashSet};
+use std::os::unix::process::ExitStatusExt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -14,7 +15,21 @@ use crate::harness::{Database, Engine, Process, jeton};
 use crate::signing_keys::signed_by;
 use jeton::jose::{PublicJwk, PublicJwkSet, Unverified, VerifyingKey};
 
-const KILLED: usize = 10;
+/// How many are killed at any moment, beside those that die at a step.
+const KILLED: usize = 4;
+
+/// The steps of a rotation, as the test build's fault points name them.
+const STEPS: [&str; 9] = [
+    "key_created-generated",
+    "key_created-written",
+    "key_created-committed",
+    "key_scheduled-written",
+    "key_scheduled-committed",
+    "key_removed-written",
+    "key_removed-committed",
+    "rotation-reloaded",
+    "rotation-recorded",
+];
 const CACHE: Duration = Duration::from_secs(1);
 const LIFETIME: Duration = Duration::from_secs(5);
 const SCHEDULE: [(&str, &str); 7] = [
@@ -39,6 +54,13 @@ struct Received {
 /// Asks a server for tokens and key sets in turn, until it is gone or all is over.
 async fn load(base: String, secret: String, received: Arc<Received>) {
     let http = reqwest::Client::new();
+    // It may die before it is ready.
+    while http.get(format!("{base}/readyz")).send().await.is_err() {
+        if received.over.load(Ordering::SeqCst) {
+            return;
+        }
+        sleep(Duration::from_millis(20)).await;
+    }
     while !received.over.load(Ordering::SeqCst) {
         let asked = Instant::now();
         let Ok(answer) = http.get(format!("{base}/.well-known/jwks.json")).send().await else { return };
@@ -116,14 +138,22 @@ async fn no_verifier_notices_that_replicas_die(engine: Engine) {
 
     let received = Arc::new(Received::default());
     let mut loads = JoinSet::new();
-    let serve = async |loads: &mut JoinSet<()>| {
-        let process = Process::serve(&database, &SCHEDULE).await;
+    let serve = async |loads: &mut JoinSet<()>, dies_at: &str| {
+        let environment = [&SCHEDULE[..], &[("TEST_JETON_DIES_AT", dies_at)]].concat();
+        let process = Process::start(&database, &["serve"], &environment);
         loads.spawn(load(process.base.clone(), secret.to_owned(), Arc::clone(&received)));
         process
     };
-    let survivor = serve(&mut loads).await;
+    let survivor = serve(&mut loads, "").await;
+    survivor.ready().await;
+    for step in STEPS {
+        // It comes to the step when it is faster than the survivor, which is every other time.
+        let victim = serve(&mut loads, step).await;
+        assert_eq!(victim.ended().await.signal(), Some(6), "aborts at {step}");
+    }
     for _ in 0..KILLED {
-        let victim = serve(&mut loads).await;
+        let victim = serve(&mut loads, "").await;
+        victim.ready().await;
         sleep(Duration::from_millis(rand::random_range(50..=700))).await;
         assert!(!victim.signal("KILL").await.success());
     }
@@ -136,6 +166,40 @@ async fn no_verifier_notices_that_replicas_die(engine: Engine) {
     }
     survivor.stop().await;
     check(&received);
+}
+
+/// Whoever withdraws a key and dies half-way has withdrawn it or not, and never leaves the ring without a key.
+async fn a_revocation_that_dies_is_done_or_not(engine: Engine) {
+    let database = Database::create(engine).await;
+    let survivor = Process::serve(&database, &SCHEDULE[6..]).await;
+    let active = || {
+        let listed = jeton(&database, &["keys", "list"]);
+        let keys = listed["rings"][0]["keys"].as_array().unwrap();
+        let active: Vec<_> = keys.iter().filter(|key| key["state"] == "active").collect();
+        assert_eq!(active.len(), 1, "{listed}");
+        active[0]["kid"].as_str().unwrap().to_owned()
+    };
+    let first = active();
+    for (step, is_done) in [("key_revoked-written", false), ("key_revoked-committed", true)] {
+        let arguments = ["keys", "revoke", &first];
+        let victim = Process::start(&database, &arguments, &[("TEST_JETON_DIES_AT", step)]);
+        assert_eq!(victim.ended().await.signal(), Some(6), "aborts at {step}");
+        sleep(Duration::from_secs(2)).await;
+        assert_eq!(active() != first, is_done, "{step}");
+        let published = reqwest::get(format!("{}/.well-known/jwks.json", survivor.base)).await.unwrap();
+        assert_eq!(!published.text().await.unwrap().contains(&first), is_done, "{step}");
+    }
+    survivor.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revocation_that_dies_is_done_or_not_on_sqlite() {
+    a_revocation_that_dies_is_done_or_not(Engine::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revocation_that_dies_is_done_or_not_on_postgres() {
+    a_revocation_that_dies_is_done_or_not(Engine::Postgres).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -67,17 +67,22 @@ impl Process {
     /// Starts `jeton serve` and waits until it is ready.
     pub(crate) async fn serve(database: &Database, environment: &[(&str, &str)]) -> Self {
         let process = Self::start(database, &["serve"], environment);
+        process.ready().await;
+        process
+    }
+
+    /// Waits until it is ready.
+    pub(crate) async fn ready(&self) {
         let ready = async {
             loop {
-                let answer = reqwest::get(format!("{}/readyz", process.base)).await;
+                let answer = reqwest::get(format!("{}/readyz", self.base)).await;
                 if answer.is_ok_and(|answer| answer.status().is_success()) {
                     break;
                 }
                 sleep(Duration::from_millis(20)).await;
             }
         };
-        assert!(timeout(PATIENCE, ready).await.is_ok(), "not ready: {}", process.log());
-        process
+        assert!(timeout(PATIENCE, ready).await.is_ok(), "not ready: {}", self.log());
     }
 
     /// What it printed.
@@ -107,9 +112,14 @@ impl Process {
     }
 
     /// Sends a signal by name and waits for the end.
-    pub(crate) async fn signal(mut self, name: &str) -> ExitStatus {
+    pub(crate) async fn signal(self, name: &str) -> ExitStatus {
         let sent = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status().unwrap();
         assert!(sent.success());
+        self.ended().await
+    }
+
+    /// Waits for the end.
+    pub(crate) async fn ended(mut self) -> ExitStatus {
         let ended = async {
             loop {
                 if let Some(status) = self.child.try_wait().unwrap() {
@@ -118,7 +128,7 @@ impl Process {
                 sleep(Duration::from_millis(20)).await;
             }
         };
-        timeout(PATIENCE, ended).await.unwrap_or_else(|_| panic!("{name} did not end it: {}", self.log()))
+        timeout(PATIENCE, ended).await.unwrap_or_else(|_| panic!("it does not end: {}", self.log()))
     }
 
     /// Stops it as an operator does, and asserts that it says goodbye.
