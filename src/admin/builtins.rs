@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use super::{Admin, AdminError, By, Written};
+use crate::domain::binding::TokenBinding;
 use crate::domain::builtin;
 use crate::domain::ids::{Identifier, Permission, ResourceServerName, ResourceServerUid, RoleName, RoleUid};
 use crate::domain::resource::{DEFAULT_TOKEN_LIFETIME, ResourceServer, TokenProfile};
@@ -77,6 +78,7 @@ impl Admin {
             signing_algorithm: Algorithm::Es256,
             signing_algorithm_before: None,
             token_profile: TokenProfile::AccessToken,
+            token_binding: TokenBinding::Optional,
             enabled: true,
             builtin: true,
             version: 1,

@@ -10,6 +10,7 @@ pub use super::client_forms::{ClientView, CreateClient, UpdateClient};
 use super::{
     Admin, AdminError, By, CHANGES_STRONGER, HANDS_OUT, Page, PageRequest, Written, check_search, recorded,
 };
+use crate::domain::binding::TokenBinding;
 use crate::domain::builtin;
 use crate::domain::catalog::Catalog;
 use crate::domain::client::{Client, check_labels};
@@ -52,6 +53,8 @@ impl Admin {
             grant_types: new.grant_types,
             auth_methods: new.auth_methods,
             allowed_networks: networks(&new.allowed_networks)?,
+            may_act: None,
+            token_binding: TokenBinding::Optional,
             version: 1,
             created_at: now,
             updated_at: now,

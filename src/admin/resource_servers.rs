@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{Admin, AdminError, By, Page, PageRequest, Written, check_search, found, present, recorded};
+use crate::domain::binding::TokenBinding;
 use crate::domain::builtin;
 use crate::domain::error::FieldError;
 use crate::domain::ids::{Identifier, Permission, ResourceServerName, ResourceServerUid};
@@ -204,6 +205,7 @@ impl Admin {
             signing_algorithm: new.signing_algorithm,
             signing_algorithm_before: None,
             token_profile: new.token_profile,
+            token_binding: TokenBinding::Optional,
             enabled: true,
             builtin: false,
             version: 1,

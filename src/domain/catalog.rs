@@ -1,18 +1,24 @@
-//! All resource servers and roles together: what can be asked for, and what a set of roles gives.
+//! All resource servers, roles and exchange rules together: what can be asked for, what a set of roles gives, and
+//! what may be passed on.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use super::ids::{Permission, ResourceServerName, ResourceServerUid, RoleName, RoleUid};
+use super::exchange_rule::ExchangeRule;
+use super::ids::{
+    ClientUid, ExchangeRuleName, Permission, ResourceServerName, ResourceServerUid, RoleName, RoleUid,
+};
 use super::resource::ResourceServer;
 use super::role::Role;
 
-/// A consistent snapshot of every resource server and role.
+/// A consistent snapshot of every resource server, role and exchange rule.
 #[derive(Debug, Default)]
 pub struct Catalog {
     resource_servers: HashMap<ResourceServerUid, Arc<ResourceServer>>,
     by_identifier: HashMap<String, ResourceServerUid>,
     roles: HashMap<RoleUid, Arc<Role>>,
+    exchange_rules: Vec<Arc<ExchangeRule>>,
+    operators: HashMap<ClientUid, BTreeSet<ResourceServerUid>>,
 }
 
 /// What a grantee holds: for each resource server its permissions, and the roles that give each.
@@ -35,7 +41,42 @@ impl Catalog {
                 .map(|server| (server.uid, Arc::new(server)))
                 .collect(),
             roles: roles.into_iter().map(|role| (role.uid, Arc::new(role))).collect(),
+            exchange_rules: Vec::new(),
+            operators: HashMap::new(),
         }
+    }
+
+    /// The snapshot with who may exchange what, and who operates which resource server.
+    #[must_use]
+    pub fn with_exchange(
+        mut self,
+        mut rules: Vec<ExchangeRule>,
+        operators: impl IntoIterator<Item = (ClientUid, ResourceServerUid)>,
+    ) -> Self {
+        rules.sort_by(|a, b| a.name.cmp(&b.name));
+        self.exchange_rules = rules.into_iter().map(Arc::new).collect();
+        for (client, server) in operators {
+            self.operators.entry(client).or_default().insert(server);
+        }
+        self
+    }
+
+    /// Every exchange rule, in the order of the names.
+    #[must_use]
+    pub fn exchange_rules(&self) -> &[Arc<ExchangeRule>] {
+        &self.exchange_rules
+    }
+
+    /// The exchange rule with this name.
+    #[must_use]
+    pub fn exchange_rule(&self, name: &ExchangeRuleName) -> Option<&Arc<ExchangeRule>> {
+        self.exchange_rules.iter().find(|rule| rule.name == *name)
+    }
+
+    /// Whether a client operates a resource server.
+    #[must_use]
+    pub fn operates(&self, client: ClientUid, server: ResourceServerUid) -> bool {
+        self.operators.get(&client).is_some_and(|servers| servers.contains(&server))
     }
 
     /// The resource server with this key.

@@ -10,6 +10,7 @@ use ipnet::IpNet;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
+use super::binding::TokenBinding;
 use super::error::FieldError;
 use super::ids::{ClientId, ClientUid, ResourceServerUid, RoleUid, SecretId};
 use super::secret::SecretOrigin;
@@ -76,6 +77,10 @@ pub struct Client {
     pub auth_methods: BTreeSet<AuthMethod>,
     /// Where it may call from; anywhere, when empty.
     pub allowed_networks: Vec<IpNet>,
+    /// Who alone may act for it (RFC 8693 §4.4); whoever a rule allows, when absent.
+    pub may_act: Option<ClientId>,
+    /// Whether its tokens must be bound to a key.
+    pub token_binding: TokenBinding,
     /// Counts changes; the `ETag` of the API.
     pub version: i64,
     /// When it was registered.
@@ -212,6 +217,8 @@ mod tests {
             grant_types: BTreeSet::new(),
             auth_methods: BTreeSet::new(),
             allowed_networks: networks.iter().map(|network| network.parse().unwrap()).collect(),
+            may_act: None,
+            token_binding: TokenBinding::Optional,
             version: 1,
             created_at: Timestamp::from_seconds(0),
             updated_at: Timestamp::from_seconds(0),

@@ -112,6 +112,12 @@ text! {
 }
 
 text! {
+    /// The name of an exchange rule, used in paths, on the command line and in the audit.
+    ExchangeRuleName, "name", name,
+    "use 1 to 100 of A-Z a-z 0-9 . _ : - starting with a letter or digit"
+}
+
+text! {
     /// What a resource server calls itself: the token's audience. Compared character by character.
     ///
     /// Usually an absolute URI; clouds want other texts (`sts.amazonaws.com`), so any is allowed.
@@ -164,6 +170,10 @@ uid! {
 uid! {
     /// Database key of a role.
     RoleUid
+}
+uid! {
+    /// Database key of an exchange rule.
+    ExchangeRuleUid
 }
 
 #[cfg(test)]

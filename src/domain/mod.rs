@@ -4,6 +4,7 @@
 //! property-tested without a server.
 
 pub mod audit;
+pub mod binding;
 pub mod builtin;
 pub mod catalog;
 pub mod chain;
@@ -11,6 +12,7 @@ pub mod chain_check;
 pub mod claims;
 pub mod client;
 pub mod error;
+pub mod exchange_rule;
 pub mod ids;
 pub mod policy;
 pub mod resource;

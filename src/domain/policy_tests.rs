@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use uuid::Uuid;
 
 use super::*;
+use crate::domain::binding::TokenBinding;
 use crate::domain::ids::{ResourceServerName, RoleUid};
 use crate::domain::role::Role;
 
@@ -35,6 +36,7 @@ fn server(n: u128, permissions: &[&str]) -> ResourceServer {
         signing_algorithm: Algorithm::Es256,
         signing_algorithm_before: None,
         token_profile: TokenProfile::AccessToken,
+        token_binding: TokenBinding::Optional,
         enabled: true,
         builtin: false,
         version: 1,

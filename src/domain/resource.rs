@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::binding::TokenBinding;
 use super::ids::{Identifier, Permission, ResourceServerName, ResourceServerUid};
 use super::standing::{NotInForce, Standing};
 use super::time::Timestamp;
@@ -42,6 +43,8 @@ pub struct ResourceServer {
     pub signing_algorithm_before: Option<Algorithm>,
     /// The shape of its tokens.
     pub token_profile: TokenProfile,
+    /// Whether its tokens must be bound to a key.
+    pub token_binding: TokenBinding,
     /// Switched on. Read it through [`ResourceServer::check`].
     pub enabled: bool,
     /// Jeton's own API, which cannot be changed or removed.

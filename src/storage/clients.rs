@@ -13,15 +13,15 @@ use crate::domain::time::Timestamp;
 statements! {
     CLIENT_BY_ID = r"
         SELECT uid, client_id, description, kind, owner, labels, enabled, expires_at, default_resource_server,
-               grant_types, auth_methods, allowed_networks, version, created_at, updated_at
+               grant_types, auth_methods, allowed_networks, may_act, token_binding, version, created_at, updated_at
         FROM clients WHERE client_id = $1";
 
     /// In one question, because this is what the first request of every client waits for.
     REGISTRATION = r"
         SELECT clients.uid, clients.client_id, clients.description, clients.kind, clients.owner, clients.labels,
                clients.enabled, clients.expires_at, clients.default_resource_server, clients.grant_types,
-               clients.auth_methods, clients.allowed_networks, clients.version, clients.created_at,
-               clients.updated_at, secrets.secret_id, secrets.hash, secrets.origin,
+               clients.auth_methods, clients.allowed_networks, clients.may_act, clients.token_binding,
+               clients.version, clients.created_at, clients.updated_at, secrets.secret_id, secrets.hash, secrets.origin,
                secrets.description AS secret_description, secrets.created_at AS secret_created_at,
                secrets.expires_at AS secret_expires_at, roles.role
         FROM clients
@@ -33,7 +33,7 @@ statements! {
     /// Keyset pages: the place after a client id does not move when others come or go.
     LIST_CLIENTS = r"
         SELECT uid, client_id, description, kind, owner, labels, enabled, expires_at, default_resource_server,
-               grant_types, auth_methods, allowed_networks, version, created_at, updated_at
+               grant_types, auth_methods, allowed_networks, may_act, token_binding, version, created_at, updated_at
         FROM clients
         WHERE client_id > $1
           AND (CAST($2 AS TEXT) IS NULL OR kind = $2)
@@ -50,15 +50,16 @@ statements! {
     INSERT_CLIENT = r"
         INSERT INTO clients (uid, client_id, description, kind, owner, labels, enabled, expires_at,
             default_resource_server, grant_types, auth_methods, allowed_networks,
-            version, created_at, updated_at, search)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)";
+            version, created_at, updated_at, search, may_act, token_binding)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)";
 
     /// Only the version that was read is replaced: a second writer finds no row.
     UPDATE_CLIENT = r"
         UPDATE clients
         SET description = $3, kind = $4, owner = $5, labels = $6, enabled = $7, expires_at = $8,
             default_resource_server = $9, grant_types = $10, auth_methods = $11,
-            allowed_networks = $12, version = version + 1, updated_at = $13, search = $14
+            allowed_networks = $12, version = version + 1, updated_at = $13, search = $14,
+            may_act = $15, token_binding = $16
         WHERE uid = $1 AND version = $2";
 
     /// Changes nothing, and lets nobody else change it until the end of the transaction.
@@ -217,7 +218,9 @@ impl Tx {
             client.version,
             client.created_at.as_micros(),
             client.updated_at.as_micros(),
-            search_text(client)
+            search_text(client),
+            client.may_act.as_ref().map(ClientId::as_str),
+            client.token_binding.as_str()
         )?;
         Ok(())
     }
@@ -244,7 +247,9 @@ impl Tx {
             Json(&client.auth_methods),
             Json(&client.allowed_networks),
             client.updated_at.as_micros(),
-            search_text(client)
+            search_text(client),
+            client.may_act.as_ref().map(ClientId::as_str),
+            client.token_binding.as_str()
         )?;
         Ok(changed == 1)
     }

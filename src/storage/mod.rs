@@ -10,6 +10,7 @@ mod chains;
 mod changes;
 mod clients;
 mod engine;
+mod exchange_rules;
 mod keys;
 mod postgres;
 mod resource_servers;
@@ -110,6 +111,7 @@ pub fn all_statements() -> impl Iterator<Item = (&'static str, &'static str)> {
         chains::STATEMENTS,
         changes::STATEMENTS,
         clients::STATEMENTS,
+        exchange_rules::STATEMENTS,
         keys::STATEMENTS,
         resource_servers::STATEMENTS,
         roles::STATEMENTS,

@@ -14,12 +14,14 @@ use crate::jose::Algorithm;
 statements! {
     RESOURCE_SERVER_BY_NAME = r"
         SELECT uid, name, identifier, description, token_lifetime, signing_algorithm,
-               signing_algorithm_before, token_profile, enabled, builtin, version, created_at, updated_at
+               signing_algorithm_before, token_profile, token_binding, enabled, builtin, version, created_at,
+               updated_at
         FROM resource_servers WHERE name = $1";
 
     ALL_RESOURCE_SERVERS = r"
         SELECT uid, name, identifier, description, token_lifetime, signing_algorithm,
-               signing_algorithm_before, token_profile, enabled, builtin, version, created_at, updated_at
+               signing_algorithm_before, token_profile, token_binding, enabled, builtin, version, created_at,
+               updated_at
         FROM resource_servers";
 
     ALL_PERMISSIONS = "SELECT resource_server, permission, description FROM permissions";
@@ -30,14 +32,14 @@ statements! {
     INSERT_RESOURCE_SERVER = r"
         INSERT INTO resource_servers (uid, name, identifier, description, token_lifetime,
             signing_algorithm, signing_algorithm_before, token_profile, enabled, builtin, version,
-            created_at, updated_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)";
+            created_at, updated_at, token_binding)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)";
 
     UPDATE_RESOURCE_SERVER = r"
         UPDATE resource_servers
         SET identifier = $3, description = $4, token_lifetime = $5, signing_algorithm = $6,
             signing_algorithm_before = $7, token_profile = $8, enabled = $9, version = version + 1,
-            updated_at = $10
+            updated_at = $10, token_binding = $11
         WHERE uid = $1 AND version = $2";
 
     DELETE_RESOURCE_SERVER = "DELETE FROM resource_servers WHERE uid = $1 AND version = $2";
@@ -128,7 +130,8 @@ impl Tx {
             server.builtin,
             server.version,
             server.created_at.as_micros(),
-            server.updated_at.as_micros()
+            server.updated_at.as_micros(),
+            server.token_binding.as_str()
         )?;
         for (permission, description) in &server.permissions {
             self.put_permission(server.uid, permission, description).await?;
@@ -154,7 +157,8 @@ impl Tx {
             server.signing_algorithm_before.map(Algorithm::as_str),
             server.token_profile.as_str(),
             server.enabled,
-            server.updated_at.as_micros()
+            server.updated_at.as_micros(),
+            server.token_binding.as_str()
         )?;
         Ok(changed == 1)
     }

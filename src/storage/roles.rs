@@ -72,14 +72,15 @@ impl Store {
         assemble(rows, given)
     }
 
-    /// Every resource server and role.
+    /// Every resource server, role and exchange rule.
     ///
     /// # Errors
     /// The database is away.
     pub async fn catalog(&self) -> Result<Catalog, StoreError> {
-        // Resource servers last: a role that points to a newer one than was read would seem broken.
+        // What others point to last: a role that points to a newer one than was read would seem broken.
+        let (exchange, operators) = (self.all_exchange_rules().await?, self.all_operators().await?);
         let roles = self.all_roles().await?;
-        Ok(Catalog::new(self.all_resource_servers().await?, roles))
+        Ok(Catalog::new(self.all_resource_servers().await?, roles).with_exchange(exchange, operators))
     }
 }
 

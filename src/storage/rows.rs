@@ -9,6 +9,7 @@ use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::{StoreError, corrupt};
+use crate::domain::binding::TokenBinding;
 use crate::domain::client::{AuthMethod, Client, ClientKind, ClientSecret, GrantType, Registration};
 use crate::domain::ids::{
     ClientId, ClientUid, Identifier, Permission, ResourceServerName, ResourceServerUid, RoleName, RoleUid,
@@ -34,6 +35,8 @@ pub(super) struct ClientRow {
     grant_types: Json<BTreeSet<GrantType>>,
     auth_methods: Json<BTreeSet<AuthMethod>>,
     allowed_networks: Json<Vec<ipnet::IpNet>>,
+    may_act: Option<String>,
+    token_binding: String,
     version: i64,
     created_at: i64,
     updated_at: i64,
@@ -47,7 +50,7 @@ impl TryFrom<ClientRow> for Client {
     fn try_from(row: ClientRow) -> Result<Self, StoreError> {
         Ok(Self {
             uid: ClientUid(row.uid),
-            client_id: ClientId::new(&row.client_id).map_err(|_| corrupt("client id", &row.client_id))?,
+            client_id: client_id(&row.client_id)?,
             description: row.description,
             kind: ClientKind::from_word(&row.kind).ok_or_else(|| corrupt("client kind", &row.kind))?,
             owner: row.owner,
@@ -58,6 +61,8 @@ impl TryFrom<ClientRow> for Client {
             grant_types: row.grant_types.0,
             auth_methods: row.auth_methods.0,
             allowed_networks: row.allowed_networks.0,
+            may_act: row.may_act.as_deref().map(client_id).transpose()?,
+            token_binding: token_binding(&row.token_binding)?,
             version: row.version,
             created_at: Timestamp::from_micros(row.created_at),
             updated_at: Timestamp::from_micros(row.updated_at),
@@ -147,6 +152,7 @@ pub(super) struct ResourceServerRow {
     signing_algorithm: String,
     signing_algorithm_before: Option<String>,
     token_profile: String,
+    token_binding: String,
     enabled: bool,
     builtin: bool,
     version: i64,
@@ -173,6 +179,7 @@ impl ResourceServerRow {
             signing_algorithm_before: self.signing_algorithm_before.as_deref().map(algorithm).transpose()?,
             token_profile: TokenProfile::from_word(&self.token_profile)
                 .ok_or_else(|| corrupt("token profile", &self.token_profile))?,
+            token_binding: token_binding(&self.token_binding)?,
             enabled: self.enabled,
             builtin: self.builtin,
             version: self.version,
@@ -216,6 +223,14 @@ impl RoleRow {
 /// A permission as stored; its text was checked when it was registered.
 pub(super) fn permission(text: &str) -> Result<Permission, StoreError> {
     Permission::new(text).map_err(|_| corrupt("permission", text))
+}
+
+pub(super) fn client_id(text: &str) -> Result<ClientId, StoreError> {
+    ClientId::new(text).map_err(|_| corrupt("client id", text))
+}
+
+fn token_binding(word: &str) -> Result<TokenBinding, StoreError> {
+    TokenBinding::from_word(word).ok_or_else(|| corrupt("token binding", word))
 }
 
 pub(super) fn algorithm(word: &str) -> Result<Algorithm, StoreError> {

@@ -12,6 +12,7 @@ use uuid::Uuid;
 use crate::harness::{Database, Engine, START};
 use jeton::app;
 use jeton::domain::audit::{AskedFor, AuditEvent, Event, Origin, Recorded};
+use jeton::domain::binding::TokenBinding;
 use jeton::domain::chain::Chain;
 use jeton::domain::client::{AuthMethod, Client, ClientKind, ClientSecret, GrantType};
 use jeton::domain::ids::{
@@ -83,6 +84,8 @@ fn client(id: &str) -> Client {
         grant_types: [GrantType::ClientCredentials].into(),
         auth_methods: [AuthMethod::ClientSecretPost].into(),
         allowed_networks: vec!["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()],
+        may_act: Some(ClientId::new("orders").unwrap()),
+        token_binding: TokenBinding::Dpop,
         version: 1,
         created_at: START,
         updated_at: START,
@@ -100,6 +103,7 @@ fn resource_server(name: &str) -> ResourceServer {
         signing_algorithm: Algorithm::Rs256,
         signing_algorithm_before: None,
         token_profile: TokenProfile::Jwt,
+        token_binding: TokenBinding::Optional,
         enabled: true,
         builtin: false,
         version: 1,
