@@ -18,6 +18,8 @@ pub struct Catalog {
     by_identifier: HashMap<String, ResourceServerUid>,
     roles: HashMap<RoleUid, Arc<Role>>,
     exchange_rules: Vec<Arc<ExchangeRule>>,
+    /// The places of those towards each resource server.
+    rules_towards: HashMap<ResourceServerUid, Vec<usize>>,
     operators: HashMap<ClientUid, BTreeSet<ResourceServerUid>>,
 }
 
@@ -42,6 +44,7 @@ impl Catalog {
                 .collect(),
             roles: roles.into_iter().map(|role| (role.uid, Arc::new(role))).collect(),
             exchange_rules: Vec::new(),
+            rules_towards: HashMap::new(),
             operators: HashMap::new(),
         }
     }
@@ -54,6 +57,9 @@ impl Catalog {
         operators: impl IntoIterator<Item = (ClientUid, ResourceServerUid)>,
     ) -> Self {
         rules.sort_by(|a, b| a.name.cmp(&b.name));
+        for (place, rule) in rules.iter().enumerate() {
+            self.rules_towards.entry(rule.resource_server).or_default().push(place);
+        }
         self.exchange_rules = rules.into_iter().map(Arc::new).collect();
         for (client, server) in operators {
             self.operators.entry(client).or_default().insert(server);
@@ -65,6 +71,12 @@ impl Catalog {
     #[must_use]
     pub fn exchange_rules(&self) -> &[Arc<ExchangeRule>] {
         &self.exchange_rules
+    }
+
+    /// The exchange rules towards a resource server, in the order of the names.
+    pub fn exchange_rules_towards(&self, server: ResourceServerUid) -> impl Iterator<Item = &ExchangeRule> {
+        let places = self.rules_towards.get(&server).into_iter().flatten();
+        places.map(|place| &*self.exchange_rules[*place])
     }
 
     /// The exchange rule with this name.

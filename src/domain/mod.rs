@@ -11,6 +11,7 @@ pub mod chain;
 pub mod chain_check;
 pub mod claims;
 pub mod client;
+pub mod delegation;
 pub mod error;
 pub mod exchange_rule;
 pub mod ids;
