@@ -38,7 +38,7 @@ impl Admin {
         let client = self.stored_client(client_id).await?;
         let catalog = self.catalog().await?;
         let uid = role_uid(&catalog, role)?;
-        self.require_all_of(by, &catalog, &[uid], HANDS_OUT).await?;
+        self.require_all_of(by, &catalog, None, &[uid], HANDS_OUT).await?;
         let mut tx = self.begin().await?;
         if !tx.assign_role(client.uid, uid, self.ambient.now()).await? {
             return Ok(());

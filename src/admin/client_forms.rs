@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{nullable, present};
+use crate::domain::binding::TokenBinding;
 use crate::domain::catalog::Catalog;
 use crate::domain::client::{AuthMethod, Client, ClientKind, GrantType};
 use crate::domain::ids::{ClientId, ResourceServerName, RoleName};
@@ -51,6 +52,14 @@ pub struct CreateClient {
     #[serde(default)]
     #[schema(example = json!(["10.0.0.0/8"]))]
     pub allowed_networks: Vec<String>,
+    /// The client that alone may act for it (RFC 8693 §4.4), which need not exist yet; whoever an exchange rule
+    /// allows, when absent.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, example = "gateway")]
+    pub may_act: Option<ClientId>,
+    /// Whether its tokens must be bound to a key that it proves.
+    #[serde(default = "default_binding")]
+    pub token_binding: TokenBinding,
     /// Its roles, by name.
     #[serde(default)]
     #[schema(value_type = Vec<String>, example = json!(["order-reader"]))]
@@ -94,6 +103,13 @@ pub struct UpdateClient {
     /// Addresses or networks it may call from; replaces all of them.
     #[serde(deserialize_with = "present")]
     pub allowed_networks: Option<Vec<String>>,
+    /// The client that alone may act for it (RFC 8693 §4.4).
+    #[serde(deserialize_with = "nullable")]
+    #[schema(value_type = Option<String>)]
+    pub may_act: Option<Option<ClientId>>,
+    /// Whether its tokens must be bound to a key that it proves.
+    #[serde(deserialize_with = "present")]
+    pub token_binding: Option<TokenBinding>,
 }
 
 /// A client as people see it.
@@ -125,6 +141,11 @@ pub struct ClientView {
     /// Networks it may call from; anywhere when empty.
     #[schema(value_type = Vec<String>)]
     pub allowed_networks: Vec<IpNet>,
+    /// The client that alone may act for it (RFC 8693 §4.4); whoever an exchange rule allows, when null.
+    #[schema(value_type = Option<String>)]
+    pub may_act: Option<ClientId>,
+    /// Whether its tokens must be bound to a key that it proves.
+    pub token_binding: TokenBinding,
     /// Counts changes; the `ETag`.
     pub version: i64,
     /// When it was registered.
@@ -147,6 +168,10 @@ fn default_auth_methods() -> BTreeSet<AuthMethod> {
     BTreeSet::from([AuthMethod::ClientSecretBasic, AuthMethod::ClientSecretPost])
 }
 
+fn default_binding() -> TokenBinding {
+    TokenBinding::Optional
+}
+
 // === impl CreateClient ===
 
 impl CreateClient {
@@ -164,6 +189,8 @@ impl CreateClient {
             grant_types: default_grant_types(),
             auth_methods: default_auth_methods(),
             allowed_networks: Vec::new(),
+            may_act: None,
+            token_binding: default_binding(),
             roles: Vec::new(),
         }
     }
@@ -186,6 +213,8 @@ impl ClientView {
             grant_types: client.grant_types,
             auth_methods: client.auth_methods,
             allowed_networks: client.allowed_networks,
+            may_act: client.may_act,
+            token_binding: client.token_binding,
             version: client.version,
             created_at: client.created_at,
             updated_at: client.updated_at,

@@ -8,13 +8,14 @@ use ipnet::IpNet;
 use super::assignments::roles_named;
 pub use super::client_forms::{ClientView, CreateClient, UpdateClient};
 use super::{
-    Admin, AdminError, By, CHANGES_STRONGER, HANDS_OUT, Page, PageRequest, Written, check_search, recorded,
+    Admin, AdminError, By, CHANGES_STRONGER, HANDS_OUT, Page, PageRequest, Written, check_search,
+    exchange_rules, recorded,
 };
-use crate::domain::binding::TokenBinding;
 use crate::domain::builtin;
 use crate::domain::catalog::Catalog;
 use crate::domain::client::{Client, check_labels};
 use crate::domain::error::FieldError;
+use crate::domain::exchange_rule::Party;
 use crate::domain::ids::{ClientId, ClientUid, ResourceServerName, ResourceServerUid};
 use crate::domain::text::check_text;
 use crate::domain::time::Timestamp;
@@ -38,7 +39,7 @@ impl Admin {
             return Err(AdminError::invalid("roles", problem, "use at most 100, and give more afterwards"));
         }
         let roles = roles_named(&catalog, &new.roles)?;
-        self.require_all_of(by, &catalog, &roles, HANDS_OUT).await?;
+        self.require_all_of(by, &catalog, None, &roles, HANDS_OUT).await?;
         let now = self.ambient.now();
         let client = Client {
             uid: ClientUid(self.ambient.uuid()?),
@@ -53,8 +54,8 @@ impl Admin {
             grant_types: new.grant_types,
             auth_methods: new.auth_methods,
             allowed_networks: networks(&new.allowed_networks)?,
-            may_act: None,
-            token_binding: TokenBinding::Optional,
+            may_act: new.may_act,
+            token_binding: new.token_binding,
             version: 1,
             created_at: now,
             updated_at: now,
@@ -155,6 +156,8 @@ impl Admin {
         client.expires_at = update.expires_at.unwrap_or(client.expires_at);
         client.grant_types = update.grant_types.unwrap_or(client.grant_types);
         client.auth_methods = update.auth_methods.unwrap_or(client.auth_methods);
+        client.may_act = update.may_act.unwrap_or(client.may_act);
+        client.token_binding = update.token_binding.unwrap_or(client.token_binding);
         check(&client, before.created_at)?;
         self.require_power_over(by, &catalog, &before).await?;
         self.replace_client(by, "client.update", &catalog, before, client).await
@@ -192,15 +195,25 @@ impl Admin {
     /// Removes a client that still has the expected version, with its secrets and roles.
     ///
     /// # Errors
-    /// There is none of this identifier, or somebody else changed it in between.
+    /// There is none of this identifier, an exchange rule names it, or somebody else changed it in between.
     pub async fn delete_client(&self, by: &By, client_id: &ClientId, version: i64) -> Result<(), AdminError> {
         self.require(by, builtin::CLIENTS_WRITE).await?;
         let client = self.stored_client(client_id).await?;
+        let catalog = self.catalog().await?;
+        let named = Party::Client(client.uid);
+        let rules = exchange_rules::among(&catalog, |rule| rule.caller == named || rule.subject == named);
         let mut tx = self.begin().await?;
-        if !tx.delete_client(client.uid, version).await? {
+        let removed = tx.delete_client(client.uid, version).await.map_err(|error| match (error, rules) {
+            (StoreError::InUse, Some(rules)) => AdminError::Conflict(format!(
+                "exchange rules name the client '{client_id}' (among them {rules}); \
+                 change or delete them first, or disable the client"
+            )),
+            (other, _) => other.into(),
+        })?;
+        if !removed {
             return Err(AdminError::Stale);
         }
-        let view = ClientView::new(client, &*self.catalog().await?);
+        let view = ClientView::new(client, &catalog);
         let written = Written {
             action: "client.delete",
             target: client_id.to_string(),
@@ -220,7 +233,7 @@ impl Admin {
         client: &Client,
     ) -> Result<(), AdminError> {
         let roles = self.store.roles_of(client.uid).await?;
-        self.require_all_of(by, catalog, &roles, CHANGES_STRONGER).await
+        self.require_all_of(by, catalog, Some(client.uid), &roles, CHANGES_STRONGER).await
     }
 
     async fn replace_client(
@@ -273,6 +286,9 @@ fn check(client: &Client, not_before: Timestamp) -> Result<(), AdminError> {
             "it is empty",
             "name at least one, or disable the client",
         ));
+    }
+    if client.may_act.as_ref() == Some(&client.client_id) {
+        errors.push(FieldError::new("may_act", "it is the client itself", "name another client, or none"));
     }
     if client.expires_at.is_some_and(|end| end <= not_before) {
         errors.push(FieldError::new("expires_at", "it lies before the registration", "name a later time"));

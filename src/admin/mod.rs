@@ -10,6 +10,10 @@ pub mod audit_check;
 pub mod builtins;
 mod client_forms;
 pub mod clients;
+mod exchange_rule_forms;
+pub mod exchange_rules;
+pub mod operators;
+mod resource_server_forms;
 pub mod resource_servers;
 pub mod rewrap;
 pub mod roles;
@@ -29,7 +33,8 @@ use utoipa::ToSchema;
 use crate::domain::audit::{Actor, AuditEvent, Event, Origin};
 use crate::domain::catalog::Catalog;
 use crate::domain::error::{Fault, FieldError};
-use crate::domain::ids::{Permission, RoleUid};
+use crate::domain::exchange_rule::Party;
+use crate::domain::ids::{ClientUid, Permission, RoleUid};
 use crate::domain::text::check_text;
 use crate::runtime::clock::Ambient;
 use crate::runtime::directory::Directory;
@@ -193,11 +198,13 @@ impl Admin {
         self.refuse(by, beyond.as_str(), because.to_owned()).await
     }
 
-    /// [`Admin::require_all`] for the permissions of this API that roles give.
+    /// [`Admin::require_all`] for the permissions of this API that roles put in reach, and a client's own: what
+    /// roles give, what exchange rules let their callers have, and all of it for an operator of this API.
     async fn require_all_of(
         &self,
         by: &By,
         catalog: &Catalog,
+        client: Option<ClientUid>,
         roles: &[RoleUid],
         because: &str,
     ) -> Result<(), AdminError> {
@@ -205,9 +212,23 @@ impl Admin {
             // Made or removed while this was on its way: what it gives is not known, so nothing is assumed.
             return Err(AdminError::Stale);
         }
+        let Some(api) = catalog.api() else { return Ok(()) };
         let held = catalog.holdings(roles);
-        let given = catalog.api().and_then(|api| held.get(&api.uid));
-        let permissions: Vec<_> = given.into_iter().flat_map(|given| given.keys().copied()).collect();
+        let mut permissions: BTreeSet<&Permission> =
+            held.get(&api.uid).into_iter().flat_map(|given| given.keys().copied()).collect();
+        let calls = |caller| match caller {
+            Party::Client(uid) => client == Some(uid),
+            Party::Role(uid) => roles.contains(&uid),
+        };
+        for rule in catalog.exchange_rules() {
+            if rule.resource_server == api.uid && calls(rule.caller) {
+                permissions.extend(&rule.permissions);
+            }
+        }
+        if client.is_some_and(|client| catalog.operates(client, api.uid)) {
+            permissions.extend(api.permissions.keys());
+        }
+        let permissions: Vec<_> = permissions.into_iter().collect();
         self.require_all(by, &permissions, because).await
     }
 

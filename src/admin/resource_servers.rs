@@ -3,183 +3,22 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
-
-use super::{Admin, AdminError, By, Page, PageRequest, Written, check_search, found, present, recorded};
-use crate::domain::binding::TokenBinding;
+pub use super::resource_server_forms::{
+    CreateResourceServer, PermissionView, ResourceServerView, UpdateResourceServer,
+};
+use super::{
+    Admin, AdminError, By, Page, PageRequest, Written, check_search, exchange_rules, found, recorded,
+};
 use crate::domain::builtin;
+use crate::domain::catalog::Catalog;
 use crate::domain::error::FieldError;
-use crate::domain::ids::{Identifier, Permission, ResourceServerName, ResourceServerUid};
-use crate::domain::resource::{DEFAULT_TOKEN_LIFETIME, ResourceServer, TokenProfile};
+use crate::domain::ids::{Permission, ResourceServerName, ResourceServerUid};
+use crate::domain::resource::ResourceServer;
 use crate::domain::text::check_text;
-use crate::domain::time::Timestamp;
-use crate::jose::Algorithm;
 use crate::storage::{ChangeKind, StoreError, Tx};
 
 /// The most permissions of one resource server.
 const MOST_PERMISSIONS: usize = 1_000;
-
-/// A permission with its description.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct PermissionView {
-    /// The scope value.
-    #[schema(value_type = String, example = "orders:read")]
-    pub permission: Permission,
-    /// For people.
-    #[serde(default)]
-    #[schema(example = "Read orders")]
-    pub description: String,
-}
-
-/// A resource server to register.
-#[derive(Clone, Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct CreateResourceServer {
-    /// Its short name, which never changes.
-    #[schema(value_type = String, example = "orders")]
-    pub name: ResourceServerName,
-    /// The audience of its tokens: usually an absolute URI, but any text.
-    #[schema(value_type = String, example = "https://orders.example.com")]
-    pub identifier: Identifier,
-    /// For people.
-    #[serde(default)]
-    #[schema(max_length = 1000)]
-    pub description: String,
-    /// What a token can allow there.
-    #[serde(default)]
-    pub permissions: Vec<PermissionView>,
-    /// Seconds that its tokens live.
-    #[serde(default = "default_lifetime")]
-    #[schema(minimum = 10, example = 300)]
-    pub token_lifetime: u32,
-    /// What its tokens are signed with.
-    #[serde(default = "default_algorithm")]
-    pub signing_algorithm: Algorithm,
-    /// The shape of its tokens.
-    #[serde(default = "default_profile")]
-    pub token_profile: TokenProfile,
-}
-
-/// What to change of a resource server. What is absent stays.
-#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct UpdateResourceServer {
-    /// The audience of its tokens. Tokens for the old one stay valid until they end.
-    #[serde(deserialize_with = "present")]
-    #[schema(value_type = Option<String>)]
-    pub identifier: Option<Identifier>,
-    /// For people.
-    #[serde(deserialize_with = "present")]
-    pub description: Option<String>,
-    /// What a token can allow there; replaces all of them.
-    #[serde(deserialize_with = "present")]
-    pub permissions: Option<Vec<PermissionView>>,
-    /// Seconds that its tokens live.
-    #[serde(deserialize_with = "present")]
-    pub token_lifetime: Option<u32>,
-    /// What its tokens are signed with.
-    #[serde(deserialize_with = "present")]
-    pub signing_algorithm: Option<Algorithm>,
-    /// The shape of its tokens.
-    #[serde(deserialize_with = "present")]
-    pub token_profile: Option<TokenProfile>,
-    /// Whether tokens for it are issued.
-    #[serde(deserialize_with = "present")]
-    pub enabled: Option<bool>,
-}
-
-/// A resource server as people see it.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct ResourceServerView {
-    /// Its short name.
-    #[schema(value_type = String, example = "orders")]
-    pub name: ResourceServerName,
-    /// The audience of its tokens.
-    #[schema(value_type = String, example = "https://orders.example.com")]
-    pub identifier: Identifier,
-    /// For people.
-    pub description: String,
-    /// What a token can allow there.
-    pub permissions: Vec<PermissionView>,
-    /// Seconds that its tokens live.
-    pub token_lifetime: u64,
-    /// What its tokens are signed with.
-    pub signing_algorithm: Algorithm,
-    /// The shape of its tokens.
-    pub token_profile: TokenProfile,
-    /// Whether tokens for it are issued.
-    pub enabled: bool,
-    /// Jeton's own API.
-    pub builtin: bool,
-    /// Counts changes; the `ETag`.
-    pub version: i64,
-    /// When it was registered.
-    #[schema(value_type = String, format = DateTime)]
-    pub created_at: Timestamp,
-    /// When it was last changed.
-    #[schema(value_type = String, format = DateTime)]
-    pub updated_at: Timestamp,
-}
-
-fn default_lifetime() -> u32 {
-    u32::try_from(DEFAULT_TOKEN_LIFETIME.as_secs()).unwrap_or(300)
-}
-
-fn default_algorithm() -> Algorithm {
-    Algorithm::Es256
-}
-
-fn default_profile() -> TokenProfile {
-    TokenProfile::AccessToken
-}
-
-// === impl CreateResourceServer ===
-
-impl CreateResourceServer {
-    /// A resource server with this name and audience and every default.
-    #[must_use]
-    pub fn named(name: ResourceServerName, identifier: Identifier) -> Self {
-        Self {
-            name,
-            identifier,
-            description: String::new(),
-            permissions: Vec::new(),
-            token_lifetime: default_lifetime(),
-            signing_algorithm: default_algorithm(),
-            token_profile: default_profile(),
-        }
-    }
-}
-
-// === impl ResourceServerView ===
-
-impl From<&ResourceServer> for ResourceServerView {
-    fn from(server: &ResourceServer) -> Self {
-        Self {
-            name: server.name.clone(),
-            identifier: server.identifier.clone(),
-            description: server.description.clone(),
-            permissions: server
-                .permissions
-                .iter()
-                .map(|(permission, description)| PermissionView {
-                    permission: permission.clone(),
-                    description: description.clone(),
-                })
-                .collect(),
-            token_lifetime: server.token_lifetime.as_secs(),
-            signing_algorithm: server.signing_algorithm,
-            token_profile: server.token_profile,
-            enabled: server.enabled,
-            builtin: server.builtin,
-            version: server.version,
-            created_at: server.created_at,
-            updated_at: server.updated_at,
-        }
-    }
-}
 
 // === impl Admin ===
 
@@ -205,7 +44,7 @@ impl Admin {
             signing_algorithm: new.signing_algorithm,
             signing_algorithm_before: None,
             token_profile: new.token_profile,
-            token_binding: TokenBinding::Optional,
+            token_binding: new.token_binding,
             enabled: true,
             builtin: false,
             version: 1,
@@ -213,7 +52,7 @@ impl Admin {
             updated_at: now,
         };
         check(&server)?;
-        self.check_lifetime(&server)?;
+        self.wrong_lifetime(server.token_lifetime).map_or(Ok(()), Err)?;
         let mut tx = self.begin().await?;
         tx.insert_resource_server(&server).await.map_err(|error| taken(error, &server))?;
         let view = ResourceServerView::from(&server);
@@ -262,7 +101,7 @@ impl Admin {
     /// Changes a resource server that still has the expected version.
     ///
     /// # Errors
-    /// Wrong fields, a permission that a role still gives, the built-in one, or somebody else changed it.
+    /// Wrong fields, a permission that a role or an exchange rule still names, the built-in one, or somebody else changed it.
     pub async fn update_resource_server(
         &self,
         by: &By,
@@ -271,6 +110,7 @@ impl Admin {
         update: UpdateResourceServer,
     ) -> Result<ResourceServerView, AdminError> {
         self.require(by, builtin::RESOURCE_SERVERS_WRITE).await?;
+        let catalog = self.catalog().await?;
         let before = self.changeable_resource_server(name, version).await?;
         let mut server = before.clone();
         if let Some(replacement) = update.permissions {
@@ -289,18 +129,19 @@ impl Admin {
             server.signing_algorithm = algorithm;
         }
         server.token_profile = update.token_profile.unwrap_or(server.token_profile);
+        server.token_binding = update.token_binding.unwrap_or(server.token_binding);
         server.enabled = update.enabled.unwrap_or(server.enabled);
         server.updated_at = self.ambient.now();
         check(&server)?;
         if server.token_lifetime != before.token_lifetime {
-            self.check_lifetime(&server)?;
+            self.wrong_lifetime(server.token_lifetime).map_or(Ok(()), Err)?;
         }
 
         let mut tx = self.begin().await?;
         if !tx.update_resource_server(&server).await.map_err(|error| taken(error, &server))? {
             return Err(AdminError::Stale);
         }
-        replace_permissions(&mut tx, &before, &server).await?;
+        replace_permissions(&mut tx, &catalog, &before, &server).await?;
         server.version += 1;
         let view = ResourceServerView::from(&server);
         self.commit(tx, by, written("resource_server.update", name, Some(&(&before).into()), Some(&view)))
@@ -312,8 +153,8 @@ impl Admin {
     /// Removes a resource server that still has the expected version.
     ///
     /// # Errors
-    /// A role gives one of its permissions, a client defaults to it, it is built in, or somebody else
-    /// changed it.
+    /// A role gives one of its permissions, a client defaults to it, an exchange rule names it, it is built in,
+    /// or somebody else changed it.
     pub async fn delete_resource_server(
         &self,
         by: &By,
@@ -322,12 +163,20 @@ impl Admin {
     ) -> Result<(), AdminError> {
         self.require(by, builtin::RESOURCE_SERVERS_WRITE).await?;
         let server = self.changeable_resource_server(name, version).await?;
+        let rules = exchange_rules::among(&*self.catalog().await?, |rule| {
+            rule.resource_server == server.uid || rule.sources.contains(&server.uid)
+        });
         let mut tx = self.begin().await?;
-        let removed = tx.delete_resource_server(server.uid, version).await.map_err(|error| match error {
-            StoreError::InUse => AdminError::Conflict(format!(
+        let outcome = tx.delete_resource_server(server.uid, version).await;
+        let removed = outcome.map_err(|error| match (error, rules) {
+            (StoreError::InUse, Some(rules)) => AdminError::Conflict(format!(
+                "exchange rules name the resource server '{name}' (among them {rules}); \
+                 change or delete them first, or disable it"
+            )),
+            (StoreError::InUse, None) => AdminError::Conflict(format!(
                 "roles give permissions of '{name}', or clients default to it; take those away first, or disable it"
             )),
-            other => other.into(),
+            (other, _) => other.into(),
         })?;
         if !removed {
             return Err(AdminError::Stale);
@@ -335,7 +184,10 @@ impl Admin {
         self.commit(tx, by, written("resource_server.delete", name, Some(&(&server).into()), None)).await
     }
 
-    async fn stored_resource_server(&self, name: &ResourceServerName) -> Result<ResourceServer, AdminError> {
+    pub(super) async fn stored_resource_server(
+        &self,
+        name: &ResourceServerName,
+    ) -> Result<ResourceServer, AdminError> {
         let found = self.store.resource_server(name).await?;
         found.ok_or_else(|| AdminError::not_found("resource server", name.as_str()))
     }
@@ -357,18 +209,19 @@ impl Admin {
         Ok(server)
     }
 
-    /// Only for a new value: a limit that was lowered later must not stand in the way of other changes.
-    fn check_lifetime(&self, server: &ResourceServer) -> Result<(), AdminError> {
-        let (seconds, longest) = (server.token_lifetime.as_secs(), self.longest.as_secs());
+    /// What is wrong with a lifetime. Only for a new value: a limit that was lowered later must not stand in the
+    /// way of other changes.
+    pub(super) fn wrong_lifetime(&self, lifetime: Duration) -> Option<FieldError> {
+        let (seconds, longest) = (lifetime.as_secs(), self.longest.as_secs());
         let shortest = longest.min(10);
-        if (shortest..=longest).contains(&seconds) {
-            return Ok(());
-        }
-        Err(AdminError::invalid(
-            "token_lifetime",
-            format!("{seconds} seconds are not allowed"),
-            format!("use {shortest} to {longest} (tokens.max_lifetime in the configuration)"),
-        ))
+        let wrong = !(shortest..=longest).contains(&seconds);
+        wrong.then(|| {
+            FieldError::new(
+                "token_lifetime",
+                format!("{seconds} seconds are not allowed"),
+                format!("use {shortest} to {longest} (tokens.max_lifetime in the configuration)"),
+            )
+        })
     }
 }
 
@@ -406,16 +259,13 @@ fn permissions(list: Vec<PermissionView>) -> Result<BTreeMap<Permission, String>
 
 async fn replace_permissions(
     tx: &mut Tx,
+    catalog: &Catalog,
     before: &ResourceServer,
     after: &ResourceServer,
 ) -> Result<(), AdminError> {
     for gone in before.permissions.keys().filter(|permission| !after.permissions.contains_key(*permission)) {
         tx.delete_permission(before.uid, gone).await.map_err(|error| match error {
-            StoreError::InUse => AdminError::invalid(
-                "permissions",
-                format!("roles still give '{gone}'"),
-                "take it out of those roles first",
-            ),
+            StoreError::InUse => still_named(catalog, before, gone),
             other => other.into(),
         })?;
     }
@@ -425,6 +275,26 @@ async fn replace_permissions(
         }
     }
     Ok(())
+}
+
+/// Why a permission cannot be removed.
+fn still_named(catalog: &Catalog, server: &ResourceServer, gone: &Permission) -> AdminError {
+    let rules = exchange_rules::among(catalog, |rule| {
+        rule.resource_server == server.uid && rule.permissions.contains(gone)
+    });
+    let given = (server.uid, gone.clone());
+    match rules {
+        Some(rules) if !catalog.roles().any(|role| role.permissions.contains(&given)) => AdminError::invalid(
+            "permissions",
+            format!("exchange rules still let '{gone}' through (among them {rules})"),
+            "take it out of those rules first",
+        ),
+        _ => AdminError::invalid(
+            "permissions",
+            format!("roles still give '{gone}'"),
+            "take it out of those roles first",
+        ),
+    }
 }
 
 fn taken(error: StoreError, server: &ResourceServer) -> AdminError {

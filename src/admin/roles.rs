@@ -6,10 +6,12 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{
-    Admin, AdminError, By, HANDS_OUT, Page, PageRequest, Written, check_search, found, present, recorded,
+    Admin, AdminError, By, HANDS_OUT, Page, PageRequest, Written, check_search, exchange_rules, found,
+    present, recorded,
 };
 use crate::domain::builtin;
 use crate::domain::catalog::Catalog;
+use crate::domain::exchange_rule::Party;
 use crate::domain::ids::{Permission, ResourceServerName, ResourceServerUid, RoleName, RoleUid};
 use crate::domain::role::Role;
 use crate::domain::text::check_text;
@@ -216,18 +218,25 @@ impl Admin {
     /// Removes a role that still has the expected version.
     ///
     /// # Errors
-    /// A client has it, it is built in, or somebody else changed it.
+    /// A client has it, an exchange rule names it, it is built in, or somebody else changed it.
     pub async fn delete_role(&self, by: &By, name: &RoleName, version: i64) -> Result<(), AdminError> {
         self.require(by, builtin::ROLES_WRITE).await?;
         let role = self.changeable_role(name, version).await?;
         let holders = self.store.clients_with_role(role.uid, 5).await?;
+        let named = Party::Role(role.uid);
+        let rules = exchange_rules::among(&*self.catalog().await?, |rule| {
+            rule.caller == named || rule.subject == named
+        });
         let mut tx = self.begin().await?;
-        let removed = tx.delete_role(role.uid, version).await.map_err(|error| match error {
-            StoreError::InUse => AdminError::Conflict(format!(
+        let removed = tx.delete_role(role.uid, version).await.map_err(|error| match (error, rules) {
+            (StoreError::InUse, Some(rules)) if holders.is_empty() => AdminError::Conflict(format!(
+                "exchange rules name the role '{name}' (among them {rules}); change or delete them first"
+            )),
+            (StoreError::InUse, _) => AdminError::Conflict(format!(
                 "clients still have the role '{name}' (among them {}); take it away from them first",
                 holders.join(", ")
             )),
-            other => other.into(),
+            (other, _) => other.into(),
         })?;
         if !removed {
             return Err(AdminError::Stale);

@@ -107,7 +107,7 @@ impl Admin {
         self.require(by, builtin::CLIENTS_WRITE).await?;
         let client = self.stored_client(client_id).await?;
         let roles = self.store.roles_of(client.uid).await?;
-        self.require_all_of(by, &*self.catalog().await?, &roles, HANDS_OUT).await?;
+        self.require_all_of(by, &*self.catalog().await?, Some(client.uid), &roles, HANDS_OUT).await?;
         check_text("description", &new.description, 255)?;
         let now = self.ambient.now();
         let expires_at = end(&new, now)?;

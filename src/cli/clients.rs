@@ -7,6 +7,7 @@ use super::{Offline, output};
 use crate::admin::PageRequest;
 use crate::admin::clients::{ClientView, CreateClient};
 use crate::admin::secrets::{AddSecret, AddedSecret, SecretView};
+use crate::domain::binding::TokenBinding;
 use crate::domain::client::{AuthMethod, ClientKind};
 use crate::domain::error::FieldError;
 use crate::domain::ids::{ClientId, ResourceServerName, RoleName, SecretId};
@@ -32,7 +33,7 @@ pub(super) enum Command {
         #[arg(long)]
         text: Option<String>,
     },
-    /// Show a client with its roles and secrets (not the secrets themselves).
+    /// Show a client with its roles, what it operates, and its secrets (not the secrets themselves).
     Show {
         /// Which.
         #[arg(value_parser = client_id)]
@@ -84,6 +85,12 @@ pub(super) struct Create {
     /// An address or network it may call from; may be repeated.
     #[arg(long = "allow-from", value_name = "NETWORK")]
     allowed_networks: Vec<String>,
+    /// The client that alone may act for it.
+    #[arg(long, value_name = "CLIENT_ID", value_parser = client_id)]
+    may_act: Option<ClientId>,
+    /// Whether its tokens must be bound to a key that it proves: optional or dpop.
+    #[arg(long, value_name = "BINDING", default_value = "optional")]
+    token_binding: TokenBinding,
     /// Its end, for example 2027-01-01T00:00:00Z.
     #[arg(long, value_name = "TIME", value_parser = timestamp)]
     expires_at: Option<Timestamp>,
@@ -131,6 +138,7 @@ struct Shown {
     #[serde(flatten)]
     client: ClientView,
     roles: Vec<RoleName>,
+    operates: Vec<ResourceServerName>,
     secrets: Vec<SecretView>,
 }
 
@@ -176,6 +184,7 @@ pub(super) async fn run(
             let shown = Shown {
                 client: admin.client(by, &client_id).await?,
                 roles: admin.client_roles(by, &client_id).await?,
+                operates: admin.operated_by(by, &client_id).await?,
                 secrets: admin.secrets(by, &client_id).await?,
             };
             output::one(&shown, json)
@@ -220,6 +229,8 @@ impl From<Create> for CreateClient {
         client.roles = create.roles;
         client.default_resource_server = create.default_resource_server;
         client.allowed_networks = create.allowed_networks;
+        client.may_act = create.may_act;
+        client.token_binding = create.token_binding;
         client.expires_at = create.expires_at;
         if !create.auth_methods.is_empty() {
             client.auth_methods = create.auth_methods.into_iter().collect();

@@ -3,6 +3,7 @@
 
 mod audit;
 mod clients;
+mod exchange_rules;
 mod health;
 mod keys;
 mod output;
@@ -52,12 +53,15 @@ enum Command {
     /// Register, list and disable clients, and their secrets.
     #[command(subcommand)]
     Clients(clients::Command),
-    /// Register resource servers.
+    /// Register resource servers, and say who operates them.
     #[command(subcommand)]
     ResourceServers(registry::ResourceServers),
     /// Create roles.
     #[command(subcommand)]
     Roles(registry::Roles),
+    /// Say who may pass whose identity on, towards what (token exchange, RFC 8693).
+    #[command(subcommand)]
+    ExchangeRules(exchange_rules::Command),
     /// The keys that sign, and the master key that seals them.
     #[command(subcommand)]
     Keys(keys::Command),
@@ -106,6 +110,9 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
             }
             Command::Roles(command) => {
                 offline(&config, async |offline| registry::roles(command, offline, json).await).await
+            }
+            Command::ExchangeRules(command) => {
+                offline(&config, async |offline| exchange_rules::run(command, offline, json).await).await
             }
             Command::Keys(command) => keys::run(command, &config, json).await,
             Command::Audit(command) => audit::run(command, &config, json).await,

@@ -13,14 +13,19 @@ pub const AUDITOR: &str = "auditor";
 pub const CLIENTS_READ: &str = "clients:read";
 /// Permission to register, change, disable and delete clients, their secrets and their roles.
 pub const CLIENTS_WRITE: &str = "clients:write";
-/// Permission to read resource servers.
+/// Permission to read resource servers and who operates them.
 pub const RESOURCE_SERVERS_READ: &str = "resource-servers:read";
-/// Permission to register, change and delete resource servers.
+/// Permission to register, change and delete resource servers, and to say who operates them.
 pub const RESOURCE_SERVERS_WRITE: &str = "resource-servers:write";
 /// Permission to read roles.
 pub const ROLES_READ: &str = "roles:read";
 /// Permission to create, change and delete roles.
 pub const ROLES_WRITE: &str = "roles:write";
+
+/// Permission to read exchange rules.
+pub const EXCHANGE_RULES_READ: &str = "exchange-rules:read";
+/// Permission to create, change, disable and delete exchange rules.
+pub const EXCHANGE_RULES_WRITE: &str = "exchange-rules:write";
 
 /// Permission to read which signing keys there are, and when they change.
 pub const SIGNING_KEYS_READ: &str = "signing-keys:read";
@@ -34,10 +39,16 @@ pub const AUDIT_READ: &str = "audit:read";
 pub const PERMISSIONS: &[(&str, &str, bool)] = &[
     (CLIENTS_READ, "Read clients, their secrets' descriptions and their roles", true),
     (CLIENTS_WRITE, "Register, change, disable and delete clients, their secrets and roles", false),
-    (RESOURCE_SERVERS_READ, "Read resource servers", true),
-    (RESOURCE_SERVERS_WRITE, "Register, change and delete resource servers", false),
+    (RESOURCE_SERVERS_READ, "Read resource servers and who operates them", true),
+    (
+        RESOURCE_SERVERS_WRITE,
+        "Register, change and delete resource servers, and say who operates them",
+        false,
+    ),
     (ROLES_READ, "Read roles", true),
     (ROLES_WRITE, "Create, change and delete roles", false),
+    (EXCHANGE_RULES_READ, "Read exchange rules", true),
+    (EXCHANGE_RULES_WRITE, "Create, change, disable and delete exchange rules", false),
     (SIGNING_KEYS_READ, "Read which signing keys there are, and when they change", true),
     (SIGNING_KEYS_WRITE, "Rotate and revoke signing keys", false),
     (AUDIT_READ, "Read audit events", true),

@@ -113,8 +113,10 @@ text! {
 
 text! {
     /// The name of an exchange rule, used in paths, on the command line and in the audit.
-    ExchangeRuleName, "name", name,
-    "use 1 to 100 of A-Z a-z 0-9 . _ : - starting with a letter or digit"
+    ///
+    /// In the API's paths `dry-run` stands for a question, so it cannot be a rule.
+    ExchangeRuleName, "name", |text| name(text) && text != "dry-run",
+    "use 1 to 100 of A-Z a-z 0-9 . _ : - starting with a letter or digit, other than 'dry-run'"
 }
 
 text! {

@@ -82,7 +82,9 @@ type Shared = Arc<Services>;
         (name = "Client secrets", description = "What clients prove themselves with"),
         (name = "Client roles", description = "Which roles a client has"),
         (name = "Resource servers", description = "APIs that accept tokens, and their permissions"),
+        (name = "Operators", description = "Which clients operate a resource server"),
         (name = "Roles", description = "Named sets of permissions"),
+        (name = "Exchange rules", description = "Who may pass whose identity on, towards what"),
         (name = "Signing keys", description = "What tokens are signed with, and when that changes"),
         (name = "Audit", description = "What was done, by whom, and what was refused"),
     )

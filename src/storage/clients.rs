@@ -268,7 +268,7 @@ impl Tx {
     /// whether it did.
     ///
     /// # Errors
-    /// The database is away.
+    /// [`StoreError::InUse`] when an exchange rule names it.
     pub async fn delete_client(&mut self, client: ClientUid, version: i64) -> Result<bool, StoreError> {
         let changed = execute!(self, DELETE_CLIENT, client.0, version)?;
         Ok(changed == 1)

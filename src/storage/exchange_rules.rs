@@ -1,4 +1,4 @@
-//! Exchange rules, and which clients operate which resource servers.
+//! Exchange rules: who may pass whose identity on, towards what.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -6,16 +6,25 @@ use std::time::Duration;
 use sqlx::FromRow;
 use uuid::Uuid;
 
-use super::engine::read;
-use super::rows::permission;
-use super::{Store, StoreError, corrupt, statements};
+use super::engine::{execute, read};
+use super::rows::{client_id, permission};
+use super::{Store, StoreError, Tx, corrupt, statements};
 use crate::domain::exchange_rule::{ExchangeMode, ExchangeRule, Party};
 use crate::domain::ids::{
-    ClientUid, ExchangeRuleName, ExchangeRuleUid, Permission, ResourceServerUid, RoleUid,
+    ClientId, ClientUid, ExchangeRuleName, ExchangeRuleUid, Permission, ResourceServerUid, RoleUid,
 };
 use crate::domain::time::Timestamp;
 
 statements! {
+    EXCHANGE_RULE_BY_NAME = r"
+        SELECT uid, name, description, enabled, expires_at, caller_client, caller_role, subject_client,
+               subject_role, resource_server, mode, max_depth, token_lifetime, version, created_at, updated_at
+        FROM exchange_rules WHERE name = $1";
+
+    PERMISSIONS_OF_EXCHANGE_RULE = "SELECT permission FROM exchange_rule_permissions WHERE rule = $1";
+
+    SOURCES_OF_EXCHANGE_RULE = "SELECT resource_server FROM exchange_rule_sources WHERE rule = $1";
+
     ALL_EXCHANGE_RULES = r"
         SELECT uid, name, description, enabled, expires_at, caller_client, caller_role, subject_client,
                subject_role, resource_server, mode, max_depth, token_lifetime, version, created_at, updated_at
@@ -25,7 +34,41 @@ statements! {
 
     ALL_EXCHANGE_RULE_SOURCES = "SELECT rule, resource_server FROM exchange_rule_sources";
 
-    ALL_OPERATORS = "SELECT client, resource_server FROM operators";
+    /// By the names of the rules, so that it is as good for one as for a page.
+    CLIENTS_IN_EXCHANGE_RULES = r"
+        SELECT clients.uid, clients.client_id
+        FROM exchange_rules JOIN clients ON clients.uid = exchange_rules.caller_client
+        WHERE exchange_rules.name >= $1 AND exchange_rules.name <= $2
+        UNION
+        SELECT clients.uid, clients.client_id
+        FROM exchange_rules JOIN clients ON clients.uid = exchange_rules.subject_client
+        WHERE exchange_rules.name >= $1 AND exchange_rules.name <= $2";
+
+    INSERT_EXCHANGE_RULE = r"
+        INSERT INTO exchange_rules (uid, name, description, enabled, expires_at, caller_client, caller_role,
+            subject_client, subject_role, resource_server, mode, max_depth, token_lifetime, version,
+            created_at, updated_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)";
+
+    /// Only the version that was read is replaced. What the rule is for never changes.
+    UPDATE_EXCHANGE_RULE = r"
+        UPDATE exchange_rules
+        SET description = $3, enabled = $4, expires_at = $5, caller_client = $6, caller_role = $7,
+            subject_client = $8, subject_role = $9, mode = $10, max_depth = $11, token_lifetime = $12,
+            version = version + 1, updated_at = $13
+        WHERE uid = $1 AND version = $2";
+
+    DELETE_EXCHANGE_RULE = "DELETE FROM exchange_rules WHERE uid = $1 AND version = $2";
+
+    INSERT_EXCHANGE_RULE_PERMISSION = r"
+        INSERT INTO exchange_rule_permissions (rule, resource_server, permission) VALUES ($1, $2, $3)";
+
+    CLEAR_EXCHANGE_RULE_PERMISSIONS = "DELETE FROM exchange_rule_permissions WHERE rule = $1";
+
+    INSERT_EXCHANGE_RULE_SOURCE = r"
+        INSERT INTO exchange_rule_sources (rule, resource_server) VALUES ($1, $2)";
+
+    CLEAR_EXCHANGE_RULE_SOURCES = "DELETE FROM exchange_rule_sources WHERE rule = $1";
 }
 
 #[derive(FromRow)]
@@ -112,13 +155,147 @@ impl Store {
         rows.into_iter().map(whole).collect()
     }
 
-    /// Which client operates which resource server.
+    /// The exchange rule with this name.
     ///
     /// # Errors
     /// The database is away.
-    pub async fn all_operators(&self) -> Result<Vec<(ClientUid, ResourceServerUid)>, StoreError> {
-        let rows: Vec<(Uuid, Uuid)> =
-            read!(self, pool => sqlx::query_as(ALL_OPERATORS).fetch_all(pool).await)?;
-        Ok(rows.into_iter().map(|(client, server)| (ClientUid(client), ResourceServerUid(server))).collect())
+    pub async fn exchange_rule(&self, name: &ExchangeRuleName) -> Result<Option<ExchangeRule>, StoreError> {
+        let row = read!(self, pool => {
+            sqlx::query_as::<_, RuleRow>(EXCHANGE_RULE_BY_NAME).bind(name.as_str()).fetch_optional(pool).await
+        })?;
+        let Some(row) = row else { return Ok(None) };
+        let given: Vec<String> = read!(self, pool => {
+            sqlx::query_scalar(PERMISSIONS_OF_EXCHANGE_RULE).bind(row.uid).fetch_all(pool).await
+        })?;
+        let named: Vec<Uuid> = read!(self, pool => {
+            sqlx::query_scalar(SOURCES_OF_EXCHANGE_RULE).bind(row.uid).fetch_all(pool).await
+        })?;
+        let permissions = given.iter().map(|text| permission(text)).collect::<Result<_, _>>()?;
+        row.with(permissions, named.into_iter().map(ResourceServerUid).collect()).map(Some)
     }
+
+    /// The identifiers of the clients that exchange rules name, from the first rule to the last in the order of
+    /// their names, both included.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn clients_in_exchange_rules(
+        &self,
+        first: &ExchangeRuleName,
+        last: &ExchangeRuleName,
+    ) -> Result<BTreeMap<ClientUid, ClientId>, StoreError> {
+        let rows: Vec<(Uuid, String)> = read!(self, pool => {
+            sqlx::query_as(CLIENTS_IN_EXCHANGE_RULES)
+                .bind(first.as_str())
+                .bind(last.as_str())
+                .fetch_all(pool)
+                .await
+        })?;
+        rows.into_iter().map(|(uid, id)| Ok((ClientUid(uid), client_id(&id)?))).collect()
+    }
+}
+
+// === impl Tx ===
+
+impl Tx {
+    /// Creates an exchange rule with its permissions and sources.
+    ///
+    /// # Errors
+    /// [`StoreError::AlreadyExists`] when the name is taken, [`StoreError::InUse`] when something that it
+    /// names is gone.
+    pub async fn insert_exchange_rule(&mut self, rule: &ExchangeRule) -> Result<(), StoreError> {
+        let (caller_client, caller_role) = columns(rule.caller);
+        let (subject_client, subject_role) = columns(rule.subject);
+        execute!(
+            self,
+            INSERT_EXCHANGE_RULE,
+            rule.uid.0,
+            rule.name.as_str(),
+            &rule.description,
+            rule.enabled,
+            rule.expires_at.map(Timestamp::as_micros),
+            caller_client,
+            caller_role,
+            subject_client,
+            subject_role,
+            rule.resource_server.0,
+            rule.mode.as_str(),
+            i64::from(rule.max_depth),
+            rule.token_lifetime.map(seconds),
+            rule.version,
+            rule.created_at.as_micros(),
+            rule.updated_at.as_micros()
+        )?;
+        self.insert_what_a_rule_names(rule).await
+    }
+
+    /// Replaces an exchange rule, all but its name and what it is for, if it still has `rule.version`.
+    /// Answers whether it did.
+    ///
+    /// # Errors
+    /// [`StoreError::InUse`] when something that it names is gone.
+    pub async fn update_exchange_rule(&mut self, rule: &ExchangeRule) -> Result<bool, StoreError> {
+        let (caller_client, caller_role) = columns(rule.caller);
+        let (subject_client, subject_role) = columns(rule.subject);
+        let changed = execute!(
+            self,
+            UPDATE_EXCHANGE_RULE,
+            rule.uid.0,
+            rule.version,
+            &rule.description,
+            rule.enabled,
+            rule.expires_at.map(Timestamp::as_micros),
+            caller_client,
+            caller_role,
+            subject_client,
+            subject_role,
+            rule.mode.as_str(),
+            i64::from(rule.max_depth),
+            rule.token_lifetime.map(seconds),
+            rule.updated_at.as_micros()
+        )?;
+        if changed == 0 {
+            return Ok(false);
+        }
+        execute!(self, CLEAR_EXCHANGE_RULE_PERMISSIONS, rule.uid.0)?;
+        execute!(self, CLEAR_EXCHANGE_RULE_SOURCES, rule.uid.0)?;
+        self.insert_what_a_rule_names(rule).await?;
+        Ok(true)
+    }
+
+    /// Removes an exchange rule if it still has this version. Answers whether it did.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn delete_exchange_rule(
+        &mut self,
+        rule: ExchangeRuleUid,
+        version: i64,
+    ) -> Result<bool, StoreError> {
+        let changed = execute!(self, DELETE_EXCHANGE_RULE, rule.0, version)?;
+        Ok(changed == 1)
+    }
+
+    async fn insert_what_a_rule_names(&mut self, rule: &ExchangeRule) -> Result<(), StoreError> {
+        for permission in &rule.permissions {
+            let server = rule.resource_server.0;
+            execute!(self, INSERT_EXCHANGE_RULE_PERMISSION, rule.uid.0, server, permission.as_str())?;
+        }
+        for source in &rule.sources {
+            execute!(self, INSERT_EXCHANGE_RULE_SOURCE, rule.uid.0, source.0)?;
+        }
+        Ok(())
+    }
+}
+
+/// A party's two columns, of which one is empty: a client, a role.
+fn columns(party: Party) -> (Option<Uuid>, Option<Uuid>) {
+    match party {
+        Party::Client(client) => (Some(client.0), None),
+        Party::Role(role) => (None, Some(role.0)),
+    }
+}
+
+fn seconds(lifetime: Duration) -> i64 {
+    i64::try_from(lifetime.as_secs()).unwrap_or(i64::MAX)
 }

@@ -12,6 +12,7 @@ mod clients;
 mod engine;
 mod exchange_rules;
 mod keys;
+mod operators;
 mod postgres;
 mod resource_servers;
 mod roles;
@@ -113,6 +114,7 @@ pub fn all_statements() -> impl Iterator<Item = (&'static str, &'static str)> {
         clients::STATEMENTS,
         exchange_rules::STATEMENTS,
         keys::STATEMENTS,
+        operators::STATEMENTS,
         resource_servers::STATEMENTS,
         roles::STATEMENTS,
         sealed::STATEMENTS,

@@ -166,7 +166,8 @@ impl Tx {
     /// Removes a resource server with its permissions if it still has this version. Answers whether it did.
     ///
     /// # Errors
-    /// [`StoreError::InUse`] when a role gives one of its permissions, or a client defaults to it.
+    /// [`StoreError::InUse`] when a role gives one of its permissions, a client defaults to it, or an exchange
+    /// rule names it.
     pub async fn delete_resource_server(
         &mut self,
         server: ResourceServerUid,
@@ -193,7 +194,7 @@ impl Tx {
     /// Removes a permission.
     ///
     /// # Errors
-    /// [`StoreError::InUse`] when a role gives it.
+    /// [`StoreError::InUse`] when a role gives it, or an exchange rule lets it through.
     pub async fn delete_permission(
         &mut self,
         server: ResourceServerUid,

@@ -143,7 +143,7 @@ impl Tx {
     /// Removes a role if it still has this version. Answers whether it did.
     ///
     /// # Errors
-    /// [`StoreError::InUse`] when a client has it.
+    /// [`StoreError::InUse`] when a client has it, or an exchange rule names it.
     pub async fn delete_role(&mut self, role: RoleUid, version: i64) -> Result<bool, StoreError> {
         let changed = execute!(self, DELETE_ROLE, role.0, version)?;
         Ok(changed == 1)

@@ -15,9 +15,10 @@ use jeton::domain::audit::{AskedFor, AuditEvent, Event, Origin, Recorded};
 use jeton::domain::binding::TokenBinding;
 use jeton::domain::chain::Chain;
 use jeton::domain::client::{AuthMethod, Client, ClientKind, ClientSecret, GrantType};
+use jeton::domain::exchange_rule::{ExchangeMode, ExchangeRule, Party};
 use jeton::domain::ids::{
-    ClientId, ClientUid, Identifier, Permission, ResourceServerName, ResourceServerUid, RoleName, RoleUid,
-    SecretId,
+    ClientId, ClientUid, ExchangeRuleName, ExchangeRuleUid, Identifier, Permission, ResourceServerName,
+    ResourceServerUid, RoleName, RoleUid, SecretId,
 };
 use jeton::domain::resource::{ResourceServer, TokenProfile};
 use jeton::domain::role::Role;
@@ -51,6 +52,9 @@ both_stores!(
     a_client_comes_back_as_it_went_in,
     names_are_unique,
     references_hold,
+    an_exchange_rule_comes_back_as_it_went_in,
+    what_an_exchange_rule_names_stays,
+    operators_are_found_from_both_sides,
     only_the_version_that_was_read_is_replaced,
     lists_page_by_bytes_and_filter_literally,
     changes_are_numbered_without_gaps_in_the_order_they_become_visible,
@@ -228,6 +232,176 @@ async fn references_hold(store: Store, _: Database) {
     assert!(tx.delete_resource_server(server.uid, 1).await.unwrap());
     tx.commit().await.unwrap();
     assert!(store.all_roles().await.unwrap().is_empty());
+}
+
+/// A rule with everything that a rule can have.
+fn exchange_rule(name: &str, caller: Party, subject: Party, server: &ResourceServer) -> ExchangeRule {
+    ExchangeRule {
+        uid: ExchangeRuleUid(uuid()),
+        name: ExchangeRuleName::new(name).unwrap(),
+        description: "größer\n".to_owned(),
+        enabled: true,
+        expires_at: Some(START.plus(Duration::from_micros(1))),
+        caller,
+        subject,
+        resource_server: server.uid,
+        permissions: [Permission::new("read").unwrap()].into(),
+        sources: [server.uid].into(),
+        mode: ExchangeMode::Impersonation,
+        max_depth: 10,
+        token_lifetime: Some(Duration::from_secs(10)),
+        version: 1,
+        created_at: START,
+        updated_at: START,
+    }
+}
+
+async fn an_exchange_rule_comes_back_as_it_went_in(store: Store, _: Database) {
+    let (server, other) = (resource_server("rs"), resource_server("other"));
+    let role = role("r", &server);
+    let (caller, subject) = (client("caller"), client("subject"));
+    let mut one = exchange_rule("one", Party::Client(caller.uid), Party::Client(subject.uid), &server);
+    let mut two = exchange_rule("two", Party::Role(role.uid), Party::Role(role.uid), &server);
+    (two.expires_at, two.token_lifetime, two.enabled) = (None, None, false);
+    let mut tx = store.begin().await.unwrap();
+    for server in [&server, &other] {
+        tx.insert_resource_server(server).await.unwrap();
+    }
+    tx.insert_role(&role).await.unwrap();
+    for client in [&caller, &subject] {
+        tx.insert_client(client).await.unwrap();
+    }
+    for rule in [&one, &two] {
+        tx.insert_exchange_rule(rule).await.unwrap();
+    }
+    tx.commit().await.unwrap();
+    let stored = async |rule: &ExchangeRule| store.exchange_rule(&rule.name).await.unwrap().unwrap();
+    assert_eq!((&stored(&one).await, &stored(&two).await), (&one, &two));
+    let mut all = store.all_exchange_rules().await.unwrap();
+    all.sort_by(|a, b| a.name.cmp(&b.name));
+    assert_eq!(all, [one.clone(), two.clone()]);
+    let clients = async |first: &ExchangeRule, last: &ExchangeRule| {
+        store.clients_in_exchange_rules(&first.name, &last.name).await.unwrap()
+    };
+    let expected = [(caller.uid, caller.client_id.clone()), (subject.uid, subject.client_id.clone())].into();
+    assert_eq!(clients(&one, &two).await, expected);
+    assert_eq!(clients(&one, &one).await, expected);
+    assert!(clients(&two, &two).await.is_empty(), "it names roles alone");
+
+    let write = async |rule: &ExchangeRule| {
+        let mut tx = store.begin().await.unwrap();
+        let done = tx.update_exchange_rule(rule).await.unwrap();
+        tx.commit().await.unwrap();
+        done
+    };
+    (one.caller, one.subject) = (Party::Role(role.uid), Party::Client(caller.uid));
+    (one.expires_at, one.token_lifetime, one.enabled) = (None, None, false);
+    (one.mode, one.max_depth, one.sources) = (ExchangeMode::Delegation, 1, [other.uid].into());
+    (one.description, one.updated_at) = (String::new(), START.plus(Duration::from_micros(1)));
+    assert!(write(&one).await);
+    assert!(!write(&one).await, "the stored version is 2 by now");
+    one.version = 2;
+    assert_eq!(stored(&one).await, one);
+    assert_eq!(stored(&two).await, two, "the other one stays");
+
+    let mut taken = two.clone();
+    taken.uid = ExchangeRuleUid(uuid());
+    let mut tx = store.begin().await.unwrap();
+    assert!(matches!(tx.insert_exchange_rule(&taken).await, Err(StoreError::AlreadyExists)));
+    drop(tx);
+    let mut tx = store.begin().await.unwrap();
+    assert!(!tx.delete_exchange_rule(one.uid, 1).await.unwrap());
+    assert!(tx.delete_exchange_rule(one.uid, 2).await.unwrap());
+    tx.commit().await.unwrap();
+    assert_eq!(store.all_exchange_rules().await.unwrap(), [two]);
+}
+
+async fn what_an_exchange_rule_names_stays(store: Store, _: Database) {
+    let (server, source) = (resource_server("rs"), resource_server("source"));
+    let role = role("r", &resource_server("unused"));
+    let role = Role { permissions: BTreeSet::new(), ..role };
+    let client = client("c");
+    let mut naming = exchange_rule("rule", Party::Client(client.uid), Party::Role(role.uid), &server);
+    naming.sources = [source.uid].into();
+    let mut tx = store.begin().await.unwrap();
+    for server in [&server, &source] {
+        tx.insert_resource_server(server).await.unwrap();
+    }
+    tx.insert_role(&role).await.unwrap();
+    tx.insert_client(&client).await.unwrap();
+    tx.insert_exchange_rule(&naming).await.unwrap();
+    tx.commit().await.unwrap();
+
+    let in_use = |outcome: Result<_, StoreError>| matches!(outcome, Err(StoreError::InUse));
+    let read = Permission::new("read").unwrap();
+    let mut tx = store.begin().await.unwrap();
+    assert!(in_use(tx.delete_client(client.uid, 1).await.map(drop)), "it calls");
+    drop(tx);
+    let mut tx = store.begin().await.unwrap();
+    assert!(in_use(tx.delete_role(role.uid, 1).await.map(drop)), "it is the subject");
+    drop(tx);
+    let mut tx = store.begin().await.unwrap();
+    assert!(in_use(tx.delete_permission(server.uid, &read).await), "it is let through");
+    drop(tx);
+    for server in [&server, &source] {
+        let mut tx = store.begin().await.unwrap();
+        assert!(in_use(tx.delete_resource_server(server.uid, 1).await.map(drop)), "{}", server.name);
+    }
+    let undefined = ExchangeRule { permissions: [Permission::new("none").unwrap()].into(), ..naming.clone() };
+    let mut tx = store.begin().await.unwrap();
+    assert!(in_use(tx.update_exchange_rule(&undefined).await.map(drop)), "it defines no such permission");
+    drop(tx);
+
+    let mut tx = store.begin().await.unwrap();
+    assert!(tx.delete_exchange_rule(naming.uid, 1).await.unwrap());
+    assert!(tx.delete_client(client.uid, 1).await.unwrap());
+    assert!(tx.delete_role(role.uid, 1).await.unwrap());
+    for server in [&server, &source] {
+        assert!(tx.delete_resource_server(server.uid, 1).await.unwrap());
+    }
+    tx.commit().await.unwrap();
+}
+
+async fn operators_are_found_from_both_sides(store: Store, _: Database) {
+    let servers = [resource_server("one"), resource_server("two")];
+    let clients = [client("b"), client("B"), client("é")];
+    let mut tx = store.begin().await.unwrap();
+    for server in &servers {
+        tx.insert_resource_server(server).await.unwrap();
+    }
+    for client in &clients {
+        tx.insert_client(client).await.unwrap();
+        assert!(tx.add_operator(client.uid, servers[0].uid, START).await.unwrap());
+        assert!(!tx.add_operator(client.uid, servers[0].uid, START).await.unwrap(), "twice is once");
+    }
+    assert!(tx.add_operator(clients[0].uid, servers[1].uid, START).await.unwrap());
+    tx.commit().await.unwrap();
+    let of = async |server: &ResourceServer, after: &str, limit| -> Vec<String> {
+        let page = Cursor { after: after.to_owned(), limit };
+        let found = store.operators_of(server.uid, &page).await.unwrap();
+        assert!(found.iter().all(|(_, at)| *at == START));
+        found.into_iter().map(|(client, _)| client.to_string()).collect()
+    };
+    assert_eq!(of(&servers[0], "", 10).await, ["B", "b", "é"], "by bytes on both engines");
+    assert_eq!(of(&servers[0], "B", 1).await, ["b"]);
+    assert_eq!(of(&servers[1], "", 10).await, ["b"]);
+    let mut by = store.operated_by(clients[0].uid).await.unwrap();
+    by.sort();
+    let mut both = [servers[0].uid, servers[1].uid];
+    both.sort();
+    assert_eq!(by, both);
+    let catalog = store.catalog().await.unwrap();
+    assert!(catalog.operates(clients[1].uid, servers[0].uid));
+    assert!(!catalog.operates(clients[1].uid, servers[1].uid));
+
+    let mut tx = store.begin().await.unwrap();
+    assert!(tx.remove_operator(clients[0].uid, servers[0].uid).await.unwrap());
+    assert!(!tx.remove_operator(clients[0].uid, servers[0].uid).await.unwrap(), "it is none any more");
+    assert!(tx.delete_client(clients[1].uid, 1).await.unwrap(), "that it operates is no reason to stay");
+    assert!(tx.delete_resource_server(servers[1].uid, 1).await.unwrap());
+    tx.commit().await.unwrap();
+    assert_eq!(of(&servers[0], "", 10).await, ["é"]);
+    assert_eq!(store.all_operators().await.unwrap(), [(clients[2].uid, servers[0].uid)]);
 }
 
 async fn only_the_version_that_was_read_is_replaced(store: Store, _: Database) {

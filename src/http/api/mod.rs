@@ -4,6 +4,8 @@ mod audit_events;
 mod client_roles;
 mod client_secrets;
 mod clients;
+mod exchange_rules;
+mod operators;
 mod resource_servers;
 mod roles;
 mod signing_keys;
@@ -24,7 +26,9 @@ pub(super) fn routes() -> OpenApiRouter<Shared> {
         .merge(client_secrets::routes())
         .merge(client_roles::routes())
         .merge(resource_servers::routes())
+        .merge(operators::routes())
         .merge(roles::routes())
+        .merge(exchange_rules::routes())
         .merge(signing_keys::routes())
         .merge(audit_events::routes())
 }

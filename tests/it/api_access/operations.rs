@@ -39,6 +39,12 @@ impl Operation {
 async fn operations(server: &Server) -> Vec<Operation> {
     let openapi = serde_json::to_value(jeton::http::openapi()).unwrap();
     let mut operations = Vec::new();
+    // What exchange rules name cannot be removed, so they name nothing that an operation has.
+    let named = json!({
+        "name": "named", "identifier": "urn:named", "permissions": [{ "permission": "x" }],
+    });
+    server.resource_server(named).await;
+    server.client(json!({ "client_id": "named" })).await;
     for (path, methods) in openapi["paths"].as_object().unwrap() {
         let Some(path) = path.strip_prefix("/api/v1") else { continue };
         for (method, description) in methods.as_object().unwrap() {
@@ -48,7 +54,7 @@ async fn operations(server: &Server) -> Vec<Operation> {
             }
         }
     }
-    assert!(operations.len() >= 22, "only {} operations were found", operations.len());
+    assert!(operations.len() >= 35, "only {} operations were found", operations.len());
     operations
 }
 
@@ -70,6 +76,12 @@ async fn operation(server: &Server, path: &str, method: &str, id: &str, descript
     server.client(json!({ "client_id": name })).await;
     server.role(json!({ "name": name })).await;
     server.resource_server(json!({ "name": name, "identifier": format!("urn:{name}") })).await;
+    let party = json!({ "client": "named" });
+    server
+        .exchange_rule(json!({
+            "name": name, "caller": party, "subject": party, "resource_server": "named", "permissions": ["x"],
+        }))
+        .await;
     let secret = format!(
         "SELECT secret_id FROM client_secrets JOIN clients ON client = uid WHERE client_id = '{name}'"
     );
@@ -113,9 +125,15 @@ fn body(id: &str) -> Value {
         "create_client" => json!({ "client_id": "made" }),
         "create_role" => json!({ "name": "made" }),
         "create_resource_server" => json!({ "name": "made", "identifier": "urn:made" }),
+        "create_exchange_rule" => json!({
+            "name": "made", "caller": { "client": "named" }, "subject": { "client": "named" },
+            "resource_server": "named", "permissions": ["x"],
+        }),
         "rotate_signing_key" => json!({ "algorithm": "ES256" }),
         "add_client_secret" => json!({ "description": "made" }),
-        "update_client" | "update_role" | "update_resource_server" => json!({ "description": "changed" }),
+        "update_client" | "update_role" | "update_resource_server" | "update_exchange_rule" => {
+            json!({ "description": "changed" })
+        }
         new => panic!("say what a good body for the new operation {new} is"),
     }
 }
@@ -183,7 +201,10 @@ async fn every_operation_needs_the_permission_that_it_describes_and_no_other(ser
         let with = server.api_as(&boss, &operation.permission).await.token;
         let answer = operation.call_with(&server, &with).await;
         assert_eq!(answer.status, operation.success, "{}: {answer:?}", operation.id);
-        let idempotent = matches!(operation.id.as_str(), "enable_client" | "unassign_client_role");
+        let idempotent = matches!(
+            operation.id.as_str(),
+            "enable_client" | "unassign_client_role" | "enable_exchange_rule" | "remove_operator"
+        );
         let changes = operation.method != "GET" && !idempotent;
         assert_eq!(server.last_change().await != before, changes, "{}", operation.id);
     }

@@ -38,6 +38,9 @@ async fn each_field_changes_alone(server: Server) {
         ("auth_methods", json!(["client_secret_post"])),
         ("allowed_networks", json!(["10.0.0.0/8", "fd00::/8"])),
         ("allowed_networks", json!([])),
+        ("may_act", json!("gateway")),
+        ("token_binding", json!("dpop")),
+        ("token_binding", json!("optional")),
         ("labels", json!({})),
         ("description", json!("")),
     ];
@@ -59,16 +62,18 @@ async fn null_takes_away_and_absent_stays(server: Server) {
     let api = server.administrator().await;
     let new = json!({
         "client_id": "x", "owner": "me", "expires_at": "2030-01-01T00:00:00Z", "description": "kept",
-        "default_resource_server": "orders",
+        "default_resource_server": "orders", "may_act": "gateway",
     });
     let mut expected = api.post("/clients", new).await.expect_version(201, 1);
-    for (member, version) in ["owner", "expires_at", "default_resource_server"].into_iter().zip(1..) {
+    for (member, version) in
+        ["owner", "expires_at", "default_resource_server", "may_act"].into_iter().zip(1..)
+    {
         expected[member] = Value::Null;
         expected["version"] = (version + 1).into();
         let answer = api.patch("/clients/x", version, json!({ member: null })).await;
         assert_eq!(answer.expect_version(200, version + 1), expected, "{member}");
     }
-    assert_eq!(api.get("/clients/x").await.expect_version(200, 4), expected);
+    assert_eq!(api.get("/clients/x").await.expect_version(200, 5), expected);
 }
 
 async fn a_change_of_nothing_keeps_everything(server: Server) {

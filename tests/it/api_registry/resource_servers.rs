@@ -28,7 +28,7 @@ async fn a_new_resource_server_has_these_defaults(server: Server) {
     let expected = json!({
         "name": "orders", "identifier": "sts.amazonaws.com", "description": "", "permissions": [],
         "token_lifetime": 300, "signing_algorithm": "ES256", "token_profile": "at+jwt",
-        "enabled": true, "builtin": false, "version": 1,
+        "token_binding": "optional", "enabled": true, "builtin": false, "version": 1,
         "created_at": "2026-11-22T08:00:00Z", "updated_at": "2026-11-22T08:00:00Z",
     });
     assert_eq!(made, expected);
@@ -38,19 +38,31 @@ async fn a_new_resource_server_has_these_defaults(server: Server) {
         "name": "A.b_c:d-1", "identifier": "urn:é ü?x=y", "description": "Two\nlines",
         "permissions": [{ "permission": "z", "description": "last" }, { "permission": "[a]" }],
         "token_lifetime": 60, "signing_algorithm": "RS256", "token_profile": "jwt",
+        "token_binding": "dpop",
     });
     let made = api.post("/resource-servers", new.clone()).await.expect_version(201, 1);
-    for member in
-        ["name", "identifier", "description", "token_lifetime", "signing_algorithm", "token_profile"]
-    {
+    for member in [
+        "name",
+        "identifier",
+        "description",
+        "token_lifetime",
+        "signing_algorithm",
+        "token_profile",
+        "token_binding",
+    ] {
         assert_eq!(made[member], new[member], "{member}");
     }
+    let path = "/resource-servers/A.b_c:d-1";
+    let bound = api.patch(path, 1, json!({ "token_binding": "optional" })).await.expect_version(200, 2);
+    assert_eq!(bound["token_binding"], "optional");
+    let made = api.patch(path, 2, json!({ "token_binding": "dpop" })).await.expect_version(200, 3);
+    assert_eq!(made["token_binding"], "dpop");
     let ordered = json!([
         { "permission": "[a]", "description": "" },
         { "permission": "z", "description": "last" },
     ]);
     assert_eq!(made["permissions"], ordered);
-    assert_eq!(api.get("/resource-servers/A.b_c:d-1").await.expect_version(200, 1), made);
+    assert_eq!(api.get(path).await.expect_version(200, 3), made);
     let listed = api.get("/resource-servers?q=A.b").await.expect(200);
     assert_eq!(listed, json!({ "items": [made] }));
 }

@@ -11,13 +11,14 @@ use tokio::net::TcpStream;
 
 use jeton::admin::By;
 use jeton::admin::clients::CreateClient;
+use jeton::admin::exchange_rules::CreateExchangeRule;
 use jeton::admin::resource_servers::CreateResourceServer;
 use jeton::admin::roles::CreateRole;
 use jeton::admin::secrets::AddSecret;
 use jeton::app::App;
 use jeton::config::{Config, Issuer, MetricsListener};
 use jeton::domain::error::Fault;
-use jeton::domain::ids::ClientId;
+use jeton::domain::ids::{ClientId, ResourceServerName};
 use jeton::domain::time::Timestamp;
 use jeton::runtime::clock::{Ambient, Clock, ManualClock, SystemEntropy};
 
@@ -111,6 +112,18 @@ impl Server {
     pub(crate) async fn role(&self, new: Value) {
         let new: CreateRole = serde_json::from_value(new).unwrap();
         self.app.admin().create_role(&By::system(), new).await.unwrap();
+    }
+
+    pub(crate) async fn exchange_rule(&self, new: Value) {
+        let new: CreateExchangeRule = serde_json::from_value(new).unwrap();
+        self.app.admin().create_exchange_rule(&By::system(), new).await.unwrap();
+    }
+
+    /// Makes a client an operator of a resource server.
+    pub(crate) async fn operator(&self, resource_server: &str, client_id: &str) {
+        let name = ResourceServerName::new(resource_server).unwrap();
+        let client_id = ClientId::new(client_id).unwrap();
+        self.app.admin().add_operator(&By::system(), &name, &client_id).await.unwrap();
     }
 
     /// The usual cast: the resource server `orders` (`https://orders.example`, with `orders:read` and

@@ -1,0 +1,352 @@
+//! An exchange rule as the API and the command line take it and show it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::{AdminError, nullable, present};
+use crate::domain::catalog::Catalog;
+use crate::domain::error::FieldError;
+use crate::domain::exchange_rule::{ExchangeMode, ExchangeRule, MOST_ACTORS, Party, USUAL_ACTORS};
+use crate::domain::ids::{
+    ClientId, ClientUid, ExchangeRuleName, Permission, ResourceServerName, ResourceServerUid, RoleName,
+};
+use crate::domain::resource::ResourceServer;
+use crate::domain::text::check_text;
+use crate::domain::time::Timestamp;
+
+/// The most permissions of one exchange rule.
+const MOST_PERMISSIONS: usize = 1_000;
+
+/// The most sources of one exchange rule.
+const MOST_SOURCES: usize = 100;
+
+/// A client, or whoever has a role: exactly one of the two.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schema(min_properties = 1, max_properties = 1)]
+pub struct PartyName {
+    /// This client.
+    #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, example = "orders")]
+    pub client: Option<ClientId>,
+    /// Every client with this role.
+    #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub role: Option<RoleName>,
+}
+
+/// An exchange rule to create.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CreateExchangeRule {
+    /// Its name, which never changes.
+    #[schema(value_type = String, example = "orders-to-stock")]
+    pub name: ExchangeRuleName,
+    /// For people.
+    #[serde(default)]
+    #[schema(max_length = 1000)]
+    pub description: String,
+    /// Who may exchange.
+    pub caller: PartyName,
+    /// Whose identity is passed on.
+    pub subject: PartyName,
+    /// The resource server, by name, that the new token is for. It never changes.
+    #[schema(value_type = String, example = "stock")]
+    pub resource_server: ResourceServerName,
+    /// The most that the new token allows there: scope values, at least one.
+    #[schema(value_type = Vec<String>, example = json!(["stock:read"]))]
+    pub permissions: Vec<Permission>,
+    /// Resource servers, by name, whose tokens the caller may exchange although it does not operate them.
+    #[serde(default)]
+    #[schema(value_type = Vec<String>)]
+    pub sources: Vec<ResourceServerName>,
+    /// What the new token says of the caller.
+    #[serde(default = "default_mode")]
+    pub mode: ExchangeMode,
+    /// How many actors the new token may name, one behind the other.
+    #[serde(default = "default_depth")]
+    #[schema(minimum = 1, maximum = 10, example = 5)]
+    pub max_depth: u8,
+    /// The most seconds that the new token lives; what the resource server says, when absent.
+    #[serde(default)]
+    #[schema(minimum = 10)]
+    pub token_lifetime: Option<u32>,
+    /// Its end; never, when absent.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub expires_at: Option<Timestamp>,
+    /// Whether it counts.
+    #[serde(default = "enabled")]
+    pub enabled: bool,
+}
+
+/// What to change of an exchange rule. What is absent stays; `null` takes away what can be absent.
+#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct UpdateExchangeRule {
+    /// For people.
+    #[serde(deserialize_with = "present")]
+    pub description: Option<String>,
+    /// Who may exchange.
+    #[serde(deserialize_with = "present")]
+    pub caller: Option<PartyName>,
+    /// Whose identity is passed on.
+    #[serde(deserialize_with = "present")]
+    pub subject: Option<PartyName>,
+    /// The most that the new token allows; replaces all of it.
+    #[serde(deserialize_with = "present")]
+    #[schema(value_type = Option<Vec<String>>)]
+    pub permissions: Option<Vec<Permission>>,
+    /// Resource servers, by name, whose tokens the caller may exchange although it does not operate them;
+    /// replaces all of them.
+    #[serde(deserialize_with = "present")]
+    #[schema(value_type = Option<Vec<String>>)]
+    pub sources: Option<Vec<ResourceServerName>>,
+    /// What the new token says of the caller.
+    #[serde(deserialize_with = "present")]
+    pub mode: Option<ExchangeMode>,
+    /// How many actors the new token may name, one behind the other.
+    #[serde(deserialize_with = "present")]
+    #[schema(minimum = 1, maximum = 10)]
+    pub max_depth: Option<u8>,
+    /// The most seconds that the new token lives.
+    #[serde(deserialize_with = "nullable")]
+    #[schema(value_type = Option<u32>, minimum = 10)]
+    pub token_lifetime: Option<Option<u32>>,
+    /// Its end.
+    #[serde(deserialize_with = "nullable")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub expires_at: Option<Option<Timestamp>>,
+    /// Whether it counts.
+    #[serde(deserialize_with = "present")]
+    pub enabled: Option<bool>,
+}
+
+/// An exchange rule as people see it.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct ExchangeRuleView {
+    /// Its name.
+    #[schema(value_type = String, example = "orders-to-stock")]
+    pub name: ExchangeRuleName,
+    /// For people.
+    pub description: String,
+    /// Who may exchange.
+    pub caller: PartyName,
+    /// Whose identity is passed on.
+    pub subject: PartyName,
+    /// The resource server, by name, that the new token is for.
+    #[schema(value_type = String, example = "stock")]
+    pub resource_server: ResourceServerName,
+    /// The most that the new token allows there.
+    #[schema(value_type = Vec<String>, example = json!(["stock:read"]))]
+    pub permissions: BTreeSet<Permission>,
+    /// Resource servers, by name, whose tokens the caller may exchange although it does not operate them.
+    #[schema(value_type = Vec<String>)]
+    pub sources: BTreeSet<ResourceServerName>,
+    /// What the new token says of the caller.
+    pub mode: ExchangeMode,
+    /// How many actors the new token may name, one behind the other.
+    pub max_depth: u8,
+    /// The most seconds that the new token lives; what the resource server says, when null.
+    pub token_lifetime: Option<u64>,
+    /// Whether it counts.
+    pub enabled: bool,
+    /// Its end; never, when null.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub expires_at: Option<Timestamp>,
+    /// Counts changes; the `ETag`.
+    pub version: i64,
+    /// When it was created.
+    #[schema(value_type = String, format = DateTime)]
+    pub created_at: Timestamp,
+    /// When it was last changed.
+    #[schema(value_type = String, format = DateTime)]
+    pub updated_at: Timestamp,
+}
+
+fn default_mode() -> ExchangeMode {
+    ExchangeMode::Delegation
+}
+
+fn default_depth() -> u8 {
+    USUAL_ACTORS
+}
+
+fn enabled() -> bool {
+    true
+}
+
+// === impl PartyName ===
+
+impl PartyName {
+    /// This client.
+    #[must_use]
+    pub fn client(client: ClientId) -> Self {
+        Self { client: Some(client), role: None }
+    }
+
+    /// Whoever has this role.
+    #[must_use]
+    pub fn role(role: RoleName) -> Self {
+        Self { client: None, role: Some(role) }
+    }
+}
+
+// === impl CreateExchangeRule ===
+
+impl CreateExchangeRule {
+    /// A rule with every default.
+    #[must_use]
+    pub fn named(
+        name: ExchangeRuleName,
+        caller: PartyName,
+        subject: PartyName,
+        resource_server: ResourceServerName,
+        permissions: Vec<Permission>,
+    ) -> Self {
+        Self {
+            name,
+            description: String::new(),
+            caller,
+            subject,
+            resource_server,
+            permissions,
+            sources: Vec::new(),
+            mode: default_mode(),
+            max_depth: default_depth(),
+            token_lifetime: None,
+            expires_at: None,
+            enabled: enabled(),
+        }
+    }
+}
+
+/// The names of what rules name, known so far, and what is wrong with a form, found so far.
+pub(super) struct Names<'a> {
+    pub(super) catalog: &'a Catalog,
+    pub(super) clients: BTreeMap<ClientUid, ClientId>,
+    pub(super) errors: Vec<FieldError>,
+}
+
+// === impl Names ===
+
+impl<'a> Names<'a> {
+    pub(super) fn new(catalog: &'a Catalog, clients: BTreeMap<ClientUid, ClientId>) -> Self {
+        Self { catalog, clients, errors: Vec::new() }
+    }
+
+    /// The rule in names.
+    ///
+    /// # Errors
+    /// Something that it names was removed in the meantime.
+    pub(super) fn view(&self, rule: &ExchangeRule) -> Result<ExchangeRuleView, AdminError> {
+        let server = |uid: ResourceServerUid| {
+            self.catalog.resource_server(uid).map(|server| server.name.clone()).ok_or(AdminError::Stale)
+        };
+        Ok(ExchangeRuleView {
+            name: rule.name.clone(),
+            description: rule.description.clone(),
+            caller: self.party(rule.caller).ok_or(AdminError::Stale)?,
+            subject: self.party(rule.subject).ok_or(AdminError::Stale)?,
+            resource_server: server(rule.resource_server)?,
+            permissions: rule.permissions.clone(),
+            sources: rule.sources.iter().map(|uid| server(*uid)).collect::<Result<_, _>>()?,
+            mode: rule.mode,
+            max_depth: rule.max_depth,
+            token_lifetime: rule.token_lifetime.map(|lifetime| lifetime.as_secs()),
+            enabled: rule.enabled,
+            expires_at: rule.expires_at,
+            version: rule.version,
+            created_at: rule.created_at,
+            updated_at: rule.updated_at,
+        })
+    }
+
+    fn party(&self, party: Party) -> Option<PartyName> {
+        match party {
+            Party::Client(uid) => self.clients.get(&uid).cloned().map(PartyName::client),
+            Party::Role(uid) => self.catalog.role(uid).map(|role| PartyName::role(role.name.clone())),
+        }
+    }
+
+    /// What a rule is for.
+    pub(super) fn resource_server(&mut self, name: &ResourceServerName) -> Option<&'a ResourceServer> {
+        let found = self.catalog.by_name(name);
+        if found.is_none() {
+            self.errors.push(no_resource_server("resource_server", name));
+        }
+        found.map(|server| &**server)
+    }
+
+    pub(super) fn sources(&mut self, names: &[ResourceServerName]) -> BTreeSet<ResourceServerUid> {
+        if names.len() > MOST_SOURCES {
+            self.wrong("sources", format!("{} resource servers", names.len()), "use at most 100");
+            return BTreeSet::new();
+        }
+        let mut sources = BTreeSet::new();
+        for name in names {
+            match self.catalog.by_name(name) {
+                Some(server) => drop(sources.insert(server.uid)),
+                None => self.errors.push(no_resource_server("sources", name)),
+            }
+        }
+        sources
+    }
+
+    pub(super) fn permissions(
+        &mut self,
+        server: Option<&ResourceServer>,
+        list: Vec<Permission>,
+    ) -> BTreeSet<Permission> {
+        if list.is_empty() {
+            self.wrong("permissions", "it is empty", "name at least one, or disable the rule");
+        }
+        if list.len() > MOST_PERMISSIONS {
+            self.wrong("permissions", format!("{} permissions", list.len()), "use at most 1000");
+            return BTreeSet::new();
+        }
+        for permission in &list {
+            if let Some(server) = server.filter(|server| !server.permissions.contains_key(permission)) {
+                let problem = format!("'{}' defines no permission '{permission}'", server.name);
+                self.wrong("permissions", problem, "add it to the resource server first");
+            }
+        }
+        list.into_iter().collect()
+    }
+
+    pub(super) fn check_description(&mut self, text: &str) {
+        self.errors.extend(check_text("description", text, 1_000).err());
+    }
+
+    pub(super) fn check_depth(&mut self, depth: u8) {
+        if !(1..=MOST_ACTORS).contains(&depth) {
+            self.wrong("max_depth", format!("{depth} is not allowed"), "use 1 to 10");
+        }
+    }
+
+    /// An end that lies before the rule's beginning is a slip of the pen.
+    pub(super) fn check_end(&mut self, end: Option<Timestamp>, beginning: Timestamp) {
+        if end.is_some_and(|end| end <= beginning) {
+            self.wrong("expires_at", "it lies before the rule was created", "name a later time");
+        }
+    }
+
+    pub(super) fn wrong(&mut self, field: &'static str, problem: impl Into<String>, fix: &'static str) {
+        self.errors.push(FieldError::new(field, problem, fix));
+    }
+
+    /// Nothing, if nothing is wrong.
+    ///
+    /// # Errors
+    /// All that is.
+    pub(super) fn verdict(&mut self) -> Result<(), AdminError> {
+        let errors = std::mem::take(&mut self.errors);
+        if errors.is_empty() { Ok(()) } else { Err(AdminError::Invalid(errors)) }
+    }
+}
+
+fn no_resource_server(field: &'static str, name: &ResourceServerName) -> FieldError {
+    FieldError::new(field, format!("there is no resource server '{name}'"), "register it first")
+}

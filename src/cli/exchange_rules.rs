@@ -1,0 +1,174 @@
+//! `jeton exchange-rules …`
+
+use clap::{ArgGroup, Args, Subcommand};
+
+use super::{Offline, output};
+use crate::admin::PageRequest;
+use crate::admin::exchange_rules::{CreateExchangeRule, PartyName};
+use crate::domain::error::FieldError;
+use crate::domain::exchange_rule::{ExchangeMode, USUAL_ACTORS};
+use crate::domain::ids::{ClientId, ExchangeRuleName, Permission, ResourceServerName, RoleName};
+use crate::domain::time::Timestamp;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Create an exchange rule: who may pass whose identity on, towards what.
+    Create(Create),
+    /// List exchange rules.
+    List {
+        /// With this text in the name or the description.
+        #[arg(long)]
+        text: Option<String>,
+    },
+    /// Show an exchange rule.
+    Show {
+        /// Which.
+        #[arg(value_parser = rule_name)]
+        name: ExchangeRuleName,
+    },
+    /// Switch an exchange rule off. Nothing is exchanged by it from the next second on.
+    Disable {
+        /// Which.
+        #[arg(value_parser = rule_name)]
+        name: ExchangeRuleName,
+    },
+    /// Switch an exchange rule on again.
+    Enable {
+        /// Which.
+        #[arg(value_parser = rule_name)]
+        name: ExchangeRuleName,
+    },
+    /// Remove an exchange rule.
+    Delete {
+        /// Which.
+        #[arg(value_parser = rule_name)]
+        name: ExchangeRuleName,
+    },
+}
+
+#[derive(Debug, Args)]
+#[command(
+    group(ArgGroup::new("caller").required(true).args(["caller_client", "caller_role"])),
+    group(ArgGroup::new("subject").required(true).args(["subject_client", "subject_role"])),
+)]
+pub(super) struct Create {
+    /// Its name, which never changes.
+    #[arg(value_parser = rule_name)]
+    name: ExchangeRuleName,
+    /// For people.
+    #[arg(long, default_value = "")]
+    description: String,
+    /// The client that may exchange.
+    #[arg(long, value_name = "CLIENT_ID", value_parser = client_id)]
+    caller_client: Option<ClientId>,
+    /// The role whose clients may exchange.
+    #[arg(long, value_name = "ROLE", value_parser = role_name)]
+    caller_role: Option<RoleName>,
+    /// The client whose identity is passed on.
+    #[arg(long, value_name = "CLIENT_ID", value_parser = client_id)]
+    subject_client: Option<ClientId>,
+    /// The role whose clients' identity is passed on.
+    #[arg(long, value_name = "ROLE", value_parser = role_name)]
+    subject_role: Option<RoleName>,
+    /// What the new token is for.
+    #[arg(long, value_name = "NAME", value_parser = resource_server_name)]
+    resource_server: ResourceServerName,
+    /// A permission that the new token may have there; may be repeated.
+    #[arg(long = "permission", value_name = "PERMISSION", required = true, value_parser = permission)]
+    permissions: Vec<Permission>,
+    /// A resource server whose tokens the caller may exchange although it does not operate it; may be repeated.
+    #[arg(long = "source", value_name = "NAME", value_parser = resource_server_name)]
+    sources: Vec<ResourceServerName>,
+    /// What the new token says of the caller: delegation or impersonation.
+    #[arg(long, default_value = "delegation")]
+    mode: ExchangeMode,
+    /// How many actors the new token may name, one behind the other.
+    #[arg(long, value_name = "N", default_value_t = USUAL_ACTORS)]
+    max_depth: u8,
+    /// The most seconds that the new token lives.
+    #[arg(long, value_name = "SECONDS")]
+    token_lifetime: Option<u32>,
+    /// Its end, for example 2027-01-01T00:00:00Z.
+    #[arg(long, value_name = "TIME", value_parser = timestamp)]
+    expires_at: Option<Timestamp>,
+}
+
+pub(super) async fn run(
+    command: Command,
+    Offline { admin, by, .. }: &Offline,
+    json: bool,
+) -> anyhow::Result<()> {
+    match command {
+        Command::Create(create) => output::one(&admin.create_exchange_rule(by, create.into()).await?, json),
+        Command::List { text } => {
+            let mut rules = Vec::new();
+            let mut page = PageRequest { cursor: None, limit: Some(500) };
+            loop {
+                let next = admin.exchange_rules(by, text.as_deref(), &page).await?;
+                rules.extend(next.items);
+                page.cursor = next.next_cursor;
+                if page.cursor.is_none() {
+                    break;
+                }
+            }
+            let columns = ["name", "caller", "subject", "resource_server", "permissions", "mode", "enabled"];
+            output::rows(&rules, &columns, json)
+        }
+        Command::Show { name } => output::one(&admin.exchange_rule(by, &name).await?, json),
+        Command::Disable { name } => {
+            output::one(&admin.set_exchange_rule_enabled(by, &name, false).await?, json)
+        }
+        Command::Enable { name } => {
+            output::one(&admin.set_exchange_rule_enabled(by, &name, true).await?, json)
+        }
+        Command::Delete { name } => {
+            let version = admin.exchange_rule(by, &name).await?.version;
+            admin.delete_exchange_rule(by, &name, version).await?;
+            if json {
+                return output::one(&serde_json::json!({ "deleted": name }), json);
+            }
+            output::print(&format!("the exchange rule {name} is gone"))
+        }
+    }
+}
+
+// === impl Create ===
+
+impl From<Create> for CreateExchangeRule {
+    fn from(create: Create) -> Self {
+        let caller = PartyName { client: create.caller_client, role: create.caller_role };
+        let subject = PartyName { client: create.subject_client, role: create.subject_role };
+        let mut rule = Self::named(create.name, caller, subject, create.resource_server, create.permissions);
+        rule.description = create.description;
+        rule.sources = create.sources;
+        rule.mode = create.mode;
+        rule.max_depth = create.max_depth;
+        rule.token_lifetime = create.token_lifetime;
+        rule.expires_at = create.expires_at;
+        rule
+    }
+}
+
+fn rule_name(text: &str) -> Result<ExchangeRuleName, FieldError> {
+    ExchangeRuleName::new(text)
+}
+
+fn client_id(text: &str) -> Result<ClientId, FieldError> {
+    ClientId::new(text)
+}
+
+fn role_name(text: &str) -> Result<RoleName, FieldError> {
+    RoleName::new(text)
+}
+
+fn resource_server_name(text: &str) -> Result<ResourceServerName, FieldError> {
+    ResourceServerName::new(text)
+}
+
+fn permission(text: &str) -> Result<Permission, FieldError> {
+    Permission::new(text)
+}
+
+fn timestamp(text: &str) -> Result<Timestamp, String> {
+    Timestamp::parse(text).map_err(|_| "write a time such as 2027-01-01T00:00:00Z".to_owned())
+}
