@@ -118,6 +118,9 @@ impl Bare {
             scope: Some(SCOPE.to_owned()),
             roles: vec![self.role.clone()],
             client_kind: ClientKind::Service,
+            act: None,
+            may_act: None,
+            cnf: None,
         };
         sign(TokenType::AccessToken, &self.key_id, &self.key, &claims).ok()
     }

@@ -17,6 +17,10 @@ use crate::domain::audit::ProcessKind;
 use crate::domain::error::Fault;
 use crate::http::{self, Services};
 use crate::oauth::access::AccessVerifier;
+use crate::oauth::introspection::IntrospectionEndpoint;
+use crate::oauth::live::LiveTokens;
+use crate::oauth::request::ClientGate;
+use crate::oauth::revocation::RevocationEndpoint;
 use crate::oauth::token::TokenEndpoint;
 use crate::runtime::audit_key::AuditKey;
 use crate::runtime::clock::Ambient;
@@ -26,6 +30,7 @@ use crate::runtime::keyring::Keyring;
 use crate::runtime::ledger::Ledger;
 use crate::runtime::master_key::MasterKeys;
 use crate::runtime::refusals::Refusals;
+use crate::runtime::revocations::Revocations;
 use crate::runtime::rotator::Rotator;
 use crate::runtime::sealed::Survey;
 use crate::runtime::secrets::SecretVerifier;
@@ -227,7 +232,15 @@ impl App {
         // Records the start, and whatever a process that was killed has left.
         ledger.collect().await?;
         let limits = Limits { clients: config.directory_clients, keys_believed_for: config.keys.staleness() };
-        let directory = Directory::open(store.clone(), Arc::clone(&keyring), ambient.clone(), limits).await?;
+        let revocations = Revocations::open(store.clone(), ambient.clone()).await?;
+        let memory = (Arc::clone(&keyring), Arc::clone(&revocations));
+        let directory = Directory::open(store.clone(), memory, ambient.clone(), limits).await?;
+        let live = LiveTokens {
+            issuer: issuer.as_str().to_owned(),
+            directory: Arc::clone(&directory),
+            keyring: Arc::clone(&keyring),
+            revocations,
+        };
 
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
@@ -236,7 +249,7 @@ impl App {
         tasks.spawn(Arc::clone(&rotator).run(stop.clone()));
         let upkeep = Upkeep::new(store.clone(), ledger.clone(), ambient.clone(), config.audit_retention);
         tasks.spawn(upkeep.run(stop.clone()));
-        let services = services(config, &issuer, ambient, &store, (keyring, rotator), directory, ledger)?;
+        let services = services(config, &issuer, ambient, &store, (keyring, rotator), live, ledger)?;
         let admin = services.admin.clone();
         let services = Arc::new(services);
         let metrics = metrics_listener(config.metrics).await?;
@@ -329,13 +342,21 @@ fn services(
     ambient: Ambient,
     store: &Store,
     (keyring, rotator): (Arc<Keyring>, Arc<Rotator>),
-    directory: Arc<Directory>,
+    live: LiveTokens,
     ledger: Ledger,
 ) -> Result<Services, Fault> {
     // Half of the cores for costly hashes leaves the other half for everybody else.
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
-    let secrets = SecretVerifier::new((cores / 2).max(1), &ambient)?;
+    let secrets = Arc::new(SecretVerifier::new((cores / 2).max(1), &ambient)?);
+    let directory = Arc::clone(&live.directory);
+    let live = Arc::new(live);
     let refusals = Refusals::new(ledger.clone());
+    let gate = Arc::new(ClientGate {
+        ambient: ambient.clone(),
+        directory: Arc::clone(&directory),
+        secrets: Arc::clone(&secrets),
+        refusals: refusals.clone(),
+    });
     Ok(Services {
         issuer: issuer.clone(),
         store: store.clone(),
@@ -347,13 +368,25 @@ fn services(
             keyring: Arc::clone(&keyring),
             ledger: ledger.clone(),
             refusals: refusals.clone(),
-            secrets,
+            secrets: Arc::clone(&secrets),
+            tokens: Arc::clone(&live),
+        },
+        introspection: IntrospectionEndpoint {
+            gate: Arc::clone(&gate),
+            tokens: Arc::clone(&live),
+            keyring: Arc::clone(&keyring),
+            issuer: issuer.as_str().to_owned(),
+        },
+        revocation: RevocationEndpoint {
+            gate,
+            tokens: Arc::clone(&live),
+            store: store.clone(),
+            ledger: ledger.clone(),
+            ambient: ambient.clone(),
         },
         access: AccessVerifier {
-            issuer: issuer.as_str().to_owned(),
             ambient: ambient.clone(),
-            directory: Arc::clone(&directory),
-            keyring: Arc::clone(&keyring),
+            tokens: Arc::clone(&live),
             refusals: refusals.clone(),
         },
         admin: Admin {

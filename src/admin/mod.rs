@@ -15,6 +15,7 @@ pub mod exchange_rules;
 pub mod operators;
 mod resource_server_forms;
 pub mod resource_servers;
+pub mod revocations;
 pub mod rewrap;
 pub mod roles;
 pub mod secrets;
@@ -235,6 +236,7 @@ impl Admin {
     async fn refuse(&self, by: &By, permission: &str, because: String) -> Result<(), AdminError> {
         let event = Event::AccessRefused {
             actor: Some(by.actor.clone()),
+            claimed: None,
             permission: Some(permission.to_owned()),
             reason: format!("the permission {permission} is missing: {because}"),
             repeated: None,

@@ -10,6 +10,7 @@ mod output;
 mod quickstart;
 mod registry;
 mod serve;
+mod tokens;
 
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
@@ -65,6 +66,9 @@ enum Command {
     /// The keys that sign, and the master key that seals them.
     #[command(subcommand)]
     Keys(keys::Command),
+    /// Take tokens back.
+    #[command(subcommand)]
+    Tokens(tokens::Command),
     /// Check and export the audit.
     #[command(subcommand)]
     Audit(audit::Command),
@@ -113,6 +117,9 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
             }
             Command::ExchangeRules(command) => {
                 offline(&config, async |offline| exchange_rules::run(command, offline, json).await).await
+            }
+            Command::Tokens(command) => {
+                offline(&config, async |offline| tokens::run(command, offline, json).await).await
             }
             Command::Keys(command) => keys::run(command, &config, json).await,
             Command::Audit(command) => audit::run(command, &config, json).await,

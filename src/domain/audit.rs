@@ -4,19 +4,20 @@
 //! not know. No field ever holds a secret, a hash of one, or a token. `docs/audit.md` describes the events,
 //! and `docs/audit-event.schema.json` is made from the types here.
 
-use std::borrow::Cow;
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::chain::{ChainEnd, Link};
+use super::chain::ChainEnd;
 use super::client::{AuthMethod, GrantType};
 use super::error::Fault;
-use super::ids::{ClientId, KeyId, RoleName, SecretId};
+use super::exchange_rule::ExchangeMode;
+use super::ids::{ClientId, ExchangeRuleName, KeyId, RoleName, SecretId};
+use super::revocation::RevokedKind;
 use super::time::Timestamp;
 use super::words::words;
+pub use super::written_event::{Columns, NotAnEvent, Recorded, WrittenEvent};
 use crate::jose::Algorithm;
 
 /// One event.
@@ -85,6 +86,12 @@ pub enum Event {
         asked: AskedFor,
         /// Who the token is about.
         subject: String,
+        /// Who acts for the subject, newest first.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        actors: Vec<String>,
+        /// What it was exchanged for, if it was.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        exchange: Option<ExchangeRecord>,
         /// The resource servers' identifiers.
         audience: Vec<String>,
         /// The granted permissions, space-separated.
@@ -140,6 +147,10 @@ pub enum Event {
         /// Who, if that was proven.
         #[serde(skip_serializing_if = "Option::is_none")]
         actor: Option<Actor>,
+        /// Who the caller said it is, if that was not proven.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        #[schema(value_type = Option<String>)]
+        claimed: Option<ClientId>,
         /// The permission that was missing, if that was why.
         #[serde(skip_serializing_if = "Option::is_none")]
         permission: Option<String>,
@@ -149,6 +160,21 @@ pub enum Event {
         /// one within a second.
         #[serde(skip_serializing_if = "Option::is_none")]
         repeated: Option<Repeated>,
+    },
+    /// Tokens were taken back before their end.
+    Revoked {
+        /// Who did it.
+        actor: Actor,
+        /// What was taken back.
+        what: RevokedKind,
+        /// Which: a `jti`, a `txn` or a client id.
+        subject: String,
+        /// The chain of tokens that it was about, where that is known.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        txn: Option<String>,
+        /// Whether it belongs to that chain.
+        #[serde(skip_serializing_if = "is_false")]
+        continues: bool,
     },
     /// Something registered was changed.
     Changed {
@@ -309,6 +335,17 @@ pub enum Actor {
         /// The token it used.
         jti: String,
     },
+    /// A client that authenticated for this one request.
+    Authenticated {
+        /// Which.
+        #[schema(value_type = String)]
+        client_id: ClientId,
+        /// How.
+        auth_method: AuthMethod,
+        /// With which of its secrets.
+        #[schema(value_type = String)]
+        secret_id: SecretId,
+    },
     /// Somebody with access to the database and the master key, at the command line.
     CommandLine {
         /// The operating system's name for them.
@@ -318,48 +355,20 @@ pub enum Actor {
     System,
 }
 
-/// An event in JSON, with what it is found by. From here on its text never changes, whatever later versions
-/// know of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct WrittenEvent {
-    /// When it happened.
-    pub at: Timestamp,
-    /// What it is found by.
-    pub columns: Columns,
-    /// The event.
-    pub text: String,
+/// What a token was exchanged for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct ExchangeRecord {
+    /// The rule that allowed it.
+    #[schema(value_type = String)]
+    pub rule: ExchangeRuleName,
+    /// Whether the caller shows in the new token.
+    pub mode: ExchangeMode,
+    /// The subject token.
+    pub subject_jti: String,
+    /// The actor token, if there was one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub actor_jti: Option<String>,
 }
-
-/// What an event is found by. Each column repeats what stands in the event's text.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Columns {
-    /// What happened.
-    pub kind: Cow<'static, str>,
-    /// How it ended.
-    pub outcome: Cow<'static, str>,
-    /// The client that did it, or tried to.
-    pub client_id: Option<String>,
-    /// The token that it is about, or was done with.
-    pub jti: Option<String>,
-    /// The chain of tokens that it belongs to.
-    pub txn: Option<String>,
-    /// Whether it continues that chain.
-    pub continues: bool,
-}
-
-/// An event in its place.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Recorded {
-    /// Its place. The time that counts is in it: when the event was recorded.
-    pub link: Link,
-    /// The event.
-    pub event: Arc<WrittenEvent>,
-}
-
-/// A text is not an event.
-#[derive(Debug, thiserror::Error)]
-#[error("it is not an event in JSON: {0}")]
-pub struct NotAnEvent(#[from] serde_json::Error);
 
 // === impl Event ===
 
@@ -371,6 +380,7 @@ impl Event {
             Self::TokenIssued { .. } => "token_issued",
             Self::TokenRefused { .. } => "token_refused",
             Self::AccessRefused { .. } => "access_refused",
+            Self::Revoked { .. } => "revoked",
             Self::Changed { .. } => "changed",
             Self::KeyCreated { .. } => "key_created",
             Self::KeyScheduled { .. } => "key_scheduled",
@@ -389,6 +399,7 @@ impl Event {
         "token_issued",
         "token_refused",
         "access_refused",
+        "revoked",
         "changed",
         "key_created",
         "key_scheduled",
@@ -416,15 +427,19 @@ impl Event {
         let text = |id: &ClientId| Some(id.as_str().to_owned());
         let by = |actor: &Actor| match actor {
             Actor::Client { client_id, jti } => (text(client_id), Some(jti.clone())),
+            Actor::Authenticated { client_id, .. } => (text(client_id), None),
             Actor::CommandLine { .. } | Actor::System => (None, None),
         };
         let (client_id, jti) = match self {
             Self::TokenIssued { client_id, jti, .. } => (text(client_id), Some(jti.clone())),
             Self::TokenRefused { client_id, .. } => (client_id.as_ref().and_then(text), None),
-            Self::AccessRefused { actor, .. } | Self::KeyCreated { actor, .. } => {
-                actor.as_ref().map_or((None, None), by)
+            Self::AccessRefused { actor, claimed, .. } => {
+                let (proven, jti) = actor.as_ref().map_or((None, None), by);
+                (proven.or_else(|| claimed.as_ref().and_then(text)), jti)
             }
-            Self::Changed { actor, .. }
+            Self::KeyCreated { actor, .. } => actor.as_ref().map_or((None, None), by),
+            Self::Revoked { actor, .. }
+            | Self::Changed { actor, .. }
             | Self::KeyRevoked { actor, .. }
             | Self::KeysRewrapped { actor, .. } => by(actor),
             Self::KeyScheduled { .. }
@@ -436,6 +451,7 @@ impl Event {
         };
         let (txn, continues) = match self {
             Self::TokenIssued { txn, continues, .. } => (Some(txn.clone()), *continues),
+            Self::Revoked { txn, continues, .. } => (txn.clone(), *continues),
             _ => (None, false),
         };
         Columns {
@@ -456,7 +472,7 @@ impl Actor {
     #[must_use]
     pub const fn client_id(&self) -> Option<&ClientId> {
         match self {
-            Self::Client { client_id, .. } => Some(client_id),
+            Self::Client { client_id, .. } | Self::Authenticated { client_id, .. } => Some(client_id),
             Self::CommandLine { .. } | Self::System => None,
         }
     }
@@ -489,55 +505,6 @@ impl AuditEvent {
         serde_json::to_writer(&mut json, &text).map_err(Fault::internal)?;
         let text = String::from_utf8(json).map_err(Fault::internal)?;
         Ok(WrittenEvent { at: self.at, columns: self.event.columns(), text })
-    }
-}
-
-// === impl WrittenEvent ===
-
-impl WrittenEvent {
-    /// An event that was written down before.
-    ///
-    /// # Errors
-    /// It was not.
-    pub fn read(at: Timestamp, text: String) -> Result<Self, NotAnEvent> {
-        Ok(Self { at, columns: Columns::read(&text)?, text })
-    }
-}
-
-// === impl Columns ===
-
-impl Columns {
-    /// What stands in the text of an event, of this version or another.
-    ///
-    /// # Errors
-    /// It is not the text of an event.
-    pub fn read(text: &str) -> Result<Self, NotAnEvent> {
-        #[derive(Deserialize)]
-        struct Found {
-            kind: String,
-            outcome: String,
-            client_id: Option<String>,
-            jti: Option<String>,
-            txn: Option<String>,
-            #[serde(default)]
-            continues: bool,
-            actor: Option<By>,
-        }
-        #[derive(Deserialize)]
-        struct By {
-            client_id: Option<String>,
-            jti: Option<String>,
-        }
-        let found: Found = serde_json::from_str(text)?;
-        let (by, with) = found.actor.map_or((None, None), |actor| (actor.client_id, actor.jti));
-        Ok(Self {
-            kind: found.kind.into(),
-            outcome: found.outcome.into(),
-            client_id: found.client_id.or(by),
-            jti: found.jti.or(with),
-            txn: found.txn,
-            continues: found.continues,
-        })
     }
 }
 

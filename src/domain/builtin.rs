@@ -32,6 +32,11 @@ pub const SIGNING_KEYS_READ: &str = "signing-keys:read";
 /// Permission to rotate and revoke signing keys.
 pub const SIGNING_KEYS_WRITE: &str = "signing-keys:write";
 
+/// Permission to introspect any token, whomever it is addressed to.
+pub const TOKENS_INTROSPECT: &str = "tokens:introspect";
+/// Permission to take tokens back: one, a chain, or everything of a client.
+pub const TOKENS_REVOKE: &str = "tokens:revoke";
+
 /// Permission to read audit events.
 pub const AUDIT_READ: &str = "audit:read";
 
@@ -51,6 +56,8 @@ pub const PERMISSIONS: &[(&str, &str, bool)] = &[
     (EXCHANGE_RULES_WRITE, "Create, change, disable and delete exchange rules", false),
     (SIGNING_KEYS_READ, "Read which signing keys there are, and when they change", true),
     (SIGNING_KEYS_WRITE, "Rotate and revoke signing keys", false),
+    (TOKENS_INTROSPECT, "Introspect any token", false),
+    (TOKENS_REVOKE, "Revoke tokens, chains of tokens, and everything of a client", false),
     (AUDIT_READ, "Read audit events", true),
 ];
 

@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::binding::Confirmation;
 use super::client::ClientKind;
+use super::delegation::{Act, MayAct};
 use super::ids::{ClientId, RoleName};
 use super::policy::Decision;
 use super::resource::TokenProfile;
@@ -21,6 +23,15 @@ pub enum Audience {
 // === impl Audience ===
 
 impl Audience {
+    /// Its values.
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        let (one, many) = match self {
+            Self::One(value) => (Some(value), &[][..]),
+            Self::Many(values) => (None, &values[..]),
+        };
+        one.into_iter().chain(many).map(String::as_str)
+    }
+
     /// Whether `identifier` is among the values, character by character.
     #[must_use]
     pub fn contains(&self, identifier: &str) -> bool {
@@ -71,6 +82,15 @@ pub struct AccessTokenClaims {
     pub roles: Vec<RoleName>,
     /// What sort of client it is.
     pub client_kind: ClientKind,
+    /// Who acts for the subject (RFC 8693 §4.1).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub act: Option<Act>,
+    /// Who alone may (RFC 8693 §4.4).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub may_act: Option<MayAct>,
+    /// The key that the token is bound to (RFC 7800).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cnf: Option<Confirmation>,
 }
 
 /// The parts of a token that no decision holds.
@@ -86,8 +106,14 @@ pub struct Occasion<'a> {
     pub subject: &'a str,
     /// A fresh identifier, starting with the client's mark ([`crate::domain::client::Client::token_mark`]).
     pub jti: String,
-    /// The chain's identifier: fresh at its first token.
+    /// The chain's identifier: fresh at its first token, starting with the subject's mark.
     pub txn: String,
+    /// Who acts for the subject.
+    pub act: Option<Act>,
+    /// Who alone may.
+    pub may_act: Option<MayAct>,
+    /// The key that the token is bound to.
+    pub cnf: Option<Confirmation>,
     /// When it is issued.
     pub now: Timestamp,
 }
@@ -107,6 +133,9 @@ pub fn build(occasion: Occasion<'_>, decision: &Decision) -> AccessTokenClaims {
         scope: (decision.profile == TokenProfile::AccessToken).then(|| decision.scope.to_string()),
         roles: decision.roles.clone(),
         client_kind: occasion.client_kind,
+        act: occasion.act,
+        may_act: occasion.may_act,
+        cnf: occasion.cnf,
     }
 }
 
@@ -146,7 +175,7 @@ mod tests {
             let client_id = ClientId::new("c").unwrap();
             let occasion = Occasion {
                 issuer: "https://i", client_id: &client_id, client_kind: ClientKind::Job, subject: "s",
-                jti: "j".to_owned(), txn: "t".to_owned(), now,
+                jti: "j".to_owned(), txn: "t".to_owned(), act: None, may_act: None, cnf: None, now,
             };
             let claims = serde_json::to_value(build(occasion, &decision)).unwrap();
 

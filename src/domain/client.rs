@@ -37,6 +37,8 @@ words! {
     GrantType {
         /// RFC 6749 §4.4.
         ClientCredentials = "client_credentials",
+        /// RFC 8693.
+        TokenExchange = "urn:ietf:params:oauth:grant-type:token-exchange",
     }
 }
 

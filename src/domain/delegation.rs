@@ -64,9 +64,9 @@ pub struct SubjectToken {
 
 /// A wish to pass an identity on. Everybody in it is authenticated or verified, and in force.
 #[derive(Clone, Copy, Debug)]
-pub struct Exchange<'a> {
+pub struct Exchange<'c, 'a> {
     /// What is registered.
-    pub catalog: &'a Catalog,
+    pub catalog: &'c Catalog,
     /// Who exchanges.
     pub caller: &'a Registration,
     /// Who an actor token is about, and that token's end; the caller acts when there is none.
@@ -138,25 +138,25 @@ impl Act {
 
 // === impl Exchange ===
 
-impl<'a> Exchange<'a> {
+impl<'c, 'a> Exchange<'c, 'a> {
     /// Whether the identity may be passed on, and how much of it.
     ///
     /// # Errors
     /// `invalid_target` when no rule allows it, `invalid_scope` when the rule does not allow as much,
     /// `invalid_request` when this subject token cannot be used for it (RFC 8693 §2.2.2).
-    pub fn pass(self) -> Result<Passage<'a>, OAuthError> {
+    pub fn pass(self) -> Result<Passage<'c>, OAuthError> {
         self.weigh().outcome
     }
 
     /// [`Exchange::pass`], with everything that was considered.
     #[must_use]
-    pub fn weigh(self) -> Weighing<'a> {
+    pub fn weigh(self) -> Weighing<'c> {
         let mut considered = Vec::new();
         let outcome = self.decide(&mut considered);
         Weighing { considered, outcome }
     }
 
-    fn decide(self, considered: &mut Vec<Considered<'a>>) -> Result<Passage<'a>, OAuthError> {
+    fn decide(self, considered: &mut Vec<Considered<'c>>) -> Result<Passage<'c>, OAuthError> {
         if let Some(may_act) = self.token.may_act.as_ref().filter(|may_act| may_act.sub != self.actor_id()) {
             return Err(OAuthError::invalid_request("the subject token's may_act does not name this actor")
                 .because(format!("may_act names '{}', and '{}' acts", may_act.sub, self.actor_id())));
@@ -188,7 +188,7 @@ impl<'a> Exchange<'a> {
     }
 
     /// The one resource server that is asked for by name.
-    fn named_target(&self) -> Result<Option<&'a Arc<ResourceServer>>, OAuthError> {
+    fn named_target(&self) -> Result<Option<&'c Arc<ResourceServer>>, OAuthError> {
         let mut named = self.asked.resources.iter().chain(&self.asked.audiences);
         let Some(first) = named.next() else { return Ok(None) };
         if named.any(|other| other != first) {
@@ -208,7 +208,7 @@ impl<'a> Exchange<'a> {
         Ok(Some(target))
     }
 
-    fn targets_of_rules(&self) -> Vec<&'a Arc<ResourceServer>> {
+    fn targets_of_rules(&self) -> Vec<&'c Arc<ResourceServer>> {
         let rules = self.catalog.exchange_rules().iter();
         let about_us = rules.filter(|rule| rule.caller.is(self.caller) && rule.subject.is(self.subject));
         let targets = about_us.filter_map(|rule| self.catalog.resource_server(rule.resource_server));
@@ -219,7 +219,7 @@ impl<'a> Exchange<'a> {
     }
 
     /// Holds every rule towards a resource server that is about this caller and subject against the exchange.
-    fn consider(&self, target: &'a ResourceServer, considered: &mut Vec<Considered<'a>>) {
+    fn consider(&self, target: &'c ResourceServer, considered: &mut Vec<Considered<'c>>) {
         let had_already = self.token.audience.contains(&target.uid);
         let held = self.held_at(target);
         for rule in self.catalog.exchange_rules_towards(target.uid) {
@@ -364,7 +364,7 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    fn grantee(&self, rule: &ExchangeRule, ceiling: &Scope) -> Grantee<'a> {
+    fn grantee(&self, rule: &ExchangeRule, ceiling: &Scope) -> Grantee<'c> {
         let mut holdings = self.catalog.holdings(&self.subject.roles);
         let mut held = holdings.remove(&rule.resource_server).unwrap_or_default();
         held.retain(|permission, _| ceiling.contains(permission.as_str()));
@@ -389,3 +389,7 @@ const NOT_ALLOWED: &str = "this client may not exchange this token for one for t
 #[cfg(test)]
 #[path = "delegation_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "delegation_properties.rs"]
+mod properties;

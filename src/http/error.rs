@@ -266,7 +266,7 @@ pub(super) async fn no_such_path() -> Problem {
 
 /// axum adds the `Allow` header.
 pub(super) async fn no_such_method(OriginalUri(uri): OriginalUri) -> Response {
-    if uri.path().ends_with("/oauth2/token") {
+    if uri.path().contains("/oauth2/") {
         let error = OAuthError::invalid_request("use POST (RFC 6749 section 3.2)");
         return oauth_error(StatusCode::METHOD_NOT_ALLOWED, &error);
     }

@@ -1,25 +1,34 @@
 //! What handlers take out of a request, each with its own clear refusal.
 
 use std::error::Error;
+use std::sync::Arc;
 
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_MATCH};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_MATCH};
 use http::request::Parts;
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use http_body_util::LengthLimitError;
 use serde::de::DeserializeOwned;
 
 use super::error::Problem;
 use super::middleware::Caller;
-use super::{API_BODY, Shared};
+use super::{API_BODY, Shared, TOKEN_BODY};
 use crate::admin::{Authority, By};
-use crate::domain::audit::Actor;
-use crate::domain::error::{Fault, FieldError};
+use crate::domain::audit::{Actor, Origin};
+use crate::domain::error::{Fault, FieldError, OAuthError};
 use crate::domain::text::quoted;
+use crate::oauth::request::ClientRequest;
 
 /// Whoever calls the API, proven by a bearer token.
 pub(super) struct Administrator(pub(super) By);
+
+/// A call of an endpoint that clients authenticate at.
+pub(super) struct ClientCall {
+    parts: Parts,
+    origin: Arc<Origin>,
+    body: Result<Bytes, Unread>,
+}
 
 /// A JSON body.
 pub(super) struct Body<T>(pub(super) T);
@@ -72,6 +81,50 @@ impl FromRequestParts<Shared> for Administrator {
             origin: (*origin).clone(),
             authority: Authority::Only(principal.permissions),
         }))
+    }
+}
+
+// === impl ClientCall ===
+
+impl ClientCall {
+    /// The request as the protocol takes it.
+    pub(super) fn request(&self) -> ClientRequest<'_> {
+        let headers = &self.parts.headers;
+        ClientRequest {
+            content_type: headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()),
+            authorization: headers.get_all(AUTHORIZATION).iter().map(HeaderValue::as_bytes).collect(),
+            query: self.parts.uri.query(),
+            body: self.body.as_ref().map_or(&[], |bytes| &bytes[..]),
+            origin: &self.origin,
+        }
+    }
+
+    /// Why the body could not be read, if it could not.
+    pub(super) fn unread(&self) -> Option<(StatusCode, OAuthError)> {
+        let (status, text) = match self.body.as_ref().err()? {
+            Unread::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "the body is over 64 KiB"),
+            Unread::BrokeOff => (StatusCode::BAD_REQUEST, "the body broke off"),
+        };
+        Some((status, OAuthError::invalid_request(text)))
+    }
+
+    /// Whether the caller wants this media type, and says so.
+    pub(super) fn accepts(&self, media_type: &str) -> bool {
+        let accepted = self.parts.headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+        let mut types =
+            accepted.flat_map(|value| value.split(',')).filter_map(|value| value.split(';').next());
+        types.any(|value| value.trim().eq_ignore_ascii_case(media_type))
+    }
+}
+
+impl FromRequest<Shared> for ClientCall {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, services: &Shared) -> Result<Self, Problem> {
+        let (mut parts, body) = request.into_parts();
+        let Caller(origin) = Caller::from_request_parts(&mut parts, services).await?;
+        let body = bounded(&parts.headers, body, TOKEN_BODY).await;
+        Ok(Self { parts, origin, body })
     }
 }
 

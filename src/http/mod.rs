@@ -6,6 +6,7 @@ mod extract;
 mod metrics;
 mod middleware;
 mod oauth;
+mod tokens;
 
 pub use self::metrics::metrics;
 pub use self::middleware::Observed;
@@ -29,6 +30,8 @@ use crate::admin::Admin;
 use crate::config::Issuer;
 use crate::domain::builtin;
 use crate::oauth::access::AccessVerifier;
+use crate::oauth::introspection::IntrospectionEndpoint;
+use crate::oauth::revocation::RevocationEndpoint;
 use crate::oauth::token::TokenEndpoint;
 use crate::runtime::clock::Ambient;
 use crate::runtime::keyring::Keyring;
@@ -58,6 +61,10 @@ pub struct Services {
     pub rotator: Arc<Rotator>,
     /// The token endpoint.
     pub tokens: TokenEndpoint,
+    /// Whether tokens count.
+    pub introspection: IntrospectionEndpoint,
+    /// Takes tokens back.
+    pub revocation: RevocationEndpoint,
     /// Who calls the API.
     pub access: AccessVerifier,
     /// The use-cases behind the API.
@@ -86,6 +93,7 @@ type Shared = Arc<Services>;
         (name = "Roles", description = "Named sets of permissions"),
         (name = "Exchange rules", description = "Who may pass whose identity on, towards what"),
         (name = "Signing keys", description = "What tokens are signed with, and when that changes"),
+        (name = "Revocations", description = "Tokens taken back before their end"),
         (name = "Audit", description = "What was done, by whom, and what was refused"),
     )
 )]
@@ -94,6 +102,7 @@ struct Description;
 fn routes() -> OpenApiRouter<Shared> {
     OpenApiRouter::with_openapi(Description::openapi())
         .merge(oauth::routes())
+        .merge(tokens::routes())
         .nest("/api/v1", api::routes().layer(map_response(middleware::uncached)))
 }
 

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use aws_lc_rs::digest;
-use axum::extract::{FromRequestParts, Request, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
-use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use secrecy::ExposeSecret;
 use serde::Serialize;
@@ -15,14 +15,12 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::Shared;
 use super::error::{OAuthErrorBody, Problem, no_store, oauth_error, oauth_failure};
-use super::extract::{Unread, bounded};
-use super::middleware::Caller;
-use super::{Shared, TOKEN_BODY};
-use crate::domain::error::{Failure, Fault, OAuthError};
+use super::extract::ClientCall;
+use crate::domain::error::{Failure, Fault};
 use crate::domain::schedule::Schedule;
 use crate::oauth::discovery::{self, Metadata};
-use crate::oauth::token::TokenRequest;
 
 pub(super) fn routes() -> OpenApiRouter<Shared> {
     OpenApiRouter::new()
@@ -46,16 +44,19 @@ struct TokenBody<'a> {
     /// The granted permissions, space-separated.
     #[schema(example = "orders:read")]
     scope: &'a str,
+    /// What sort of token it is; after an exchange only (RFC 8693 §2.2.1).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    issued_token_type: Option<&'static str>,
 }
 
-/// What a token request may hold (RFC 6749 §4.4.2, RFC 8707 §2).
+/// What a token request may hold (RFC 6749 §4.4.2, RFC 8693 §2.1, RFC 8707 §2).
 #[derive(ToSchema)]
 #[expect(
     dead_code,
     reason = "describes the form for OpenAPI; the form itself is read strictly by oauth::form"
 )]
 struct TokenForm {
-    /// `client_credentials`.
+    /// `client_credentials`, or `urn:ietf:params:oauth:grant-type:token-exchange`.
     #[schema(example = "client_credentials")]
     grant_type: String,
     /// Permissions, space-separated; all that can be had, when absent.
@@ -70,6 +71,16 @@ struct TokenForm {
     client_id: Option<String>,
     /// With `client_id`, instead of HTTP Basic.
     client_secret: Option<String>,
+    /// The token to exchange (RFC 8693 §2.1).
+    subject_token: Option<String>,
+    /// `urn:ietf:params:oauth:token-type:access_token` or `…:jwt`.
+    subject_token_type: Option<String>,
+    /// Who acts, when it is not the client itself.
+    actor_token: Option<String>,
+    /// `urn:ietf:params:oauth:token-type:access_token` or `…:jwt`.
+    actor_token_type: Option<String>,
+    /// `urn:ietf:params:oauth:token-type:access_token`, which is the default, or `…:jwt`.
+    requested_token_type: Option<String>,
 }
 
 /// Ask for a token.
@@ -85,29 +96,10 @@ struct TokenForm {
     ),
     security(("client" = []))
 )]
-async fn token(State(services): State<Shared>, request: Request) -> Response {
-    let (mut parts, body) = request.into_parts();
-    let Caller(origin) = match Caller::from_request_parts(&mut parts, &services).await {
-        Ok(caller) => caller,
-        Err(problem) => return problem.into_response(),
-    };
-    let headers = &parts.headers;
-    let body = bounded(headers, body, TOKEN_BODY).await;
-    let authorization: Vec<&[u8]> =
-        headers.get_all(AUTHORIZATION).iter().map(HeaderValue::as_bytes).collect();
-    let request = TokenRequest {
-        content_type: headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()),
-        authorization: &authorization,
-        query: parts.uri.query(),
-        body: body.as_ref().map_or(&[], |bytes| &bytes[..]),
-        origin: &origin,
-    };
-    if let Err(unread) = body {
-        let (status, text) = match unread {
-            Unread::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "the body is over 64 KiB"),
-            Unread::BrokeOff => (StatusCode::BAD_REQUEST, "the body broke off"),
-        };
-        return match services.tokens.refuse(&request, OAuthError::invalid_request(text)).await {
+async fn token(State(services): State<Shared>, call: ClientCall) -> Response {
+    let request = call.request();
+    if let Some((status, error)) = call.unread() {
+        return match services.tokens.refuse(&request, error).await {
             Failure::Refused(error) => oauth_error(status, &error),
             fault @ Failure::Fault(_) => oauth_failure(&fault),
         };
@@ -119,6 +111,7 @@ async fn token(State(services): State<Shared>, request: Request) -> Response {
                 token_type: "Bearer",
                 expires_in: token.expires_in,
                 scope: &token.scope,
+                issued_token_type: token.issued_type,
             };
             no_store(answer(&body))
         }

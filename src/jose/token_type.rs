@@ -5,6 +5,8 @@ pub enum TokenType {
     AccessToken,
     /// `JWT`.
     Jwt,
+    /// `token-introspection+jwt` (RFC 9701 §5).
+    Introspection,
     /// A signed checkpoint of the audit; no verifier of tokens knows it.
     AuditCheckpoint,
 }
@@ -18,6 +20,7 @@ impl TokenType {
         match self {
             Self::AccessToken => "at+jwt",
             Self::Jwt => "JWT",
+            Self::Introspection => "token-introspection+jwt",
             Self::AuditCheckpoint => "jeton-audit-checkpoint+jwt",
         }
     }

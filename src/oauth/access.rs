@@ -5,28 +5,24 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::live::{EXPIRED, LiveError, LiveTokens, NOT_OURS};
 use crate::domain::audit::{Actor, AuditEvent, Event, Origin};
-use crate::domain::builtin;
 use crate::domain::claims::AccessTokenClaims;
 use crate::domain::error::Fault;
 use crate::domain::ids::{ClientId, Permission};
-use crate::domain::scope::Scope;
 use crate::jose::TokenType;
 use crate::runtime::clock::Ambient;
-use crate::runtime::directory::Directory;
-use crate::runtime::keyring::Keyring;
 use crate::runtime::refusals::Refusals;
+
+/// Whatever it is that stands behind the token and does not any more.
+const NO_LONGER: &str = "the token's client may no longer use it";
 
 /// Checks tokens for the API.
 pub struct AccessVerifier {
-    /// The issuer identifier.
-    pub issuer: String,
     /// Time.
     pub ambient: Ambient,
-    /// What is registered.
-    pub directory: Arc<Directory>,
-    /// What verifies.
-    pub keyring: Arc<Keyring>,
+    /// Which tokens count.
+    pub tokens: Arc<LiveTokens>,
     /// What records refusals.
     pub refusals: Refusals,
 }
@@ -67,7 +63,8 @@ impl AccessVerifier {
         if let Err(AccessError::Invalid(reason)) = &outcome {
             let known = actor.is_some();
             let reason = (*reason).to_owned();
-            let event = Event::AccessRefused { actor, permission: None, reason, repeated: None };
+            let event =
+                Event::AccessRefused { actor, claimed: None, permission: None, reason, repeated: None };
             let event = AuditEvent { at: self.ambient.now(), origin: origin.clone(), event };
             self.refusals.record(event, known).await?;
         }
@@ -81,40 +78,43 @@ impl AccessVerifier {
         address: Option<IpAddr>,
         actor: &mut Option<Actor>,
     ) -> Result<Principal, AccessError> {
-        let now = self.ambient.now();
-        let claims: AccessTokenClaims = self
-            .keyring
-            .verify(token, TokenType::AccessToken, now)
-            .ok_or(AccessError::Invalid("the token is not an access token that this server signed"))?;
-        *actor = Some(Actor::Client { client_id: claims.client_id.clone(), jti: claims.jti.clone() });
-        if claims.iss != self.issuer || !claims.aud.contains(&builtin::api_identifier(&self.issuer)) {
+        let by = |claims: &AccessTokenClaims| Actor::Client {
+            client_id: claims.client_id.clone(),
+            jti: claims.jti.clone(),
+        };
+        let live = match self.tokens.check(token, self.ambient.now()).await {
+            Ok(live) => live,
+            Err(LiveError::NotLive(dead)) => {
+                *actor = dead.claims.as_deref().map(by);
+                return Err(AccessError::Invalid(match dead.reason {
+                    plain @ (NOT_OURS | EXPIRED) => plain,
+                    _ => NO_LONGER,
+                }));
+            }
+            Err(LiveError::Fault(fault)) => return Err(fault.into()),
+        };
+        *actor = Some(by(&live.claims));
+        if live.token_type != TokenType::AccessToken {
+            return Err(AccessError::Invalid(NOT_OURS));
+        }
+        let Some(api) = live.audience.iter().find(|server| server.builtin) else {
             return Err(AccessError::Invalid(
                 "the token is for another audience: ask for one with resource=<issuer>/api/v1",
             ));
+        };
+        if live.claims.cnf.is_some() {
+            return Err(AccessError::Invalid(
+                "the token is bound to a key, and the request does not prove it",
+            ));
         }
-        if claims.exp <= now.as_seconds() {
-            return Err(AccessError::Invalid("the token has expired; ask for a new one"));
+        if !live.client.client.may_call_from(address) {
+            return Err(AccessError::Invalid(NO_LONGER));
         }
-        let gone = AccessError::Invalid("the token's client may no longer use it");
-        let Some(registration) = self.directory.client(&claims.client_id).await? else { return Err(gone) };
-        if registration.client.check(now).is_err() || !registration.client.may_call_from(address) {
-            return Err(gone);
-        }
-        // A client that was deleted and registered anew is another one.
-        if !claims.jti.starts_with(&registration.client.token_mark()) {
-            return Err(gone);
-        }
-        let granted = Scope::parse(claims.scope.as_deref()).ok().flatten().unwrap_or_default();
-        let catalog = self.directory.catalog();
-        let held = catalog.holdings(&registration.roles);
-        let permissions = catalog
-            .api()
-            .and_then(|api| held.get(&api.uid))
-            .into_iter()
-            .flat_map(|held| held.keys())
-            .filter(|permission| granted.contains(permission.as_str()))
-            .map(|permission| (*permission).clone())
-            .collect();
-        Ok(Principal { client_id: claims.client_id, jti: claims.jti, permissions })
+        let permissions = live.scope.iter().filter(|value| api.permissions.contains_key(value.as_str()));
+        Ok(Principal {
+            permissions: permissions.cloned().collect(),
+            client_id: live.claims.client_id,
+            jti: live.claims.jti,
+        })
     }
 }

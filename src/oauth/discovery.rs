@@ -14,12 +14,22 @@ pub struct Metadata {
     pub issuer: String,
     /// Where tokens are asked for.
     pub token_endpoint: String,
+    /// Where resource servers ask whether a token counts (RFC 7662).
+    pub introspection_endpoint: String,
+    /// Where clients take tokens back (RFC 7009).
+    pub revocation_endpoint: String,
     /// Where the public keys are.
     pub jwks_uri: String,
     /// How tokens may be asked for.
     pub grant_types_supported: Vec<&'static str>,
     /// How clients may authenticate.
     pub token_endpoint_auth_methods_supported: Vec<&'static str>,
+    /// How clients may authenticate to introspect.
+    pub introspection_endpoint_auth_methods_supported: Vec<&'static str>,
+    /// How clients may authenticate to revoke.
+    pub revocation_endpoint_auth_methods_supported: Vec<&'static str>,
+    /// What signed answers of introspection are signed with (RFC 9701 §7).
+    pub introspection_signing_alg_values_supported: [Algorithm; 1],
     /// Required by both standards. There is no authorization endpoint; `id_token` is what verifiers of
     /// workload tokens look for, as Kubernetes and GitHub publish it.
     pub response_types_supported: [&'static str; 1],
@@ -34,12 +44,18 @@ pub struct Metadata {
 /// The document of this issuer.
 #[must_use]
 pub fn metadata(issuer: &str, algorithms: Vec<Algorithm>) -> Metadata {
+    let methods: Vec<_> = METHODS.iter().map(|method| method.name().as_str()).collect();
     Metadata {
         issuer: issuer.to_owned(),
         token_endpoint: format!("{issuer}/oauth2/token"),
+        introspection_endpoint: format!("{issuer}/oauth2/introspect"),
+        revocation_endpoint: format!("{issuer}/oauth2/revoke"),
         jwks_uri: format!("{issuer}/.well-known/jwks.json"),
         grant_types_supported: GRANTS.iter().map(|grant| grant.grant_type().as_str()).collect(),
-        token_endpoint_auth_methods_supported: METHODS.iter().map(|method| method.name().as_str()).collect(),
+        token_endpoint_auth_methods_supported: methods.clone(),
+        introspection_endpoint_auth_methods_supported: methods.clone(),
+        revocation_endpoint_auth_methods_supported: methods,
+        introspection_signing_alg_values_supported: [Algorithm::Es256],
         response_types_supported: ["id_token"],
         subject_types_supported: ["public"],
         id_token_signing_alg_values_supported: algorithms,
@@ -55,6 +71,8 @@ pub fn metadata(issuer: &str, algorithms: Vec<Algorithm>) -> Metadata {
             "scope",
             "roles",
             "client_kind",
+            "act",
+            "may_act",
         ],
     }
 }

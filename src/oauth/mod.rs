@@ -6,6 +6,9 @@
 //! | RFC 6749 §3.2, §5 token endpoint | [`token`] |
 //! | RFC 6749 §4.4 client credentials | [`grants`] |
 //! | RFC 6750 bearer tokens for our own API | [`access`] |
+//! | RFC 7009 revocation | [`revocation`] |
+//! | RFC 7662 introspection, RFC 9701 signed answers | [`introspection`] |
+//! | RFC 8693 token exchange | [`grants`] |
 //! | RFC 8414, OpenID Connect Discovery | [`discovery`] |
 
 pub mod access;
@@ -13,6 +16,10 @@ pub mod client_auth;
 pub mod discovery;
 pub mod form;
 pub mod grants;
+pub mod introspection;
+pub mod live;
+pub mod request;
+pub mod revocation;
 pub mod token;
 
 use std::future::Future;

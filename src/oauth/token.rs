@@ -9,11 +9,13 @@ use std::time::Duration;
 use secrecy::SecretString;
 
 use super::client_auth::{self, Caller, Presentation};
-use super::form::Form;
-use super::grants::{self, Context};
-use crate::domain::audit::{AskedFor, AuditEvent, Event, Origin};
+use super::grants::{self, Context, Resolved};
+use super::live::LiveTokens;
+use super::request::ClientRequest;
+use crate::domain::audit::{AskedFor, AuditEvent, Event};
 use crate::domain::claims::{self, Occasion};
 use crate::domain::client::AuthMethod;
+use crate::domain::delegation::Act;
 use crate::domain::error::{ErrorCode, Failure, OAuthError};
 use crate::domain::ids::{ClientId, SecretId};
 use crate::domain::policy::{self, Asked};
@@ -46,21 +48,9 @@ pub struct TokenEndpoint {
     /// What records refusals.
     pub refusals: Refusals,
     /// What checks secrets.
-    pub secrets: SecretVerifier,
-}
-
-/// A token request as it came, body unread. It holds secrets, so it has no `Debug` form.
-pub struct TokenRequest<'a> {
-    /// The `Content-Type` header.
-    pub content_type: Option<&'a str>,
-    /// Every `Authorization` header.
-    pub authorization: &'a [&'a [u8]],
-    /// The URI's query, which must be empty: it ends up in logs.
-    pub query: Option<&'a str>,
-    /// The body.
-    pub body: &'a [u8],
-    /// Where it came from.
-    pub origin: &'a Origin,
+    pub secrets: Arc<SecretVerifier>,
+    /// Which tokens count.
+    pub tokens: Arc<LiveTokens>,
 }
 
 /// A successful answer (RFC 6749 §5.1).
@@ -72,6 +62,8 @@ pub struct TokenResponse {
     pub expires_in: i64,
     /// The granted permissions, space-separated.
     pub scope: String,
+    /// What sort of token it is, where the request could choose (RFC 8693 §2.2.1).
+    pub issued_type: Option<&'static str>,
 }
 
 /// What is known of a request so far; what a refusal is recorded with.
@@ -101,7 +93,7 @@ impl TokenEndpoint {
     ///
     /// # Errors
     /// A recorded refusal, or a fault.
-    pub async fn issue(&self, request: &TokenRequest<'_>) -> Result<TokenResponse, Failure> {
+    pub async fn issue(&self, request: &ClientRequest<'_>) -> Result<TokenResponse, Failure> {
         let mut attempt = Attempt::default();
         match self.attempt(request, &mut attempt).await {
             Ok(issued) => self.answer(request, attempt, issued).await,
@@ -111,14 +103,14 @@ impl TokenEndpoint {
     }
 
     /// Refuses a request that could not be read at all, and records that.
-    pub async fn refuse(&self, request: &TokenRequest<'_>, error: OAuthError) -> Failure {
+    pub async fn refuse(&self, request: &ClientRequest<'_>, error: OAuthError) -> Failure {
         self.refused(request, Attempt::default(), error).await
     }
 
     /// The one way out with a token.
     async fn answer(
         &self,
-        request: &TokenRequest<'_>,
+        request: &ClientRequest<'_>,
         attempt: Attempt,
         issued: Issued,
     ) -> Result<TokenResponse, Failure> {
@@ -135,7 +127,7 @@ impl TokenEndpoint {
     }
 
     /// The one way out with a refusal.
-    async fn refused(&self, request: &TokenRequest<'_>, attempt: Attempt, error: OAuthError) -> Failure {
+    async fn refused(&self, request: &ClientRequest<'_>, attempt: Attempt, error: OAuthError) -> Failure {
         let known = attempt.known;
         let at = self.ambient.now();
         let event = AuditEvent { at, origin: request.origin.clone(), event: attempt.refused(&error) };
@@ -145,8 +137,8 @@ impl TokenEndpoint {
         }
     }
 
-    async fn attempt(&self, request: &TokenRequest<'_>, attempt: &mut Attempt) -> Result<Issued, Failure> {
-        let form = read(request)?;
+    async fn attempt(&self, request: &ClientRequest<'_>, attempt: &mut Attempt) -> Result<Issued, Failure> {
+        let form = request.read()?;
         tracing::trace!(parameters = ?form, request_id = request.origin.request_id, "token request");
         let grant_type = form.get("grant_type");
         attempt.grant_type = grant_type.map(quoted);
@@ -155,7 +147,7 @@ impl TokenEndpoint {
             resource: form.all("resource").take(10).map(quoted).collect(),
             audience: form.all("audience").take(10).map(quoted).collect(),
         };
-        let presentation = Presentation { authorization: request.authorization, form: &form };
+        let presentation = Presentation { authorization: &request.authorization, form: &form };
         let presented = client_auth::present(&presentation);
         if let Ok((method, presented)) = &presented {
             attempt.client_id = Some(presented.client_id.clone());
@@ -185,21 +177,34 @@ impl TokenEndpoint {
             audiences: form.all("audience").map(str::to_owned).collect(),
         };
         let catalog = self.directory.catalog();
-        let context = Context { client: &client, form: &form, catalog: &catalog };
-        let resolved = grant.resolve(&context).await?;
+        let context = Context {
+            client: &client,
+            form: &form,
+            catalog: &catalog,
+            asked: &asked,
+            tokens: &self.tokens,
+            now: self.ambient.now(),
+        };
+        let Resolved { subject, txn, grantee, act, may_act, exchange, issued_type } =
+            grant.resolve(&context).await?;
 
         // From here on nothing waits: the time in the token is that of its event.
         let now = self.ambient.now();
-        let decision = policy::decide(&catalog, &resolved.grantee, &asked, self.longest, now)?;
-        let continues = resolved.txn.is_some();
-        let txn = resolved.txn.map_or_else(|| self.ambient.token_id("", now), Ok)?;
+        let decision = policy::decide(&catalog, &grantee, &asked, self.longest, now)?;
+        let continues = txn.is_some();
+        let mark = client.registration.client.token_mark();
+        // A chain begins with a token that a client has for itself: the mark is its subject's.
+        let txn = txn.map_or_else(|| self.ambient.token_id(&mark, now), Ok)?;
         let occasion = Occasion {
             issuer: &self.issuer,
             client_id: &client.registration.client.client_id,
             client_kind: client.registration.client.kind,
-            subject: &resolved.subject,
-            jti: self.ambient.token_id(&client.registration.client.token_mark(), now)?,
+            subject: &subject,
+            jti: self.ambient.token_id(&mark, now)?,
             txn,
+            act,
+            may_act,
+            cnf: None,
             now,
         };
         let claims = claims::build(occasion, &decision);
@@ -214,6 +219,7 @@ impl TokenEndpoint {
             access_token: SecretString::from(signed.token),
             expires_in: claims.exp - claims.iat,
             scope: scope.clone(),
+            issued_type,
         };
         let event = Event::TokenIssued {
             client_id: claims.client_id,
@@ -222,6 +228,8 @@ impl TokenEndpoint {
             grant_type: grant.grant_type(),
             asked: attempt.asked.clone(),
             subject: claims.sub,
+            actors: claims.act.iter().flat_map(Act::actors).map(str::to_owned).collect(),
+            exchange,
             audience: decision.audience.iter().map(ToString::to_string).collect(),
             scope,
             roles: claims.roles,
@@ -251,20 +259,6 @@ impl Attempt {
             repeated: None,
         }
     }
-}
-
-/// Checks what holds for every request before anything in it is believed.
-fn read(request: &TokenRequest<'_>) -> Result<Form, OAuthError> {
-    if request.query.is_some_and(|query| !query.is_empty()) {
-        return Err(OAuthError::invalid_request(
-            "send parameters in the body only: a query string ends up in logs (RFC 6749 section 2.3.1)",
-        ));
-    }
-    let media_type = request.content_type.and_then(|value| value.split(';').next()).map(str::trim);
-    if !media_type.is_some_and(|value| value.eq_ignore_ascii_case("application/x-www-form-urlencoded")) {
-        return Err(OAuthError::invalid_request("send Content-Type: application/x-www-form-urlencoded"));
-    }
-    Form::parse(request.body)
 }
 
 fn unsupported_grant_type() -> OAuthError {

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::clock::Ambient;
 use super::keyring::Keyring;
 use super::known_ids::KnownIds;
+use super::revocations::Revocations;
 use super::trouble::Trouble;
 use super::{fault, patiently};
 use crate::domain::catalog::Catalog;
@@ -67,6 +68,7 @@ pub struct Directory {
     store: Store,
     ambient: Ambient,
     keyring: Arc<Keyring>,
+    revocations: Arc<Revocations>,
     catalog: ArcSwap<Catalog>,
     clients: Cache<ClientId, Known>,
     unknown: Cache<ClientId, Generation>,
@@ -167,7 +169,7 @@ impl Directory {
     /// The database is away.
     pub async fn open(
         store: Store,
-        keyring: Arc<Keyring>,
+        (keyring, revocations): (Arc<Keyring>, Arc<Revocations>),
         ambient: Ambient,
         limits: Limits,
     ) -> Result<Arc<Self>, Fault> {
@@ -176,10 +178,12 @@ impl Directory {
         let seq = store.latest_change().await.map_err(fault)?;
         let catalog = store.catalog().await.map_err(fault)?;
         keyring.reload().await?;
+        revocations.reload().await?;
         Ok(Arc::new(Self {
             store,
             ambient,
             keyring,
+            revocations,
             catalog: ArcSwap::from_pointee(catalog),
             clients: Cache::new(limits.clients),
             known: ArcSwap::from_pointee(KnownIds::with_room(0)),
@@ -323,6 +327,14 @@ impl Directory {
         if everything || changes.iter().any(|change| change.kind == ChangeKind::Keys) {
             self.keyring.reload().await?;
         }
+        if everything {
+            return self.revocations.reload().await;
+        }
+        for change in changes {
+            if let ChangeKind::Revocation(kind, subject) = &change.kind {
+                self.revocations.learn(*kind, subject).await?;
+            }
+        }
         Ok(())
     }
 
@@ -401,6 +413,9 @@ impl Directory {
                 swept = now;
                 if let Err(error) = self.sweep(now).await {
                     tracing::warn!(%error, "old changes cannot be removed; trying again in an hour");
+                }
+                if let Err(error) = self.revocations.sweep().await {
+                    tracing::warn!(%error, "old revocations cannot be removed; trying again in an hour");
                 }
             }
         }

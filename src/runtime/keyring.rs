@@ -148,23 +148,21 @@ impl Keyring {
         Ok(Signed { token, kid: life.kid.clone() })
     }
 
-    /// The claims of a token of this type that one of our published keys signed, or `None`. Nothing but
-    /// the signature and the type is checked.
+    /// The claims of a token of one of these types that one of our published keys signed, and its type; or
+    /// `None`. Nothing but the signature and the type is checked.
     #[must_use]
     pub fn verify<T: DeserializeOwned>(
         &self,
         token: &str,
-        token_type: TokenType,
+        types: &[TokenType],
         now: Timestamp,
-    ) -> Option<T> {
+    ) -> Option<(T, TokenType)> {
         let unverified = Unverified::parse(token).ok()?;
-        if !unverified.is(token_type) {
-            return None;
-        }
+        let token_type = types.iter().copied().find(|token_type| unverified.is(*token_type))?;
         let kid = unverified.key_id()?;
         let rings = self.rings.load();
         let (_, key) = published(&rings, now).find(|(life, _)| life.kid.as_str() == kid)?;
-        unverified.verify(&key.verifying).ok()
+        Some((unverified.verify(&key.verifying).ok()?, token_type))
     }
 
     /// The public keys to publish now, in a stable order.

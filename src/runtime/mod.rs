@@ -14,6 +14,7 @@ pub mod master_key;
 pub mod pkcs11;
 mod private_file;
 pub mod refusals;
+pub mod revocations;
 pub mod rotator;
 pub mod sealed;
 pub mod secrets;

@@ -193,8 +193,9 @@ fn source(event: &AuditEvent, known: bool) -> Option<(Source, &str)> {
         Event::TokenRefused { client_id, error, reason, .. } => {
             (client_id.as_ref().map(|id| id.as_str().to_owned()), *error, reason)
         }
-        Event::AccessRefused { actor, reason, .. } => {
-            (actor.as_ref().and_then(Actor::client_id).map(ToString::to_string), "", reason)
+        Event::AccessRefused { actor, claimed, reason, .. } => {
+            let proven = actor.as_ref().and_then(Actor::client_id);
+            (proven.or(claimed.as_ref()).map(ToString::to_string), "", reason)
         }
         _ => return None,
     };

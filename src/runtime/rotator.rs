@@ -108,6 +108,14 @@ impl Rotator {
         &self.schedule
     }
 
+    /// The longest lifetime of any token that may live, also of those from before a setting was lowered.
+    #[must_use]
+    pub fn longest_token(&self) -> Duration {
+        let lives = self.keyring.lives();
+        let signed = lives.values().flatten().map(|key| key.longest_token);
+        signed.fold(self.schedule.longest_token(), Duration::max)
+    }
+
     /// What must be done before anything is signed: a key for every algorithm in use.
     ///
     /// # Errors
@@ -355,7 +363,7 @@ impl Rotator {
         change: impl AsyncFnOnce(&mut Tx) -> Result<bool, StoreError>,
     ) -> Result<bool, Fault> {
         let event = event.map(|event| (Origin::default(), event));
-        patiently(self.change_from(event, at, change)).await
+        patiently(Box::pin(self.change_from(event, at, change))).await
     }
 
     /// A change and its event, or neither. Answers whether there was anything to change.

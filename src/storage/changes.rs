@@ -1,10 +1,13 @@
 //! What changed, in order, for every replica to read.
 
+use std::borrow::Cow;
+
 use sqlx::FromRow;
 
 use super::engine::{execute, read, within};
 use super::{Store, StoreError, Tx, corrupt, statements};
 use crate::domain::ids::ClientId;
+use crate::domain::revocation::RevokedKind;
 use crate::domain::time::Timestamp;
 
 statements! {
@@ -32,6 +35,8 @@ pub enum ChangeKind {
     Catalog,
     /// A signing key.
     Keys,
+    /// Something that was taken back.
+    Revocation(RevokedKind, String),
     /// Something that only a newer version knows.
     Unknown,
 }
@@ -55,12 +60,13 @@ struct ChangeRow {
 // === impl ChangeKind ===
 
 impl ChangeKind {
-    fn columns(&self) -> (&'static str, &str) {
+    fn columns(&self) -> (&'static str, Cow<'_, str>) {
         match self {
-            Self::Client(client_id) => ("client", client_id.as_str()),
-            Self::Catalog => ("catalog", ""),
-            Self::Keys => ("keys", ""),
-            Self::Unknown => ("unknown", ""),
+            Self::Client(client_id) => ("client", client_id.as_str().into()),
+            Self::Catalog => ("catalog", "".into()),
+            Self::Keys => ("keys", "".into()),
+            Self::Revocation(kind, subject) => ("revocation", format!("{kind} {subject}").into()),
+            Self::Unknown => ("unknown", "".into()),
         }
     }
 }
@@ -77,6 +83,13 @@ impl TryFrom<ChangeRow> for Change {
             ),
             "catalog" => ChangeKind::Catalog,
             "keys" => ChangeKind::Keys,
+            "revocation" => {
+                let parts = row.subject.split_once(' ');
+                let parts = parts.and_then(|(kind, subject)| Some((RevokedKind::from_word(kind)?, subject)));
+                parts.map_or(ChangeKind::Unknown, |(kind, subject)| {
+                    ChangeKind::Revocation(kind, subject.to_owned())
+                })
+            }
             _ => ChangeKind::Unknown,
         };
         Ok(Self { seq: row.seq, kind })
@@ -118,7 +131,7 @@ impl Tx {
         let seq: i64 =
             within!(self, connection => sqlx::query_scalar(NEXT_CHANGE).fetch_one(connection).await)?;
         let (kind, subject) = change.columns();
-        execute!(self, INSERT_CHANGE, seq, kind, subject, at.as_micros())?;
+        execute!(self, INSERT_CHANGE, seq, kind, &*subject, at.as_micros())?;
         self.changed = true;
         Ok(())
     }

@@ -15,6 +15,7 @@ mod keys;
 mod operators;
 mod postgres;
 mod resource_servers;
+mod revocations;
 mod roles;
 mod rows;
 mod sealed;
@@ -116,6 +117,7 @@ pub fn all_statements() -> impl Iterator<Item = (&'static str, &'static str)> {
         keys::STATEMENTS,
         operators::STATEMENTS,
         resource_servers::STATEMENTS,
+        revocations::STATEMENTS,
         roles::STATEMENTS,
         sealed::STATEMENTS,
         secrets::STATEMENTS,

@@ -220,7 +220,13 @@ async fn an_unreadable_request_is_recorded_with_its_reason(server: Server) {
         ("repeated", "", &[form], "tenant=1&tenant=2", "parameter 'tenant' is repeated"),
         ("escape", "", &[form], "a=%", "the body is not form-urlencoded UTF-8; escape '%' as %25"),
         ("no grant type", "", &[form], "scope=a", "grant_type is missing"),
-        ("grant type", "", &[form], "grant_type=magic", "the supported grant types are: client_credentials"),
+        (
+            "grant type",
+            "",
+            &[form],
+            "grant_type=magic",
+            "the supported grant types are: client_credentials, urn:ietf:params:oauth:grant-type:token-exchange",
+        ),
         (
             "query",
             "?x=1",

@@ -9,6 +9,7 @@ use jeton::domain::audit::{Actor, Origin, ProcessKind};
 use jeton::jose::Algorithm;
 use jeton::runtime::clock::Ambient;
 use jeton::runtime::directory::{Directory, Limits};
+use jeton::runtime::revocations::Revocations;
 use jeton::runtime::rotator::{Rotated, Wanted};
 
 use crate::harness::{Answer, Client, Server, both_engines};
@@ -137,6 +138,7 @@ async fn a_key_made_while_a_replica_starts_is_known_to_it(server: Server) {
     let rotated = server.app.rotator().rotate(Algorithm::Es256, &wanted).await.unwrap();
     assert_eq!(rotated, Rotated::Made, "none was pending");
     let limits = Limits { clients: 100, keys_believed_for: Duration::from_mins(1) };
-    Directory::open(store, starting.keyring.clone(), ambient, limits).await.unwrap();
+    let revocations = Revocations::open(store.clone(), ambient.clone()).await.unwrap();
+    Directory::open(store, (starting.keyring.clone(), revocations), ambient, limits).await.unwrap();
     assert_eq!(starting.keyring.lives()[&Algorithm::Es256].len(), 2);
 }

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::harness::{Answer, Server, both_engines};
 use crate::token::{GRANT, verified};
+use crate::token_exchange::EXCHANGE;
 use jeton::config::{Config, Issuer, MasterKeySource};
 
 both_engines!(
@@ -34,14 +35,20 @@ fn document(issuer: &str) -> Value {
     json!({
         "issuer": issuer,
         "token_endpoint": format!("{issuer}/oauth2/token"),
+        "introspection_endpoint": format!("{issuer}/oauth2/introspect"),
+        "revocation_endpoint": format!("{issuer}/oauth2/revoke"),
         "jwks_uri": format!("{issuer}/.well-known/jwks.json"),
-        "grant_types_supported": ["client_credentials"],
+        "grant_types_supported": ["client_credentials", EXCHANGE],
         "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
+        "introspection_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
+        "revocation_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
+        "introspection_signing_alg_values_supported": ["ES256"],
         "response_types_supported": ["id_token"],
         "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": ["ES256", "RS256"],
         "claims_supported": [
             "iss", "exp", "aud", "sub", "client_id", "iat", "jti", "txn", "scope", "roles", "client_kind",
+            "act", "may_act",
         ],
     })
 }
@@ -179,9 +186,14 @@ async fn what_discovery_names_exists_rfc8414_2(server: Server) {
         document[name].as_str().unwrap().strip_prefix("http://localhost:8080").unwrap().to_owned()
     };
     assert_eq!(server.get(&path("jwks_uri")).await.status, 200);
-    for grant_type in document["grant_types_supported"].as_array().unwrap() {
-        let headers = ["Content-Type: application/x-www-form-urlencoded", &*billing.basic()];
-        let body = format!("grant_type={}", grant_type.as_str().unwrap());
+    let headers = ["Content-Type: application/x-www-form-urlencoded", &*billing.basic()];
+    for endpoint in ["introspection_endpoint", "revocation_endpoint"] {
+        assert_eq!(server.send("POST", &path(endpoint), &headers, "token=x").await.status, 200, "{endpoint}");
+    }
+    // The others have tests of their own: they need more than a name.
+    assert!(document["grant_types_supported"].as_array().unwrap().contains(&json!(EXCHANGE)));
+    for grant_type in ["client_credentials"] {
+        let body = format!("grant_type={grant_type}");
         let answer = server.send("POST", &path("token_endpoint"), &headers, &body).await;
         let token = answer.expect(200)["access_token"].as_str().unwrap().to_owned();
         let (header, claims) = verified(&server, &token).await;

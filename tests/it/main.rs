@@ -39,3 +39,4 @@ mod storage;
 mod token;
 mod token_client_auth;
 mod token_errors;
+mod token_exchange;

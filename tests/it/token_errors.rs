@@ -195,7 +195,10 @@ async fn an_unknown_grant_type_is_told_the_supported_ones_rfc6749_5_2(server: Se
         "grant_type=urn:ietf:params:oauth:grant-type:device_code",
     ];
     for told in refuses(&server, &billing, "unsupported_grant_type", &rows).await {
-        assert_eq!(told, "the supported grant types are: client_credentials");
+        assert_eq!(
+            told,
+            "the supported grant types are: client_credentials, urn:ietf:params:oauth:grant-type:token-exchange"
+        );
     }
 }
 

@@ -7,6 +7,7 @@ mod clients;
 mod exchange_rules;
 mod operators;
 mod resource_servers;
+mod revocations;
 mod roles;
 mod signing_keys;
 
@@ -27,6 +28,7 @@ pub(super) fn routes() -> OpenApiRouter<Shared> {
         .merge(client_roles::routes())
         .merge(resource_servers::routes())
         .merge(operators::routes())
+        .merge(revocations::routes())
         .merge(roles::routes())
         .merge(exchange_rules::routes())
         .merge(signing_keys::routes())

@@ -2,6 +2,7 @@
 
 use super::{Context, Grant, Resolved};
 use crate::domain::client::GrantType;
+use crate::domain::delegation::MayAct;
 use crate::domain::error::Failure;
 use crate::domain::policy::Grantee;
 use crate::oauth::Boxed;
@@ -21,6 +22,10 @@ impl Grant for ClientCredentials {
         let resolved = Resolved {
             subject: client.client_id.as_str().to_owned(),
             txn: None,
+            act: None,
+            may_act: client.may_act.as_ref().map(|actor| MayAct { sub: actor.to_string() }),
+            exchange: None,
+            issued_type: None,
             grantee: Grantee {
                 holdings: context.catalog.holdings(&registration.roles),
                 default_resource_server: client.default_resource_server,

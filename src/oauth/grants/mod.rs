@@ -2,17 +2,22 @@
 //! used; the pipeline in [`super::token`] does everything else, so that no grant can forget a step.
 
 mod client_credentials;
+mod token_exchange;
 
 use super::Boxed;
 use super::client_auth::Authenticated;
 use super::form::Form;
+use super::live::LiveTokens;
+use crate::domain::audit::ExchangeRecord;
 use crate::domain::catalog::Catalog;
 use crate::domain::client::GrantType;
+use crate::domain::delegation::{Act, MayAct};
 use crate::domain::error::Failure;
-use crate::domain::policy::Grantee;
+use crate::domain::policy::{Asked, Grantee};
+use crate::domain::time::Timestamp;
 
 /// Every grant. Discovery, registration and the audit follow from this list.
-pub static GRANTS: &[&dyn Grant] = &[&client_credentials::ClientCredentials];
+pub static GRANTS: &[&dyn Grant] = &[&client_credentials::ClientCredentials, &token_exchange::TokenExchange];
 
 /// One way to ask for a token.
 pub trait Grant: Send + Sync {
@@ -25,7 +30,7 @@ pub trait Grant: Send + Sync {
 }
 
 /// What a grant has to go by.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Context<'a> {
     /// Who asks.
     pub client: &'a Authenticated,
@@ -33,6 +38,12 @@ pub struct Context<'a> {
     pub form: &'a Form,
     /// What is registered.
     pub catalog: &'a Catalog,
+    /// What the request asks for.
+    pub asked: &'a Asked,
+    /// Which tokens of ours count.
+    pub tokens: &'a LiveTokens,
+    /// When.
+    pub now: Timestamp,
 }
 
 /// A grant's answer.
@@ -44,6 +55,14 @@ pub struct Resolved<'a> {
     pub txn: Option<String>,
     /// The ceilings.
     pub grantee: Grantee<'a>,
+    /// Who acts for the subject.
+    pub act: Option<Act>,
+    /// Who alone may act for it.
+    pub may_act: Option<MayAct>,
+    /// What was exchanged, if something was.
+    pub exchange: Option<ExchangeRecord>,
+    /// What sort of token it is, where the request could choose.
+    pub issued_type: Option<&'static str>,
 }
 
 /// The grant with this `grant_type`.

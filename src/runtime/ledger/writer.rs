@@ -394,15 +394,17 @@ fn chain_event(chain: &mut Chain, event: Arc<WrittenEvent>, events: &mut Vec<Rec
     events.push(Recorded { link: chain.append(event.at, &event.text), event });
 }
 
-/// An event that a transaction has left. Only a change leaves one, of what is registered or of keys: anything else was put there behind our
-/// back, and is recorded as that.
+/// An event that a transaction has left. Only a change leaves one, of what is registered, of tokens or of keys:
+/// anything else was put there behind our back, and is recorded as that.
 fn left(at: Timestamp, text: &str) -> Result<Arc<WrittenEvent>, Fault> {
     match WrittenEvent::read(at, text.to_owned()) {
-        Ok(event) if event.columns.kind == "changed" || event.columns.kind.starts_with("key") => {
-            Ok(Arc::new(event))
-        }
+        Ok(event) if is_left(&event.columns.kind) => Ok(Arc::new(event)),
         _ => own(at, Event::LeftEventRejected { text: quoted(text) }),
     }
+}
+
+fn is_left(kind: &str) -> bool {
+    matches!(kind, "changed" | "revoked") || kind.starts_with("key")
 }
 
 /// An event of the ledger's own.

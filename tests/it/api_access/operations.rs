@@ -130,6 +130,7 @@ fn body(id: &str) -> Value {
             "resource_server": "named", "permissions": ["x"],
         }),
         "rotate_signing_key" => json!({ "algorithm": "ES256" }),
+        "revoke_tokens" => json!({ "kind": "client", "subject": "revoke-tokens" }),
         "add_client_secret" => json!({ "description": "made" }),
         "update_client" | "update_role" | "update_resource_server" | "update_exchange_rule" => {
             json!({ "description": "changed" })

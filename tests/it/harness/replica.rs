@@ -125,6 +125,8 @@ pub(crate) fn token() -> AuditEvent {
         grant_type: GrantType::ClientCredentials,
         asked: AskedFor::default(),
         subject: "billing".to_owned(),
+        actors: Vec::new(),
+        exchange: None,
         audience: vec!["https://orders.example".to_owned()],
         scope: "orders:read".to_owned(),
         roles: Vec::new(),

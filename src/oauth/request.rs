@@ -1,0 +1,126 @@
+//! A request to an endpoint that clients authenticate at: token, introspection, revocation.
+
+use std::sync::Arc;
+
+use super::client_auth::{self, Authenticated, Caller, Presentation};
+use super::form::Form;
+use crate::domain::audit::{Actor, AuditEvent, Event, Origin};
+use crate::domain::error::{Failure, OAuthError};
+use crate::domain::ids::ClientId;
+use crate::domain::text::quoted;
+use crate::runtime::clock::Ambient;
+use crate::runtime::directory::Directory;
+use crate::runtime::refusals::Refusals;
+use crate::runtime::secrets::SecretVerifier;
+
+/// A request as it came, body unread. It holds secrets, so it has no `Debug` form.
+pub struct ClientRequest<'a> {
+    /// The `Content-Type` header.
+    pub content_type: Option<&'a str>,
+    /// Every `Authorization` header.
+    pub authorization: Vec<&'a [u8]>,
+    /// The URI's query, which must be empty: it ends up in logs.
+    pub query: Option<&'a str>,
+    /// The body.
+    pub body: &'a [u8],
+    /// Where it came from.
+    pub origin: &'a Origin,
+}
+
+/// Authenticates clients where that is all there is to record of a refusal: at introspection and revocation. The
+/// token endpoint records more ([`super::token`]).
+pub struct ClientGate {
+    /// Time.
+    pub ambient: Ambient,
+    /// What is registered.
+    pub directory: Arc<Directory>,
+    /// What checks secrets.
+    pub secrets: Arc<SecretVerifier>,
+    /// What records refusals.
+    pub refusals: Refusals,
+}
+
+// === impl ClientRequest ===
+
+impl ClientRequest<'_> {
+    /// Checks what holds for every request before anything in it is believed, and reads the form.
+    ///
+    /// # Errors
+    /// `invalid_request`.
+    pub fn read(&self) -> Result<Form, OAuthError> {
+        if self.query.is_some_and(|query| !query.is_empty()) {
+            return Err(OAuthError::invalid_request(
+                "send parameters in the body only: a query string ends up in logs (RFC 6749 section 2.3.1)",
+            ));
+        }
+        let media_type = self.content_type.and_then(|value| value.split(';').next()).map(str::trim);
+        if !media_type.is_some_and(|value| value.eq_ignore_ascii_case("application/x-www-form-urlencoded")) {
+            return Err(OAuthError::invalid_request("send Content-Type: application/x-www-form-urlencoded"));
+        }
+        Form::parse(self.body)
+    }
+}
+
+// === impl ClientGate ===
+
+impl ClientGate {
+    /// The client that sends a request, with what it sends.
+    ///
+    /// # Errors
+    /// The request is malformed or the client is not admitted; recorded before it is answered. Or a fault.
+    pub async fn admit(&self, request: &ClientRequest<'_>) -> Result<(Authenticated, Form), Failure> {
+        let mut claimed = None;
+        let outcome = self.attempt(request, &mut claimed).await;
+        match outcome {
+            Err(Failure::Refused(error)) => Err(self.refuse(request, claimed, error).await),
+            other => other,
+        }
+    }
+
+    /// Records a refusal and hands it on.
+    pub async fn refuse(
+        &self,
+        request: &ClientRequest<'_>,
+        claimed: Option<(ClientId, bool)>,
+        error: OAuthError,
+    ) -> Failure {
+        let (claimed, known) = claimed.map_or((None, false), |(client_id, known)| (Some(client_id), known));
+        let reason = quoted(&error.private);
+        let event = Event::AccessRefused { actor: None, claimed, permission: None, reason, repeated: None };
+        let event = AuditEvent { at: self.ambient.now(), origin: request.origin.clone(), event };
+        match self.refusals.record(event, known).await {
+            Ok(()) => error.into(),
+            Err(fault) => fault.into(),
+        }
+    }
+
+    /// Says in `claimed` who the caller says it is, and whether there is such a client.
+    async fn attempt(
+        &self,
+        request: &ClientRequest<'_>,
+        claimed: &mut Option<(ClientId, bool)>,
+    ) -> Result<(Authenticated, Form), Failure> {
+        let form = request.read()?;
+        let presentation = Presentation { authorization: &request.authorization, form: &form };
+        let (method, presented) = client_auth::present(&presentation)?;
+        let registration = self.directory.client(&presented.client_id).await?;
+        *claimed = Some((presented.client_id.clone(), registration.is_some()));
+        let caller = Caller { address: request.origin.address, now: self.ambient.now() };
+        let client = client_auth::verify(&self.secrets, method, &presented, registration, caller).await?;
+        Ok((client, form))
+    }
+}
+
+// === impl Authenticated ===
+
+impl Authenticated {
+    /// Who it is, for the audit.
+    #[must_use]
+    pub fn actor(&self) -> Actor {
+        Actor::Authenticated {
+            client_id: self.registration.client.client_id.clone(),
+            auth_method: self.method,
+            secret_id: self.credential.secret_id.clone(),
+        }
+    }
+}

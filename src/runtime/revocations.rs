@@ -1,0 +1,116 @@
+//! Revocations in memory, as fresh as the last change, so that nobody asks the database whether a token counts.
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use super::clock::Ambient;
+use super::ledger::Ledger;
+use super::patiently;
+use crate::domain::audit::{Actor, AuditEvent, Event, Origin};
+use crate::domain::claims::AccessTokenClaims;
+use crate::domain::error::Fault;
+use crate::domain::revocation::{Revocation, Revoked, RevokedKind};
+use crate::storage::{ChangeKind, Store};
+
+/// What was taken back.
+pub struct Revocations {
+    store: Store,
+    ambient: Ambient,
+    revoked: RwLock<Revoked>,
+}
+
+// === impl Revocations ===
+
+impl Revocations {
+    /// Reads what matters still.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn open(store: Store, ambient: Ambient) -> Result<Arc<Self>, Fault> {
+        let revocations = Self { store, ambient, revoked: RwLock::default() };
+        revocations.reload().await?;
+        Ok(Arc::new(revocations))
+    }
+
+    /// Reads everything anew.
+    ///
+    /// # Errors
+    /// The database is away; what is in memory stays.
+    pub async fn reload(&self) -> Result<(), Fault> {
+        let live = patiently(self.store.live_revocations(self.ambient.now())).await?;
+        let mut revoked = Revoked::default();
+        for revocation in live {
+            revoked.insert(revocation);
+        }
+        *self.revoked.write().unwrap_or_else(PoisonError::into_inner) = revoked;
+        Ok(())
+    }
+
+    /// Reads one that has just been made.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn learn(&self, kind: RevokedKind, subject: &str) -> Result<(), Fault> {
+        if let Some(revocation) = patiently(self.store.revocation(kind, subject)).await? {
+            self.revoked.write().unwrap_or_else(PoisonError::into_inner).insert(revocation);
+        }
+        Ok(())
+    }
+
+    /// Which revocation a token falls under, if any.
+    #[must_use]
+    pub fn find(&self, claims: &AccessTokenClaims) -> Option<RevokedKind> {
+        self.revoked.read().unwrap_or_else(PoisonError::into_inner).find(claims)
+    }
+
+    /// Forgets what has ended by itself, here and in the store.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn sweep(&self) -> Result<(), Fault> {
+        let now = self.ambient.now();
+        self.revoked.write().unwrap_or_else(PoisonError::into_inner).forget(now);
+        patiently(async {
+            let mut tx = self.store.begin().await?;
+            tx.forget_revocations(now).await?;
+            tx.commit().await
+        })
+        .await
+    }
+}
+
+/// Takes something back, with its event, durably; `txn` is the chain that it belongs to, where that is known. It counts on every replica within a second. Answers whether that
+/// was not so already.
+///
+/// # Errors
+/// The database is away: nothing was revoked.
+pub async fn revoke(
+    store: &Store,
+    ledger: &Ledger,
+    ambient: &Ambient,
+    revocation: Revocation,
+    txn: Option<String>,
+    (actor, origin): (Actor, Origin),
+) -> Result<bool, Fault> {
+    let at = ambient.now();
+    let Revocation { kind: what, subject, .. } = revocation.clone();
+    let continues = txn.is_some();
+    let event = Event::Revoked { actor, what, subject: subject.clone(), txn, continues };
+    let event = AuditEvent { at, origin, event }.write_for_later()?;
+    let id = ambient.uuid()?;
+    let changed = patiently(async {
+        let mut tx = store.begin().await?;
+        let changed = tx.revoke(&revocation).await?;
+        if changed {
+            tx.leave_event(id, &event).await?;
+            tx.note_change(&ChangeKind::Revocation(what, subject), at).await?;
+            tx.commit().await?;
+        }
+        Ok(changed)
+    })
+    .await?;
+    // It is committed, and its event with it: that the ledger lags for a moment does not undo it.
+    if changed && let Err(error) = ledger.collect().await {
+        tracing::warn!(%error, "the revocation is stored, and its event will be chained later");
+    }
+    Ok(changed)
+}
