@@ -212,6 +212,7 @@ impl Admin {
         };
         check(&server)?;
         self.check_lifetime(&server)?;
+        self.check_algorithm(server.signing_algorithm).await?;
         let mut tx = self.begin().await?;
         tx.insert_resource_server(&server).await.map_err(|error| taken(error, &server))?;
         let view = ResourceServerView::from(&server);
@@ -284,6 +285,7 @@ impl Admin {
             if self.rotator.signs_with(before.signing_algorithm) {
                 server.signing_algorithm_before = Some(before.signing_algorithm);
             }
+            self.check_algorithm(algorithm).await?;
             server.signing_algorithm = algorithm;
         }
         server.token_profile = update.token_profile.unwrap_or(server.token_profile);

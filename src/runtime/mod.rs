@@ -5,6 +5,7 @@
 pub mod audit_key;
 pub mod clock;
 pub mod directory;
+pub mod key_maker;
 pub mod keyring;
 mod known_ids;
 pub mod ledger;
@@ -16,6 +17,7 @@ pub mod refusals;
 pub mod rotator;
 pub mod sealed;
 pub mod secrets;
+pub mod token_keys;
 pub mod upkeep;
 
 use crate::domain::error::Fault;

@@ -11,6 +11,7 @@ mod changes;
 mod clients;
 mod engine;
 mod keys;
+mod leftovers;
 mod postgres;
 mod resource_servers;
 mod roles;
@@ -25,7 +26,7 @@ pub use chains::{OpenChain, StoredAuditKey, StoredCheckpoint};
 pub use changes::{Change, ChangeKind};
 pub use clients::{ClientFilter, Cursor};
 pub use engine::{ConnectOptions, LossySetting, Store, Tx};
-pub use keys::{LiveTokens, StoredKey};
+pub use keys::{LiveTokens, StoredKey, StoredPrivate};
 pub use postgres::Notifications;
 pub use sealed::{Holder, SealedKey};
 
@@ -111,6 +112,7 @@ pub fn all_statements() -> impl Iterator<Item = (&'static str, &'static str)> {
         changes::STATEMENTS,
         clients::STATEMENTS,
         keys::STATEMENTS,
+        leftovers::STATEMENTS,
         resource_servers::STATEMENTS,
         roles::STATEMENTS,
         sealed::STATEMENTS,
