@@ -25,6 +25,8 @@ mod ledger_tamper;
 mod master_key;
 mod metrics;
 mod openapi;
+#[cfg(feature = "pkcs11")]
+mod pkcs11_keys;
 mod processes;
 mod refusals;
 mod retention;
