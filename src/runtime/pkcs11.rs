@@ -19,7 +19,7 @@ use super::private_file;
 use crate::config;
 use crate::domain::error::Fault;
 
-/// How often a token is asked what it is: SoftHSM2 has a general error for whoever asks while another process logs
+/// How often a token is asked what it is: `SoftHSM2` has a general error for whoever asks while another process logs
 /// in.
 const TRIES: u32 = 5;
 

@@ -69,7 +69,11 @@ fn work(queue: &Queue, mut worker: Worker) {
     loop {
         // Held while waiting only: one thread waits, the others sign.
         let job = queue.lock().unwrap_or_else(PoisonError::into_inner).blocking_recv();
-        let Some(Job { key, message, answer }) = job else { return };
+        let Some(Job { key, message, answer }) = job else {
+            // The process may be ending, and a library that is called while it is taken down may crash. Its sessions end
+            // with the process.
+            return std::mem::forget(worker);
+        };
         // Whoever has given up meanwhile must not cost those behind.
         if !answer.is_closed() {
             let _ = answer.send(worker.sign(&key, &message));

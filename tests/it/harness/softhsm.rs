@@ -119,7 +119,8 @@ impl Token {
 }
 
 fn hex(text: &str) -> String {
-    text.bytes().map(|byte| format!("{byte:02x}")).collect()
+    let bytes: Vec<_> = text.bytes().map(|byte| format!("{byte:02x}")).collect();
+    bytes.concat()
 }
 
 fn unhex(text: &str) -> String {
