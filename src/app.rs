@@ -26,6 +26,7 @@ use crate::runtime::audit_key::AuditKey;
 use crate::runtime::clock::Ambient;
 use crate::runtime::directory::{Directory, Limits};
 use crate::runtime::fault;
+use crate::runtime::key_maker::KeyMaker;
 use crate::runtime::keyring::Keyring;
 use crate::runtime::ledger::Ledger;
 use crate::runtime::master_key::MasterKeys;
@@ -34,6 +35,7 @@ use crate::runtime::revocations::Revocations;
 use crate::runtime::rotator::Rotator;
 use crate::runtime::sealed::Survey;
 use crate::runtime::secrets::SecretVerifier;
+use crate::runtime::token_keys::TokenKeys;
 use crate::runtime::upkeep::Upkeep;
 use crate::storage::{ConnectOptions, LossySetting, Store};
 
@@ -128,17 +130,14 @@ pub async fn unseal(
         tracing::info!("{progress}");
     }
     let key = AuditKey::open(store, &master_keys, ambient).await?;
-    let keyring = Keyring::open(store.clone(), master_keys.clone()).await?;
+    let token_keys = TokenKeys::of(config);
+    let keyring = Keyring::open(store.clone(), master_keys.clone(), token_keys.clone()).await?;
     let (ledger, writing) =
         Ledger::start(store.clone(), ambient.clone(), key, process, config.audit_issuance);
-    let rotator = Rotator::new(
-        store.clone(),
-        master_keys.clone(),
-        Arc::clone(&keyring),
-        ledger.clone(),
-        ambient.clone(),
-        (config.keys, config.rsa_bits),
-    );
+    let kept = (config.keys_held_in, config.rsa_bits);
+    let maker = KeyMaker::new(store.clone(), master_keys.clone(), token_keys, kept, ambient.clone());
+    let (keyring_too, ambient) = (Arc::clone(&keyring), ambient.clone());
+    let rotator = Rotator::new(store.clone(), keyring_too, ledger.clone(), ambient, (config.keys, maker));
     Ok(Sealed { master_keys, keyring, rotator: Arc::new(rotator), ledger, writing })
 }
 
@@ -171,6 +170,17 @@ async fn metrics_listener(wanted: MetricsListener) -> Result<Option<TcpListener>
                 Ok(None)
             }
         },
+    }
+}
+
+/// What to do about a key that its token does not sign with.
+fn lost_key(fault: &Fault) -> Fault {
+    Fault {
+        detail: format!(
+            "{fault}. If the key is lost for good, withdraw it with `jeton keys revoke`, which makes another \
+             (docs/signing-keys.md#in-a-pkcs11-token)"
+        ),
+        kind: fault.kind,
     }
 }
 
@@ -228,6 +238,7 @@ impl App {
                 other => Fault::internal(other),
             })?;
         let Sealed { keyring, rotator, ledger, writing, .. } = sealed;
+        keyring.try_tokens(ambient.now()).await.map_err(|fault| lost_key(&fault))?;
         Box::pin(rotator.start()).await?;
         // Records the start, and whatever a process that was killed has left.
         ledger.collect().await?;

@@ -3,7 +3,7 @@
 
 mod master_key;
 
-pub use self::master_key::{MasterKeySource, Pkcs11};
+pub use self::master_key::{HeldIn, MasterKeySource, Pkcs11};
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -35,7 +35,7 @@ pub struct Config {
     pub master_key: Option<MasterKeySource>,
     /// What only opens: the master key before, or the next one, while it is being changed.
     pub other_master_keys: Vec<MasterKeySource>,
-    /// The PKCS#11 token that master keys may be in.
+    /// The PKCS#11 token that master keys and signing keys may be in.
     pub pkcs11: Option<Pkcs11>,
     /// Proxies whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
@@ -45,6 +45,8 @@ pub struct Config {
     pub keys: Schedule,
     /// How long the modulus of a new RSA key is.
     pub rsa_bits: RsaBits,
+    /// Where the private parts of new signing keys are kept.
+    pub keys_held_in: HeldIn,
     /// Whether a token waits until its event is durable.
     pub audit_issuance: Issuance,
     /// How long audit events are kept; in whole days.
@@ -275,6 +277,7 @@ impl Settings {
         let max_token_lifetime = self.take("tokens.max_lifetime", seconds).unwrap_or(Duration::from_hours(1));
         let keys = self.keys(max_token_lifetime);
         let rsa_bits = self.take("keys.rsa_bits", str::parse).unwrap_or_default();
+        let keys_held_in = self.held_in(master_keys.pkcs11.as_ref());
         let audit_issuance = self.take("audit.issuance", issuance).unwrap_or(Issuance::Durable);
         let audit_retention = self.take("audit.retention", days).unwrap_or(Duration::from_hours(24 * 400));
         let directory_clients = self.take("directory.clients", clients).unwrap_or(50_000);
@@ -293,6 +296,7 @@ impl Settings {
             max_token_lifetime,
             keys,
             rsa_bits,
+            keys_held_in,
             audit_issuance,
             audit_retention,
             directory_clients,

@@ -53,6 +53,7 @@ impl Admin {
         };
         check(&server)?;
         self.wrong_lifetime(server.token_lifetime).map_or(Ok(()), Err)?;
+        self.check_algorithm(server.signing_algorithm).await?;
         let mut tx = self.begin().await?;
         tx.insert_resource_server(&server).await.map_err(|error| taken(error, &server))?;
         let view = ResourceServerView::from(&server);
@@ -126,6 +127,7 @@ impl Admin {
             if self.rotator.signs_with(before.signing_algorithm) {
                 server.signing_algorithm_before = Some(before.signing_algorithm);
             }
+            self.check_algorithm(algorithm).await?;
             server.signing_algorithm = algorithm;
         }
         server.token_profile = update.token_profile.unwrap_or(server.token_profile);

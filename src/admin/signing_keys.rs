@@ -195,6 +195,17 @@ impl Admin {
         Ok(RevokedKeyView { kid, algorithm: revoked.algorithm, trusted_until: revoked.trusted_until })
     }
 
+    /// Refuses an algorithm that no key can be made for: without one there would be no tokens, and nobody would know
+    /// why.
+    pub(super) async fn check_algorithm(&self, algorithm: Algorithm) -> Result<(), AdminError> {
+        match self.rotator.maker().obstacle(algorithm).await? {
+            Some(obstacle) => {
+                Err(AdminError::invalid("signing_algorithm", obstacle, "use another algorithm"))
+            }
+            None => Ok(()),
+        }
+    }
+
     /// A key for what a resource server has just begun to use. It is committed: a key that cannot be made now is
     /// made soon, and until then there are no tokens for it.
     pub(super) async fn provide_key(&self, by: &By, algorithm: Algorithm) {

@@ -1,4 +1,5 @@
-//! Where the master keys come from: files, the environment, a PKCS#11 token.
+//! Where the master keys come from: files, the environment, a PKCS#11 token; and whether the signing keys are in
+//! that token themselves.
 
 use std::path::{Path, PathBuf};
 
@@ -28,6 +29,18 @@ pub struct Pkcs11 {
     pub token: String,
     /// A file with the user's PIN.
     pub pin_file: PathBuf,
+    /// How many sessions sign at the same time.
+    pub sessions: u8,
+}
+
+/// Where the private parts of new signing keys are kept. Those that are there already stay where they are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum HeldIn {
+    /// In the database, sealed under the master key.
+    #[default]
+    Database,
+    /// In the PKCS#11 token, which makes them and never gives them out.
+    Pkcs11,
 }
 
 /// Every setting about master keys.
@@ -38,6 +51,9 @@ pub(super) struct MasterKeys {
 }
 
 const TOKEN: [&str; 3] = ["pkcs11.module", "pkcs11.token", "pkcs11.pin_file"];
+
+/// Four keep a token busy that is a program or a card in this machine; one far away may want more.
+const SESSIONS: u8 = 4;
 
 // === impl Settings ===
 
@@ -81,11 +97,35 @@ impl Settings {
         MasterKeys { current, others, pkcs11 }
     }
 
+    /// Where the private parts of new signing keys are kept.
+    pub(super) fn held_in(&mut self, pkcs11: Option<&Pkcs11>) -> HeldIn {
+        let held_in = self.take("keys.held_in", |text| match text {
+            "database" => Ok(HeldIn::Database),
+            "pkcs11" => Ok(HeldIn::Pkcs11),
+            _ => Err("write database or pkcs11".to_owned()),
+        });
+        if held_in == Some(HeldIn::Pkcs11) && pkcs11.is_none() && !self.is_wrong(&TOKEN) {
+            self.refuse(
+                "keys.held_in",
+                "without a token",
+                if cfg!(feature = "pkcs11") {
+                    "say which token is to have the keys: pkcs11.module, pkcs11.token and pkcs11.pin_file"
+                } else {
+                    "this jeton was built without PKCS#11: build it with `cargo build --release --features pkcs11`"
+                },
+            );
+        }
+        held_in.unwrap_or_default()
+    }
+
     fn pkcs11(&mut self) -> Option<Pkcs11> {
         let given = TOKEN.iter().any(|name| self.values.get(*name).is_some_and(|(text, _)| !text.is_empty()));
         let module = self.take(TOKEN[0], path);
         let token = self.take(TOKEN[1], text);
         let pin_file = self.take(TOKEN[2], path);
+        let sessions = self.take("pkcs11.sessions", |text| {
+            text.parse().ok().filter(|n| (1..=64).contains(n)).ok_or("write a number from 1 to 64".to_owned())
+        });
         if !given {
             return None;
         }
@@ -98,7 +138,7 @@ impl Settings {
             return None;
         }
         if let (Some(module), Some(token), Some(pin_file)) = (module, token, pin_file) {
-            return Some(Pkcs11 { module, token, pin_file });
+            return Some(Pkcs11 { module, token, pin_file, sessions: sessions.unwrap_or(SESSIONS) });
         }
         self.refuse(TOKEN[0], "not whole", "give all of pkcs11.module, pkcs11.token and pkcs11.pin_file");
         None
@@ -175,7 +215,9 @@ mod tests {
         ];
         let config = load(&whole).unwrap();
         assert!(matches!(config.master_key, Some(MasterKeySource::Token(label)) if label == "master"));
-        assert_eq!(config.pkcs11.unwrap().token, "jeton");
+        assert_eq!(config.keys_held_in, HeldIn::Database);
+        let token = config.pkcs11.unwrap();
+        assert_eq!((token.token.as_str(), token.sessions), ("jeton", 4));
         for missing in 0..3 {
             let mut part = whole.to_vec();
             part.remove(missing);
@@ -187,6 +229,30 @@ mod tests {
         assert!(error.contains("say which token has the key"), "{error}");
     }
 
+    #[cfg(feature = "pkcs11")]
+    #[test]
+    fn pkcs11_holds_signing_keys_if_it_is_given() {
+        let wanted = ("JETON_KEYS__HELD_IN", "pkcs11");
+        let whole = [
+            ("JETON_PKCS11__MODULE", "/usr/lib/softhsm/libsofthsm2.so"),
+            ("JETON_PKCS11__TOKEN", "jeton"),
+            ("JETON_PKCS11__PIN_FILE", "/run/pin"),
+            ("JETON_PKCS11__SESSIONS", "16"),
+            wanted,
+        ];
+        let config = load(&whole).unwrap();
+        assert_eq!((config.keys_held_in, config.pkcs11.unwrap().sessions), (HeldIn::Pkcs11, 16));
+        let error = load(&[wanted]).unwrap_err().to_string();
+        assert!(error.contains("say which token is to have the keys"), "{error}");
+        let error = load(&[wanted, whole[0]]).unwrap_err().to_string();
+        assert!(error.contains("give all of") && !error.contains("say which"), "told once: {error}");
+        let error = load(&[("JETON_KEYS__HELD_IN", "hsm")]).unwrap_err().to_string();
+        assert!(error.contains("write database or pkcs11"), "{error}");
+        let mut none = whole;
+        none[3].1 = "0";
+        assert!(load(&none).unwrap_err().to_string().contains("write a number from 1 to 64"));
+    }
+
     #[cfg(not(feature = "pkcs11"))]
     #[test]
     fn pkcs11_needs_a_build_with_it() {
@@ -196,5 +262,7 @@ mod tests {
         }
         let error = load(&[("JETON_MASTER_KEY_LABEL", "master")]).unwrap_err().to_string();
         assert!(error.contains("pkcs11.module"), "{error}");
+        let error = load(&[("JETON_KEYS__HELD_IN", "pkcs11")]).unwrap_err().to_string();
+        assert!(error.contains("keys.held_in") && error.contains("--features pkcs11"), "{error}");
     }
 }

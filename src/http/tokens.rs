@@ -67,7 +67,7 @@ async fn introspect(State(services): State<Shared>, call: ClientCall) -> Respons
     let now = services.ambient.now();
     match services.introspection.introspect(&request, now).await {
         Ok((answer, asker)) if call.accepts(SIGNED) => {
-            match services.introspection.sign(&answer, &asker, now) {
+            match services.introspection.sign(&answer, &asker, now).await {
                 Ok(jwt) => no_store(([(CONTENT_TYPE, SIGNED)], jwt).into_response()),
                 Err(fault) => Problem::from(&fault).into_response(),
             }

@@ -95,6 +95,36 @@ impl PublicJwk {
         Self { usage: Usage::Signature, alg, kid, members }
     }
 
+    /// The public part of an elliptic-curve pair that something else has made: the uncompressed point (SEC 1
+    /// §2.3.3), or of Ed25519 its 32 bytes (RFC 8032 §5.1.5). `None` when it is not for this algorithm.
+    #[must_use]
+    pub fn from_point(alg: Algorithm, point: &[u8]) -> Option<Self> {
+        let members = match alg {
+            Algorithm::Es256 | Algorithm::Es384 => {
+                let coordinates = point.strip_prefix(&[4])?;
+                let (x, y) = coordinates.split_at(coordinates.len() / 2);
+                let crv = if alg == Algorithm::Es384 { Curve::P384 } else { Curve::P256 };
+                Members::Ec { crv, x: BASE64URL.encode(x), y: BASE64URL.encode(y) }
+            }
+            Algorithm::EdDsa => Members::Okp { crv: Curve::Ed25519, x: BASE64URL.encode(point) },
+            Algorithm::Rs256 | Algorithm::Ps256 | Algorithm::MlDsa65 => return None,
+        };
+        members.fit(alg).then(|| Self::new(alg, members))
+    }
+
+    /// The public part of an RSA pair that something else has made, both numbers big-endian. `None` when it is not
+    /// for this algorithm, or shorter than 2048 bits.
+    #[must_use]
+    pub fn from_rsa(alg: Algorithm, modulus: &[u8], exponent: &[u8]) -> Option<Self> {
+        // RFC 7518 §6.3.1.1: without leading zeros.
+        let number = |bytes: &[u8]| {
+            let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
+            BASE64URL.encode(&bytes[zeros..])
+        };
+        let members = Members::Rsa { n: number(modulus), e: number(exponent) };
+        members.fit(alg).then(|| Self::new(alg, members))
+    }
+
     /// The key's identifier, the `kid` of the tokens that it signs.
     #[must_use]
     pub fn key_id(&self) -> &str {
@@ -265,6 +295,32 @@ mod tests {
         let key = SigningKey::from_pkcs8(Algorithm::MlDsa65, &pkcs8.concat()).unwrap();
         assert_eq!(key.to_pkcs8().unwrap().as_slice(), pkcs8.concat());
         assert_eq!(key.public_jwk().key_id(), "Suiu29qbfuaBaR4Ats-c6XQBePB_OpAxAwcTR_0KXVM");
+    }
+
+    #[test]
+    fn what_another_program_made_is_the_same_key() {
+        let bytes = |member: &Value| BASE64URL.decode(member.as_str().unwrap()).unwrap();
+        for key in KEYS.iter() {
+            let (alg, jwk) = (key.algorithm(), key.public_jwk());
+            let value = serde_json::to_value(&jwk).unwrap();
+            let made = |other| match alg {
+                Algorithm::Es256 | Algorithm::Es384 => {
+                    let point = [vec![4], bytes(&value["x"]), bytes(&value["y"])].concat();
+                    assert_eq!(PublicJwk::from_point(other, &point[1..]), None);
+                    assert_eq!(PublicJwk::from_point(other, &point[..point.len() - 2]), None);
+                    PublicJwk::from_point(other, &point)
+                }
+                Algorithm::EdDsa => PublicJwk::from_point(other, &bytes(&value["x"])),
+                Algorithm::Rs256 | Algorithm::Ps256 => {
+                    let n = [vec![0], bytes(&value["n"])].concat();
+                    assert_eq!(PublicJwk::from_rsa(other, &n[2..], &[1, 0, 1]), None);
+                    PublicJwk::from_rsa(other, &n, &[0, 1, 0, 1])
+                }
+                Algorithm::MlDsa65 => None,
+            };
+            assert_eq!(made(alg), Some(jwk).filter(|_| alg != Algorithm::MlDsa65));
+            assert_eq!(made(Algorithm::MlDsa65), None);
+        }
     }
 
     #[test]

@@ -110,6 +110,12 @@ impl VerifyingKey {
             .ok_or(JwtError::Malformed)
     }
 
+    /// Whether this is this key's signature of the message, as it stands in a JWS.
+    #[must_use]
+    pub fn has_signed(&self, message: &[u8], signature: &[u8]) -> bool {
+        self.signed(message, &BASE64URL.encode(signature))
+    }
+
     /// Whether this base64url is this key's signature of the message.
     fn signed(&self, message: &[u8], signature: &str) -> bool {
         match &self.key {

@@ -146,14 +146,19 @@ impl IntrospectionEndpoint {
     ///
     /// # Errors
     /// No key signs.
-    pub fn sign(&self, answer: &Introspection, asker: &ClientId, now: Timestamp) -> Result<String, Fault> {
+    pub async fn sign(
+        &self,
+        answer: &Introspection,
+        asker: &ClientId,
+        now: Timestamp,
+    ) -> Result<String, Fault> {
         let claims = SignedIntrospection {
             iss: &self.issuer,
             aud: asker,
             iat: now.as_seconds(),
             token_introspection: answer,
         };
-        let signed = self.keyring.sign([Algorithm::Es256], TokenType::Introspection, &claims, now)?;
+        let signed = self.keyring.sign([Algorithm::Es256], TokenType::Introspection, &claims, now).await?;
         Ok(signed.token)
     }
 }

@@ -188,7 +188,8 @@ impl TokenEndpoint {
         let Resolved { subject, txn, grantee, act, may_act, exchange, issued_type } =
             grant.resolve(&context).await?;
 
-        // From here on nothing waits: the time in the token is that of its event.
+        // The time in the token is that of its event. From here on nothing waits, except for the signature of a key
+        // in a PKCS#11 token, at most two seconds.
         let now = self.ambient.now();
         let decision = policy::decide(&catalog, &grantee, &asked, self.longest, now)?;
         let continues = txn.is_some();
@@ -213,7 +214,7 @@ impl TokenEndpoint {
             TokenProfile::Jwt => TokenType::Jwt,
         };
         let algorithms = [Some(decision.algorithm), decision.algorithm_before].into_iter().flatten();
-        let signed = self.keyring.sign(algorithms, token_type, &claims, now)?;
+        let signed = self.keyring.sign(algorithms, token_type, &claims, now).await?;
         let scope = decision.scope.to_string();
         let response = TokenResponse {
             access_token: SecretString::from(signed.token),

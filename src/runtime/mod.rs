@@ -6,6 +6,7 @@ pub mod audit_key;
 pub mod clock;
 pub mod directory;
 mod fault_point;
+pub mod key_maker;
 pub mod keyring;
 mod known_ids;
 pub mod ledger;
@@ -18,6 +19,7 @@ pub mod revocations;
 pub mod rotator;
 pub mod sealed;
 pub mod secrets;
+pub mod token_keys;
 mod trouble;
 pub mod upkeep;
 

@@ -4,11 +4,14 @@
 
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
 
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
 use cryptoki::error::{Error, RvError};
+use cryptoki::mechanism::MechanismType;
 use cryptoki::session::{Session, UserType};
-use cryptoki::slot::Slot;
+use cryptoki::slot::{Slot, TokenInfo};
 use cryptoki::types::AuthPin;
 use secrecy::ExposeSecret;
 
@@ -16,10 +19,16 @@ use super::private_file;
 use crate::config;
 use crate::domain::error::Fault;
 
-/// A token that lets us in.
+/// How often a token is asked what it is: `SoftHSM2` has a general error for whoever asks while another process logs
+/// in.
+const TRIES: u32 = 5;
+
+/// How long it is left alone in between.
+const BREATH: Duration = Duration::from_millis(20);
+
+/// A token, and what it takes to be let in.
 pub struct Token {
     label: String,
-    slot: Slot,
     pin: AuthPin,
     pin_file: String,
     state: Mutex<State>,
@@ -42,16 +51,31 @@ impl Token {
     /// # Errors
     /// The library cannot be loaded, there is no such token, or the PIN is not the right one.
     pub fn open(settings: &config::Pkcs11) -> Result<Self, Fault> {
+        let token = Self::load(settings)?;
+        token.enter()?;
+        Ok(token)
+    }
+
+    /// Loads the maker's library. The token is not looked for yet.
+    ///
+    /// # Errors
+    /// The library cannot be loaded, or the PIN not be read.
+    pub fn load(settings: &config::Pkcs11) -> Result<Self, Fault> {
         let pin_file = settings.pin_file.display().to_string();
         let pin = private_file::read(&settings.pin_file)
             .map_err(|error| Fault::internal(format!("the PIN {pin_file} (pkcs11.pin_file): {error}")))?;
         let pin = AuthPin::from(pin.expose_secret().trim().to_owned());
         let module = load(&settings.module)?;
-        let slot = find(&module, &settings.token)?;
         let label = settings.token.clone();
-        let token = Self { label, slot, pin, pin_file, state: Mutex::default(), module };
-        token.run(|_| Ok(()))?.map_err(|error| token.trouble(&error))?;
-        Ok(token)
+        Ok(Self { label, pin, pin_file, state: Mutex::default(), module })
+    }
+
+    /// Finds the token by its label and logs in.
+    ///
+    /// # Errors
+    /// There is no such token, or the PIN is not the right one.
+    pub fn enter(&self) -> Result<(), Fault> {
+        self.run(|_| Ok(()))?.map_err(|error| self.trouble(&error))
     }
 
     /// Runs work in a session that is logged in. What a session says that has been open for a while may be about
@@ -68,8 +92,7 @@ impl Token {
             state.session = Some(session);
             return Ok(Ok(done));
         }
-        let session = self.module.open_ro_session(self.slot).map_err(|error| self.trouble(&error))?;
-        self.log_in(&mut state, &session)?;
+        let session = self.open_session(&mut state, Pkcs11::open_ro_session)?;
         let done = work(&session);
         state.session = Some(session);
         Ok(done)
@@ -81,9 +104,43 @@ impl Token {
     /// The token is away, or the work failed.
     pub fn write<T>(&self, work: impl FnOnce(&Session) -> Result<T, Error>) -> Result<T, Fault> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let session = self.module.open_rw_session(self.slot).map_err(|error| self.trouble(&error))?;
-        self.log_in(&mut state, &session)?;
+        let session = self.open_session(&mut state, Pkcs11::open_rw_session)?;
         work(&session).map_err(|error| self.trouble(&error))
+    }
+
+    /// A session of the caller's own that is logged in and may write if the caller will.
+    ///
+    /// # Errors
+    /// The token is away, or does not let us in.
+    pub fn session(&self, may_write: bool) -> Result<Session, Fault> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let open = if may_write { Pkcs11::open_rw_session } else { Pkcs11::open_ro_session };
+        self.open_session(&mut state, open)
+    }
+
+    /// Whether it can do this.
+    ///
+    /// # Errors
+    /// The token is away.
+    pub fn has(&self, mechanism: MechanismType) -> Result<bool, Fault> {
+        let slot = find(&self.module, &self.label)?;
+        match self.module.get_mechanism_info(slot, mechanism) {
+            Ok(_) => Ok(true),
+            Err(Error::Pkcs11(RvError::MechanismInvalid, _)) => Ok(false),
+            Err(error) => Err(self.trouble(&error)),
+        }
+    }
+
+    fn open_session(
+        &self,
+        state: &mut State,
+        open: impl FnOnce(&Pkcs11, Slot) -> Result<Session, Error>,
+    ) -> Result<Session, Fault> {
+        // Each time: the token may have been taken out and put into another slot.
+        let slot = find(&self.module, &self.label)?;
+        let session = open(&self.module, slot).map_err(|error| self.trouble(&error))?;
+        self.log_in(state, &session)?;
+        Ok(session)
     }
 
     fn log_in(&self, state: &mut State, session: &Session) -> Result<(), Fault> {
@@ -150,7 +207,7 @@ fn find(module: &Pkcs11, label: &str) -> Result<Slot, Fault> {
         |error: Error| Fault::unavailable(format!("looking for the PKCS#11 token '{label}': {error}"));
     let mut others = Vec::new();
     for slot in module.get_slots_with_initialized_token().map_err(fault)? {
-        let info = module.get_token_info(slot).map_err(fault)?;
+        let info = described(module, slot).map_err(fault)?;
         // Labels are padded with spaces to 32 characters.
         match info.label().trim_end() {
             found if found == label => return Ok(slot),
@@ -158,5 +215,18 @@ fn find(module: &Pkcs11, label: &str) -> Result<Slot, Fault> {
         }
     }
     let others = if others.is_empty() { "none".to_owned() } else { others.join(", ") };
-    Err(Fault::internal(format!("there is no PKCS#11 token '{label}' (pkcs11.token); there is: {others}")))
+    // It may be put in again.
+    Err(Fault::unavailable(format!("there is no PKCS#11 token '{label}' (pkcs11.token); there is: {others}")))
+}
+
+fn described(module: &Pkcs11, slot: Slot) -> Result<TokenInfo, Error> {
+    let mut described = module.get_token_info(slot);
+    for _ in 1..TRIES {
+        if described.is_ok() {
+            break;
+        }
+        thread::sleep(BREATH);
+        described = module.get_token_info(slot);
+    }
+    described
 }

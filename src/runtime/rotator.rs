@@ -13,9 +13,9 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::clock::Ambient;
-use super::keyring::{Keyring, purpose};
+use super::key_maker::KeyMaker;
+use super::keyring::Keyring;
 use super::ledger::Ledger;
-use super::master_key::MasterKeys;
 use super::trouble::Trouble;
 use super::{fault, fault_point, patiently};
 use crate::domain::audit::{Actor, AuditEvent, Event, Origin};
@@ -24,7 +24,7 @@ use crate::domain::ids::KeyId;
 use crate::domain::rotation::{self, Action, Need, RingKey};
 use crate::domain::schedule::{Schedule, Span};
 use crate::domain::time::Timestamp;
-use crate::jose::{Algorithm, RsaBits, SigningKey};
+use crate::jose::Algorithm;
 use crate::storage::{ChangeKind, Store, StoreError, StoredKey, Tx};
 
 /// How often the plan is asked, from memory.
@@ -43,12 +43,11 @@ const MOST_ROUNDS: usize = 200;
 /// Keeps the rings in order.
 pub struct Rotator {
     store: Store,
-    master_keys: MasterKeys,
     keyring: Arc<Keyring>,
     ledger: Ledger,
     ambient: Ambient,
     schedule: Schedule,
-    rsa_bits: RsaBits,
+    maker: KeyMaker,
     /// How far this process's clock is ahead of the database's, in microseconds, beyond what the measurement
     /// itself cannot tell.
     ahead: AtomicI64,
@@ -92,14 +91,19 @@ impl Rotator {
     #[must_use]
     pub fn new(
         store: Store,
-        master_keys: MasterKeys,
         keyring: Arc<Keyring>,
         ledger: Ledger,
         ambient: Ambient,
-        (schedule, rsa_bits): (Schedule, RsaBits),
+        (schedule, maker): (Schedule, KeyMaker),
     ) -> Self {
         let (ahead, needs) = (AtomicI64::new(0), ArcSwap::default());
-        Self { store, master_keys, keyring, ledger, ambient, schedule, rsa_bits, ahead, needs }
+        Self { store, keyring, ledger, ambient, schedule, maker, ahead, needs }
+    }
+
+    /// What makes its keys.
+    #[must_use]
+    pub const fn maker(&self) -> &KeyMaker {
+        &self.maker
     }
 
     /// The schedule that it keeps.
@@ -131,7 +135,22 @@ impl Rotator {
         if is_complete && self.check_clock().is_err() {
             return Ok(());
         }
-        self.act_at_most(usize::MAX).await
+        self.check_makes().await?;
+        self.act_at_most(usize::MAX).await?;
+        self.maker.sweep(self.ambient.now()).await;
+        Ok(())
+    }
+
+    /// Makes sure that a key can be made for every algorithm in use.
+    async fn check_makes(&self) -> Result<(), Fault> {
+        for (algorithm, _) in patiently(self.store.used_algorithms()).await? {
+            if let Some(obstacle) = self.maker.obstacle(algorithm).await? {
+                return Err(Fault::internal(format!(
+                    "{obstacle}, and a resource server uses it: set keys.held_in to database until none does"
+                )));
+            }
+        }
+        Ok(())
     }
 
     /// Keeps the rings in order until `stop`. Each action is a transaction of its own, so it may stop anywhere.
@@ -178,7 +197,9 @@ impl Rotator {
     /// later.
     pub async fn settle(&self) -> Result<(), Fault> {
         self.trust_clock().await?;
-        self.act_at_most(usize::MAX).await
+        let done = self.act_at_most(usize::MAX).await;
+        self.maker.sweep(self.ambient.now()).await;
+        done
     }
 
     /// Does the next so many things, as somebody who is killed after them has.
@@ -187,6 +208,8 @@ impl Rotator {
     /// As [`Rotator::settle`].
     pub async fn act_at_most(&self, mut actions: usize) -> Result<(), Fault> {
         let mut done = false;
+        // One ring's trouble, for example with a token, is not the others'.
+        let mut failed: BTreeMap<Algorithm, Fault> = BTreeMap::new();
         for _ in 0..MOST_ROUNDS {
             let rings = self.rings().await?;
             let mut planned = rings.iter().flat_map(|(algorithm, (ring, need))| {
@@ -195,16 +218,19 @@ impl Rotator {
                 plan.into_iter().map(move |action| (*algorithm, now, action))
             });
             // One at a time: what it changes may change the rest of the plan.
-            let Some((algorithm, now, action)) = planned.next().filter(|_| actions > 0) else { break };
+            let next = planned.find(|(algorithm, ..)| !failed.contains_key(algorithm));
+            let Some((algorithm, now, action)) = next.filter(|_| actions > 0) else { break };
             actions -= 1;
             // Boxed, because it is large and seldom needed: whoever waits for it carries its size about.
-            Box::pin(self.act(algorithm, &rings[&algorithm].0, now, action, None)).await?;
-            done = true;
+            match Box::pin(self.act(algorithm, &rings[&algorithm].0, now, action, None)).await {
+                Ok(_) => done = true,
+                Err(fault) => drop(failed.insert(algorithm, fault)),
+            }
         }
         if done {
             self.publish().await?;
         }
-        Ok(())
+        failed.into_values().next().map_or(Ok(()), Err)
     }
 
     /// Every ring in the store, and every one that ought to be there; and how much it is needed.
@@ -314,42 +340,39 @@ impl Rotator {
         activates_at: Timestamp,
         wanted: Option<&Wanted>,
     ) -> Result<bool, Fault> {
-        let rsa_bits = self.rsa_bits;
-        let signing = tokio::task::spawn_blocking(move || SigningKey::generate(algorithm, rsa_bits))
-            .await
-            .map_err(Fault::internal)?
-            .map_err(Fault::internal)?;
+        let made = self.maker.make(algorithm).await?;
         fault_point::pass("key_created", "generated");
-        let public_jwk = signing.public_jwk();
-        let kid = KeyId::new(public_jwk.key_id()).map_err(Fault::internal)?;
-        let private = signing.to_pkcs8().map_err(Fault::internal)?;
-        let sealed_private = self.master_keys.seal(&purpose(&kid), &private).await?;
         let now = self.ambient.now();
         let took = now.as_micros().saturating_sub(planned.as_micros());
         let activates_at = activates_at.plus(Duration::from_micros(u64::try_from(took).unwrap_or(0)));
+        let (kid, private, public_jwk) = (made.kid.clone(), made.private.clone(), made.public_jwk.clone());
         let life = RingKey {
-            kid: kid.clone(),
+            kid,
             generation,
             activates_at,
             leaves_at: None,
             revoked_at: None,
             longest_token: self.schedule.longest_token(),
         };
-        let key = StoredKey { algorithm, life, public_jwk, sealed_private, created_at: now };
+        let key = StoredKey { algorithm, life, public_jwk, private, created_at: now };
         let event = Event::KeyCreated {
-            kid,
+            kid: made.kid.clone(),
             algorithm,
             activates_at,
             actor: wanted.map(|wanted| wanted.actor.clone()),
         };
         let origin = wanted.map(|wanted| wanted.origin.clone()).unwrap_or_default();
         let stored = self.change_from(Some((origin, event)), now, async |tx| {
+            KeyMaker::claim(tx, &made).await?;
             tx.insert_key(&key).await?;
             Ok(true)
         });
         match timeout(self.schedule.write(), stored).await {
             // Another replica was faster: its key is the one.
-            Ok(Err(StoreError::AlreadyExists)) => Ok(false),
+            Ok(Err(StoreError::AlreadyExists)) => {
+                self.maker.discard(&made).await;
+                Ok(false)
+            }
             Ok(done) => done.map_err(fault),
             // Later, the lead would be shorter than verifiers need.
             Err(_) => Err(Fault::unavailable("the database takes too long to store a key")),

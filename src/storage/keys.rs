@@ -17,13 +17,13 @@ use crate::jose::{Algorithm, PublicJwk};
 statements! {
     ALL_KEYS = r"
         SELECT kid, algorithm, generation, public_jwk, sealed_private, created_at, activates_at, leaves_at,
-            revoked_at, longest_token
+            revoked_at, longest_token, pkcs11_token
         FROM signing_keys ORDER BY algorithm, generation";
 
     INSERT_KEY = r"
         INSERT INTO signing_keys (kid, algorithm, generation, public_jwk, sealed_private,
-            created_at, activates_at, leaves_at, revoked_at, longest_token)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
+            created_at, activates_at, leaves_at, revoked_at, longest_token, pkcs11_token)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
 
     /// Never later: another replica may have planned it sooner.
     ADVANCE_KEY = r"
@@ -54,10 +54,19 @@ pub struct StoredKey {
     pub life: RingKey,
     /// The public part.
     pub public_jwk: PublicJwk,
-    /// The private part, sealed under the master key.
-    pub sealed_private: Vec<u8>,
+    /// The private part.
+    pub private: StoredPrivate,
     /// When it was made.
     pub created_at: Timestamp,
+}
+
+/// Where the private part of a signing key is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoredPrivate {
+    /// Here, sealed under a master key.
+    Sealed(Vec<u8>),
+    /// In the PKCS#11 token with this label; `CKA_ID` is the key's identifier.
+    InToken(String),
 }
 
 #[derive(FromRow)]
@@ -66,12 +75,13 @@ struct KeyRow {
     algorithm: String,
     generation: i64,
     public_jwk: Json<serde_json::Value>,
-    sealed_private: Vec<u8>,
+    sealed_private: Option<Vec<u8>>,
     created_at: i64,
     activates_at: i64,
     leaves_at: Option<i64>,
     revoked_at: Option<i64>,
     longest_token: i64,
+    pkcs11_token: Option<String>,
 }
 
 /// How many tokens are alive.
@@ -107,7 +117,12 @@ impl TryFrom<KeyRow> for StoredKey {
                 revoked_at: row.revoked_at.map(Timestamp::from_micros),
                 longest_token: Duration::from_micros(row.longest_token.unsigned_abs()),
             },
-            sealed_private: row.sealed_private,
+            private: match (row.sealed_private, row.pkcs11_token) {
+                (Some(sealed), None) => StoredPrivate::Sealed(sealed),
+                (None, Some(token)) => StoredPrivate::InToken(token),
+                // The engine does not let them be.
+                _ => return Err(corrupt("place of a private key", &row.kid)),
+            },
             created_at: Timestamp::from_micros(row.created_at),
         })
     }
@@ -190,6 +205,10 @@ impl Tx {
     /// # Errors
     /// [`StoreError::AlreadyExists`] when another replica made this generation first.
     pub async fn insert_key(&mut self, key: &StoredKey) -> Result<(), StoreError> {
+        let (sealed, token) = match &key.private {
+            StoredPrivate::Sealed(sealed) => (Some(sealed.as_slice()), None),
+            StoredPrivate::InToken(token) => (None, Some(token.as_str())),
+        };
         execute!(
             self,
             INSERT_KEY,
@@ -197,12 +216,13 @@ impl Tx {
             key.algorithm.as_str(),
             key.life.generation,
             Json(&key.public_jwk),
-            &key.sealed_private,
+            sealed,
             key.created_at.as_micros(),
             key.life.activates_at.as_micros(),
             key.life.leaves_at.map(Timestamp::as_micros),
             key.life.revoked_at.map(Timestamp::as_micros),
-            micros(key.life.longest_token)
+            micros(key.life.longest_token),
+            token
         )?;
         Ok(())
     }
@@ -245,11 +265,13 @@ impl Tx {
         Ok(execute!(self, REVOKE_KEY, kid.as_str(), at.as_micros())? == 1)
     }
 
-    /// Destroys a key. Answers whether it was there, to leave when it was `known` to.
+    /// Destroys a key. Answers whether it was there, to leave when it was `known` to. Its pair in a token, if it
+    /// has one, is left to be destroyed: see [`Store::due_leftovers`].
     ///
     /// # Errors
     /// The database is away.
     pub async fn remove_key(&mut self, kid: &KeyId, known: Option<Timestamp>) -> Result<bool, StoreError> {
+        self.leave_removed_pair(kid).await?;
         Ok(execute!(self, REMOVE_KEY, kid.as_str(), known.map(Timestamp::as_micros))? == 1)
     }
 }

@@ -12,6 +12,7 @@ mod clients;
 mod engine;
 mod exchange_rules;
 mod keys;
+mod leftovers;
 mod operators;
 mod postgres;
 mod resource_servers;
@@ -28,7 +29,7 @@ pub use chains::{OpenChain, StoredAuditKey, StoredCheckpoint};
 pub use changes::{Change, ChangeKind};
 pub use clients::{ClientFilter, Cursor};
 pub use engine::{ConnectOptions, LossySetting, Store, Tx};
-pub use keys::{LiveTokens, StoredKey};
+pub use keys::{LiveTokens, StoredKey, StoredPrivate};
 pub use postgres::Notifications;
 pub use sealed::{Holder, SealedKey};
 
@@ -115,6 +116,7 @@ pub fn all_statements() -> impl Iterator<Item = (&'static str, &'static str)> {
         clients::STATEMENTS,
         exchange_rules::STATEMENTS,
         keys::STATEMENTS,
+        leftovers::STATEMENTS,
         operators::STATEMENTS,
         resource_servers::STATEMENTS,
         revocations::STATEMENTS,

@@ -9,6 +9,7 @@ use crate::domain::ids::KeyId;
 statements! {
     SEALED_KEYS = r"
         SELECT 'signing' AS holder, kid, sealed_private, created_at FROM signing_keys
+        WHERE sealed_private IS NOT NULL
         UNION ALL
         SELECT 'audit' AS holder, kid, sealed_private, created_at FROM audit_keys
         ORDER BY created_at, holder, kid";
@@ -62,7 +63,7 @@ impl TryFrom<SealedRow> for SealedKey {
 // === impl Store ===
 
 impl Store {
-    /// Every sealed key, oldest first.
+    /// Every sealed key, oldest first; not those that are in a token.
     ///
     /// # Errors
     /// The database is away.

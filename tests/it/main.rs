@@ -27,6 +27,8 @@ mod master_key;
 mod metrics;
 mod openapi;
 mod operators;
+#[cfg(feature = "pkcs11")]
+mod pkcs11_keys;
 mod processes;
 mod refusals;
 mod retention;

@@ -135,7 +135,8 @@ async fn check_works(replica: &Replica, what: &str) {
         let states: Vec<_> = (0..ring.len()).map(|index| rotation::state(&ring, index, now)).collect();
         let active = states.iter().filter(|state| **state == KeyState::Active).count();
         assert_eq!(active, 1, "{what}: {algorithm}: {states:?}");
-        let signed = replica.keyring.sign([algorithm], TokenType::Jwt, &json!({ "a": 1 }), now).unwrap();
+        let signed =
+            replica.keyring.sign([algorithm], TokenType::Jwt, &json!({ "a": 1 }), now).await.unwrap();
         assert!(published.find(signed.kid.as_str()).is_some(), "{what}: {algorithm}");
         let claims = replica.keyring.verify::<Value>(&signed.token, &[TokenType::Jwt], now);
         assert_eq!(claims, Some((json!({ "a": 1 }), TokenType::Jwt)), "{what}: {algorithm}");

@@ -7,6 +7,8 @@ mod process;
 mod recorded;
 mod replica;
 mod server;
+#[cfg(feature = "pkcs11")]
+pub(crate) mod softhsm;
 
 pub(crate) use answer::Answer;
 pub(crate) use api::{Api, encoded};

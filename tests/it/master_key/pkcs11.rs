@@ -2,79 +2,18 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
-use std::process::Command;
 
 use serde_json::json;
 
 use super::{NEW, OLD, OLD_ID, done, refused};
+use crate::harness::softhsm::{PIN, Token};
 use crate::harness::{Database, Engine, Process, jeton};
 
-/// Where Debian puts it.
-const MODULE: &str = "/usr/lib/softhsm/libsofthsm2.so";
-const PIN: &str = "4711-user";
-
-/// A token of one test's own, in the database's directory.
-struct Token {
-    settings: Vec<(&'static str, String)>,
-}
-
-impl Token {
-    fn create(database: &Database) -> Self {
-        assert!(Path::new(MODULE).exists(), "SoftHSM2 is missing: apt-get install softhsm2");
-        let directory = database.directory.path();
-        let tokens = directory.join("tokens");
-        fs::create_dir(&tokens).unwrap();
-        let configuration = directory.join("softhsm2.conf");
-        let text = format!("directories.tokendir = {}\nobjectstore.backend = file\n", tokens.display());
-        fs::write(&configuration, text).unwrap();
-        let pin_file = directory.join("pin");
-        fs::write(&pin_file, format!("{PIN}\n")).unwrap();
-        fs::set_permissions(&pin_file, PermissionsExt::from_mode(0o600)).unwrap();
-        let text = |path: &Path| path.to_str().unwrap().to_owned();
-        let token = Self {
-            settings: vec![
-                ("SOFTHSM2_CONF", text(&configuration)),
-                // Its usual port may be taken, which would be warned about.
-                ("JETON_METRICS__LISTEN", "off".to_owned()),
-                ("JETON_PKCS11__MODULE", MODULE.to_owned()),
-                ("JETON_PKCS11__TOKEN", "jeton test".to_owned()),
-                ("JETON_PKCS11__PIN_FILE", text(&pin_file)),
-            ],
-        };
-        token.softhsm(&[
-            "--init-token",
-            "--free",
-            "--label",
-            "jeton test",
-            "--pin",
-            PIN,
-            "--so-pin",
-            "0815-officer",
-        ]);
-        token
-    }
-
-    fn softhsm(&self, arguments: &[&str]) {
-        let output =
-            Command::new("softhsm2-util").env("SOFTHSM2_CONF", &self.settings[0].1).args(arguments).output();
-        let output = output.expect("SoftHSM2 is missing: apt-get install softhsm2");
-        assert!(output.status.success(), "{output:?}");
-    }
-
-    /// The token's settings and these.
-    fn with<'a>(&'a self, more: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
-        let own = self.settings.iter().map(|(name, value)| (*name, value.as_str()));
-        // The last one of a name counts.
-        own.chain(more.iter().copied()).collect()
-    }
-
-    fn create_key(&self, database: &Database, label: &str) -> String {
-        let (made, notes) = done(database, &self.with(&[]), &["keys", "create-master", label]);
-        assert_eq!((&made["label"], &made["token"]), (&json!(label), &json!("jeton test")));
-        assert!(!notes.contains(PIN), "{notes}");
-        made["master_key"].as_str().unwrap().to_owned()
-    }
+fn create_key(token: &Token, database: &Database, label: &str) -> String {
+    let (made, notes) = done(database, &token.with(&[]), &["keys", "create-master", label]);
+    assert_eq!((&made["label"], &made["token"]), (&json!(label), &json!("jeton test")));
+    assert!(!notes.contains(PIN), "{notes}");
+    made["master_key"].as_str().unwrap().to_owned()
 }
 
 // PostgreSQL's tests have a master key in the environment, so an empty one, which counts as none, comes first.
@@ -83,7 +22,7 @@ const NO_OTHER: (&str, &str) = ("JETON_MASTER_KEY", "");
 async fn seals_and_opens(engine: Engine) {
     let database = Database::create(engine).await;
     let token = Token::create(&database);
-    let id = token.create_key(&database, "master");
+    let id = create_key(&token, &database, "master");
     let environment = token.with(&[NO_OTHER, ("JETON_MASTER_KEY_LABEL", "master")]);
     let server = Process::serve(&database, &environment).await;
     let published = super::jwks(&server).await;
@@ -102,7 +41,7 @@ async fn seals_and_opens(engine: Engine) {
     // Into a key in memory, and back into another one of the token.
     let out = token.with(&[("JETON_MASTER_KEY", NEW), ("JETON_OTHER_MASTER_KEY_LABELS", "master")]);
     assert_eq!(done(&database, &out, &["keys", "rewrap"]).0["previous"], json!([id]));
-    let second = token.create_key(&database, "master 2");
+    let second = create_key(&token, &database, "master 2");
     assert_ne!(second, id);
     let back = token.with(&[
         NO_OTHER,
@@ -133,8 +72,8 @@ async fn pkcs11_key_seals_and_opens_on_postgres() {
 async fn pkcs11_servers_share_a_token() {
     let database = Database::create(Engine::Postgres).await;
     let token = Token::create(&database);
-    let old = token.create_key(&database, "master");
-    token.create_key(&database, "next");
+    let old = create_key(&token, &database, "master");
+    create_key(&token, &database, "next");
     let before = token.with(&[NO_OTHER, ("JETON_MASTER_KEY_LABEL", "master")]);
     Process::serve(&database, &before).await.stop().await;
     let both = token.with(&[
@@ -164,7 +103,7 @@ async fn pkcs11_errors_say_what_to_do() {
     assert!(said.contains("the PKCS#11 token 'jeton test' has no key 'master'"), "{said}");
     assert!(said.contains("make it with `jeton keys create-master master`"), "{said}");
 
-    token.create_key(&database, "master");
+    create_key(&token, &database, "master");
     let said = refused(&database, &token.with(&[]), &["keys", "create-master", "master"]);
     assert!(said.contains("has a key 'master' already: choose another label"), "{said}");
     let said = refused(&database, &[], &["keys", "create-master", "master"]);

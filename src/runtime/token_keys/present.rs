@@ -1,0 +1,148 @@
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use super::pool::Pool;
+use super::{HeldKey, mechanisms, pairs};
+use crate::config::{self, Config};
+use crate::domain::error::Fault;
+use crate::jose::{Algorithm, PublicJwk, RsaBits};
+use crate::runtime::pkcs11::Token;
+
+/// How long making or destroying a pair may take: RSA takes seconds, in a small device many.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// The token of the configuration, opened when it is needed. Its `Debug` form has its label.
+#[derive(Clone)]
+pub struct TokenKeys {
+    opened: Arc<Opened>,
+    pool: Arc<OnceLock<Pool>>,
+}
+
+/// A token that is open once somebody has asked for it.
+pub(super) struct Opened {
+    settings: config::Pkcs11,
+    token: Mutex<Option<Arc<Token>>>,
+}
+
+// === impl Opened ===
+
+impl Opened {
+    /// The token. Waits for it.
+    pub(super) fn token(&self) -> Result<Arc<Token>, Fault> {
+        let mut opened = self.token.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(token) = &*opened {
+            return Ok(Arc::clone(token));
+        }
+        let token = Arc::new(Token::load(&self.settings)?);
+        // Kept whatever it says next: it remembers that a PIN was refused.
+        *opened = Some(Arc::clone(&token));
+        token.enter()?;
+        Ok(token)
+    }
+}
+
+// === impl TokenKeys ===
+
+impl TokenKeys {
+    /// The token that the configuration names, if it names one. It is not asked for anything yet.
+    #[must_use]
+    pub fn of(config: &Config) -> Option<Self> {
+        let settings = config.pkcs11.clone()?;
+        let opened = Arc::new(Opened { settings, token: Mutex::default() });
+        Some(Self { opened, pool: Arc::default() })
+    }
+
+    /// The token's label.
+    #[must_use]
+    pub fn label(&self) -> &str {
+        &self.opened.settings.token
+    }
+
+    /// Whether the token can make keys for an algorithm and sign with them.
+    ///
+    /// # Errors
+    /// The token is away, or does not let us in.
+    pub async fn can(&self, algorithm: Algorithm) -> Result<bool, Fault> {
+        let Some(needed) = mechanisms::needed(algorithm) else { return Ok(false) };
+        let opened = Arc::clone(&self.opened);
+        self.waiting(move || {
+            let token = opened.token()?;
+            Ok(token.has(needed[0])? && token.has(needed[1])?)
+        })
+        .await
+    }
+
+    /// The JWS signature of a message.
+    ///
+    /// # Errors
+    /// The token is away, has no such key, or does not answer in time: all of that may pass.
+    pub async fn sign(&self, key: Arc<HeldKey>, message: Vec<u8>) -> Result<Vec<u8>, Fault> {
+        let pool = if let Some(pool) = self.pool.get() {
+            pool
+        } else {
+            let fresh = Pool::start(&self.opened, self.opened.settings.sessions.into())?;
+            self.pool.get_or_init(|| fresh)
+        };
+        pool.sign(key, message).await
+    }
+
+    /// Makes a pair with this label; its `CKA_ID` is the key's identifier.
+    ///
+    /// # Errors
+    /// The token is away, or cannot make it. A part of a pair may be left.
+    pub async fn generate(
+        &self,
+        algorithm: Algorithm,
+        rsa_bits: RsaBits,
+        label: String,
+    ) -> Result<PublicJwk, Fault> {
+        let opened = Arc::clone(&self.opened);
+        self.waiting(move || {
+            let token = opened.token()?;
+            let session = token.session(true)?;
+            pairs::generate(&session, algorithm, rsa_bits, &label).map_err(|error| {
+                Fault::unavailable(format!(
+                    "the PKCS#11 token '{}' does not make a key for {algorithm}: {error}",
+                    token.label()
+                ))
+            })
+        })
+        .await
+    }
+
+    /// Destroys the pair with this label or `CKA_ID`, if it is there and its `CKA_ID` is not `spared`.
+    ///
+    /// # Errors
+    /// The token is away, or does not let it be destroyed.
+    pub async fn destroy(&self, name: String, spared: Vec<String>) -> Result<(), Fault> {
+        let opened = Arc::clone(&self.opened);
+        self.waiting(move || {
+            let token = opened.token()?;
+            let session = token.session(true)?;
+            let destroyed =
+                pairs::destroy(&session, &name, &spared).map_err(|error| token.trouble(&error))?;
+            tracing::info!(%name, token = token.label(), objects = destroyed, "destroyed in the PKCS#11 token");
+            Ok(())
+        })
+        .await
+    }
+
+    /// Runs what waits for the token on a thread that may.
+    async fn waiting<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, Fault> {
+        match tokio::time::timeout(PATIENCE, tokio::task::spawn_blocking(work)).await {
+            Ok(done) => done.map_err(Fault::internal)?,
+            Err(_) => {
+                Err(Fault::unavailable(format!("the PKCS#11 token '{}' does not answer", self.label())))
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for TokenKeys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("TokenKeys").field(&self.label()).finish()
+    }
+}
