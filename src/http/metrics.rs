@@ -55,7 +55,7 @@ fn registry(services: &Services) -> Registry {
             next.get_or_create(&label).set(seconds(now, at));
         }
     }
-    clock.set(services.rotator.clock_ahead());
+    clock.set(services.rotator.clock().ahead());
     let mut registry = Registry::default();
     registry.register("jeton_signing_key_age_seconds", "How long the active signing key has signed", age);
     registry.register(

@@ -157,7 +157,8 @@ async fn ready(axum::extract::State(services): axum::extract::State<Shared>) -> 
     let answers = answers
         .and_then(|()| services.tokens.directory.check_fresh().map_err(|fault| fault.to_string()))
         .map_err(|reason| (reason, "the database does not answer\n"));
-    let clock = || services.rotator.check_clock().map_err(|fault| (fault.to_string(), "the clock is off\n"));
+    let clock =
+        || services.rotator.clock().check().map_err(|fault| (fault.to_string(), "the clock is off\n"));
     match answers.and_then(|()| clock()) {
         Ok(()) => (StatusCode::OK, "ready\n").into_response(),
         Err((reason, public)) => {

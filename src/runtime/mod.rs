@@ -4,6 +4,7 @@
 
 pub mod audit_key;
 pub mod clock;
+pub mod clock_check;
 pub mod directory;
 mod fault_point;
 pub mod key_maker;

@@ -5,7 +5,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -13,6 +12,7 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::clock::Ambient;
+use super::clock_check::ClockCheck;
 use super::key_maker::KeyMaker;
 use super::keyring::Keyring;
 use super::ledger::Ledger;
@@ -22,7 +22,7 @@ use crate::domain::audit::{Actor, AuditEvent, Event, Origin};
 use crate::domain::error::Fault;
 use crate::domain::ids::KeyId;
 use crate::domain::rotation::{self, Action, Need, RingKey};
-use crate::domain::schedule::{Schedule, Span};
+use crate::domain::schedule::Schedule;
 use crate::domain::time::Timestamp;
 use crate::jose::Algorithm;
 use crate::storage::{ChangeKind, Store, StoreError, StoredKey, Tx};
@@ -48,9 +48,7 @@ pub struct Rotator {
     ambient: Ambient,
     schedule: Schedule,
     maker: KeyMaker,
-    /// How far this process's clock is ahead of the database's, in microseconds, beyond what the measurement
-    /// itself cannot tell.
-    ahead: AtomicI64,
+    clock: ClockCheck,
     /// How much each ring was needed when the store was last asked.
     needs: ArcSwap<BTreeMap<Algorithm, Need>>,
 }
@@ -96,8 +94,8 @@ impl Rotator {
         ambient: Ambient,
         (schedule, maker): (Schedule, KeyMaker),
     ) -> Self {
-        let (ahead, needs) = (AtomicI64::new(0), ArcSwap::default());
-        Self { store, keyring, ledger, ambient, schedule, maker, ahead, needs }
+        let clock = ClockCheck::new(store.clone(), ambient.clone(), schedule.clock_tolerance());
+        Self { store, keyring, ledger, ambient, schedule, maker, clock, needs: ArcSwap::default() }
     }
 
     /// What makes its keys.
@@ -125,14 +123,14 @@ impl Rotator {
     /// # Errors
     /// The database is away, or a key cannot be made.
     pub async fn start(&self) -> Result<(), Fault> {
-        self.compare_clocks().await?;
+        self.clock.compare().await?;
         // Before anything is signed: a key stays for as long as the longest token that it may have signed.
         self.change(None, self.ambient.now(), async |tx| {
             tx.lengthen_tokens(self.schedule.longest_token()).await
         })
         .await?;
         let is_complete = self.rings().await?.values().all(|(ring, _)| !ring.is_empty());
-        if is_complete && self.check_clock().is_err() {
+        if is_complete && self.clock.check().is_err() {
             return Ok(());
         }
         self.check_makes().await?;
@@ -169,9 +167,9 @@ impl Rotator {
             tokio::time::sleep(TICK).await;
             if compared.elapsed() > CLOCK {
                 compared = Instant::now();
-                comparing.note(self.compare_clocks().await);
+                comparing.note(self.clock.compare().await);
             }
-            if self.check_clock().is_err() || !(self.is_anything_due() || asked.elapsed() > FULL) {
+            if self.clock.check().is_err() || !(self.is_anything_due() || asked.elapsed() > FULL) {
                 continue;
             }
             asked = Instant::now();
@@ -196,7 +194,7 @@ impl Rotator {
     /// The clock is off, the database is away, or a key cannot be made: what was done stands, and the rest is done
     /// later.
     pub async fn settle(&self) -> Result<(), Fault> {
-        self.trust_clock().await?;
+        self.clock.trust().await?;
         let done = self.act_at_most(usize::MAX).await;
         self.maker.sweep(self.ambient.now()).await;
         done
@@ -441,7 +439,7 @@ impl Rotator {
     /// The clock is off, or the database is away. If a fresh key cannot be made, the key is withdrawn all the same.
     pub async fn revoke(&self, kid: &KeyId, wanted: &Wanted) -> Result<Option<Revoked>, Fault> {
         // By when a key was revoked and when it signed, it is told whether it can have signed.
-        self.trust_clock().await?;
+        self.clock.trust().await?;
         let rings = self.rings().await?;
         let found = rings.iter().find(|(_, (ring, _))| ring.iter().any(|key| key.kid == *kid));
         let Some((&algorithm, _)) = found else { return Ok(None) };
@@ -467,61 +465,10 @@ impl Rotator {
         Ok(Some(Revoked { algorithm, trusted_until }))
     }
 
-    /// Compares the clocks now: it may have been set since that was done last.
-    async fn trust_clock(&self) -> Result<(), Fault> {
-        self.compare_clocks().await?;
-        self.check_clock()
-    }
-
-    /// Compares this process's clock with the database's, which all replicas share.
-    ///
-    /// # Errors
-    /// The database is away.
-    pub async fn compare_clocks(&self) -> Result<(), Fault> {
-        if !self.ambient.tells_world_time() {
-            return Ok(());
-        }
-        let before = self.ambient.now();
-        let Some(theirs) = patiently(self.store.clock()).await? else { return Ok(()) };
-        let after = self.ambient.now();
-        // The answer was made at some time in between.
-        let (most, least) = (after.as_micros() - theirs.as_micros(), before.as_micros() - theirs.as_micros());
-        let ahead = if least > 0 { least } else { most.min(0) };
-        let was_off = self.check_clock().is_err();
-        self.ahead.store(ahead, Ordering::Relaxed);
-        match (was_off, self.check_clock()) {
-            (false, Err(fault)) => tracing::error!(%fault, "no keys are planned by this clock"),
-            (true, Ok(())) => tracing::info!("the clock agrees with the database's again"),
-            _ => {}
-        }
-        Ok(())
-    }
-
-    /// How many seconds this process's clock is ahead of the database's, beyond what the measurement cannot tell.
+    /// This process's clock against the database's.
     #[must_use]
-    #[expect(clippy::cast_precision_loss, reason = "a double tells seconds to the microsecond for 285 years")]
-    pub fn clock_ahead(&self) -> f64 {
-        self.ahead.load(Ordering::Relaxed) as f64 / 1e6
-    }
-
-    /// Whether this process's clock is near enough to the database's for keys to be planned by it.
-    ///
-    /// # Errors
-    /// It is off by more than the tolerance.
-    pub fn check_clock(&self) -> Result<(), Fault> {
-        let ahead = self.ahead.load(Ordering::Relaxed);
-        let off = Duration::from_micros(ahead.unsigned_abs());
-        let tolerance = self.schedule.clock_tolerance();
-        if off <= tolerance {
-            return Ok(());
-        }
-        let direction = if ahead > 0 { "ahead of" } else { "behind" };
-        Err(Fault::unavailable(format!(
-            "this machine's clock is {} {direction} the database's, more than {} (keys.clock_tolerance): set it \
-             right, for example with chrony",
-            Span(off),
-            Span(tolerance)
-        )))
+    pub const fn clock(&self) -> &ClockCheck {
+        &self.clock
     }
 }
 
