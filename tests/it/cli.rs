@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::harness::{Database, Engine, Process, command, jeton, run};
 
@@ -107,6 +107,86 @@ async fn registers_offline_what_a_server_serves_on_sqlite() {
 #[tokio::test(flavor = "multi_thread")]
 async fn registers_offline_what_a_server_serves_on_postgres() {
     registers_offline_what_a_server_serves(Engine::Postgres).await;
+}
+
+async fn exchange_rules_and_operators_are_written_offline(engine: Engine) {
+    let database = Database::create(engine).await;
+    let ok = |arguments: &str| jeton(&database, &arguments.split(' ').collect::<Vec<_>>());
+    ok("resource-servers create orders --identifier urn:orders --token-binding dpop");
+    ok(
+        "resource-servers create stock --identifier urn:stock --permission stock:read --permission stock:write",
+    );
+    ok("roles create reader");
+    let gateway = ok("clients create gateway --no-secret --may-act billing --token-binding dpop");
+    assert_eq!(gateway["client"]["may_act"], "billing");
+    assert_eq!(gateway["client"]["token_binding"], "dpop");
+
+    let made =
+        ok("exchange-rules create r --caller-client gateway --subject-role reader --resource-server stock \
+        --permission stock:read --permission stock:write --source orders --mode impersonation --max-depth 2 \
+        --token-lifetime 60 --expires-at 2999-01-01T00:00:00Z --description d");
+    let expected = json!({
+        "name": "r", "description": "d", "caller": { "client": "gateway" }, "subject": { "role": "reader" },
+        "resource_server": "stock", "permissions": ["stock:read", "stock:write"], "sources": ["orders"],
+        "mode": "impersonation", "max_depth": 2, "token_lifetime": 60, "enabled": true,
+        "expires_at": "2999-01-01T00:00:00Z", "version": 1, "created_at": made["created_at"],
+        "updated_at": made["created_at"],
+    });
+    assert_eq!(made, expected);
+    let plain = ok("exchange-rules create s --caller-role reader --subject-client gateway \
+        --resource-server stock --permission stock:read");
+    assert_eq!((&plain["mode"], &plain["max_depth"]), (&"delegation".into(), &5.into()));
+    assert_eq!((&plain["caller"], &plain["subject"]), (&json!({ "role": "reader" }), &made["caller"]));
+    assert_eq!(ok("exchange-rules show r"), made);
+    assert_eq!(ok("exchange-rules list"), json!([made, plain]));
+    assert_eq!(ok("exchange-rules list --text D"), json!([made]));
+    assert_eq!(ok("exchange-rules disable r")["enabled"], false);
+    assert_eq!(ok("exchange-rules enable r")["enabled"], true);
+    let table = run(&database, &["exchange-rules", "list", "--text", "d"]).stdout;
+    let table = String::from_utf8(table).unwrap();
+    let row: Vec<&str> = table.lines().nth(1).unwrap().split_whitespace().collect();
+    assert_eq!(row[..4], ["r", "client=gateway", "role=reader", "stock"], "{table}");
+    assert_eq!(ok("exchange-rules delete r"), json!({ "deleted": "r" }));
+    assert_eq!(ok("exchange-rules list"), json!([plain]));
+
+    let said = json!({ "resource_server": "orders", "client_id": "gateway", "operates": true });
+    assert_eq!(ok("resource-servers operators add orders gateway"), said);
+    assert_eq!(ok("resource-servers operators list orders")[0]["client_id"], "gateway");
+    assert_eq!(ok("clients show gateway")["operates"], json!(["orders"]));
+    let said = run(&database, &["resource-servers", "operators", "remove", "orders", "gateway"]);
+    assert_eq!(String::from_utf8_lossy(&said.stdout), "gateway no longer operates orders\n");
+    assert_eq!(ok("resource-servers operators list orders"), json!([]));
+
+    let create = "exchange-rules create x --resource-server stock --permission stock:read";
+    for (arguments, words) in [
+        (format!("{create} --caller-client gateway"), "--subject-client"),
+        (
+            format!("{create} --caller-client gateway --caller-role reader --subject-role reader"),
+            "cannot be used with",
+        ),
+        (format!("{create} --caller-client nobody --subject-role reader"), "there is no client 'nobody'"),
+        (format!("{create} --caller-role reader --subject-role reader --mode magic"), "impersonation"),
+        (format!("{create} --caller-role reader --subject-role reader --max-depth 11"), "use 1 to 10"),
+        ("exchange-rules show dry-run".to_owned(), "other than 'dry-run'"),
+        ("exchange-rules delete nothing".to_owned(), "there is no exchange rule 'nothing'"),
+        ("resource-servers operators add orders nobody".to_owned(), "there is no client 'nobody'"),
+        ("clients create x --may-act x".to_owned(), "it is the client itself"),
+        ("clients create x --token-binding mtls".to_owned(), "optional, dpop"),
+    ] {
+        let output = run(&database, &arguments.split(' ').collect::<Vec<_>>());
+        assert!(!output.status.success(), "{arguments}");
+        assert!(stderr(&output).contains(words), "{arguments}: {}", stderr(&output));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn exchange_rules_and_operators_are_written_offline_on_sqlite() {
+    exchange_rules_and_operators_are_written_offline(Engine::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn exchange_rules_and_operators_are_written_offline_on_postgres() {
+    exchange_rules_and_operators_are_written_offline(Engine::Postgres).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
