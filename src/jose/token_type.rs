@@ -7,6 +7,8 @@ pub enum TokenType {
     Jwt,
     /// A signed checkpoint of the audit; no verifier of tokens knows it.
     AuditCheckpoint,
+    /// `dpop+jwt` (RFC 9449 §4.2): not a token, but the proof of a key.
+    DpopProof,
 }
 
 // === impl TokenType ===
@@ -19,6 +21,7 @@ impl TokenType {
             Self::AccessToken => "at+jwt",
             Self::Jwt => "JWT",
             Self::AuditCheckpoint => "jeton-audit-checkpoint+jwt",
+            Self::DpopProof => "dpop+jwt",
         }
     }
 
