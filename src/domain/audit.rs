@@ -233,6 +233,8 @@ pub enum Event {
         signing_keys: u64,
         /// How many keys that sign the audit's checkpoints.
         audit_keys: u64,
+        /// How many secrets that all replicas share.
+        shared_secrets: u64,
     },
     /// A process began its chain: at its start, or because writing the chain before it failed.
     Started {
