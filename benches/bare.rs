@@ -118,6 +118,7 @@ impl Bare {
             scope: Some(SCOPE.to_owned()),
             roles: vec![self.role.clone()],
             client_kind: ClientKind::Service,
+            cnf: None,
         };
         sign(TokenType::AccessToken, &self.key_id, &self.key, &claims).ok()
     }

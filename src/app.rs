@@ -17,6 +17,7 @@ use crate::domain::audit::ProcessKind;
 use crate::domain::error::Fault;
 use crate::http::{self, Services};
 use crate::oauth::access::AccessVerifier;
+use crate::oauth::dpop::Dpop;
 use crate::oauth::token::TokenEndpoint;
 use crate::runtime::audit_key::AuditKey;
 use crate::runtime::clock::Ambient;
@@ -25,6 +26,7 @@ use crate::runtime::fault;
 use crate::runtime::keyring::Keyring;
 use crate::runtime::ledger::Ledger;
 use crate::runtime::master_key::MasterKeys;
+use crate::runtime::nonces::Nonces;
 use crate::runtime::refusals::Refusals;
 use crate::runtime::rotator::Rotator;
 use crate::runtime::sealed::Survey;
@@ -222,6 +224,8 @@ impl App {
                 AdminError::Fault(fault) => fault,
                 other => Fault::internal(other),
             })?;
+        let nonces = Nonces::open(&store, &sealed.master_keys, &ambient).await?;
+        let dpop = Arc::new(Dpop::new(nonces, config.dpop_nonce_required));
         let Sealed { keyring, rotator, ledger, writing, .. } = sealed;
         Box::pin(rotator.start()).await?;
         // Records the start, and whatever a process that was killed has left.
@@ -236,7 +240,8 @@ impl App {
         tasks.spawn(Arc::clone(&rotator).run(stop.clone()));
         let upkeep = Upkeep::new(store.clone(), ledger.clone(), ambient.clone(), config.audit_retention);
         tasks.spawn(upkeep.run(stop.clone()));
-        let services = services(config, &issuer, ambient, &store, (keyring, rotator), directory, ledger)?;
+        let services =
+            services(config, &issuer, ambient, &store, (keyring, rotator), directory, (ledger, dpop))?;
         let admin = services.admin.clone();
         let services = Arc::new(services);
         let metrics = metrics_listener(config.metrics).await?;
@@ -330,7 +335,7 @@ fn services(
     store: &Store,
     (keyring, rotator): (Arc<Keyring>, Arc<Rotator>),
     directory: Arc<Directory>,
-    ledger: Ledger,
+    (ledger, dpop): (Ledger, Arc<Dpop>),
 ) -> Result<Services, Fault> {
     // Half of the cores for costly hashes leaves the other half for everybody else.
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
@@ -348,6 +353,7 @@ fn services(
             ledger: ledger.clone(),
             refusals: refusals.clone(),
             secrets,
+            dpop: Arc::clone(&dpop),
         },
         access: AccessVerifier {
             issuer: issuer.as_str().to_owned(),
@@ -355,6 +361,8 @@ fn services(
             directory: Arc::clone(&directory),
             keyring: Arc::clone(&keyring),
             refusals: refusals.clone(),
+            ledger: ledger.clone(),
+            dpop,
         },
         admin: Admin {
             store: store.clone(),

@@ -105,6 +105,9 @@ pub enum Event {
         /// The key that signed it.
         #[schema(value_type = String)]
         kid: KeyId,
+        /// The thumbprint of the DPoP key that it is bound to.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        jkt: Option<String>,
     },
     /// A token request was refused.
     TokenRefused {

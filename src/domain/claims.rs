@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::binding::Confirmation;
 use super::client::ClientKind;
 use super::ids::{ClientId, RoleName};
 use super::policy::Decision;
@@ -71,6 +72,9 @@ pub struct AccessTokenClaims {
     pub roles: Vec<RoleName>,
     /// What sort of client it is.
     pub client_kind: ClientKind,
+    /// The key that the token is bound to (RFC 7800 §3.1).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cnf: Option<Confirmation>,
 }
 
 /// The parts of a token that no decision holds.
@@ -90,6 +94,8 @@ pub struct Occasion<'a> {
     pub txn: String,
     /// When it is issued.
     pub now: Timestamp,
+    /// The key that was proven.
+    pub cnf: Option<Confirmation>,
 }
 
 /// Builds the claims of a decided token.
@@ -107,6 +113,7 @@ pub fn build(occasion: Occasion<'_>, decision: &Decision) -> AccessTokenClaims {
         scope: (decision.profile == TokenProfile::AccessToken).then(|| decision.scope.to_string()),
         roles: decision.roles.clone(),
         client_kind: occasion.client_kind,
+        cnf: occasion.cnf,
     }
 }
 
@@ -141,12 +148,15 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_token_says_what_was_decided_and_nothing_else_rfc9068_2_2(decision in decisions(), now in 0_i64..1_000_000_000) {
+        fn a_token_says_what_was_decided_and_nothing_else_rfc9068_2_2(
+            decision in decisions(), now in 0_i64..1_000_000_000, bound in any::<bool>(),
+        ) {
             let now = Timestamp::from_micros(now);
             let client_id = ClientId::new("c").unwrap();
             let occasion = Occasion {
                 issuer: "https://i", client_id: &client_id, client_kind: ClientKind::Job, subject: "s",
                 jti: "j".to_owned(), txn: "t".to_owned(), now,
+                cnf: bound.then(|| Confirmation::dpop("k".to_owned())),
             };
             let claims = serde_json::to_value(build(occasion, &decision)).unwrap();
 
@@ -159,6 +169,9 @@ mod tests {
             });
             if decision.profile == TokenProfile::AccessToken {
                 expected["scope"] = json!(decision.scope.to_string());
+            }
+            if bound {
+                expected["cnf"] = json!({"jkt": "k"});
             }
             prop_assert_eq!(&claims, &expected);
             let end = Timestamp::from_seconds(claims["exp"].as_i64().unwrap());

@@ -15,11 +15,11 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::error::{OAuthErrorBody, Problem, no_store, oauth_error, oauth_failure};
+use super::error::{DPOP_NONCE, OAuthErrorBody, Problem, no_store, oauth_error, oauth_failure};
 use super::extract::{Unread, bounded};
 use super::middleware::Caller;
 use super::{Shared, TOKEN_BODY};
-use crate::domain::error::{Failure, Fault, OAuthError};
+use crate::domain::error::{ErrorCode, Failure, Fault, OAuthError};
 use crate::domain::schedule::Schedule;
 use crate::oauth::discovery::{self, Metadata};
 use crate::oauth::token::TokenRequest;
@@ -37,7 +37,7 @@ pub(super) fn routes() -> OpenApiRouter<Shared> {
 struct TokenBody<'a> {
     /// The token.
     access_token: &'a str,
-    /// How to use it.
+    /// How to use it: `Bearer`, or `DPoP` when the request had a proof.
     #[schema(example = "Bearer")]
     token_type: &'static str,
     /// Seconds until its end.
@@ -95,9 +95,11 @@ async fn token(State(services): State<Shared>, request: Request) -> Response {
     let body = bounded(headers, body, TOKEN_BODY).await;
     let authorization: Vec<&[u8]> =
         headers.get_all(AUTHORIZATION).iter().map(HeaderValue::as_bytes).collect();
+    let dpop: Vec<&[u8]> = headers.get_all("dpop").iter().map(HeaderValue::as_bytes).collect();
     let request = TokenRequest {
         content_type: headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()),
         authorization: &authorization,
+        dpop: &dpop,
         query: parts.uri.query(),
         body: body.as_ref().map_or(&[], |bytes| &bytes[..]),
         origin: &origin,
@@ -116,14 +118,26 @@ async fn token(State(services): State<Shared>, request: Request) -> Response {
         Ok(token) => {
             let body = TokenBody {
                 access_token: token.access_token.expose_secret(),
-                token_type: "Bearer",
+                token_type: token.token_type,
                 expires_in: token.expires_in,
                 scope: &token.scope,
             };
-            no_store(answer(&body))
+            with_nonce(no_store(answer(&body)), token.dpop_nonce.as_deref())
         }
-        Err(failure) => oauth_failure(&failure),
+        Err(failure) => {
+            let wanted = matches!(&failure, Failure::Refused(error) if error.code == ErrorCode::UseDpopNonce);
+            let nonce = wanted.then(|| services.tokens.dpop.nonce(services.ambient.now()));
+            with_nonce(oauth_failure(&failure), nonce.as_deref())
+        }
     }
+}
+
+/// An answer with the nonce for the caller's next DPoP proof (RFC 9449 §8).
+fn with_nonce(mut response: Response, nonce: Option<&str>) -> Response {
+    if let Some(value) = nonce.and_then(|nonce| HeaderValue::from_str(nonce).ok()) {
+        response.headers_mut().insert(DPOP_NONCE, value);
+    }
+    response
 }
 
 /// JSON in one buffer that is long enough for nearly any token.

@@ -6,11 +6,13 @@
 //! | RFC 6749 §3.2, §5 token endpoint | [`token`] |
 //! | RFC 6749 §4.4 client credentials | [`grants`] |
 //! | RFC 6750 bearer tokens for our own API | [`access`] |
+//! | RFC 9449 DPoP | [`dpop`] |
 //! | RFC 8414, OpenID Connect Discovery | [`discovery`] |
 
 pub mod access;
 pub mod client_auth;
 pub mod discovery;
+pub mod dpop;
 pub mod form;
 pub mod grants;
 pub mod token;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 
 use super::client_auth::{self, Caller, Presentation};
+use super::dpop::{self, Dpop, Proof};
 use super::form::Form;
 use super::grants::{self, Context};
 use crate::domain::audit::{AskedFor, AuditEvent, Event, Origin};
@@ -28,6 +29,7 @@ use crate::runtime::keyring::Keyring;
 use crate::runtime::ledger::{Ledger, RecordError};
 use crate::runtime::refusals::Refusals;
 use crate::runtime::secrets::SecretVerifier;
+use crate::storage::UsedId;
 
 /// Issues tokens.
 pub struct TokenEndpoint {
@@ -47,6 +49,8 @@ pub struct TokenEndpoint {
     pub refusals: Refusals,
     /// What checks secrets.
     pub secrets: SecretVerifier,
+    /// What checks DPoP proofs.
+    pub dpop: Arc<Dpop>,
 }
 
 /// A token request as it came, body unread. It holds secrets, so it has no `Debug` form.
@@ -55,6 +59,8 @@ pub struct TokenRequest<'a> {
     pub content_type: Option<&'a str>,
     /// Every `Authorization` header.
     pub authorization: &'a [&'a [u8]],
+    /// Every `DPoP` header.
+    pub dpop: &'a [&'a [u8]],
     /// The URI's query, which must be empty: it ends up in logs.
     pub query: Option<&'a str>,
     /// The body.
@@ -68,10 +74,14 @@ pub struct TokenRequest<'a> {
 pub struct TokenResponse {
     /// The token.
     pub access_token: SecretString,
+    /// How to use it: `Bearer`, or `DPoP` when it is bound (RFC 9449 §5).
+    pub token_type: &'static str,
     /// Seconds until its end.
     pub expires_in: i64,
     /// The granted permissions, space-separated.
     pub scope: String,
+    /// The nonce for the client's next proof, when it is not the one that it used (RFC 9449 §8.2).
+    pub dpop_nonce: Option<String>,
 }
 
 /// What is known of a request so far; what a refusal is recorded with.
@@ -92,6 +102,8 @@ struct Issued {
     response: TokenResponse,
     at: Timestamp,
     event: Event,
+    /// What counts once.
+    used: Vec<UsedId>,
 }
 
 // === impl TokenEndpoint ===
@@ -122,12 +134,17 @@ impl TokenEndpoint {
         attempt: Attempt,
         issued: Issued,
     ) -> Result<TokenResponse, Failure> {
-        let Issued { response, at, event } = issued;
+        let Issued { response, at, event, used } = issued;
         let event = AuditEvent { at, origin: request.origin.clone(), event };
-        match self.ledger.record_issuance(&event, Vec::new()).await {
+        let with_proof = used.iter().any(dpop::is_of_proof);
+        match self.ledger.record_issuance(&event, used).await {
             Ok(()) => Ok(response),
             Err(RecordError::UsedBefore) => {
-                let error = OAuthError::invalid_client("the assertion or proof was used before");
+                let error = if with_proof {
+                    dpop::used_before()
+                } else {
+                    OAuthError::invalid_client("the assertion was used before")
+                };
                 Err(Box::pin(self.refused(request, attempt, error)).await)
             }
             Err(RecordError::Fault(fault)) => Err(fault.into()),
@@ -179,6 +196,8 @@ impl TokenEndpoint {
             .into());
         }
 
+        let proof = self.prove(request)?;
+
         let asked = Asked {
             scope: Scope::parse(form.get("scope"))?,
             resources: form.all("resource").map(str::to_owned).collect(),
@@ -191,6 +210,7 @@ impl TokenEndpoint {
         // From here on nothing waits: the time in the token is that of its event.
         let now = self.ambient.now();
         let decision = policy::decide(&catalog, &resolved.grantee, &asked, self.longest, now)?;
+        dpop::check_binding(&client.registration.client, &catalog, &decision.audience, proof.as_ref())?;
         let continues = resolved.txn.is_some();
         let txn = resolved.txn.map_or_else(|| self.ambient.token_id("", now), Ok)?;
         let occasion = Occasion {
@@ -201,6 +221,7 @@ impl TokenEndpoint {
             jti: self.ambient.token_id(&client.registration.client.token_mark(), now)?,
             txn,
             now,
+            cnf: proof.as_ref().map(Proof::confirmation),
         };
         let claims = claims::build(occasion, &decision);
         let token_type = match decision.profile {
@@ -212,8 +233,10 @@ impl TokenEndpoint {
         let scope = decision.scope.to_string();
         let response = TokenResponse {
             access_token: SecretString::from(signed.token),
+            token_type: if proof.is_some() { "DPoP" } else { "Bearer" },
             expires_in: claims.exp - claims.iat,
             scope: scope.clone(),
+            dpop_nonce: proof.as_ref().filter(|proof| proof.renew_nonce).map(|_| self.dpop.nonce(now)),
         };
         let event = Event::TokenIssued {
             client_id: claims.client_id,
@@ -230,8 +253,20 @@ impl TokenEndpoint {
             continues,
             expires_at: decision.expires_at,
             kid: signed.kid,
+            jkt: proof.as_ref().map(|proof| proof.jkt.clone()),
         };
-        Ok(Issued { response, at: now, event })
+        let used = proof.map(|proof| proof.used).into_iter().collect();
+        Ok(Issued { response, at: now, event, used })
+    }
+
+    /// What the request's DPoP proof proves, if there is one. Nothing is used up before: a client that is sent
+    /// back for a nonce comes again with the same assertion.
+    fn prove(&self, request: &TokenRequest<'_>) -> Result<Option<Proof>, OAuthError> {
+        let url = format!("{}/oauth2/token", self.issuer);
+        let now = self.ambient.now();
+        // The endpoint takes nothing but POST.
+        let expected = dpop::Expected { method: "POST", url: &url, access_token: None, now };
+        self.dpop.check(request.dpop, &expected)
     }
 }
 

@@ -18,6 +18,7 @@ mod buffered;
 mod cli;
 mod directory;
 mod discovery;
+mod dpop;
 mod ledger_kill;
 mod ledger_load;
 mod ledger_once;
