@@ -217,3 +217,39 @@ fn bound_to(claims: &AccessTokenClaims, scheme: Scheme) -> Result<Option<&str>, 
         (Some(_), _) => refused("the token is bound in a way that is not checked here"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn bound(cnf: &Value, scheme: Scheme) -> Option<Option<String>> {
+        let mut claims = json!({
+            "iss": "i", "exp": 1, "aud": "a", "sub": "s", "client_id": "c", "iat": 0, "jti": "j", "txn": "t",
+            "roles": [], "client_kind": "service",
+        });
+        if !cnf.is_null() {
+            claims["cnf"] = cnf.clone();
+        }
+        let claims = serde_json::from_value(claims).unwrap();
+        bound_to(&claims, scheme).ok().map(|jkt| jkt.map(str::to_owned))
+    }
+
+    #[test]
+    fn a_token_is_taken_by_the_binding_that_it_has_and_no_other_rfc7800_3_1() {
+        let (bearer, dpop) = (Scheme::Bearer, Scheme::Dpop);
+        assert_eq!(bound(&Value::Null, bearer), Some(None));
+        assert_eq!(bound(&Value::Null, dpop), None);
+        assert_eq!(bound(&json!({"jkt": "k"}), dpop), Some(Some("k".to_owned())));
+        assert_eq!(bound(&json!({"jkt": "k"}), bearer), None);
+        // By something else, or by that too: what cannot be checked cannot be right.
+        for unknown in
+            [json!({}), json!({"x5t#S256": "x"}), json!({"jkt": "k", "x5t#S256": "x"}), json!({"jwk": {}})]
+        {
+            for scheme in [bearer, dpop] {
+                assert_eq!(bound(&unknown, scheme), None, "{unknown}");
+            }
+        }
+    }
+}
