@@ -33,7 +33,7 @@ fn normalised(url: &str) -> Option<String> {
         }
         None => (authority, ""),
     };
-    if host.is_empty() || host.contains('@') || !port.bytes().all(|byte| byte.is_ascii_digit()) {
+    if host.is_empty() || !port.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
     // After the percent-encoding, so that what was hidden in it is lower case too.
