@@ -17,6 +17,7 @@ use crate::domain::audit::ProcessKind;
 use crate::domain::error::Fault;
 use crate::http::{self, Services};
 use crate::oauth::access::AccessVerifier;
+use crate::oauth::dpop::Dpop;
 use crate::oauth::introspection::IntrospectionEndpoint;
 use crate::oauth::live::LiveTokens;
 use crate::oauth::request::ClientGate;
@@ -30,6 +31,7 @@ use crate::runtime::key_maker::KeyMaker;
 use crate::runtime::keyring::Keyring;
 use crate::runtime::ledger::Ledger;
 use crate::runtime::master_key::MasterKeys;
+use crate::runtime::nonces::Nonces;
 use crate::runtime::refusals::Refusals;
 use crate::runtime::revocations::Revocations;
 use crate::runtime::rotator::Rotator;
@@ -237,6 +239,8 @@ impl App {
                 AdminError::Fault(fault) => fault,
                 other => Fault::internal(other),
             })?;
+        let nonces = Nonces::open(&store, &sealed.master_keys, &ambient).await?;
+        let dpop = Arc::new(Dpop::new(nonces, config.dpop_nonce_required));
         let Sealed { keyring, rotator, ledger, writing, .. } = sealed;
         keyring.try_tokens(ambient.now()).await.map_err(|fault| lost_key(&fault))?;
         Box::pin(rotator.start()).await?;
@@ -260,7 +264,7 @@ impl App {
         tasks.spawn(Arc::clone(&rotator).run(stop.clone()));
         let upkeep = Upkeep::new(store.clone(), ledger.clone(), ambient.clone(), config.audit_retention);
         tasks.spawn(upkeep.run(stop.clone()));
-        let services = services(config, &issuer, ambient, &store, (keyring, rotator), live, ledger)?;
+        let services = services(config, &issuer, ambient, &store, (keyring, rotator), live, (ledger, dpop))?;
         let admin = services.admin.clone();
         let services = Arc::new(services);
         let metrics = metrics_listener(config.metrics).await?;
@@ -354,7 +358,7 @@ fn services(
     store: &Store,
     (keyring, rotator): (Arc<Keyring>, Arc<Rotator>),
     live: LiveTokens,
-    ledger: Ledger,
+    (ledger, dpop): (Ledger, Arc<Dpop>),
 ) -> Result<Services, Fault> {
     // Half of the cores for costly hashes leaves the other half for everybody else.
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
@@ -381,6 +385,7 @@ fn services(
             refusals: refusals.clone(),
             secrets: Arc::clone(&secrets),
             tokens: Arc::clone(&live),
+            dpop: Arc::clone(&dpop),
         },
         introspection: IntrospectionEndpoint {
             gate: Arc::clone(&gate),
@@ -399,6 +404,8 @@ fn services(
             ambient: ambient.clone(),
             tokens: Arc::clone(&live),
             refusals: refusals.clone(),
+            ledger: ledger.clone(),
+            dpop,
         },
         admin: Admin {
             store: store.clone(),

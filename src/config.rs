@@ -41,6 +41,8 @@ pub struct Config {
     pub trusted_proxies: Vec<IpNet>,
     /// The longest lifetime a resource server may ask for.
     pub max_token_lifetime: Duration,
+    /// Whether a DPoP proof must have a nonce of ours.
+    pub dpop_nonce_required: bool,
     /// When signing keys are made and when they leave.
     pub keys: Schedule,
     /// How long the modulus of a new RSA key is.
@@ -275,6 +277,7 @@ impl Settings {
         }
         let trusted_proxies = self.take("server.trusted_proxies", networks).unwrap_or_default();
         let max_token_lifetime = self.take("tokens.max_lifetime", seconds).unwrap_or(Duration::from_hours(1));
+        let dpop_nonce_required = self.take("dpop.nonce", required).unwrap_or(true);
         let keys = self.keys(max_token_lifetime);
         let rsa_bits = self.take("keys.rsa_bits", str::parse).unwrap_or_default();
         let keys_held_in = self.held_in(master_keys.pkcs11.as_ref());
@@ -294,6 +297,7 @@ impl Settings {
             pkcs11: master_keys.pkcs11,
             trusted_proxies,
             max_token_lifetime,
+            dpop_nonce_required,
             keys,
             rsa_bits,
             keys_held_in,
@@ -406,6 +410,14 @@ fn metrics_listener(text: &str) -> Result<MetricsListener, String> {
 
 fn truth(text: &str) -> Result<bool, String> {
     text.parse().map_err(|_| "write true or false".to_owned())
+}
+
+fn required(text: &str) -> Result<bool, String> {
+    match text {
+        "required" => Ok(true),
+        "optional" => Ok(false),
+        _ => Err("write required or optional".to_owned()),
+    }
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {

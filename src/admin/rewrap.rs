@@ -22,6 +22,8 @@ pub struct Rewrapped {
     pub signing_keys: u64,
     /// How many keys that sign the audit's checkpoints were.
     pub audit_keys: u64,
+    /// How many secrets that all replicas share were.
+    pub shared_secrets: u64,
 }
 
 // === impl Admin ===
@@ -38,6 +40,7 @@ impl Admin {
             previous: Vec::new(),
             signing_keys: 0,
             audit_keys: 0,
+            shared_secrets: 0,
         };
         for _ in 0..ROUNDS {
             let left = self.under_others(master_keys.current()).await?;
@@ -47,6 +50,7 @@ impl Admin {
             let round = self.reseal(by, master_keys, left).await?;
             done.signing_keys += round.signing_keys;
             done.audit_keys += round.audit_keys;
+            done.shared_secrets += round.shared_secrets;
             done.previous.extend(round.previous);
             done.previous.sort_unstable();
             done.previous.dedup();
@@ -81,7 +85,7 @@ impl Admin {
             resealed.push((under, key, envelope));
         }
         let mut tx = self.begin().await?;
-        let (mut previous, mut signing_keys, mut audit_keys) = (Vec::new(), 0, 0);
+        let (mut previous, mut signing_keys, mut audit_keys, mut shared_secrets) = (Vec::new(), 0, 0, 0);
         for (under, key, envelope) in &resealed {
             // Whoever was faster has done it.
             if tx.reseal(key, envelope).await? {
@@ -89,6 +93,7 @@ impl Admin {
                 match key.holder {
                     Holder::Signing => signing_keys += 1,
                     Holder::Audit => audit_keys += 1,
+                    Holder::Shared => shared_secrets += 1,
                 }
             }
         }
@@ -102,9 +107,10 @@ impl Admin {
                 previous: previous.clone(),
                 signing_keys,
                 audit_keys,
+                shared_secrets,
             };
             self.finish(tx, by, event, &ChangeKind::Keys).await?;
         }
-        Ok(Rewrapped { master_key, previous, signing_keys, audit_keys })
+        Ok(Rewrapped { master_key, previous, signing_keys, audit_keys, shared_secrets })
     }
 }

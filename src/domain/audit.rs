@@ -112,6 +112,9 @@ pub enum Event {
         /// The key that signed it.
         #[schema(value_type = String)]
         kid: KeyId,
+        /// The thumbprint of the DPoP key that it is bound to.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        jkt: Option<String>,
     },
     /// A token request was refused.
     TokenRefused {
@@ -259,6 +262,8 @@ pub enum Event {
         signing_keys: u64,
         /// How many keys that sign the audit's checkpoints.
         audit_keys: u64,
+        /// How many secrets that all replicas share.
+        shared_secrets: u64,
     },
     /// A process began its chain: at its start, or because writing the chain before it failed.
     Started {

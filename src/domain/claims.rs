@@ -170,12 +170,15 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_token_says_what_was_decided_and_nothing_else_rfc9068_2_2(decision in decisions(), now in 0_i64..1_000_000_000) {
+        fn a_token_says_what_was_decided_and_nothing_else_rfc9068_2_2(
+            decision in decisions(), now in 0_i64..1_000_000_000, bound in any::<bool>(),
+        ) {
             let now = Timestamp::from_micros(now);
             let client_id = ClientId::new("c").unwrap();
             let occasion = Occasion {
                 issuer: "https://i", client_id: &client_id, client_kind: ClientKind::Job, subject: "s",
-                jti: "j".to_owned(), txn: "t".to_owned(), act: None, may_act: None, cnf: None, now,
+                jti: "j".to_owned(), txn: "t".to_owned(), act: None, may_act: None, now,
+                cnf: bound.then(|| Confirmation::dpop("k".to_owned())),
             };
             let claims = serde_json::to_value(build(occasion, &decision)).unwrap();
 
@@ -188,6 +191,9 @@ mod tests {
             });
             if decision.profile == TokenProfile::AccessToken {
                 expected["scope"] = json!(decision.scope.to_string());
+            }
+            if bound {
+                expected["cnf"] = json!({"jkt": "k"});
             }
             prop_assert_eq!(&claims, &expected);
             let end = Timestamp::from_seconds(claims["exp"].as_i64().unwrap());

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-/// The `error` values of RFC 6749 §5.2, and `invalid_target` of RFC 8707 §2.
+/// The `error` values of RFC 6749 §5.2, `invalid_target` of RFC 8707 §2, and those of RFC 9449 §5 and §8.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorCode {
     /// The request is malformed, repeats a parameter, or authenticates in two ways at once.
@@ -18,6 +18,10 @@ pub enum ErrorCode {
     InvalidScope,
     /// The asked resource server is unknown, not granted, or not named where it must be.
     InvalidTarget,
+    /// The DPoP proof is missing where there must be one, or is not one for this request.
+    InvalidDpopProof,
+    /// The DPoP proof needs the nonce that comes with the answer.
+    UseDpopNonce,
 }
 
 // === impl ErrorCode ===
@@ -33,6 +37,8 @@ impl ErrorCode {
             Self::UnsupportedGrantType => "unsupported_grant_type",
             Self::InvalidScope => "invalid_scope",
             Self::InvalidTarget => "invalid_target",
+            Self::InvalidDpopProof => "invalid_dpop_proof",
+            Self::UseDpopNonce => "use_dpop_nonce",
         }
     }
 }

@@ -10,10 +10,14 @@ use utoipa::ToSchema;
 
 use crate::admin::AdminError;
 use crate::domain::error::{ErrorCode, Failure, Fault, FaultKind, FieldError, OAuthError};
-use crate::oauth::access::AccessError;
+use crate::oauth::access::{AccessError, Scheme};
+use crate::oauth::dpop;
 
 /// Seconds after which a caller may try again while something is away.
 const RETRY_SECONDS: &str = "2";
+
+/// The nonce for the caller's next DPoP proof (RFC 9449 §8.1).
+pub(super) const DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
 
 // --- OAuth errors ---
 
@@ -170,11 +174,33 @@ impl Problem {
         .header(WWW_AUTHENTICATE, "Bearer realm=\"jeton\"")
     }
 
-    fn token_invalid(reason: &str) -> Self {
-        let challenge =
-            format!("Bearer realm=\"jeton\", error=\"invalid_token\", error_description=\"{reason}\"");
-        Self::new(StatusCode::UNAUTHORIZED, "token-invalid", "The token is not accepted", reason)
-            .header(WWW_AUTHENTICATE, challenge)
+    /// A token that came under this scheme is refused (RFC 6750 §3, RFC 9449 §7.1). `nonce` is what the next
+    /// proof must have, if that is why.
+    pub(super) fn access(error: &AccessError, scheme: Scheme, nonce: impl FnOnce() -> String) -> Self {
+        let (code, reason, problem) = match error {
+            AccessError::Fault(fault) => return fault.into(),
+            AccessError::Invalid(reason) => (
+                "invalid_token",
+                (*reason).to_owned(),
+                Self::new(StatusCode::UNAUTHORIZED, "token-invalid", "The token is not accepted", *reason),
+            ),
+            AccessError::Proof(error) => {
+                let (reason, title) = (error.description(), "The DPoP proof is not accepted");
+                let problem = Self::new(StatusCode::UNAUTHORIZED, "dpop-proof", title, reason.clone());
+                let wanted = error.code == ErrorCode::UseDpopNonce;
+                let problem = if wanted { problem.header(DPOP_NONCE, nonce()) } else { problem };
+                (error.code.as_str(), reason, problem)
+            }
+        };
+        let said = format!("realm=\"jeton\", error=\"{code}\", error_description=\"{reason}\"");
+        let challenge = match scheme {
+            Scheme::Bearer => format!("Bearer {said}"),
+            Scheme::Dpop => {
+                let names: Vec<_> = dpop::ALGORITHMS.iter().map(|algorithm| algorithm.as_str()).collect();
+                format!("DPoP {said}, algs=\"{}\"", names.join(" "))
+            }
+        };
+        problem.header(WWW_AUTHENTICATE, challenge)
     }
 }
 
@@ -240,15 +266,6 @@ impl From<AdminError> for Problem {
                 Self::new(StatusCode::PRECONDITION_FAILED, "stale", "Somebody else changed it", detail)
             }
             AdminError::Fault(fault) => (&fault).into(),
-        }
-    }
-}
-
-impl From<AccessError> for Problem {
-    fn from(error: AccessError) -> Self {
-        match error {
-            AccessError::Invalid(reason) => Self::token_invalid(reason),
-            AccessError::Fault(fault) => (&fault).into(),
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::sync::Arc;
 
-use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
+use axum::extract::{FromRequest, FromRequestParts, OriginalUri, Path, Query, Request};
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_MATCH};
 use http::request::Parts;
@@ -18,9 +18,10 @@ use crate::admin::{Authority, By};
 use crate::domain::audit::{Actor, Origin};
 use crate::domain::error::{Fault, FieldError, OAuthError};
 use crate::domain::text::quoted;
+use crate::oauth::access::{Presented, Scheme};
 use crate::oauth::request::ClientRequest;
 
-/// Whoever calls the API, proven by a bearer token.
+/// Whoever calls the API, proven by a token, and by a DPoP proof when that is bound.
 pub(super) struct Administrator(pub(super) By);
 
 /// A call of an endpoint that clients authenticate at.
@@ -68,14 +69,23 @@ impl FromRequestParts<Shared> for Administrator {
         if headers.next().is_some() {
             return Err(Problem::malformed("send one Authorization header"));
         }
-        let token = header
+        let (scheme, token) = header
             .to_str()
             .ok()
             .and_then(|value| value.split_once(' '))
-            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
-            .map(|(_, token)| token.trim())
+            .and_then(|(scheme, token)| Some((Scheme::from_word(scheme)?, token.trim())))
             .ok_or_else(Problem::token_required)?;
-        let principal = services.access.principal(token, &origin).await?;
+        let proofs: Vec<&[u8]> = parts.headers.get_all("dpop").iter().map(HeaderValue::as_bytes).collect();
+        // The URL as callers use it: a proxy may have changed Host, and what is nested sees a part of the path.
+        let issuer = &services.issuer;
+        let base = issuer.as_str().strip_suffix(issuer.path()).unwrap_or(issuer.as_str());
+        let path = parts.extensions.get::<OriginalUri>().map_or_else(|| parts.uri.path(), |uri| uri.0.path());
+        let url = format!("{base}{path}");
+        let presented =
+            Presented { scheme, token, proofs: &proofs, method: parts.method.as_str(), url: &url };
+        let principal = services.access.principal(&presented, &origin).await.map_err(|error| {
+            Problem::access(&error, scheme, || services.access.dpop.nonce(services.ambient.now()))
+        })?;
         Ok(Self(By {
             actor: Actor::Client { client_id: principal.client_id, jti: principal.jti },
             origin: (*origin).clone(),
@@ -93,6 +103,7 @@ impl ClientCall {
         ClientRequest {
             content_type: headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()),
             authorization: headers.get_all(AUTHORIZATION).iter().map(HeaderValue::as_bytes).collect(),
+            dpop: headers.get_all("dpop").iter().map(HeaderValue::as_bytes).collect(),
             query: self.parts.uri.query(),
             body: self.body.as_ref().map_or(&[], |bytes| &bytes[..]),
             origin: &self.origin,

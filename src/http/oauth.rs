@@ -16,9 +16,9 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::Shared;
-use super::error::{OAuthErrorBody, Problem, no_store, oauth_error, oauth_failure};
+use super::error::{DPOP_NONCE, OAuthErrorBody, Problem, no_store, oauth_error, oauth_failure};
 use super::extract::ClientCall;
-use crate::domain::error::{Failure, Fault};
+use crate::domain::error::{ErrorCode, Failure, Fault};
 use crate::domain::schedule::Schedule;
 use crate::oauth::discovery::{self, Metadata};
 
@@ -35,7 +35,7 @@ pub(super) fn routes() -> OpenApiRouter<Shared> {
 struct TokenBody<'a> {
     /// The token.
     access_token: &'a str,
-    /// How to use it.
+    /// How to use it: `Bearer`, or `DPoP` when the request had a proof.
     #[schema(example = "Bearer")]
     token_type: &'static str,
     /// Seconds until its end.
@@ -108,15 +108,27 @@ async fn token(State(services): State<Shared>, call: ClientCall) -> Response {
         Ok(token) => {
             let body = TokenBody {
                 access_token: token.access_token.expose_secret(),
-                token_type: "Bearer",
+                token_type: token.token_type,
                 expires_in: token.expires_in,
                 scope: &token.scope,
                 issued_token_type: token.issued_type,
             };
-            no_store(answer(&body))
+            with_nonce(no_store(answer(&body)), token.dpop_nonce.as_deref())
         }
-        Err(failure) => oauth_failure(&failure),
+        Err(failure) => {
+            let wanted = matches!(&failure, Failure::Refused(error) if error.code == ErrorCode::UseDpopNonce);
+            let nonce = wanted.then(|| services.tokens.dpop.nonce(services.ambient.now()));
+            with_nonce(oauth_failure(&failure), nonce.as_deref())
+        }
     }
+}
+
+/// An answer with the nonce for the caller's next DPoP proof (RFC 9449 §8).
+fn with_nonce(mut response: Response, nonce: Option<&str>) -> Response {
+    if let Some(value) = nonce.and_then(|nonce| HeaderValue::from_str(nonce).ok()) {
+        response.headers_mut().insert(DPOP_NONCE, value);
+    }
+    response
 }
 
 /// JSON in one buffer that is long enough for nearly any token.

@@ -4,16 +4,19 @@ use std::fmt;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
+use serde_json::value::RawValue;
 
 use super::{Algorithm, JwtError};
 
-/// What a token says of itself (RFC 7515 §4). Members that point to a key (`jwk`, `jku`, `x5c`, …) are not
-/// read: a token does not choose what it is verified with (RFC 8725 §3.10).
+/// What a token says of itself (RFC 7515 §4). Members that point to a key (`jku`, `x5u`, `x5c`, …) are not
+/// read: a token does not choose what it is verified with (RFC 8725 §3.10). `jwk` is kept as it stands there,
+/// for what proves a key instead of a claim ([`super::embedded`]), and is read by nothing else.
 #[derive(Debug)]
 pub(super) struct Header {
     pub(super) algorithm: Algorithm,
     pub(super) typ: Option<String>,
     pub(super) kid: Option<String>,
+    pub(super) jwk: Option<Box<RawValue>>,
 }
 
 /// The members as they stand there.
@@ -22,6 +25,7 @@ struct Members {
     alg: Option<String>,
     typ: Option<String>,
     kid: Option<String>,
+    jwk: Option<Box<RawValue>>,
     critical: bool,
 }
 
@@ -43,7 +47,7 @@ impl Header {
         if members.critical {
             return Err(JwtError::UnsupportedHeader);
         }
-        Ok(Self { algorithm, typ: members.typ, kid: members.kid })
+        Ok(Self { algorithm, typ: members.typ, kid: members.kid, jwk: members.jwk })
     }
 }
 
@@ -73,6 +77,7 @@ impl<'de> Visitor<'de> for MembersVisitor {
                 "alg" => members.alg = Some(map.next_value()?),
                 "typ" => members.typ = Some(map.next_value()?),
                 "kid" => members.kid = Some(map.next_value()?),
+                "jwk" => members.jwk = Some(map.next_value()?),
                 other => {
                     members.critical |= other == "crit";
                     map.next_value::<IgnoredAny>()?;

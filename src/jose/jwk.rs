@@ -180,7 +180,7 @@ impl From<ReadSet> for PublicJwkSet {
 impl Members {
     /// Whether they are those of a key for this algorithm, each of the right length. An RSA key has at least
     /// 2048 bits (RFC 7518 §3.3).
-    fn fit(&self, alg: Algorithm) -> bool {
+    pub(super) fn fit(&self, alg: Algorithm) -> bool {
         match (self, alg) {
             (Self::Ec { crv: Curve::P256, x, y }, Algorithm::Es256) => length(x) == 32 && length(y) == 32,
             (Self::Ec { crv: Curve::P384, x, y }, Algorithm::Es384) => length(x) == 48 && length(y) == 48,

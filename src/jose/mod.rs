@@ -6,6 +6,7 @@
 //! (docs/performance.md).
 
 mod algorithm;
+mod embedded;
 mod header;
 mod jwk;
 mod key;
@@ -16,6 +17,7 @@ mod token_type;
 mod verify;
 
 pub use algorithm::{Algorithm, RsaBits};
+pub use embedded::{ProofError, Proven};
 pub use jwk::{PublicJwk, PublicJwkSet};
 pub use key::{KeyError, SigningKey};
 pub use sign::{SigningInput, sign};

@@ -9,6 +9,8 @@ pub enum TokenType {
     Introspection,
     /// A signed checkpoint of the audit; no verifier of tokens knows it.
     AuditCheckpoint,
+    /// `dpop+jwt` (RFC 9449 §4.2): not a token, but the proof of a key.
+    DpopProof,
 }
 
 // === impl TokenType ===
@@ -22,6 +24,7 @@ impl TokenType {
             Self::Jwt => "JWT",
             Self::Introspection => "token-introspection+jwt",
             Self::AuditCheckpoint => "jeton-audit-checkpoint+jwt",
+            Self::DpopProof => "dpop+jwt",
         }
     }
 

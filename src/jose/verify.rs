@@ -24,7 +24,7 @@ pub enum JwtError {
 
 /// A JWT of which nothing is known to be true yet: only what chooses the key can be read.
 pub struct Unverified<'a> {
-    header: Header,
+    pub(super) header: Header,
     /// The first two parts, which the signature is of.
     signed: &'a str,
     payload: &'a str,

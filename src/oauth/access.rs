@@ -1,17 +1,22 @@
-//! Bearer tokens for Jeton's own API (RFC 6750): the API is a resource server like any other, except
+//! Tokens for Jeton's own API (RFC 6750, and bound ones by RFC 9449 §7): the API is a resource server like any other, except
 //! that it can ask the directory, so that a disabled client or a role taken away counts at once.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::dpop::{self, Dpop};
 use super::live::{EXPIRED, LiveError, LiveTokens, NOT_OURS};
 use crate::domain::audit::{Actor, AuditEvent, Event, Origin};
+use crate::domain::binding::{Confirmation, TokenBinding};
 use crate::domain::claims::AccessTokenClaims;
-use crate::domain::error::Fault;
+use crate::domain::error::{Fault, OAuthError};
 use crate::domain::ids::{ClientId, Permission};
+use crate::domain::text::quoted;
+use crate::domain::time::Timestamp;
 use crate::jose::TokenType;
 use crate::runtime::clock::Ambient;
+use crate::runtime::ledger::{Ledger, RecordError};
 use crate::runtime::refusals::Refusals;
 
 /// Whatever it is that stands behind the token and does not any more.
@@ -25,6 +30,33 @@ pub struct AccessVerifier {
     pub tokens: Arc<LiveTokens>,
     /// What records refusals.
     pub refusals: Refusals,
+    /// What checks DPoP proofs.
+    pub dpop: Arc<Dpop>,
+    /// What uses them up.
+    pub ledger: Ledger,
+}
+
+/// How a token is presented.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scheme {
+    /// By itself.
+    Bearer,
+    /// With the proof of a key.
+    Dpop,
+}
+
+/// A token as it came. Whoever has it may use it, so it has no `Debug` form.
+pub struct Presented<'a> {
+    /// How.
+    pub scheme: Scheme,
+    /// The token.
+    pub token: &'a str,
+    /// Every `DPoP` header.
+    pub proofs: &'a [&'a [u8]],
+    /// The request's method.
+    pub method: &'a str,
+    /// The request's URL as callers use it: under the issuer.
+    pub url: &'a str,
 }
 
 /// Who calls the API, and what it may do now.
@@ -44,25 +76,48 @@ pub enum AccessError {
     /// The token is not one for this API, or no longer (`invalid_token`, RFC 6750 §3.1).
     #[error("{0}")]
     Invalid(&'static str),
+    /// The DPoP proof is missing, not one for this request, or needs a nonce (RFC 9449 §7.1, §9).
+    #[error(transparent)]
+    Proof(#[from] OAuthError),
     /// No verdict could be reached.
     #[error(transparent)]
     Fault(#[from] Fault),
 }
 
+// === impl Scheme ===
+
+impl Scheme {
+    /// The scheme of this name, which compares without case (RFC 9110 §11.1).
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        let known = [("bearer", Self::Bearer), ("dpop", Self::Dpop)];
+        known.into_iter().find(|(name, _)| word.eq_ignore_ascii_case(name)).map(|(_, scheme)| scheme)
+    }
+}
+
 // === impl AccessVerifier ===
 
 impl AccessVerifier {
-    /// Who a bearer token says is calling. A refusal is recorded before it is answered.
+    /// Who a token says is calling. A refusal is recorded before it is answered.
     ///
     /// # Errors
     /// The token is malformed, forged, expired, of another kind, issuer or audience, or its client is
-    /// disabled, expired, gone, or elsewhere than it may be.
-    pub async fn principal(&self, token: &str, origin: &Origin) -> Result<Principal, AccessError> {
+    /// disabled, expired, gone, or elsewhere than it may be; or it is bound to a key that is not proven, or not
+    /// bound where it must be.
+    pub async fn principal(
+        &self,
+        presented: &Presented<'_>,
+        origin: &Origin,
+    ) -> Result<Principal, AccessError> {
         let mut actor = None;
-        let outcome = self.check(token, origin.address, &mut actor).await;
-        if let Err(AccessError::Invalid(reason)) = &outcome {
+        let outcome = self.check(presented, origin.address, &mut actor).await;
+        let reason = match &outcome {
+            Ok(_) | Err(AccessError::Fault(_)) => None,
+            Err(AccessError::Invalid(reason)) => Some((*reason).to_owned()),
+            Err(AccessError::Proof(error)) => Some(quoted(&error.private)),
+        };
+        if let Some(reason) = reason {
             let known = actor.is_some();
-            let reason = (*reason).to_owned();
             let event =
                 Event::AccessRefused { actor, claimed: None, permission: None, reason, repeated: None };
             let event = AuditEvent { at: self.ambient.now(), origin: origin.clone(), event };
@@ -74,7 +129,7 @@ impl AccessVerifier {
     /// Says in `actor` whose token it is as soon as our signature has proven that.
     async fn check(
         &self,
-        token: &str,
+        presented: &Presented<'_>,
         address: Option<IpAddr>,
         actor: &mut Option<Actor>,
     ) -> Result<Principal, AccessError> {
@@ -82,7 +137,8 @@ impl AccessVerifier {
             client_id: claims.client_id.clone(),
             jti: claims.jti.clone(),
         };
-        let live = match self.tokens.check(token, self.ambient.now()).await {
+        let now = self.ambient.now();
+        let live = match self.tokens.check(presented.token, now).await {
             Ok(live) => live,
             Err(LiveError::NotLive(dead)) => {
                 *actor = dead.claims.as_deref().map(by);
@@ -102,13 +158,17 @@ impl AccessVerifier {
                 "the token is for another audience: ask for one with resource=<issuer>/api/v1",
             ));
         };
-        if live.claims.cnf.is_some() {
-            return Err(AccessError::Invalid(
-                "the token is bound to a key, and the request does not prove it",
-            ));
-        }
         if !live.client.client.may_call_from(address) {
             return Err(AccessError::Invalid(NO_LONGER));
+        }
+        let wanted = [live.client.client.token_binding, api.token_binding].contains(&TokenBinding::Dpop);
+        match bound_to(&live.claims, presented.scheme)? {
+            Some(jkt) => self.prove(jkt, presented, now).await?,
+            // It may be from before that was wanted.
+            None if wanted => {
+                return Err(AccessError::Invalid("the token must be bound: ask for one with a DPoP proof"));
+            }
+            None => {}
         }
         let permissions = live.scope.iter().filter(|value| api.permissions.contains_key(value.as_str()));
         Ok(Principal {
@@ -116,5 +176,76 @@ impl AccessVerifier {
             client_id: live.claims.client_id,
             jti: live.claims.jti,
         })
+    }
+
+    /// Makes sure that whoever presents the token has the key of this thumbprint (RFC 9449 §7.1), and uses the
+    /// proof up.
+    async fn prove(&self, jkt: &str, presented: &Presented<'_>, now: Timestamp) -> Result<(), AccessError> {
+        let &Presented { token, proofs, method, url, .. } = presented;
+        let expected = dpop::Expected { method, url, access_token: Some(token), now };
+        let proof = self.dpop.check(proofs, &expected)?;
+        let proof = proof.ok_or_else(|| dpop::invalid("send a DPoP header with a proof"))?;
+        if proof.jkt != jkt {
+            return Err(AccessError::Invalid("the token is bound to another key than the proof's"));
+        }
+        match self.ledger.spend(proof.used).await {
+            Ok(()) => Ok(()),
+            Err(RecordError::UsedBefore) => Err(dpop::used_before().into()),
+            Err(RecordError::Fault(fault)) => Err(fault.into()),
+        }
+    }
+}
+
+/// The thumbprint of the key that a token is bound to, if it is. The token must have come under the scheme that
+/// fits (RFC 9449 §7.2), and be bound in no way that is not checked here.
+fn bound_to(claims: &AccessTokenClaims, scheme: Scheme) -> Result<Option<&str>, AccessError> {
+    let refused = |reason| Err(AccessError::Invalid(reason));
+    match (&claims.cnf, scheme) {
+        (None, Scheme::Bearer) => Ok(None),
+        (None, Scheme::Dpop) => refused("the token is not bound to a key: send it as Authorization: Bearer"),
+        (Some(Confirmation { jkt: Some(jkt), unknown }), scheme) if unknown.is_empty() => match scheme {
+            Scheme::Dpop => Ok(Some(jkt)),
+            Scheme::Bearer => {
+                refused("the token is bound to a key: send it as Authorization: DPoP, with a proof")
+            }
+        },
+        (Some(_), _) => refused("the token is bound in a way that is not checked here"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[expect(clippy::option_option, reason = "refused, unbound and bound are three different answers")]
+    fn bound(cnf: &Value, scheme: Scheme) -> Option<Option<String>> {
+        let mut claims = json!({
+            "iss": "i", "exp": 1, "aud": "a", "sub": "s", "client_id": "c", "iat": 0, "jti": "j", "txn": "t",
+            "roles": [], "client_kind": "service",
+        });
+        if !cnf.is_null() {
+            claims["cnf"] = cnf.clone();
+        }
+        let claims = serde_json::from_value(claims).unwrap();
+        bound_to(&claims, scheme).ok().map(|jkt| jkt.map(str::to_owned))
+    }
+
+    #[test]
+    fn a_token_is_taken_by_the_binding_that_it_has_and_no_other_rfc7800_3_1() {
+        let (bearer, dpop) = (Scheme::Bearer, Scheme::Dpop);
+        assert_eq!(bound(&Value::Null, bearer), Some(None));
+        assert_eq!(bound(&Value::Null, dpop), None);
+        assert_eq!(bound(&json!({"jkt": "k"}), dpop), Some(Some("k".to_owned())));
+        assert_eq!(bound(&json!({"jkt": "k"}), bearer), None);
+        // By something else, or by that too: what cannot be checked cannot be right.
+        for unknown in
+            [json!({}), json!({"x5t#S256": "x"}), json!({"jkt": "k", "x5t#S256": "x"}), json!({"jwk": {}})]
+        {
+            for scheme in [bearer, dpop] {
+                assert_eq!(bound(&unknown, scheme), None, "{unknown}");
+            }
+        }
     }
 }

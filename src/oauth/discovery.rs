@@ -4,6 +4,7 @@
 use serde::Serialize;
 
 use super::client_auth::METHODS;
+use super::dpop;
 use super::grants::GRANTS;
 use crate::jose::Algorithm;
 
@@ -37,6 +38,8 @@ pub struct Metadata {
     pub subject_types_supported: [&'static str; 1],
     /// What tokens may be signed with.
     pub id_token_signing_alg_values_supported: Vec<Algorithm>,
+    /// What DPoP proofs may be signed with (RFC 9449 §5.1).
+    pub dpop_signing_alg_values_supported: &'static [Algorithm],
     /// The claims of a token.
     pub claims_supported: &'static [&'static str],
 }
@@ -59,6 +62,7 @@ pub fn metadata(issuer: &str, algorithms: Vec<Algorithm>) -> Metadata {
         response_types_supported: ["id_token"],
         subject_types_supported: ["public"],
         id_token_signing_alg_values_supported: algorithms,
+        dpop_signing_alg_values_supported: dpop::ALGORITHMS,
         claims_supported: &[
             "iss",
             "exp",
@@ -73,6 +77,7 @@ pub fn metadata(issuer: &str, algorithms: Vec<Algorithm>) -> Metadata {
             "client_kind",
             "act",
             "may_act",
+            "cnf",
         ],
     }
 }

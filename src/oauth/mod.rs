@@ -9,11 +9,13 @@
 //! | RFC 7009 revocation | [`revocation`] |
 //! | RFC 7662 introspection, RFC 9701 signed answers | [`introspection`] |
 //! | RFC 8693 token exchange | [`grants`] |
+//! | RFC 9449 DPoP | [`dpop`] |
 //! | RFC 8414, OpenID Connect Discovery | [`discovery`] |
 
 pub mod access;
 pub mod client_auth;
 pub mod discovery;
+pub mod dpop;
 pub mod form;
 pub mod grants;
 pub mod introspection;

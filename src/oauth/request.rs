@@ -19,6 +19,8 @@ pub struct ClientRequest<'a> {
     pub content_type: Option<&'a str>,
     /// Every `Authorization` header.
     pub authorization: Vec<&'a [u8]>,
+    /// Every `DPoP` header.
+    pub dpop: Vec<&'a [u8]>,
     /// The URI's query, which must be empty: it ends up in logs.
     pub query: Option<&'a str>,
     /// The body.

@@ -8,13 +8,16 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
-use super::client_auth::{self, Caller, Presentation};
-use super::grants::{self, Context, Resolved};
+use super::client_auth::{self, Authenticated, Caller, Presentation};
+use super::dpop::{self, Dpop, Proof};
+use super::form::Form;
+use super::grants::{self, Context, Grant, Resolved};
 use super::live::LiveTokens;
 use super::request::ClientRequest;
 use crate::domain::audit::{AskedFor, AuditEvent, Event};
+use crate::domain::catalog::Catalog;
 use crate::domain::claims::{self, Occasion};
-use crate::domain::client::AuthMethod;
+use crate::domain::client::{AuthMethod, GrantType};
 use crate::domain::delegation::Act;
 use crate::domain::error::{ErrorCode, Failure, OAuthError};
 use crate::domain::ids::{ClientId, SecretId};
@@ -30,6 +33,7 @@ use crate::runtime::keyring::Keyring;
 use crate::runtime::ledger::{Ledger, RecordError};
 use crate::runtime::refusals::Refusals;
 use crate::runtime::secrets::SecretVerifier;
+use crate::storage::UsedId;
 
 /// Issues tokens.
 pub struct TokenEndpoint {
@@ -51,6 +55,8 @@ pub struct TokenEndpoint {
     pub secrets: Arc<SecretVerifier>,
     /// Which tokens count.
     pub tokens: Arc<LiveTokens>,
+    /// What checks DPoP proofs.
+    pub dpop: Arc<Dpop>,
 }
 
 /// A successful answer (RFC 6749 §5.1).
@@ -58,12 +64,16 @@ pub struct TokenEndpoint {
 pub struct TokenResponse {
     /// The token.
     pub access_token: SecretString,
+    /// How to use it: `Bearer`, or `DPoP` when it is bound (RFC 9449 §5).
+    pub token_type: &'static str,
     /// Seconds until its end.
     pub expires_in: i64,
     /// The granted permissions, space-separated.
     pub scope: String,
     /// What sort of token it is, where the request could choose (RFC 8693 §2.2.1).
     pub issued_type: Option<&'static str>,
+    /// The nonce for the client's next proof, when it is not the one that it used (RFC 9449 §8.2).
+    pub dpop_nonce: Option<String>,
 }
 
 /// What is known of a request so far; what a refusal is recorded with.
@@ -79,11 +89,22 @@ struct Attempt {
     asked: AskedFor,
 }
 
+/// What a grant has resolved to, for what was asked with this proof.
+struct Granted<'a> {
+    grant_type: GrantType,
+    asked: &'a Asked,
+    catalog: &'a Catalog,
+    proof: Option<&'a Proof>,
+    resolved: Resolved<'a>,
+}
+
 /// A token that is signed but not yet recorded.
 struct Issued {
     response: TokenResponse,
     at: Timestamp,
     event: Event,
+    /// What counts once.
+    used: Vec<UsedId>,
 }
 
 // === impl TokenEndpoint ===
@@ -114,12 +135,17 @@ impl TokenEndpoint {
         attempt: Attempt,
         issued: Issued,
     ) -> Result<TokenResponse, Failure> {
-        let Issued { response, at, event } = issued;
+        let Issued { response, at, event, used } = issued;
         let event = AuditEvent { at, origin: request.origin.clone(), event };
-        match self.ledger.record_issuance(&event, Vec::new()).await {
+        let with_proof = used.iter().any(dpop::is_of_proof);
+        match self.ledger.record_issuance(&event, used).await {
             Ok(()) => Ok(response),
             Err(RecordError::UsedBefore) => {
-                let error = OAuthError::invalid_client("the assertion or proof was used before");
+                let error = if with_proof {
+                    dpop::used_before()
+                } else {
+                    OAuthError::invalid_client("the assertion was used before")
+                };
                 Err(Box::pin(self.refused(request, attempt, error)).await)
             }
             Err(RecordError::Fault(fault)) => Err(fault.into()),
@@ -147,12 +173,49 @@ impl TokenEndpoint {
             resource: form.all("resource").take(10).map(quoted).collect(),
             audience: form.all("audience").take(10).map(quoted).collect(),
         };
-        let presentation = Presentation { authorization: &request.authorization, form: &form };
+        let (client, grant) = self.authenticate(request, &form, attempt).await?;
+        let proof = self.prove(request)?;
+
+        let asked = Asked {
+            scope: Scope::parse(form.get("scope"))?,
+            resources: form.all("resource").map(str::to_owned).collect(),
+            audiences: form.all("audience").map(str::to_owned).collect(),
+        };
+        let catalog = self.directory.catalog();
+        let context = Context {
+            client: &client,
+            form: &form,
+            catalog: &catalog,
+            asked: &asked,
+            tokens: &self.tokens,
+            proof: proof.as_ref(),
+            now: self.ambient.now(),
+        };
+        let resolved = grant.resolve(&context).await?;
+        let granted = Granted {
+            grant_type: grant.grant_type(),
+            asked: &asked,
+            catalog: &catalog,
+            proof: proof.as_ref(),
+            resolved,
+        };
+        self.sign(&client, granted, attempt.asked.clone()).await
+    }
+
+    /// Who asks, and by which grant.
+    async fn authenticate(
+        &self,
+        request: &ClientRequest<'_>,
+        form: &Form,
+        attempt: &mut Attempt,
+    ) -> Result<(Authenticated, &'static dyn Grant), Failure> {
+        let presentation = Presentation { authorization: &request.authorization, form };
         let presented = client_auth::present(&presentation);
         if let Ok((method, presented)) = &presented {
             attempt.client_id = Some(presented.client_id.clone());
             attempt.auth_method = Some(method.name());
         }
+        let grant_type = form.get("grant_type");
         let grant_type = grant_type.ok_or_else(|| OAuthError::invalid_request("grant_type is missing"))?;
         let grant = grants::find(grant_type).ok_or_else(unsupported_grant_type)?;
 
@@ -170,28 +233,24 @@ impl TokenEndpoint {
             )
             .into());
         }
+        Ok((client, grant))
+    }
 
-        let asked = Asked {
-            scope: Scope::parse(form.get("scope"))?,
-            resources: form.all("resource").map(str::to_owned).collect(),
-            audiences: form.all("audience").map(str::to_owned).collect(),
-        };
-        let catalog = self.directory.catalog();
-        let context = Context {
-            client: &client,
-            form: &form,
-            catalog: &catalog,
-            asked: &asked,
-            tokens: &self.tokens,
-            now: self.ambient.now(),
-        };
-        let Resolved { subject, txn, grantee, act, may_act, exchange, issued_type } =
-            grant.resolve(&context).await?;
+    /// Decides, binds and signs.
+    async fn sign(
+        &self,
+        client: &Authenticated,
+        granted: Granted<'_>,
+        words: AskedFor,
+    ) -> Result<Issued, Failure> {
+        let Granted { grant_type, asked, catalog, proof, resolved } = granted;
+        let Resolved { subject, txn, grantee, act, may_act, exchange, issued_type } = resolved;
 
         // The time in the token is that of its event. From here on nothing waits, except for the signature of a key
         // in a PKCS#11 token, at most two seconds.
         let now = self.ambient.now();
-        let decision = policy::decide(&catalog, &grantee, &asked, self.longest, now)?;
+        let decision = policy::decide(catalog, &grantee, asked, self.longest, now)?;
+        dpop::check_binding(&client.registration.client, catalog, &decision.audience, proof)?;
         let continues = txn.is_some();
         let mark = client.registration.client.token_mark();
         // A chain begins with a token that a client has for itself: the mark is its subject's.
@@ -205,8 +264,8 @@ impl TokenEndpoint {
             txn,
             act,
             may_act,
-            cnf: None,
             now,
+            cnf: proof.map(Proof::confirmation),
         };
         let claims = claims::build(occasion, &decision);
         let token_type = match decision.profile {
@@ -218,16 +277,18 @@ impl TokenEndpoint {
         let scope = decision.scope.to_string();
         let response = TokenResponse {
             access_token: SecretString::from(signed.token),
+            token_type: if proof.is_some() { "DPoP" } else { "Bearer" },
             expires_in: claims.exp - claims.iat,
             scope: scope.clone(),
             issued_type,
+            dpop_nonce: proof.filter(|proof| proof.renew_nonce).map(|_| self.dpop.nonce(now)),
         };
         let event = Event::TokenIssued {
             client_id: claims.client_id,
             auth_method: client.method,
-            secret_id: client.credential.secret_id,
-            grant_type: grant.grant_type(),
-            asked: attempt.asked.clone(),
+            secret_id: client.credential.secret_id.clone(),
+            grant_type,
+            asked: words,
             subject: claims.sub,
             actors: claims.act.iter().flat_map(Act::actors).map(str::to_owned).collect(),
             exchange,
@@ -239,8 +300,20 @@ impl TokenEndpoint {
             continues,
             expires_at: decision.expires_at,
             kid: signed.kid,
+            jkt: proof.map(|proof| proof.jkt.clone()),
         };
-        Ok(Issued { response, at: now, event })
+        let used = proof.map(|proof| proof.used.clone()).into_iter().collect();
+        Ok(Issued { response, at: now, event, used })
+    }
+
+    /// What the request's DPoP proof proves, if there is one. Nothing is used up before: a client that is sent
+    /// back for a nonce comes again with the same assertion.
+    fn prove(&self, request: &ClientRequest<'_>) -> Result<Option<Proof>, OAuthError> {
+        let url = format!("{}/oauth2/token", self.issuer);
+        let now = self.ambient.now();
+        // The endpoint takes nothing but POST.
+        let expected = dpop::Expected { method: "POST", url: &url, access_token: None, now };
+        self.dpop.check(&request.dpop, &expected)
     }
 }
 

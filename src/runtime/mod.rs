@@ -12,6 +12,7 @@ pub mod keyring;
 mod known_ids;
 pub mod ledger;
 pub mod master_key;
+pub mod nonces;
 #[cfg(feature = "pkcs11")]
 pub mod pkcs11;
 mod private_file;

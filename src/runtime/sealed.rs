@@ -2,7 +2,7 @@
 
 use super::fault;
 use super::master_key::{MasterKeyId, MasterKeys};
-use super::{audit_key, keyring};
+use super::{audit_key, keyring, nonces};
 use crate::domain::error::Fault;
 use crate::storage::{Holder, SealedKey, Store};
 
@@ -101,6 +101,7 @@ pub fn purpose(key: &SealedKey) -> String {
     match key.holder {
         Holder::Signing => keyring::purpose(&key.kid),
         Holder::Audit => audit_key::purpose(&key.kid),
+        Holder::Shared => nonces::purpose(key.kid.as_str()),
     }
 }
 

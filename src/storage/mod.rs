@@ -21,6 +21,7 @@ mod roles;
 mod rows;
 mod sealed;
 mod secrets;
+mod shared_secrets;
 mod sqlite;
 
 pub use audit::{EventWriter, UsedId};
@@ -123,6 +124,7 @@ pub fn all_statements() -> impl Iterator<Item = (&'static str, &'static str)> {
         roles::STATEMENTS,
         sealed::STATEMENTS,
         secrets::STATEMENTS,
+        shared_secrets::STATEMENTS,
     ]
     .into_iter()
     .flatten()

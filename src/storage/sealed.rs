@@ -12,6 +12,8 @@ statements! {
         WHERE sealed_private IS NOT NULL
         UNION ALL
         SELECT 'audit' AS holder, kid, sealed_private, created_at FROM audit_keys
+        UNION ALL
+        SELECT 'shared' AS holder, name AS kid, sealed AS sealed_private, created_at FROM shared_secrets
         ORDER BY created_at, holder, kid";
 
     RESEAL_SIGNING_KEY = r"
@@ -19,6 +21,8 @@ statements! {
 
     RESEAL_AUDIT_KEY = r"
         UPDATE audit_keys SET sealed_private = $3 WHERE kid = $1 AND sealed_private = $2";
+
+    RESEAL_SHARED_SECRET = "UPDATE shared_secrets SET sealed = $3 WHERE name = $1 AND sealed = $2";
 }
 
 /// Where a sealed key is kept.
@@ -28,14 +32,16 @@ pub enum Holder {
     Signing,
     /// Among the keys that sign the audit's checkpoints.
     Audit,
+    /// Among the random bytes that all replicas share.
+    Shared,
 }
 
-/// A sealed private key.
+/// A sealed private key, or sealed random bytes.
 #[derive(Clone, Debug)]
 pub struct SealedKey {
     /// Where it is kept.
     pub holder: Holder,
-    /// Its identifier.
+    /// Its identifier; of random bytes, their name.
     pub kid: KeyId,
     /// The envelope.
     pub sealed_private: Vec<u8>,
@@ -54,7 +60,11 @@ impl TryFrom<SealedRow> for SealedKey {
     type Error = StoreError;
 
     fn try_from(row: SealedRow) -> Result<Self, StoreError> {
-        let holder = if row.holder == "audit" { Holder::Audit } else { Holder::Signing };
+        let holder = match row.holder.as_str() {
+            "audit" => Holder::Audit,
+            "shared" => Holder::Shared,
+            _ => Holder::Signing,
+        };
         let kid = KeyId::new(&row.kid).map_err(|_| corrupt("key id", &row.kid))?;
         Ok(Self { holder, kid, sealed_private: row.sealed_private })
     }
@@ -84,6 +94,7 @@ impl Tx {
         let sql = match key.holder {
             Holder::Signing => RESEAL_SIGNING_KEY,
             Holder::Audit => RESEAL_AUDIT_KEY,
+            Holder::Shared => RESEAL_SHARED_SECRET,
         };
         Ok(execute!(self, sql, key.kid.as_str(), &key.sealed_private, envelope)? > 0)
     }

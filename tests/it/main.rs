@@ -18,6 +18,7 @@ mod buffered;
 mod cli;
 mod directory;
 mod discovery;
+mod dpop;
 mod exchange_rules;
 mod ledger_kill;
 mod ledger_load;

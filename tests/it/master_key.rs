@@ -57,7 +57,7 @@ async fn wrong_key_changes_nothing(engine: Engine) {
     Process::serve(&database, BEFORE).await.stop().await;
     let before = database.dump().await;
     let expected = format!(
-        "jeton: of 3 sealed keys in the database 3 are under master key {OLD_ID}, which is not configured; \
+        "jeton: of 4 sealed keys in the database 4 are under master key {OLD_ID}, which is not configured; \
          configured: {NEW_ID} (current). Nothing was changed. Give the master key that this database was started \
          with. If the master key is being changed, give the old one and the new one: the current one as before, \
          the other in other_master_key_files (docs/configuration.md#changing-the-master-key)"
@@ -197,22 +197,28 @@ async fn changed_while_two_servers_serve(engine: Engine) {
         })
         .await;
     assert!(
-        log.contains(&format!("of 4 sealed keys 3 are under master key {OLD_ID}, which only opens")),
+        log.contains(&format!("of 5 sealed keys 4 are under master key {OLD_ID}, which only opens")),
         "{log}"
     );
     assert!(log.contains("run `jeton keys rewrap`"), "{log}");
     let said = refused(&database, AFTER, &["clients", "list"]);
-    assert!(said.contains(&format!("3 are under master key {OLD_ID}")), "{said}");
+    assert!(said.contains(&format!("4 are under master key {OLD_ID}")), "{said}");
     assert!(said.contains("was taken away before `jeton keys rewrap`"), "{said}");
 
     // 3. What the old key has sealed is sealed anew.
     let published = fleet.agree().await;
     let (answer, notes) = done(&database, NEXT_SEALS, &["keys", "rewrap"]);
-    let expected = json!({ "master_key": NEW_ID, "previous": [OLD_ID], "signing_keys": 2, "audit_keys": 1 });
+    let counts = |signing_keys, audit_keys, shared_secrets, previous: &[&str]| {
+        json!({
+            "master_key": NEW_ID, "previous": previous, "signing_keys": signing_keys, "audit_keys": audit_keys,
+            "shared_secrets": shared_secrets,
+        })
+    };
+    let expected = counts(2, 1, 1, &[OLD_ID]);
     assert_eq!(answer, expected);
     assert!(notes.contains("take the other master keys out"), "{notes}");
     let (again, notes) = done(&database, NEXT_SEALS, &["keys", "rewrap"]);
-    assert_eq!(again, json!({ "master_key": NEW_ID, "previous": [], "signing_keys": 0, "audit_keys": 0 }));
+    assert_eq!(again, counts(0, 0, 0, &[]));
     assert!(notes.contains("Nothing was changed"), "{notes}");
     let events = database.texts("SELECT event FROM audit_events WHERE kind = 'keys_rewrapped'").await;
     assert_eq!(events.len(), 1, "nothing to do is no event: {events:?}");
@@ -227,7 +233,7 @@ async fn changed_while_two_servers_serve(engine: Engine) {
     assert!(!log.contains("master key"), "nothing is left to say: {log}");
     assert_eq!(fleet.agree().await, published, "the keys are the same all along");
     let said = refused(&database, BEFORE, &["clients", "list"]);
-    assert!(said.contains(&format!("4 are under master key {NEW_ID}")), "{said}");
+    assert!(said.contains(&format!("5 are under master key {NEW_ID}")), "{said}");
 
     fleet.over.store(true, Ordering::Relaxed);
     asking.await.unwrap();
@@ -263,9 +269,11 @@ async fn two_rewraps_at_once(engine: Engine) {
         let output = rewrap.wait_with_output().unwrap();
         assert!(output.status.success());
         let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
-        resealed += answer["signing_keys"].as_u64().unwrap() + answer["audit_keys"].as_u64().unwrap();
+        for counted in ["signing_keys", "audit_keys", "shared_secrets"] {
+            resealed += answer[counted].as_u64().unwrap();
+        }
     }
-    assert_eq!(resealed, 3, "each key once");
+    assert_eq!(resealed, 4, "each key once");
     Process::serve(&database, AFTER).await.stop().await;
 }
 

@@ -6,6 +6,7 @@ mod token_exchange;
 
 use super::Boxed;
 use super::client_auth::Authenticated;
+use super::dpop::Proof;
 use super::form::Form;
 use super::live::LiveTokens;
 use crate::domain::audit::ExchangeRecord;
@@ -42,6 +43,8 @@ pub struct Context<'a> {
     pub asked: &'a Asked,
     /// Which tokens of ours count.
     pub tokens: &'a LiveTokens,
+    /// The key that the request proves, which the token will be bound to.
+    pub proof: Option<&'a Proof>,
     /// When.
     pub now: Timestamp,
 }

@@ -7,7 +7,7 @@ use super::{Context, Grant, Resolved};
 use crate::domain::audit::ExchangeRecord;
 use crate::domain::client::{GrantType, Registration};
 use crate::domain::delegation::{Exchange, SubjectToken};
-use crate::domain::error::{Failure, OAuthError};
+use crate::domain::error::{ErrorCode, Failure, OAuthError};
 use crate::domain::ids::ClientId;
 use crate::domain::time::Timestamp;
 use crate::jose::TokenType;
@@ -57,6 +57,16 @@ async fn resolve<'a>(context: &'a Context<'a>) -> Result<Resolved<'a>, Failure> 
         .ok_or_else(|| OAuthError::invalid_request("subject_token is missing (RFC 8693 section 2.1)"))?;
     let actor = pair(context, "actor_token")?;
     let live = live(context, presented, "subject_token").await?;
+    // The new token is bound to the same key: the binding is never lost.
+    if let Some(cnf) = &live.claims.cnf
+        && !context.proof.is_some_and(|proof| proof.is_for(cnf, presented))
+    {
+        return Err(OAuthError::new(
+            ErrorCode::InvalidDpopProof,
+            "the subject_token is bound to a key: send a DPoP proof of that key with the token's ath",
+        )
+        .into());
+    }
     let actor = match actor {
         Some(presented) => Some(actor_token(context, presented).await?),
         None => None,
@@ -119,9 +129,6 @@ async fn live(context: &Context<'_>, token: &str, name: &'static str) -> Result<
         Ok(live) if live.token_type != TokenType::AccessToken => {
             Err(refuse("it is not an access token").into())
         }
-        Ok(live) if live.claims.cnf.is_some() => {
-            Err(refuse("it is bound to a key, and the request does not prove it").into())
-        }
         Ok(live) => Ok(live),
         Err(LiveError::NotLive(dead)) => Err(refuse(dead.reason).into()),
         Err(LiveError::Fault(fault)) => Err(fault.into()),
@@ -138,6 +145,10 @@ async fn actor_token(context: &Context<'_>, token: &str) -> Result<ActorToken, F
     let is_own = live.claims.client_id == caller.client_id;
     if !is_own && !live.audience.iter().any(|server| context.catalog.operates(caller.uid, server.uid)) {
         return Err(refuse("actor_token: neither the caller's own nor addressed to what it operates").into());
+    }
+    // A request has one proof, and that is for the subject token.
+    if live.claims.cnf.is_some() {
+        return Err(refuse("actor_token: it is bound to a key, which cannot be proven here").into());
     }
     if live.claims.act.is_some() {
         return Err(refuse("actor_token: somebody else acts in it already").into());

@@ -100,6 +100,18 @@ impl Ledger {
         }
     }
 
+    /// Uses up an identifier for which there is no event, and returns once that is durable.
+    ///
+    /// # Errors
+    /// It was used before; the queue is full or the database is away.
+    pub async fn spend(&self, used: UsedId) -> Result<(), RecordError> {
+        match self.wait(What::Use(used)).await {
+            Done::Written => Ok(()),
+            Done::UsedBefore => Err(RecordError::UsedBefore),
+            Done::Failed(fault) => Err(fault.into()),
+        }
+    }
+
     /// Chains the events that committed transactions have left, and returns once that is durable.
     ///
     /// # Errors

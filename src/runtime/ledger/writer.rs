@@ -53,6 +53,8 @@ pub(super) struct Entry {
 pub(super) enum What {
     /// An event, and the identifiers that it uses up.
     Event(Arc<WrittenEvent>, Vec<UsedId>),
+    /// An identifier that is used up without an event.
+    Use(UsedId),
     /// Whatever committed transactions have left.
     LeftEvents,
     /// An event, and a signature for it.
@@ -351,7 +353,7 @@ impl What {
         match self {
             Self::Event(_, used) => used.is_empty(),
             Self::SignedEvent(_) => true,
-            Self::LeftEvents => false,
+            Self::Use(_) | Self::LeftEvents => false,
         }
     }
 
@@ -363,7 +365,7 @@ impl What {
     fn at(&self) -> Option<Timestamp> {
         match self {
             Self::Event(event, _) | Self::SignedEvent(event) => Some(event.at),
-            Self::LeftEvents => None,
+            Self::Use(_) | Self::LeftEvents => None,
         }
     }
 }
@@ -417,10 +419,12 @@ async fn use_up(tx: &mut Tx, batch: &[Entry], chain_at: Timestamp) -> Result<BTr
     let mut wanted: Vec<(&UsedId, usize)> = Vec::new();
     for (place, entry) in batch.iter().enumerate() {
         // What fails for another reason may be tried again with the same identifiers.
-        if let What::Event(_, used) = &entry.what
-            && !entry.is_overtaken(chain_at)
-        {
-            wanted.extend(used.iter().map(|used| (used, place)));
+        match &entry.what {
+            What::Event(_, used) if !entry.is_overtaken(chain_at) => {
+                wanted.extend(used.iter().map(|used| (used, place)));
+            }
+            What::Use(used) => wanted.push((used, place)),
+            _ => {}
         }
     }
     // In the same order everywhere: two replicas that wait for each other would wait for ever.

@@ -135,6 +135,7 @@ pub(crate) fn token() -> AuditEvent {
         continues: false,
         expires_at: START,
         kid: KeyId::new("k").unwrap(),
+        jkt: None,
     };
     AuditEvent { at: START, origin: Origin::default(), event }
 }
