@@ -300,6 +300,9 @@ async fn api_tokens_are_tokens_like_any_other(server: Server) {
     let auditor = server.client(json!({ "client_id": "watcher", "roles": ["auditor"] })).await;
     let claims = claims(&server, &auditor, GRANT).await;
     assert_eq!(claims["aud"], "http://localhost:8080/api/v1");
-    assert_eq!(claims["scope"], "audit:read clients:read resource-servers:read roles:read signing-keys:read");
+    assert_eq!(
+        claims["scope"],
+        "audit:read clients:read exchange-rules:read resource-servers:read roles:read signing-keys:read"
+    );
     assert_eq!(claims["roles"], json!(["auditor"]));
 }
