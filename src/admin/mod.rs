@@ -10,6 +10,7 @@ pub mod audit_check;
 pub mod builtins;
 mod client_forms;
 pub mod clients;
+pub mod exchange_dry_run;
 mod exchange_rule_forms;
 pub mod exchange_rules;
 pub mod operators;

@@ -1,6 +1,7 @@
 //! Tokens that are bound to a key of whoever asks for them: DPoP (RFC 9449).
 
 mod api;
+mod exchange;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -38,6 +38,7 @@ mod rotation_kill;
 mod secrecy;
 mod signing_keys;
 mod signing_keys_api;
+mod standing;
 mod storage;
 mod token;
 mod token_client_auth;

@@ -1,6 +1,7 @@
 //! Token exchange (RFC 8693), walked over HTTP: a front end's token is passed on from service to service.
 
 mod chain;
+mod dry_run;
 mod refusals;
 mod taking_back;
 

@@ -16,6 +16,7 @@ use super::{
     ChangeRefusals, CreateRefusals, FilterRefusals, NoSuchThing, Refusals, RemoveRefusals, Search, created_at,
 };
 use crate::admin::Page;
+use crate::admin::exchange_dry_run::{TriedExchange, TryExchange};
 use crate::admin::exchange_rules::{CreateExchangeRule, ExchangeRuleView, UpdateExchangeRule};
 use crate::domain::ids::ExchangeRuleName;
 
@@ -25,6 +26,7 @@ pub(super) fn routes() -> OpenApiRouter<Shared> {
         .routes(routes!(read, update, delete))
         .routes(routes!(disable))
         .routes(routes!(enable))
+        .routes(routes!(try_exchange))
 }
 
 /// List exchange rules, in the order of their names.
@@ -169,4 +171,24 @@ async fn enable(
 ) -> Result<Response, Problem> {
     let view = services.admin.set_exchange_rule_enabled(&by, &name, true).await?;
     Ok((Version::etag(view.version), Json(view)).into_response())
+}
+
+/// Try an exchange: what it would give, and why, rule by rule and step by step. Nothing is issued.
+#[utoipa::path(
+    post, path = "/exchange-rules/dry-run", tag = "Exchange rules", operation_id = "try_exchange",
+    request_body = TryExchange,
+    responses(
+        (status = 200, description = "What it would give", body = TriedExchange),
+        NoSuchThing,
+        CreateRefusals,
+        Refusals,
+    ),
+    security(("token" = ["exchange-rules:read"]))
+)]
+async fn try_exchange(
+    State(services): State<Shared>,
+    Administrator(by): Administrator,
+    Body(wanted): Body<TryExchange>,
+) -> Result<Json<TriedExchange>, Problem> {
+    Ok(Json(services.admin.try_exchange(&by, wanted).await?))
 }
