@@ -4,6 +4,7 @@ use clap::{ArgGroup, Args, Subcommand};
 
 use super::{Offline, output};
 use crate::admin::PageRequest;
+use crate::admin::exchange_dry_run::{TriedExchange, TryExchange};
 use crate::admin::exchange_rules::{CreateExchangeRule, PartyName};
 use crate::domain::error::FieldError;
 use crate::domain::exchange_rule::{ExchangeMode, USUAL_ACTORS};
@@ -38,6 +39,8 @@ pub(super) enum Command {
         #[arg(value_parser = rule_name)]
         name: ExchangeRuleName,
     },
+    /// Say what an exchange would give, and why, without a token.
+    Try(Try),
     /// Remove an exchange rule.
     Delete {
         /// Which.
@@ -93,6 +96,79 @@ pub(super) struct Create {
     expires_at: Option<Timestamp>,
 }
 
+#[derive(Debug, Args)]
+pub(super) struct Try {
+    /// The client that would exchange.
+    #[arg(long, value_name = "CLIENT_ID", value_parser = client_id)]
+    caller: ClientId,
+    /// The client whose identity would be passed on.
+    #[arg(long, value_name = "CLIENT_ID", value_parser = client_id)]
+    subject: ClientId,
+    /// A resource server that the subject token is addressed to; may be repeated.
+    #[arg(long = "audience", value_name = "NAME", required = true, value_parser = resource_server_name)]
+    audience: Vec<ResourceServerName>,
+    /// What the subject token allows; all that the subject's roles give there, when absent.
+    #[arg(long, value_name = "SCOPE")]
+    subject_scope: Option<String>,
+    /// Who acts in the subject token already, newest first; may be repeated.
+    #[arg(long = "actor", value_name = "CLIENT_ID", value_parser = client_id)]
+    actors: Vec<ClientId>,
+    /// What the new token would be for.
+    #[arg(long, value_name = "NAME", value_parser = resource_server_name)]
+    resource_server: Option<ResourceServerName>,
+    /// What would be asked for; all that can be had, when absent.
+    #[arg(long)]
+    scope: Option<String>,
+}
+
+// === impl Try ===
+
+impl From<Try> for TryExchange {
+    fn from(wanted: Try) -> Self {
+        Self {
+            caller: wanted.caller,
+            subject: wanted.subject,
+            audience: wanted.audience,
+            subject_scope: wanted.subject_scope,
+            actors: wanted.actors,
+            expires_in: 300,
+            resource_server: wanted.resource_server,
+            scope: wanted.scope,
+        }
+    }
+}
+
+/// A dry run for people.
+fn told(tried: &TriedExchange) -> String {
+    let mut lines = Vec::new();
+    match &tried.token {
+        Some(token) => {
+            lines.push(format!("There would be a token, by the rule {} ({}):", token.rule, token.mode));
+            lines.push(format!("  for      {}", token.audience.join(" ")));
+            lines.push(format!("  scope    {}", token.scope));
+            lines.push(format!("  actors   {}", token.actors.join(" for ")));
+            lines.push(format!("  seconds  {}", token.expires_in));
+        }
+        None => lines.push(format!(
+            "There would be no token ({}): {}",
+            tried.error.unwrap_or_default(),
+            tried.reason.as_deref().unwrap_or_default()
+        )),
+    }
+    let join = |permissions: &[Permission]| {
+        let texts: Vec<_> = permissions.iter().map(Permission::as_str).collect();
+        if texts.is_empty() { "nothing".to_owned() } else { texts.join(" ") }
+    };
+    for rule in &tried.rules {
+        let verdict = rule.objection.as_deref().unwrap_or("it allows the exchange");
+        lines.push(format!("Rule {}: {verdict}", rule.rule));
+        lines.push(format!("  the subject has ({})  {}", rule.bounded_by, join(&rule.held)));
+        lines.push(format!("  the rule lets through   {}", join(&rule.let_through)));
+        lines.push(format!("  can be had              {}", join(&rule.ceiling)));
+    }
+    lines.join("\n")
+}
+
 pub(super) async fn run(
     command: Command,
     Offline { admin, by, .. }: &Offline,
@@ -113,6 +189,10 @@ pub(super) async fn run(
             }
             let columns = ["name", "caller", "subject", "resource_server", "permissions", "mode", "enabled"];
             output::rows(&rules, &columns, json)
+        }
+        Command::Try(wanted) => {
+            let tried = admin.try_exchange(by, wanted.into()).await?;
+            if json { output::one(&tried, true) } else { output::print(&told(&tried)) }
         }
         Command::Show { name } => output::one(&admin.exchange_rule(by, &name).await?, json),
         Command::Disable { name } => {

@@ -35,6 +35,13 @@ async fn a_dry_run_says_what_an_exchange_gives_step_by_step(server: Server) {
         "ceiling": ["payments:read", "payments:write"],
     });
     assert_eq!(tried["rules"], json!([rule]));
+    let arguments =
+        ["exchange-rules", "try", "--caller", "orders", "--subject", "front", "--audience", "orders"];
+    let offline = crate::harness::jeton(&server.database, &arguments);
+    assert_eq!(offline["token"]["scope"], claims["scope"], "the command line says the same: {offline}");
+    let text = crate::harness::command(&server.database, &arguments).output().unwrap();
+    let text = String::from_utf8(text.stdout).unwrap();
+    assert!(text.contains("There would be a token, by the rule orders-to-payments (delegation)"), "{text}");
 
     // Further down the chain, with a token that is nearly over and allows little where it is for already.
     let narrow = json!({
