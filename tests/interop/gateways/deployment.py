@@ -28,6 +28,7 @@ PERMISSIONS = {ORDERS: ["read", "write", "count"], BRIEF: ["read"], SHOP: ["use"
 # `order-gateway` operates the API, and `shop-service` the shop. It may read orders for whoever shops.
 CLIENTS = {
     "web": ["order-reader", "shopper", "invoice-reader"],
+    "reporter": ["order-reader"],
     "leaver": ["order-reader"],
     "importer": ["order-writer"],
     "guest": ["order-readers-guest"],

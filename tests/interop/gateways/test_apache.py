@@ -30,6 +30,7 @@ def wait_for_the_cache():
 def test_a_role_allows_its_method_and_no_other(deployment, apache):
     reader, writer = deployment.token("web"), deployment.token("importer")
     assert apache.ask(GATEWAY, reader) == (200, "web")
+    assert apache.ask(GATEWAY, deployment.token("reporter")) == (200, "reporter")
     assert apache.ask(GATEWAY, writer, "POST") == (200, "importer")
     for token, method in ((reader, "POST"), (writer, "GET"), (reader, "DELETE")):
         assert apache.ask(GATEWAY, token, method)[0] == 403, method

@@ -47,6 +47,7 @@ def envoy(directory, deployment):
 def test_a_role_allows_its_method_and_no_other(deployment, envoy):
     reader, writer = deployment.token("web"), deployment.token("importer")
     assert envoy.ask("orders", reader)[0] == 200
+    assert envoy.ask("orders", deployment.token("reporter"))[0] == 200
     assert envoy.ask("orders", writer, "POST")[0] == 200
     for token, method in ((reader, "POST"), (writer, "GET"), (reader, "DELETE")):
         assert envoy.ask("orders", token, method) == (403, "RBAC: access denied")
