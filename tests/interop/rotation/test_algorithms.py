@@ -6,7 +6,7 @@ import urllib.request
 import pytest
 
 from conftest import deployment
-from gateway import JWKS_PATH
+from envoy_proxy import JWKS_PATH
 
 # ML-DSA-65 (RFC 9964) is known to jose on a Node that knows it, and to no other.
 KNOWN_TO_ALL = ["ES256", "ES384", "RS256", "PS256", "EdDSA"]

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import jwt
 
-from gateway import CACHES, JWKS_PATH
+from envoy_proxy import JWKS_PATH
+from gateway import CACHES
 
 INTEROP = Path(__file__).resolve().parent.parent
 NODE = Path(sys.executable).parent / "node"
