@@ -50,15 +50,16 @@ def check_answer(server):
 
 
 @contextmanager
-def wrk_running(server, seconds, authorizations=None, connections=CONNECTIONS, **how):
+def wrk_running(server, seconds, authorizations=None, connections=CONNECTIONS, path="/oauth2/token", body=BODY,
+                **how):
     """A started wrk. `how` is for benches/token.lua: delay_ms, once, refused."""
     command = ["wrk", "--threads", "1", "--connections", str(connections), "--duration", f"{seconds}s"]
     command += ["--latency", "--timeout", "10s", "--script", str(Path(__file__).with_name("token.lua"))]
-    command += [f"http://127.0.0.1:{server.port}/oauth2/token"]
+    command += [f"http://127.0.0.1:{server.port}{path}"]
     with tempfile.NamedTemporaryFile("w", prefix="jeton-bench-") as lines:
         lines.write("".join(f"{line}\n" for line in authorizations or [server.authorization]))
         lines.flush()
-        environment = {"PATH": os.environ["PATH"], "BENCH_BODY": BODY, "BENCH_AUTHORIZATIONS": lines.name}
+        environment = {"PATH": os.environ["PATH"], "BENCH_BODY": body, "BENCH_AUTHORIZATIONS": lines.name}
         environment |= {f"BENCH_{name.upper()}": str(value) for name, value in how.items()}
         process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
         try:
@@ -94,12 +95,12 @@ def wrk(server, seconds, **how):
 # --- what it cost -------------------------------------------------------------------------------------
 
 
-def full_speed(server, seconds, authorizations=None):
+def full_speed(server, seconds, **request):
     """One measurement at the highest throughput."""
     checkpoint(server)  # what earlier writes left behind is not this measurement's
     calibration = calibrate()
     before = cpu_seconds(server)
-    load = wrk(server, seconds, authorizations=authorizations)
+    load = wrk(server, seconds, **request)
     checkpoint(server)  # and what this one leaves behind is
     used = cpu_seconds(server) - before
     if used <= 0:

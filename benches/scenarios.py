@@ -14,7 +14,7 @@ from pathlib import Path
 
 import load
 from load import CONNECTIONS, WARM_UP_SECONDS, calibrate, full_speed, peak_rss_mib, progress, wrk
-from servers import CLIENT_ID, SUBJECTS, basic, register, register_more, serving
+from servers import CLIENT_ID, SUBJECTS, basic, passing_on, register, register_more, serving
 from stores import add_clients, add_events, postgres, sqlite
 
 SHARE, TOLERANCE = 0.7, 0.05  # of the highest throughput
@@ -109,6 +109,24 @@ def check_ledger(name, server, answers):
         if time.monotonic() >= patience:
             raise SystemExit(f"{name}: {answers + 1} tokens, but {issued} recorded, of {events} events")
         time.sleep(0.05)
+
+
+def delegation(bench):
+    """What a service asks beside client_credentials, on one server after the other: nothing else differs."""
+    results = {}
+    for turn in bench.in_turns(bench.among(ENGINES)):
+        for name in turn:
+            with new_directory() as directory, passing_on(bench.programs, directory, ENGINES[name]) as opened:
+                server, requests = opened
+                warm_up(server)
+                own = None
+                for what, request in requests.items():
+                    wrk(server, WARM_UP_SECONDS, **request)
+                    result, _ = full_speed(server, bench.seconds, **request)
+                    own = own or result["tokens per CPU-second"]
+                    result["of client_credentials'"] = result["tokens per CPU-second"] / own
+                    note(results, f"{name}, {what}", result)
+    return results
 
 
 def latency(bench):

@@ -7,6 +7,7 @@ import base64
 import subprocess
 import sys
 import threading
+import time
 import uuid
 from collections import namedtuple
 from concurrent.futures import ThreadPoolExecutor
@@ -140,6 +141,59 @@ def register_more(server, programs, client_ids, chosen=None):
 
     with ThreadPoolExecutor(16) as pool:
         return list(pool.map(add, client_ids))
+
+
+# A service that is called with the client's token, and passes the client on to another one.
+PAYMENTS = [
+    ["resource-servers", "create", "payments", "--identifier", "https://payments.example.com"]
+    + ["--permission", "payments:read"],
+    ["roles", "create", "payer", "--permission", "payments/payments:read"],
+]
+PASSING_ON = [
+    ["exchange-rules", "create", "orders-to-payments", "--caller-client", "orders", "--subject-role", "payer"]
+    + ["--resource-server", "payments", "--permission", "payments:read"],
+    ["resource-servers", "operators", "add", "orders", "orders"],
+]
+EXCHANGE, ACCESS_TOKEN = "urn:ietf:params:oauth:grant-type:token-exchange", "urn:ietf:params:oauth:token-type:access_token"
+
+
+@contextmanager
+def passing_on(programs, directory, make_store):
+    """A server, and what is asked of it: each as the arguments of load.wrk."""
+    with make_store(directory) as store:
+        for arguments in REGISTRATIONS + PAYMENTS:
+            ask(programs, store, *arguments)
+        client = ask(programs, store, *CLIENT, "--role", "payer")
+        authorization = basic(CLIENT_ID, client["secret"]["client_secret"])
+        service = ask(programs, store, "clients", "create", "orders", "--grant-type", "token-exchange")
+        for arguments in PASSING_ON:
+            ask(programs, store, *arguments)
+        service = [basic("orders", service["secret"]["client_secret"])]
+        with serving(programs, directory, store, authorization) as server:
+            token = first_token(server)
+            exchange = {"grant_type": EXCHANGE, "subject_token": token, "subject_token_type": ACCESS_TOKEN}
+            yield server, {
+                "client_credentials": {},
+                "token exchange": {"authorizations": service, "body": urlencode(exchange)},
+                "introspection": {
+                    "authorizations": service, "body": urlencode({"token": token}), "path": "/oauth2/introspect"},
+            }
+
+
+def first_token(server):
+    """A token of the client. Waits for the server to start."""
+    body = urlencode({"grant_type": "client_credentials", "scope": SCOPE})
+    headers = {"Authorization": server.authorization, "Content-Type": "application/x-www-form-urlencoded"}
+    for _ in range(600):
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
+        try:
+            connection.request("POST", "/oauth2/token", body, headers)
+            return json.loads(connection.getresponse().read())["access_token"]
+        except ConnectionRefusedError:
+            time.sleep(0.05)
+        finally:
+            connection.close()
+    raise SystemExit("the server does not start")
 
 
 SUBJECTS = {

@@ -8,7 +8,7 @@ use crate::admin::PageRequest;
 use crate::admin::clients::{ClientView, CreateClient};
 use crate::admin::secrets::{AddSecret, AddedSecret, SecretView};
 use crate::domain::binding::TokenBinding;
-use crate::domain::client::{AuthMethod, ClientKind};
+use crate::domain::client::{AuthMethod, ClientKind, GrantType};
 use crate::domain::error::FieldError;
 use crate::domain::ids::{ClientId, ResourceServerName, RoleName, SecretId};
 use crate::domain::time::Timestamp;
@@ -79,6 +79,9 @@ pub(super) struct Create {
     /// The resource server of a token request that names none.
     #[arg(long, value_name = "NAME", value_parser = resource_server_name)]
     default_resource_server: Option<ResourceServerName>,
+    /// A grant it may use; may be repeated. `client_credentials` alone when absent; `token-exchange` for short.
+    #[arg(long = "grant-type", value_name = "GRANT", value_parser = grant_type)]
+    grant_types: Vec<GrantType>,
     /// A way to authenticate; may be repeated. Both secret methods when absent.
     #[arg(long = "auth-method", value_name = "METHOD")]
     auth_methods: Vec<AuthMethod>,
@@ -232,6 +235,9 @@ impl From<Create> for CreateClient {
         client.may_act = create.may_act;
         client.token_binding = create.token_binding;
         client.expires_at = create.expires_at;
+        if !create.grant_types.is_empty() {
+            client.grant_types = create.grant_types.into_iter().collect();
+        }
         if !create.auth_methods.is_empty() {
             client.auth_methods = create.auth_methods.into_iter().collect();
         }
@@ -241,6 +247,12 @@ impl From<Create> for CreateClient {
 
 fn client_id(text: &str) -> Result<ClientId, FieldError> {
     ClientId::new(text)
+}
+
+/// The short name is the end of the registered one, which nobody types.
+fn grant_type(text: &str) -> Result<GrantType, String> {
+    let short = GrantType::ALL.iter().find(|grant| grant.as_str().rsplit(':').next() == Some(text));
+    short.map_or_else(|| text.parse(), |grant| Ok(*grant))
 }
 
 fn role_name(text: &str) -> Result<RoleName, FieldError> {

@@ -43,6 +43,10 @@ async fn a_dry_run_says_what_an_exchange_gives_step_by_step(server: Server) {
     let text = String::from_utf8(text.stdout).unwrap();
     assert!(text.contains("There would be a token, by the rule orders-to-payments (delegation)"), "{text}");
 
+    let arguments = ["clients", "create", "stock", "--grant-type", "token-exchange", "--no-secret"];
+    let made = crate::harness::jeton(&server.database, &arguments);
+    assert_eq!(made["client"]["grant_types"], json!([super::EXCHANGE]));
+
     // Further down the chain, with a token that is nearly over and allows little where it is for already.
     let narrow = json!({
         "name": "narrow", "caller": { "client": "orders" }, "subject": { "role": "shopper" },
