@@ -3,6 +3,7 @@
 mod chain;
 mod refusals;
 mod taking_back;
+mod tree;
 
 use serde_json::{Value, json};
 
