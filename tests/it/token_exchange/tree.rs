@@ -87,7 +87,9 @@ async fn a_chain_of_three_services_is_a_tree(server: Server) {
         ),
         (
             "   │  └─ ",
-            &["  payments for front → https://ledger.example  [ledger:write]  payments-to-ledger (delegation)"],
+            &[
+                "  payments for front → https://ledger.example  [ledger:write]  payments-to-ledger (delegation)",
+            ],
         ),
         ("   │     └─ ", &["REVOKED: client payments, by "]),
         ("   └─ ", &["  orders for front → https://payments.example  [payments:read]"]),
