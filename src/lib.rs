@@ -26,13 +26,18 @@
 //! |---|---|
 //! | RFC 6749 OAuth 2.0 | `oauth/token.rs`, `oauth/form.rs`, `oauth/client_auth/`, `oauth/grants/` |
 //! | RFC 6750 bearer tokens (our API) | `oauth/access.rs`, `http/extract.rs` |
+//! | RFC 7009 revocation | `oauth/revocation.rs`, `domain/revocation.rs` |
 //! | RFC 7515, 7517, 7519, 7638, 8037, 9964 JOSE | `jose/` |
+//! | RFC 7662 introspection, RFC 9701 signed answers | `oauth/introspection.rs`, `oauth/live.rs` |
 //! | RFC 8414, OpenID Connect Discovery | `oauth/discovery.rs` |
+//! | RFC 8693 token exchange | `oauth/grants/token_exchange.rs`, `domain/delegation.rs`, `domain/exchange_tree.rs` |
 //! | RFC 8707 resource indicators | `domain/policy.rs` |
 //! | RFC 9068 JWT access tokens | `domain/claims.rs`, `domain/policy.rs` |
 //! | RFC 9106 Argon2 | `runtime/secrets.rs` |
 //! | RFC 9110 ETag and If-Match | `http/extract.rs` |
+//! | RFC 9449 DPoP | `oauth/dpop.rs`, `jose/embedded.rs`, `runtime/nonces.rs` |
 //! | RFC 9457 problem details | `http/error.rs` |
+//! | RFC 9728 protected resource metadata | `oauth/protected_resource.rs` |
 //! | W3C Trace Context (`traceparent`) | `http/middleware.rs` |
 //!
 //! # The walk of one token request

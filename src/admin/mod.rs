@@ -7,6 +7,7 @@
 pub mod assignments;
 pub mod audit;
 pub mod audit_check;
+pub mod audit_tree;
 pub mod builtins;
 mod client_forms;
 pub mod clients;

@@ -71,8 +71,20 @@ impl Admin {
         by: &By,
         name: &ResourceServerName,
     ) -> Result<ResourceServerView, AdminError> {
+        Ok((&self.registered_resource_server(by, name).await?).into())
+    }
+
+    /// A resource server as it is registered, for whoever makes something else of it than a view.
+    ///
+    /// # Errors
+    /// There is none of this name.
+    pub async fn registered_resource_server(
+        &self,
+        by: &By,
+        name: &ResourceServerName,
+    ) -> Result<ResourceServer, AdminError> {
         self.require(by, builtin::RESOURCE_SERVERS_READ).await?;
-        Ok((&self.stored_resource_server(name).await?).into())
+        self.stored_resource_server(name).await
     }
 
     /// A page of resource servers, in the order of their names.

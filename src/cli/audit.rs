@@ -8,9 +8,10 @@ use anyhow::{Context, bail};
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
-use super::output;
+use super::{audit_tree, output};
 use crate::admin::audit::schema;
 use crate::admin::audit_check::{self, AuditError, TrustedKeys};
+use crate::admin::audit_tree::exchange_tree;
 use crate::app;
 use crate::config::{Config, Database};
 use crate::domain::chain_check::{ChainReport, Report, Window};
@@ -38,6 +39,12 @@ pub(super) enum Command {
         /// The form.
         #[arg(long, value_enum, default_value_t = Format::Jsonl)]
         format: Format,
+    },
+    /// Show a chain of token exchanges: which token was exchanged for which, and what was taken back.
+    Tree {
+        /// The chain, as `txn` in each of its tokens names it.
+        #[arg(value_name = "TXN", allow_hyphen_values = true)]
+        txn: String,
     },
     /// Print the public keys that verify checkpoints, as a JWK Set. Keep them where the database is not.
     Keys,
@@ -93,6 +100,16 @@ pub(super) async fn run(command: Command, config: &Config, json: bool) -> anyhow
                 Err(AuditError::Taken(error)) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
                 done => Ok(done?),
             }
+        }
+        Command::Tree { txn } => {
+            let store = open(config).await?;
+            let tree = exchange_tree(&store, &txn).await;
+            store.close().await;
+            let tree = tree?;
+            if tree.unreadable > 0 {
+                eprintln!("Events that cannot be read: {}; `jeton audit verify` says why.", tree.unreadable);
+            }
+            if json { output::one(&tree, true) } else { output::print(&audit_tree::draw(&tree)) }
         }
         Command::Keys => {
             let store = open(config).await?;

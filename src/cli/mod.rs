@@ -2,6 +2,7 @@
 //! something work on the database directly, with or without a server beside them.
 
 mod audit;
+mod audit_tree;
 mod clients;
 mod exchange_rules;
 mod health;
@@ -69,7 +70,7 @@ enum Command {
     /// Take tokens back.
     #[command(subcommand)]
     Tokens(tokens::Command),
-    /// Check and export the audit.
+    /// Check, export and read the audit.
     #[command(subcommand)]
     Audit(audit::Command),
     /// Print the OpenAPI description of the API.

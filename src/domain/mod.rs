@@ -14,6 +14,7 @@ pub mod client;
 pub mod delegation;
 pub mod error;
 pub mod exchange_rule;
+pub mod exchange_tree;
 pub mod ids;
 pub mod policy;
 pub mod resource;

@@ -9,9 +9,10 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::admin::AdminError;
+use crate::domain::builtin;
 use crate::domain::error::{ErrorCode, Failure, Fault, FaultKind, FieldError, OAuthError};
 use crate::oauth::access::{AccessError, Scheme};
-use crate::oauth::dpop;
+use crate::oauth::{dpop, protected_resource};
 
 /// Seconds after which a caller may try again while something is away.
 const RETRY_SECONDS: &str = "2";
@@ -163,20 +164,25 @@ impl Problem {
         )
     }
 
-    /// There is no token (RFC 6750 §3).
-    pub(super) fn token_required() -> Self {
+    /// There is no token (RFC 6750 §3). The challenge says where the API describes itself (RFC 9728 §5.1).
+    pub(super) fn token_required(issuer: &str) -> Self {
         Self::new(
             StatusCode::UNAUTHORIZED,
             "token-required",
             "A token is needed",
             "send Authorization: Bearer with an access token for this API (resource=<issuer>/api/v1)",
         )
-        .header(WWW_AUTHENTICATE, "Bearer realm=\"jeton\"")
+        .header(WWW_AUTHENTICATE, format!("Bearer realm=\"jeton\"{}", described(issuer)))
     }
 
     /// A token that came under this scheme is refused (RFC 6750 §3, RFC 9449 §7.1). `nonce` is what the next
     /// proof must have, if that is why.
-    pub(super) fn access(error: &AccessError, scheme: Scheme, nonce: impl FnOnce() -> String) -> Self {
+    pub(super) fn access(
+        error: &AccessError,
+        scheme: Scheme,
+        issuer: &str,
+        nonce: impl FnOnce() -> String,
+    ) -> Self {
         let (code, reason, problem) = match error {
             AccessError::Fault(fault) => return fault.into(),
             AccessError::Invalid(reason) => (
@@ -193,15 +199,22 @@ impl Problem {
             }
         };
         let said = format!("realm=\"jeton\", error=\"{code}\", error_description=\"{reason}\"");
+        let described = described(issuer);
         let challenge = match scheme {
-            Scheme::Bearer => format!("Bearer {said}"),
+            Scheme::Bearer => format!("Bearer {said}{described}"),
             Scheme::Dpop => {
                 let names: Vec<_> = dpop::ALGORITHMS.iter().map(|algorithm| algorithm.as_str()).collect();
-                format!("DPoP {said}, algs=\"{}\"", names.join(" "))
+                format!("DPoP {said}, algs=\"{}\"{described}", names.join(" "))
             }
         };
         problem.header(WWW_AUTHENTICATE, challenge)
     }
+}
+
+/// The parameter of a challenge that says where the API describes itself (RFC 9728 §5.1).
+fn described(issuer: &str) -> String {
+    let url = protected_resource::metadata_url(&builtin::api_identifier(issuer));
+    url.map(|url| format!(", resource_metadata=\"{url}\"")).unwrap_or_default()
 }
 
 impl IntoResponse for Problem {

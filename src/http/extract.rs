@@ -64,8 +64,10 @@ impl FromRequestParts<Shared> for Administrator {
 
     async fn from_request_parts(parts: &mut Parts, services: &Shared) -> Result<Self, Problem> {
         let Caller(origin) = Caller::from_request_parts(parts, services).await?;
+        let issuer = &services.issuer;
+        let token_required = || Problem::token_required(issuer.as_str());
         let mut headers = parts.headers.get_all(AUTHORIZATION).iter();
-        let header = headers.next().ok_or_else(Problem::token_required)?;
+        let header = headers.next().ok_or_else(token_required)?;
         if headers.next().is_some() {
             return Err(Problem::malformed("send one Authorization header"));
         }
@@ -74,17 +76,18 @@ impl FromRequestParts<Shared> for Administrator {
             .ok()
             .and_then(|value| value.split_once(' '))
             .and_then(|(scheme, token)| Some((Scheme::from_word(scheme)?, token.trim())))
-            .ok_or_else(Problem::token_required)?;
+            .ok_or_else(token_required)?;
         let proofs: Vec<&[u8]> = parts.headers.get_all("dpop").iter().map(HeaderValue::as_bytes).collect();
         // The URL as callers use it: a proxy may have changed Host, and what is nested sees a part of the path.
-        let issuer = &services.issuer;
         let base = issuer.as_str().strip_suffix(issuer.path()).unwrap_or(issuer.as_str());
         let path = parts.extensions.get::<OriginalUri>().map_or_else(|| parts.uri.path(), |uri| uri.0.path());
         let url = format!("{base}{path}");
         let presented =
             Presented { scheme, token, proofs: &proofs, method: parts.method.as_str(), url: &url };
         let principal = services.access.principal(&presented, &origin).await.map_err(|error| {
-            Problem::access(&error, scheme, || services.access.dpop.nonce(services.ambient.now()))
+            Problem::access(&error, scheme, issuer.as_str(), || {
+                services.access.dpop.nonce(services.ambient.now())
+            })
         })?;
         Ok(Self(By {
             actor: Actor::Client { client_id: principal.client_id, jti: principal.jti },

@@ -31,6 +31,7 @@ use crate::config::Issuer;
 use crate::domain::builtin;
 use crate::oauth::access::AccessVerifier;
 use crate::oauth::introspection::IntrospectionEndpoint;
+use crate::oauth::protected_resource::WELL_KNOWN;
 use crate::oauth::revocation::RevocationEndpoint;
 use crate::oauth::token::TokenEndpoint;
 use crate::runtime::clock::Ambient;
@@ -128,10 +129,11 @@ pub fn service(services: Shared) -> Observed {
     let application = if path.is_empty() {
         application
     } else {
-        // RFC 8414 §3.1 puts the well-known part before the issuer's path, OpenID Connect after it.
+        // RFC 8414 §3.1 and RFC 9728 §3.1 put the well-known part before the issuer's path, OpenID Connect after it.
         Router::new()
             .route(&format!("/.well-known/oauth-authorization-server{path}"), get(oauth::metadata))
             .route(&format!("/.well-known/openid-configuration{path}"), get(oauth::metadata))
+            .route(&format!("{WELL_KNOWN}{path}/api/v1"), get(oauth::protected_resource))
             .nest(&path, application)
     };
     let application = application

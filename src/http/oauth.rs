@@ -21,12 +21,14 @@ use super::extract::ClientCall;
 use crate::domain::error::{ErrorCode, Failure, Fault};
 use crate::domain::schedule::Schedule;
 use crate::oauth::discovery::{self, Metadata};
+use crate::oauth::protected_resource::{self, ProtectedResource};
 
 pub(super) fn routes() -> OpenApiRouter<Shared> {
     OpenApiRouter::new()
         .routes(routes!(token))
         .routes(routes!(metadata))
         .routes(routes!(openid_configuration))
+        .routes(routes!(protected_resource))
         .routes(routes!(jwks))
 }
 
@@ -158,6 +160,23 @@ pub(super) async fn metadata(State(services): State<Shared>, headers: HeaderMap)
 )]
 async fn openid_configuration(services: State<Shared>, headers: HeaderMap) -> Response {
     metadata(services, headers).await
+}
+
+/// What this server's API says of itself as a protected resource (RFC 9728).
+///
+/// The path is the one that RFC 9728 §3.1 makes of the API's identifier. At the path without `/api/v1` there is
+/// nothing: that would be about another resource, and clients must refuse such a document (§3.3).
+#[utoipa::path(
+    get, path = "/.well-known/oauth-protected-resource/api/v1", tag = "OAuth",
+    responses((status = 200, description = "The metadata", body = ProtectedResource)),
+)]
+pub(super) async fn protected_resource(State(services): State<Shared>, headers: HeaderMap) -> Response {
+    let catalog = services.tokens.directory.catalog();
+    let api = catalog.api().and_then(|api| protected_resource::document(services.issuer.as_str(), api));
+    match api {
+        Some(document) => cacheable(&headers, &document, services.rotator.schedule()),
+        None => Problem::from(&Fault::unavailable("the API is not registered yet")).into_response(),
+    }
 }
 
 /// The public keys that verify tokens (RFC 7517).

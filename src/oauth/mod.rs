@@ -20,6 +20,7 @@ pub mod form;
 pub mod grants;
 pub mod introspection;
 pub mod live;
+pub mod protected_resource;
 pub mod request;
 pub mod revocation;
 pub mod token;

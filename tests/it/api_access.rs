@@ -10,7 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
 use serde_json::{Value, json};
 
-use crate::harness::{Answer, Client, Server, both_engines};
+use crate::harness::{Answer, Client, DESCRIBED, Server, both_engines};
 
 both_engines!(
     without_a_token_the_challenge_is_bare_rfc6750_3,
@@ -55,7 +55,8 @@ async fn without_a_token_the_challenge_is_bare_rfc6750_3(server: Server) {
     for headers in lines {
         let answer = server.send("GET", "/api/v1/clients", headers, "").await;
         let body = answer.expect_problem(401, "token-required");
-        assert_eq!(answer.header("www-authenticate"), Some("Bearer realm=\"jeton\""), "{headers:?}");
+        let challenge = format!("Bearer realm=\"jeton\", {DESCRIBED}");
+        assert_eq!(answer.header("www-authenticate"), Some(&*challenge), "{headers:?}");
         assert_eq!(answer.header("cache-control"), Some("no-store"));
         assert!(body["detail"].as_str().unwrap().contains("resource=<issuer>/api/v1"), "names the fix");
     }

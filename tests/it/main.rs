@@ -31,6 +31,7 @@ mod operators;
 #[cfg(feature = "pkcs11")]
 mod pkcs11_keys;
 mod processes;
+mod protected_resource;
 mod refusals;
 mod retention;
 mod rotation;

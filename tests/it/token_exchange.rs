@@ -4,6 +4,7 @@ mod chain;
 mod dry_run;
 mod refusals;
 mod taking_back;
+mod tree;
 
 use serde_json::{Value, json};
 

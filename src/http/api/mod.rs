@@ -78,6 +78,14 @@ refusals! {
         NotFound = 404,
     }
 
+    /// Where something is made out of what is named.
+    DerivedRefusals {
+        /// There is none of this name.
+        NotFound = 404,
+        /// It cannot be made of this one.
+        Conflict = 409,
+    }
+
     /// Where something is made.
     CreateRefusals {
         /// The name is taken.

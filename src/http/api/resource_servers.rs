@@ -10,13 +10,20 @@ use utoipa_axum::routes;
 use super::super::Shared;
 use super::super::error::Problem;
 use super::super::extract::{Administrator, Body, Filter, Named, Version};
-use super::{ChangeRefusals, CreateRefusals, NoSuchThing, Refusals, RemoveRefusals, Search, created_at};
-use crate::admin::Page;
+use super::{
+    ChangeRefusals, CreateRefusals, DerivedRefusals, NoSuchThing, Refusals, RemoveRefusals, Search,
+    created_at,
+};
 use crate::admin::resource_servers::{CreateResourceServer, ResourceServerView, UpdateResourceServer};
+use crate::admin::{AdminError, Page};
 use crate::domain::ids::ResourceServerName;
+use crate::oauth::protected_resource::{self, ProtectedResource};
 
 pub(super) fn routes() -> OpenApiRouter<Shared> {
-    OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(read, update, delete))
+    OpenApiRouter::new()
+        .routes(routes!(list, create))
+        .routes(routes!(read, update, delete))
+        .routes(routes!(metadata))
 }
 
 /// List resource servers, in the order of their names.
@@ -121,4 +128,36 @@ async fn delete(
 ) -> Result<StatusCode, Problem> {
     services.admin.delete_resource_server(&by, &name, version).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Read what a resource server says of itself (RFC 9728), for its operator to publish.
+///
+/// It belongs at the URL that RFC 9728 §3.1 makes of the identifier: `https://api.example.com/orders` has it at
+/// `https://api.example.com/.well-known/oauth-protected-resource/orders`. Here it needs a permission, because what is
+/// registered is nobody else's business.
+#[utoipa::path(
+    get, path = "/resource-servers/{name}/protected-resource-metadata", tag = "Resource servers",
+    operation_id = "read_protected_resource_metadata",
+    params(("name" = String, Path, description = "Its name")),
+    responses(
+        (status = 200, description = "The document", body = ProtectedResource),
+        DerivedRefusals,
+        Refusals,
+    ),
+    security(("token" = ["resource-servers:read"]))
+)]
+async fn metadata(
+    State(services): State<Shared>,
+    Administrator(by): Administrator,
+    Named(name): Named<ResourceServerName>,
+) -> Result<Json<ProtectedResource>, Problem> {
+    let server = services.admin.registered_resource_server(&by, &name).await?;
+    let document = protected_resource::document(services.issuer.as_str(), &server);
+    Ok(Json(document.ok_or_else(|| {
+        AdminError::Conflict(format!(
+            "the identifier of '{name}' is '{}', and only an https or http URL without a fragment has such a \
+             document (RFC 9728 section 1.2)",
+            server.identifier
+        ))
+    })?))
 }

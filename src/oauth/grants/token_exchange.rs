@@ -88,7 +88,10 @@ async fn resolve<'a>(context: &'a Context<'a>) -> Result<Resolved<'a>, Failure> 
         asked: context.asked,
         now: context.now,
     };
-    let passage = exchange.pass()?;
+    let mut passage = exchange.pass()?;
+    // As for every other grant: what a secret got ends with it.
+    let ends = [passage.grantee.not_after, context.client.credential.not_after];
+    passage.grantee.not_after = ends.into_iter().flatten().min();
     Ok(Resolved {
         subject: live.claims.sub,
         txn: Some(live.claims.txn),

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Answer, Client, Server, both_engines};
+use crate::harness::{Answer, Client, DESCRIBED, Server, both_engines};
 
 both_engines!(
     every_operation_needs_a_token,
@@ -75,7 +75,7 @@ async fn operation(server: &Server, path: &str, method: &str, id: &str, descript
     let name = id.replace('_', "-");
     server.client(json!({ "client_id": name })).await;
     server.role(json!({ "name": name })).await;
-    server.resource_server(json!({ "name": name, "identifier": format!("urn:{name}") })).await;
+    server.resource_server(json!({ "name": name, "identifier": format!("https://{name}.example") })).await;
     let party = json!({ "client": "named" });
     server
         .exchange_rule(json!({
@@ -151,7 +151,8 @@ async fn every_operation_needs_a_token(server: Server) {
         let answer = operation.call(&server, None).await;
         assert_eq!(answer.status, 401, "{}: {answer:?}", operation.id);
         answer.expect_problem(401, "token-required");
-        assert_eq!(answer.header("www-authenticate"), Some("Bearer realm=\"jeton\""), "{}", operation.id);
+        let challenge = format!("Bearer realm=\"jeton\", {DESCRIBED}");
+        assert_eq!(answer.header("www-authenticate"), Some(&*challenge), "{}", operation.id);
     }
     assert_eq!(server.last_change().await, before, "something was changed");
 }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use super::{Prover, ask_for, bound};
-use crate::harness::{Answer, Client, Server, both_engines};
+use crate::harness::{Answer, Client, DESCRIBED, Server, both_engines};
 use crate::token::GRANT;
 use jeton::config::Issuer;
 
@@ -75,8 +75,9 @@ fn refused(answer: &Answer, error: &str, public: &str) {
     let body = answer.expect_problem(401, kind);
     let detail = body["detail"].as_str().unwrap();
     assert!(detail.contains(public), "not because of {public:?}: {answer:?}");
-    let challenge =
-        format!("DPoP realm=\"jeton\", error=\"{error}\", error_description=\"{detail}\", {ALGS}");
+    let challenge = format!(
+        "DPoP realm=\"jeton\", error=\"{error}\", error_description=\"{detail}\", {ALGS}, {DESCRIBED}"
+    );
     assert_eq!(answer.header("www-authenticate"), Some(challenge.as_str()), "{answer:?}");
     assert_eq!(answer.header("dpop-nonce").is_some(), error == "use_dpop_nonce", "{answer:?}");
 }

@@ -4,6 +4,10 @@ use serde_json::{Value, json};
 
 use super::{Answer, Client, Server};
 
+/// The parameter of every challenge of the API (RFC 9728 §5.1).
+pub(crate) const DESCRIBED: &str =
+    "resource_metadata=\"http://localhost:8080/.well-known/oauth-protected-resource/api/v1\"";
+
 /// A caller of the API with one token.
 pub(crate) struct Api<'a> {
     pub(crate) server: &'a Server,
@@ -128,8 +132,9 @@ impl Answer {
         let body = self.expect_problem(401, "token-invalid");
         let detail = body["detail"].as_str().unwrap();
         assert!(detail.contains(reason), "not because of {reason:?}: {self:?}");
-        let challenge =
-            format!("Bearer realm=\"jeton\", error=\"invalid_token\", error_description=\"{detail}\"");
+        let challenge = format!(
+            "Bearer realm=\"jeton\", error=\"invalid_token\", error_description=\"{detail}\", {DESCRIBED}"
+        );
         assert_eq!(self.header("www-authenticate"), Some(challenge.as_str()), "{self:?}");
     }
 

@@ -11,7 +11,7 @@ mod server;
 pub(crate) mod softhsm;
 
 pub(crate) use answer::Answer;
-pub(crate) use api::{Api, encoded};
+pub(crate) use api::{Api, DESCRIBED, encoded};
 pub(crate) use database::{Database, Engine};
 pub(crate) use process::{Process, command, jeton, run};
 pub(crate) use replica::{Replica, both_replicas, issue, refusal, token};

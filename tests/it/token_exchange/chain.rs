@@ -110,6 +110,9 @@ async fn a_lifetime_never_exceeds_the_subject_token_s(server: Server) {
     chain.change_rule(&server, "orders-to-payments", change).await;
     let answer = exchange(&server, &chain.orders, &token, "").await;
     assert_eq!(answer.expect(200)["expires_in"], 20, "nor the rule's");
+    let ending = server.secret("orders", json!({ "expires_in": 10 })).await;
+    let answer = exchange(&server, &ending, &token, "").await;
+    assert_eq!(answer.expect(200)["expires_in"], 10, "nor the secret's");
 }
 
 async fn an_actor_token_names_who_acts_rfc8693_4_1(server: Server) {
