@@ -12,7 +12,7 @@ use crate::domain::catalog::Catalog;
 use crate::domain::client::{GrantType, Registration};
 use crate::domain::delegation::{Act, Considered, Exchange, MayAct, SubjectToken, Weighing};
 use crate::domain::error::{ErrorCode, OAuthError};
-use crate::domain::exchange_rule::ExchangeMode;
+use crate::domain::exchange_rule::{ExchangeMode, MOST_ACTORS};
 use crate::domain::ids::{ClientId, ExchangeRuleName, Permission, ResourceServerName, RoleName};
 use crate::domain::policy::{self, Asked, Decision};
 use crate::domain::resource::ResourceServer;
@@ -75,6 +75,8 @@ pub struct TriedExchange {
     /// What was asked for; all that can be had, when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub requested: Option<String>,
+    /// How many seconds the subject token has left: no token lives longer.
+    pub subject_expires_in: u32,
     /// Every rule towards the resource server that is about this caller and subject, in the order of the names.
     pub rules: Vec<TriedRule>,
 }
@@ -124,6 +126,13 @@ pub struct TriedRule {
     /// Both: what can be had by this rule.
     #[schema(value_type = Vec<String>)]
     pub ceiling: Vec<Permission>,
+    /// The most seconds that the rule lets a token live; the resource server's own lifetime, when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token_lifetime: Option<u64>,
+    /// When the rule itself ends, and with it any token by it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub expires_at: Option<Timestamp>,
 }
 
 // === impl Admin ===
@@ -135,6 +144,11 @@ impl Admin {
     /// `exchange-rules:read` is missing, something named is not registered, or the database is away.
     pub async fn try_exchange(&self, by: &By, wanted: TryExchange) -> Result<TriedExchange, AdminError> {
         self.require(by, builtin::EXCHANGE_RULES_READ).await?;
+        // Nested as deep as there are actors, so there is an end to them.
+        if wanted.actors.len() > usize::from(MOST_ACTORS) {
+            let problem = format!("{} actors", wanted.actors.len());
+            return Err(AdminError::invalid("actors", problem, "use at most 10: no token has more"));
+        }
         let catalog = self.catalog().await?;
         let caller = self.registered(&wanted.caller).await?;
         let subject = self.registered(&wanted.subject).await?;
@@ -184,23 +198,18 @@ impl Admin {
         });
         let rules = considered.iter().map(TriedRule::from).collect();
         let requested = asked.scope.as_ref().map(ToString::to_string);
-        Ok(match outcome {
-            Ok(token) => TriedExchange {
-                allowed: true,
-                error: None,
-                reason: None,
-                token: Some(token),
-                requested,
-                rules,
-            },
-            Err(error) => TriedExchange {
-                allowed: false,
-                error: Some(error.code.as_str()),
-                reason: Some(error.private.into_owned()),
-                token: None,
-                requested,
-                rules,
-            },
+        let (token, refused) = match outcome {
+            Ok(token) => (Some(token), None),
+            Err(error) => (None, Some(error)),
+        };
+        Ok(TriedExchange {
+            allowed: token.is_some(),
+            error: refused.as_ref().map(|error| error.code.as_str()),
+            reason: refused.map(|error| error.private.into_owned()),
+            token,
+            requested,
+            subject_expires_in: wanted.expires_in,
+            rules,
         })
     }
 
@@ -272,6 +281,8 @@ impl From<&Considered<'_>> for TriedRule {
             held: considered.held.iter().cloned().collect(),
             let_through: considered.rule.permissions.iter().cloned().collect(),
             ceiling: considered.ceiling.iter().cloned().collect(),
+            token_lifetime: considered.rule.token_lifetime.map(|lifetime| lifetime.as_secs()),
+            expires_at: considered.rule.expires_at,
         }
     }
 }

@@ -55,7 +55,7 @@ impl Admin {
                 let client_id = ClientId::new(&subject).map_err(|error| error.in_field("subject"))?;
                 self.stored_client(&client_id).await?;
             }
-            RevokedKind::Token | RevokedKind::Chain if token_id::made_at(&subject).is_none() => {
+            RevokedKind::Token | RevokedKind::Chain if !token_id::is_whole(&subject) => {
                 let problem = format!("'{}' is no identifier that this server makes", quoted(&subject));
                 let fix = "copy the token's jti, or its txn for the whole chain, from the token or the audit";
                 return Err(AdminError::invalid("subject", problem, fix));

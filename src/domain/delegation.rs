@@ -176,11 +176,13 @@ impl<'c, 'a> Exchange<'c, 'a> {
         };
         let best = allowed.reduce(|best, next| if most(next) > most(best) { next } else { best });
         let allowed = best.ok_or_else(|| self.refusal(considered))?;
-        Ok(Passage {
-            rule: allowed.rule,
-            grantee: self.grantee(allowed.rule, &allowed.ceiling),
-            act: self.act(allowed.rule.mode),
-        })
+        let grantee = self.grantee(allowed.rule, &allowed.ceiling);
+        // A JWT counts whole seconds. That is nothing about the caller's credentials.
+        if grantee.not_after.is_some_and(|end| end.as_seconds() <= self.now.as_seconds()) {
+            return Err(OAuthError::new(ErrorCode::InvalidTarget, NOT_ALLOWED)
+                .because("what stands behind the exchange ends within this second"));
+        }
+        Ok(Passage { rule: allowed.rule, grantee, act: self.act(allowed.rule.mode) })
     }
 
     fn actor_id(&self) -> &'a str {

@@ -80,10 +80,83 @@ impl Revoked {
         }
         // To the microsecond: `iat` would take what was issued later in the same second with it.
         let made = token_id::made_at(&claims.jti).unwrap_or(Timestamp::from_seconds(claims.iat));
-        let actors = claims.act.iter().flat_map(Act::actors);
-        let mut involved = [claims.client_id.as_str(), &claims.sub].into_iter().chain(actors);
-        involved
-            .any(|client| self.clients.get(client).is_some_and(|revocation| made <= revocation.revoked_at))
-            .then_some(RevokedKind::Client)
+        // Somebody who does not ask for this token has part in it by an earlier one, which may be older than their
+        // revocation although this one is younger: an exchange that was under way.
+        let began = token_id::made_at(&claims.txn).map_or(made, |began| began.min(made));
+        let mut actors = claims.act.iter().flat_map(Act::actors);
+        let asks =
+            [Some(claims.client_id.as_str()), actors.next()].into_iter().flatten().map(|id| (id, made));
+        let stand_behind = std::iter::once(claims.sub.as_str()).chain(actors).map(|id| (id, began));
+        let is_revoked = |(client, made): (&str, Timestamp)| {
+            self.clients.get(client).is_some_and(|revocation| made <= revocation.revoked_at)
+        };
+        asks.chain(stand_behind).any(is_revoked).then_some(RevokedKind::Client)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    const NOW: Timestamp = Timestamp::from_seconds(2_000_000_000);
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_seconds(NOW.as_seconds() + second)
+    }
+
+    /// `orders` has exchanged a token, which `payments` did next, for `front`: a chain that began at 0.
+    fn claims(issued: i64) -> AccessTokenClaims {
+        let act: Value = json!({ "sub": "payments", "act": { "sub": "orders" } });
+        serde_json::from_value(json!({
+            "iss": "i", "exp": NOW.as_seconds() + 300, "aud": "a", "sub": "front", "client_id": "payments",
+            "iat": at(issued).as_seconds(), "jti": token_id::make("abcdef", at(issued), [1; 14]),
+            "txn": token_id::make("fedcba", at(0), [2; 14]), "roles": [], "client_kind": "service", "act": act,
+        }))
+        .unwrap()
+    }
+
+    fn revoked(kind: RevokedKind, subject: &str, second: i64) -> Revoked {
+        let mut revoked = Revoked::default();
+        let revocation =
+            Revocation { kind, subject: subject.to_owned(), revoked_at: at(second), ends_at: at(300) };
+        revoked.insert(revocation);
+        revoked
+    }
+
+    #[test]
+    fn what_was_issued_before_is_revoked_and_what_came_later_is_not() {
+        for (client, issued, is_revoked) in
+            [("payments", 10, true), ("payments", 21, false), ("orders", 10, true), ("nobody", 10, false)]
+        {
+            let found = revoked(RevokedKind::Client, client, 20).find(&claims(issued));
+            assert_eq!(found.is_some(), is_revoked, "{client} {issued}");
+        }
+    }
+
+    #[test]
+    fn an_exchange_that_was_under_way_does_not_escape() {
+        // The token is younger than the revocation, and the one that it was exchanged for is older.
+        for client in ["front", "orders"] {
+            assert!(revoked(RevokedKind::Client, client, 20).find(&claims(21)).is_some(), "{client}");
+            assert!(
+                revoked(RevokedKind::Client, client, -1).find(&claims(21)).is_none(),
+                "{client}: before all"
+            );
+        }
+    }
+
+    #[test]
+    fn a_token_and_a_chain_are_found_by_their_identifiers_and_forgotten_at_their_end() {
+        let claims = claims(10);
+        for (kind, subject) in [(RevokedKind::Token, &claims.jti), (RevokedKind::Chain, &claims.txn)] {
+            let mut revoked = revoked(kind, subject, 20);
+            assert_eq!(revoked.find(&claims), Some(kind));
+            revoked.forget(at(299));
+            assert_eq!(revoked.find(&claims), Some(kind));
+            revoked.forget(at(300));
+            assert_eq!(revoked.find(&claims), None);
+        }
+        assert_eq!(revoked(RevokedKind::Token, &claims.txn, 20).find(&claims), None);
     }
 }

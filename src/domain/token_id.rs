@@ -27,6 +27,15 @@ pub fn make(mark: &str, at: Timestamp, random: [u8; RANDOM]) -> String {
     text
 }
 
+/// Whether a text is an identifier as this server makes them: a mark of six characters, the time and the random
+/// bits.
+#[must_use]
+pub fn is_whole(text: &str) -> bool {
+    text.len() == 6 + LENGTH
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+        && made_at(text).is_some()
+}
+
 /// When an identifier was made, if it looks like one of ours.
 #[must_use]
 pub fn made_at(text: &str) -> Option<Timestamp> {

@@ -64,10 +64,9 @@ async fn introspect(State(services): State<Shared>, call: ClientCall) -> Respons
             fault @ Failure::Fault(_) => oauth_failure(&fault),
         };
     }
-    let now = services.ambient.now();
-    match services.introspection.introspect(&request, now).await {
+    match services.introspection.introspect(&request).await {
         Ok((answer, asker)) if call.accepts(SIGNED) => {
-            match services.introspection.sign(&answer, &asker, now).await {
+            match services.introspection.sign(&answer, &asker, services.ambient.now()).await {
                 Ok(jwt) => no_store(([(CONTENT_TYPE, SIGNED)], jwt).into_response()),
                 Err(fault) => Problem::from(&fault).into_response(),
             }

@@ -11,10 +11,12 @@ use crate::domain::claims::AccessTokenClaims;
 use crate::domain::client::Registration;
 use crate::domain::delegation::Act;
 use crate::domain::error::Fault;
-use crate::domain::ids::{ClientId, Permission, RoleName};
+use crate::domain::ids::{ClientId, Permission, ResourceServerUid, RoleName};
 use crate::domain::resource::ResourceServer;
+use crate::domain::role::Role;
 use crate::domain::scope::Scope;
 use crate::domain::time::Timestamp;
+use crate::domain::token_id;
 use crate::jose::TokenType;
 use crate::runtime::directory::Directory;
 use crate::runtime::keyring::Keyring;
@@ -25,6 +27,9 @@ pub const NOT_OURS: &str = "the token is not an access token that this server si
 
 /// Of a token whose end has come.
 pub const EXPIRED: &str = "the token has expired; ask for a new one";
+
+/// Of a token that was taken back.
+pub const REVOKED: &str = "it was revoked";
 
 /// Knows which tokens count.
 pub struct LiveTokens {
@@ -77,6 +82,17 @@ pub enum LiveError {
     Fault(#[from] Fault),
 }
 
+// === impl LiveToken ===
+
+impl LiveToken {
+    /// Whether its subject's roles give nothing of what it allows any more. Its permissions are missing then, which is
+    /// all that our own API says; to everybody else it does not count.
+    #[must_use]
+    pub fn gives_nothing(&self) -> bool {
+        self.roles.is_empty() || (self.token_type == TokenType::AccessToken && self.scope.is_empty())
+    }
+}
+
 // === impl LiveTokens ===
 
 impl LiveTokens {
@@ -111,7 +127,7 @@ impl LiveTokens {
             return Err(Why::Dead(EXPIRED));
         }
         if self.revocations.find(claims).is_some() {
-            return Err(Why::Dead("it was revoked"));
+            return Err(Why::Dead(REVOKED));
         }
         let client = self.party(&claims.client_id, now).await?;
         // A client that was deleted and registered anew is another one.
@@ -131,7 +147,10 @@ impl LiveTokens {
         for actor in claims.act.iter().flat_map(Act::actors) {
             if actor != claims.client_id.as_str() {
                 let actor = ClientId::new(actor).map_err(|_| Why::Dead("an actor is no client"))?;
-                self.party(&actor, now).await?;
+                let actor = self.party(&actor, now).await?;
+                if token_id::made_at(&claims.jti).is_none_or(|made| actor.client.created_at > made) {
+                    return Err(Why::Dead("an actor is another client of the same name"));
+                }
             }
         }
         let catalog = self.directory.catalog();
@@ -190,8 +209,17 @@ fn still_given(
             audience.iter().filter(|server| server.permissions.contains_key(*value)).peekable();
         defining.peek().is_some() && defining.all(|server| holds(server, value))
     });
-    let has = |name: &&RoleName| {
-        subject.roles.iter().filter_map(|uid| catalog.role(*uid)).any(|role| role.name == **name)
+    let given: Scope = given.cloned().collect();
+    // Without a scope, in a plain JWT, any permission there counts.
+    let contributes = |role: &Role| {
+        let there = |server: &ResourceServerUid| audience.iter().any(|other| other.uid == *server);
+        let mut permissions = role.permissions.iter().filter(|(server, _)| there(server));
+        permissions.any(|(_, permission)| claims.scope.is_none() || given.contains(permission.as_str()))
     };
-    (given.cloned().collect(), claims.roles.iter().filter(has).cloned().collect())
+    let has = |name: &&RoleName| {
+        let mut roles = subject.roles.iter().filter_map(|uid| catalog.role(*uid));
+        roles.any(|role| role.name == **name && contributes(role))
+    };
+    let roles = claims.roles.iter().filter(has).cloned().collect();
+    (given, roles)
 }

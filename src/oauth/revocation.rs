@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::live::{LiveError, LiveTokens};
+use super::live::{LiveError, LiveTokens, REVOKED};
 use super::request::{ClientGate, ClientRequest};
 use crate::domain::error::{ErrorCode, Failure, OAuthError};
 use crate::domain::revocation::{Revocation, RevokedKind};
@@ -47,6 +47,7 @@ impl RevocationEndpoint {
         let claims = match self.tokens.check(token, now).await {
             Ok(live) => live.claims,
             // One that does not count only while its client is disabled would count again.
+            Err(LiveError::NotLive(dead)) if dead.reason == REVOKED => return Ok(()),
             Err(LiveError::NotLive(dead)) => match dead.claims {
                 Some(claims) if claims.exp > now.as_seconds() => *claims,
                 _ => return Ok(()),

@@ -45,6 +45,9 @@ const KEPT: Duration = Duration::from_hours(24);
 /// How often old changes are swept away.
 const SWEEP: Duration = Duration::from_hours(1);
 
+/// How often revocations of what has ended are forgotten in memory.
+const FORGET: Duration = Duration::from_mins(1);
+
 /// How many loads of clients run at a time. The rest of the connections stay for the ledger, so that a
 /// flood of unknown ids slows itself down and nobody else.
 const LOADS: usize = 4;
@@ -301,6 +304,11 @@ impl Directory {
             }
             self.apply(&changes, missed).await?;
             *applied = last;
+            // There were no more when it was asked; a stream of changes must not look like silence.
+            if changes.len() < PAGE as usize {
+                self.heard.store(Arc::new(asked));
+                return Ok(());
+            }
         }
     }
 
@@ -386,6 +394,7 @@ impl Directory {
     pub async fn follow(self: Arc<Self>, stop: CancellationToken) {
         let mut notifications = None;
         let mut swept = self.ambient.now();
+        let mut forgot = swept;
         let mut reading = Trouble::with("changes cannot be read");
         loop {
             if notifications.is_none() {
@@ -409,6 +418,10 @@ impl Directory {
             }
             reading.note(self.catch_up().await);
             let now = self.ambient.now();
+            if forgot.plus(FORGET) <= now {
+                forgot = now;
+                self.revocations.forget();
+            }
             if swept.plus(SWEEP) <= now {
                 swept = now;
                 if let Err(error) = self.sweep(now).await {

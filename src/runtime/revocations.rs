@@ -62,13 +62,17 @@ impl Revocations {
         self.revoked.read().unwrap_or_else(PoisonError::into_inner).find(claims)
     }
 
-    /// Forgets what has ended by itself, here and in the store.
+    /// Forgets what has ended by itself, in memory.
+    pub fn forget(&self) {
+        self.revoked.write().unwrap_or_else(PoisonError::into_inner).forget(self.ambient.now());
+    }
+
+    /// Forgets what has ended by itself, in the store.
     ///
     /// # Errors
     /// The database is away.
     pub async fn sweep(&self) -> Result<(), Fault> {
         let now = self.ambient.now();
-        self.revoked.write().unwrap_or_else(PoisonError::into_inner).forget(now);
         patiently(async {
             let mut tx = self.store.begin().await?;
             tx.forget_revocations(now).await?;

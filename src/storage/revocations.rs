@@ -15,7 +15,11 @@ statements! {
     /// A second one only ever reaches further.
     REVOKE = r"
         INSERT INTO revocations (kind, subject, revoked_at, ends_at) VALUES ($1, $2, $3, $4)
-        ON CONFLICT (kind, subject) DO UPDATE SET revoked_at = excluded.revoked_at, ends_at = excluded.ends_at
+        ON CONFLICT (kind, subject) DO UPDATE SET
+            revoked_at = CASE WHEN excluded.revoked_at > revocations.revoked_at
+                THEN excluded.revoked_at ELSE revocations.revoked_at END,
+            ends_at = CASE WHEN excluded.ends_at > revocations.ends_at
+                THEN excluded.ends_at ELSE revocations.ends_at END
         WHERE revocations.revoked_at < excluded.revoked_at OR revocations.ends_at < excluded.ends_at";
 
     FORGET_REVOCATIONS = "DELETE FROM revocations WHERE ends_at <= $1";

@@ -106,7 +106,8 @@ impl Cast {
         let (front, front_secret) = secret(server, &chain, "front", end.to_string()).await;
         let (orders, orders_secret) = secret(server, &chain, "orders", end.to_string()).await;
         let token = chain.token(server).await;
-        let delegated = access_token(&exchange(server, &orders, &token, "").await);
+        // With a secret that stays: a token ends with the secret that got it.
+        let delegated = access_token(&exchange(server, &chain.orders, &token, "").await);
         let api = format!("{GRANT}&resource={}/api/v1", server.app.issuer());
         let api = access_token(&server.token(&chain.front, &api).await);
         Self { chain, front, orders, token, delegated, api, secret_ids: [front_secret, orders_secret] }

@@ -5,6 +5,7 @@
 
 use super::{Context, Grant, Resolved};
 use crate::domain::audit::ExchangeRecord;
+use crate::domain::binding::TokenBinding;
 use crate::domain::client::{GrantType, Registration};
 use crate::domain::delegation::{Exchange, SubjectToken};
 use crate::domain::error::{ErrorCode, Failure, OAuthError};
@@ -64,6 +65,15 @@ async fn resolve<'a>(context: &'a Context<'a>) -> Result<Resolved<'a>, Failure> 
         return Err(OAuthError::new(
             ErrorCode::InvalidDpopProof,
             "the subject_token is bound to a key: send a DPoP proof of that key with the token's ath",
+        )
+        .into());
+    }
+    // It may be from before that was wanted.
+    let wanted = live.audience.iter().map(|server| server.token_binding);
+    let mut wanted = wanted.chain([live.subject.client.token_binding, live.client.client.token_binding]);
+    if live.claims.cnf.is_none() && wanted.any(|binding| binding == TokenBinding::Dpop) {
+        return Err(OAuthError::invalid_request(
+            "the subject_token must be bound to a key: ask for a new one",
         )
         .into());
     }
@@ -131,6 +141,9 @@ async fn live(context: &Context<'_>, token: &str, name: &'static str) -> Result<
     match context.tokens.check(token, context.now).await {
         Ok(live) if live.token_type != TokenType::AccessToken => {
             Err(refuse("it is not an access token").into())
+        }
+        Ok(live) if live.gives_nothing() => {
+            Err(refuse("no role of its subject gives what it allows any more").into())
         }
         Ok(live) => Ok(live),
         Err(LiveError::NotLive(dead)) => Err(refuse(dead.reason).into()),

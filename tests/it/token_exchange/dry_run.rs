@@ -47,6 +47,11 @@ async fn a_dry_run_says_what_an_exchange_gives_step_by_step(server: Server) {
     let made = crate::harness::jeton(&server.database, &arguments);
     assert_eq!(made["client"]["grant_types"], json!([super::EXCHANGE]));
 
+    chain.change_rule(&server, "orders-to-payments", json!({ "token_lifetime": 30 })).await;
+    let tried = run(&server, &chain, json!({ "resource_server": "payments", "expires_in": 100 })).await;
+    assert_eq!(tried["rules"][0]["token_lifetime"], 30);
+    assert_eq!((&tried["subject_expires_in"], &tried["token"]["expires_in"]), (&json!(100), &json!(30)));
+
     // Further down the chain, with a token that is nearly over and allows little where it is for already.
     let narrow = json!({
         "name": "narrow", "caller": { "client": "orders" }, "subject": { "role": "shopper" },
@@ -64,6 +69,7 @@ async fn a_dry_run_says_what_an_exchange_gives_step_by_step(server: Server) {
     .await;
     assert_eq!(tried["token"]["scope"], "orders:read", "{tried}");
     assert_eq!(tried["token"]["expires_in"], 20);
+    assert_eq!(tried["subject_expires_in"], 20);
     assert_eq!(tried["token"]["actors"], json!(["orders", "payments", "ledger"]));
     assert_eq!(tried["rules"][0]["bounded_by"], "subject token and roles");
     assert_eq!(tried["rules"][0]["held"], json!(["orders:read", "orders:write"]));
@@ -104,9 +110,14 @@ async fn a_dry_run_needs_what_is_registered(server: Server) {
         (json!({ "caller": "orders", "subject": "front", "audience": [], "resource_server": "x" }), 404),
         (json!({ "caller": "orders", "subject": "front", "audience": [], "scope": "\u{e9}" }), 422),
         (json!({ "caller": "orders", "subject": "front" }), 422),
+        // Nested as deep as they are many, they would end the process.
+        (
+            json!({ "caller": "orders", "subject": "front", "audience": [], "actors": vec!["a"; 200_000] }),
+            422,
+        ),
     ] {
         let answer = chain.api(&server, "POST", "/exchange-rules/dry-run", body.clone()).await;
-        assert_eq!(answer.status, status, "{body}: {}", answer.body);
+        assert_eq!(answer.status, status, "{:.100}: {}", body.to_string(), answer.body);
     }
     let before = server.last_change().await;
     run(&server, &chain, json!({})).await;

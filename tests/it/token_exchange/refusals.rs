@@ -19,6 +19,7 @@ both_engines!(
     only_a_client_registered_for_it_may_exchange_rfc6749_5_2,
     a_token_of_the_profile_jwt_cannot_be_passed_on,
     one_resource_server_at_a_time_rfc8707_2,
+    a_token_that_gives_nothing_any_more_cannot_be_passed_on,
 );
 
 async fn missing_and_stray_parameters_are_refused_rfc8693_2_1(server: Server) {
@@ -176,4 +177,26 @@ async fn one_resource_server_at_a_time_rfc8707_2(server: Server) {
     assert!(text.contains("https://ledger.example, https://payments.example"), "{text}");
     let (_, claims) = exchanged(&server, &chain.orders, &token, "scope=ledger:read").await;
     assert_eq!(claims["aud"], "https://ledger.example", "the scope decides");
+}
+
+async fn a_token_that_gives_nothing_any_more_cannot_be_passed_on(server: Server) {
+    let chain = Chain::start(&server).await;
+    for (name, permission) in [("orders", "orders:read"), ("payments", "payments:read")] {
+        let permissions = json!([{ "resource_server": name, "permission": permission }]);
+        server.role(json!({ "name": format!("at-{name}"), "permissions": permissions })).await;
+    }
+    let web = server.client(json!({ "client_id": "web", "roles": ["at-orders", "at-payments"] })).await;
+    let rule = json!({
+        "name": "web", "caller": { "client": "orders" }, "subject": { "client": "web" },
+        "resource_server": "payments", "permissions": ["payments:read"],
+    });
+    chain.rule(&server, rule).await;
+    let body = format!("{GRANT}&resource=https://orders.example");
+    let token = super::access_token(&server.token(&web, &body).await);
+    exchange(&server, &chain.orders, &token, "").await.expect(200);
+    // What it has at payments stays. What brought the token to orders does not.
+    let removed = chain.api(&server, "DELETE", "/clients/web/roles/at-orders", Value::Null).await;
+    assert!(removed.status < 300);
+    let refused = exchange(&server, &chain.orders, &token, "").await;
+    refused.expect_refusal("a token that gives nothing", 400, "invalid_request");
 }
