@@ -35,7 +35,7 @@ const FAST: [(&str, &str); 7] = [
 ];
 
 /// How long something may take that is to happen.
-const PATIENCE: Duration = Duration::from_secs(40);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 fn output(database: &Database, environment: &Environment<'_>, arguments: &[&str]) -> (bool, String, String) {
     // As `Process` has it.
