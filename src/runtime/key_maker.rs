@@ -21,6 +21,10 @@ use crate::storage::{Store, StoreError, StoredPrivate, Tx};
 /// How long a pair in a token may go without a stored key. Making and storing one takes seconds.
 const UNCLAIMED: Duration = Duration::from_hours(1);
 
+/// How long a pair that is to be destroyed is looked for. It may be there and not be seen yet: `SoftHSM2` can miss what
+/// another process has made while this one made something too, until there is another change.
+const LOOKED_FOR: Duration = Duration::from_hours(1);
+
 /// Makes and destroys keys.
 pub struct KeyMaker {
     store: Store,
@@ -139,7 +143,7 @@ impl KeyMaker {
     }
 
     async fn discard_pair(&self, pair: &str) {
-        if let Err(fault) = self.destroy(pair, Vec::new()).await {
+        if let Err(fault) = self.destroy(pair, Vec::new(), false).await {
             tracing::warn!(%fault, pair, "a pair that nobody needs stays in the PKCS#11 token for now");
         }
     }
@@ -155,8 +159,8 @@ impl KeyMaker {
             }
             let stored = self.store.signing_keys().await.map_err(fault)?;
             let spared: Vec<_> = stored.into_iter().map(|key| key.life.kid.to_string()).collect();
-            for name in due {
-                self.destroy(&name, spared.clone()).await?;
+            for (name, since) in due {
+                self.destroy(&name, spared.clone(), now > since.plus(LOOKED_FOR)).await?;
             }
             Ok::<_, Fault>(())
         };
@@ -165,8 +169,11 @@ impl KeyMaker {
         }
     }
 
-    async fn destroy(&self, name: &str, spared: Vec<String>) -> Result<(), Fault> {
-        self.token()?.destroy(name.to_owned(), spared).await?;
+    /// Destroys a pair and strikes it off the list. One that is not there stays on it unless this is the `last` look.
+    async fn destroy(&self, name: &str, spared: Vec<String>, last: bool) -> Result<(), Fault> {
+        if self.token()?.destroy(name.to_owned(), spared).await? == 0 && !last {
+            return Ok(());
+        }
         let mut tx = self.store.begin().await.map_err(fault)?;
         tx.delete_leftover(name).await.map_err(fault)?;
         tx.commit().await.map_err(fault)

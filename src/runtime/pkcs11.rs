@@ -21,10 +21,10 @@ use crate::domain::error::Fault;
 
 /// How often a token is asked what it is: `SoftHSM2` has a general error for whoever asks while another process logs
 /// in.
-const TRIES: u32 = 5;
+const TRIES: u32 = 10;
 
 /// How long it is left alone in between.
-const BREATH: Duration = Duration::from_millis(20);
+const BREATH: Duration = Duration::from_millis(50);
 
 /// A token, and what it takes to be let in.
 pub struct Token {

@@ -9,14 +9,14 @@ use crate::domain::ids::KeyId;
 use crate::domain::time::Timestamp;
 
 statements! {
-    DUE_LEFTOVERS = "SELECT name FROM pkcs11_leftovers WHERE token = $1 AND due_at <= $2 ORDER BY name";
+    DUE_LEFTOVERS = "SELECT name, due_at FROM pkcs11_leftovers WHERE token = $1 AND due_at <= $2 ORDER BY name";
 
     INSERT_LEFTOVER = "INSERT INTO pkcs11_leftovers (name, token, due_at) VALUES ($1, $2, $3)";
 
-    /// Due at once. Another replica may be removing the same key.
+    /// Due since the key has left, so at once. Another replica may be removing the same key.
     LEAVE_REMOVED_PAIR = r"
         INSERT INTO pkcs11_leftovers (name, token, due_at)
-        SELECT kid, pkcs11_token, 0 FROM signing_keys WHERE kid = $1 AND pkcs11_token IS NOT NULL
+        SELECT kid, pkcs11_token, COALESCE(leaves_at, revoked_at, 0) FROM signing_keys WHERE kid = $1 AND pkcs11_token IS NOT NULL
         ON CONFLICT (name) DO NOTHING";
 
     DELETE_LEFTOVER = "DELETE FROM pkcs11_leftovers WHERE name = $1";
@@ -25,14 +25,19 @@ statements! {
 // === impl Store ===
 
 impl Store {
-    /// The names of the pairs that are to be destroyed in this token by now: labels, or values of `CKA_ID`.
+    /// The pairs that are to be destroyed in this token by now, each by its label or `CKA_ID`, and since when.
     ///
     /// # Errors
     /// The database is away.
-    pub async fn due_leftovers(&self, token: &str, now: Timestamp) -> Result<Vec<String>, StoreError> {
+    pub async fn due_leftovers(
+        &self,
+        token: &str,
+        now: Timestamp,
+    ) -> Result<Vec<(String, Timestamp)>, StoreError> {
         let now = now.as_micros();
-        Ok(read!(self, pool =>
-            sqlx::query_scalar(DUE_LEFTOVERS).bind(token).bind(now).fetch_all(pool).await)?)
+        let due: Vec<(String, i64)> =
+            read!(self, pool => sqlx::query_as(DUE_LEFTOVERS).bind(token).bind(now).fetch_all(pool).await)?;
+        Ok(due.into_iter().map(|(name, since)| (name, Timestamp::from_micros(since))).collect())
     }
 }
 

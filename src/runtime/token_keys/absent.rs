@@ -53,7 +53,7 @@ impl TokenKeys {
     ///
     /// # Errors
     /// None.
-    pub async fn destroy(&self, _: String, _: Vec<String>) -> Result<(), Fault> {
+    pub async fn destroy(&self, _: String, _: Vec<String>) -> Result<usize, Fault> {
         match *self {}
     }
 }

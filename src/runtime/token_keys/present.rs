@@ -110,19 +110,23 @@ impl TokenKeys {
         .await
     }
 
-    /// Destroys the pair with this label or `CKA_ID`, if it is there and its `CKA_ID` is not `spared`.
+    /// Destroys the pair with this label or `CKA_ID`, if it is there and its `CKA_ID` is not `spared`. Answers how
+    /// many objects that was.
     ///
     /// # Errors
     /// The token is away, or does not let it be destroyed.
-    pub async fn destroy(&self, name: String, spared: Vec<String>) -> Result<(), Fault> {
+    pub async fn destroy(&self, name: String, spared: Vec<String>) -> Result<usize, Fault> {
         let opened = Arc::clone(&self.opened);
         self.waiting(move || {
             let token = opened.token()?;
             let session = token.session(true)?;
             let destroyed =
                 pairs::destroy(&session, &name, &spared).map_err(|error| token.trouble(&error))?;
-            tracing::info!(%name, token = token.label(), objects = destroyed, "destroyed in the PKCS#11 token");
-            Ok(())
+            if destroyed > 0 {
+                let token = token.label();
+                tracing::info!(%name, token, objects = destroyed, "destroyed in the PKCS#11 token");
+            }
+            Ok(destroyed)
         })
         .await
     }

@@ -85,6 +85,12 @@ impl Process {
         assert!(timeout(PATIENCE, ready).await.is_ok(), "not ready: {}", self.log());
     }
 
+    /// Whether it has not ended.
+    #[cfg(feature = "pkcs11")]
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
     /// What it printed.
     pub(crate) fn output(&self) -> String {
         read(&self.output)

@@ -3,7 +3,9 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
+use std::thread;
+use std::time::Duration;
 
 use super::Database;
 
@@ -64,10 +66,29 @@ impl Token {
         own.chain(more.iter().copied()).collect()
     }
 
+    /// Changes something in it.
+    ///
+    /// Of two processes that make something at the same moment, `SoftHSM2` may hide what the other has made until
+    /// there is another change: each counts the changes, and takes the other's for its own.
+    pub(crate) fn stir(&self) {
+        let spoon = self.directory.with_extension("spoon");
+        fs::write(&spoon, "something").unwrap();
+        let data = ["--type", "data", "--label", "spoon"];
+        self.pkcs11_tool(&[&["--write-object", spoon.to_str().unwrap()], &data[..]].concat());
+        self.pkcs11_tool(&[&["--delete-object"], &data[..]].concat());
+    }
+
+    /// What the program says. `SoftHSM2` may have a general error for whoever asks while another process logs in.
     fn tool(&self, program: &str, arguments: &[&str]) -> String {
-        let output = Command::new(program).env("SOFTHSM2_CONF", &self.settings[0].1).args(arguments).output();
-        let output =
-            output.unwrap_or_else(|_| panic!("{program} is missing: apt-get install softhsm2 opensc"));
+        let run = || command(program, &self.settings[0].1, arguments);
+        let mut output = run();
+        for _ in 0..20 {
+            if output.status.success() {
+                break;
+            }
+            thread::sleep(Duration::from_millis(100));
+            output = run();
+        }
         assert!(output.status.success(), "{output:?}");
         String::from_utf8(output.stdout).unwrap()
     }
@@ -80,11 +101,17 @@ impl Token {
     /// The keys in it, in order.
     pub(crate) fn objects(&self) -> Vec<Object> {
         let mut objects: Vec<Object> = Vec::new();
+        let mut is_key = false;
         for line in self.pkcs11_tool(&["--list-objects"]).lines() {
             let is_private = line.starts_with("Private Key Object");
-            if is_private || line.starts_with("Public Key Object") {
-                objects.push(Object { is_private, ..Object::default() });
-            } else if let (Some(object), Some((name, value))) = (objects.last_mut(), line.split_once(':')) {
+            if !line.starts_with(' ') {
+                is_key = is_private || line.starts_with("Public Key Object");
+                if is_key {
+                    objects.push(Object { is_private, ..Object::default() });
+                }
+            } else if let (true, Some(object), Some((name, value))) =
+                (is_key, objects.last_mut(), line.split_once(':'))
+            {
                 match name.trim() {
                     "ID" => object.id = unhex(value.trim()),
                     "label" => value.trim().clone_into(&mut object.label),
@@ -116,6 +143,11 @@ impl Token {
     pub(crate) fn imitate(&self, kid: &str) {
         self.pkcs11_tool(&["--keypairgen", "--key-type", "EC:prime256v1", "--id", &hex(kid)]);
     }
+}
+
+fn command(program: &str, configuration: &str, arguments: &[&str]) -> Output {
+    let output = Command::new(program).env("SOFTHSM2_CONF", configuration).args(arguments).output();
+    output.unwrap_or_else(|_| panic!("{program} is missing: apt-get install softhsm2 opensc"))
 }
 
 fn hex(text: &str) -> String {
