@@ -87,11 +87,17 @@ impl<'a> Unverified<'a> {
     /// The header names another algorithm than the key's, the signature is not this key's, or the claims
     /// have another shape.
     pub fn verify<T: DeserializeOwned>(&self, key: &VerifyingKey) -> Result<T, JwtError> {
-        // The key's algorithm counts, and only that (RFC 8725 §3.1).
-        if self.header.algorithm != key.algorithm || !key.signed(self.signed.as_bytes(), self.signature) {
+        if !self.is_signed_by(key) {
             return Err(JwtError::NotVerified);
         }
         self.claimed().ok_or(JwtError::NotVerified)
+    }
+
+    /// Whether the signature is this key's, of all that the token says.
+    #[must_use]
+    pub fn is_signed_by(&self, key: &VerifyingKey) -> bool {
+        // The key's algorithm counts, and only that (RFC 8725 §3.1).
+        self.header.algorithm == key.algorithm && key.signed(self.signed.as_bytes(), self.signature)
     }
 }
 

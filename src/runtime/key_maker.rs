@@ -169,9 +169,10 @@ impl KeyMaker {
         }
     }
 
-    /// Destroys a pair and strikes it off the list. One that is not there stays on it unless this is the `last` look.
+    /// Destroys a pair and strikes it off the list. One that is not there, or
+    /// half of it, stays on it unless this is the `last` look.
     async fn destroy(&self, name: &str, spared: Vec<String>, last: bool) -> Result<(), Fault> {
-        if self.token()?.destroy(name.to_owned(), spared).await? == 0 && !last {
+        if self.token()?.destroy(name.to_owned(), spared).await? < 2 && !last {
             return Ok(());
         }
         let mut tx = self.store.begin().await.map_err(fault)?;

@@ -12,6 +12,7 @@ use arc_swap::ArcSwap;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::known_signatures::KnownSignatures;
 use super::master_key::MasterKeys;
 use super::patiently;
 use super::token_keys::{HeldKey, TokenKeys};
@@ -33,6 +34,7 @@ pub struct Keyring {
     tries_tokens: AtomicBool,
     rings: ArcSwap<Rings>,
     reads: Mutex<Reads>,
+    known_signatures: KnownSignatures,
 }
 
 /// Reads of the store, which may overlap, numbered as they begin.
@@ -86,7 +88,8 @@ impl Keyring {
         token_keys: Option<TokenKeys>,
     ) -> Result<Arc<Self>, Fault> {
         let (rings, reads, tries_tokens) = (ArcSwap::default(), Mutex::default(), AtomicBool::new(false));
-        let keyring = Self { store, master_keys, token_keys, tries_tokens, rings, reads };
+        let known_signatures = KnownSignatures::new();
+        let keyring = Self { store, master_keys, token_keys, tries_tokens, rings, reads, known_signatures };
         keyring.reload().await?;
         Ok(Arc::new(keyring))
     }
@@ -253,7 +256,10 @@ impl Keyring {
         let kid = unverified.key_id()?;
         let rings = self.rings.load();
         let (_, key) = published(&rings, now).find(|(life, _)| life.kid.as_str() == kid)?;
-        Some((unverified.verify(&key.verifying).ok()?, token_type))
+        if !self.known_signatures.is_good(token, || unverified.is_signed_by(&key.verifying)) {
+            return None;
+        }
+        Some((unverified.claimed()?, token_type))
     }
 
     /// The public keys to publish now, in a stable order.

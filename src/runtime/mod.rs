@@ -10,6 +10,7 @@ mod fault_point;
 pub mod key_maker;
 pub mod keyring;
 mod known_ids;
+mod known_signatures;
 pub mod ledger;
 pub mod master_key;
 pub mod nonces;
