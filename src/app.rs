@@ -4,9 +4,9 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::ServiceExt;
 use secrecy::SecretString;
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -15,7 +15,7 @@ use crate::admin::{Admin, AdminError};
 use crate::config::{Config, Database, Issuance, Issuer, MetricsListener};
 use crate::domain::audit::ProcessKind;
 use crate::domain::error::Fault;
-use crate::http::{self, Services};
+use crate::http::{self, Services, Workers};
 use crate::oauth::access::AccessVerifier;
 use crate::oauth::dpop::Dpop;
 use crate::oauth::introspection::IntrospectionEndpoint;
@@ -52,7 +52,7 @@ pub struct App {
     store: Store,
     stop: CancellationToken,
     tasks: TaskTracker,
-    server: JoinHandle<std::io::Result<()>>,
+    workers: Workers,
     metrics: Option<SocketAddr>,
     ledger: JoinHandle<()>,
 }
@@ -114,7 +114,7 @@ pub struct Sealed {
     pub writing: JoinHandle<()>,
 }
 
-/// Opens what the master key seals.
+/// Opens what the master key seals. The ledger's task runs on the given runtime.
 ///
 /// # Errors
 /// The master key is missing or another one, or the database is away.
@@ -123,6 +123,7 @@ pub async fn unseal(
     store: &Store,
     ambient: &Ambient,
     process: ProcessKind,
+    writes_on: &Handle,
 ) -> Result<Sealed, Fault> {
     let survey = Survey::of(store).await?;
     let master_keys = MasterKeys::load(config, survey.is_empty(), ambient).await?;
@@ -135,7 +136,7 @@ pub async fn unseal(
     let token_keys = TokenKeys::of(config);
     let keyring = Keyring::open(store.clone(), master_keys.clone(), token_keys.clone()).await?;
     let (ledger, writing) =
-        Ledger::start(store.clone(), ambient.clone(), key, process, config.audit_issuance);
+        Ledger::start(store.clone(), ambient.clone(), key, process, config.audit_issuance, writes_on);
     let kept = (config.keys_held_in, config.rsa_bits);
     let maker = KeyMaker::new(store.clone(), master_keys.clone(), token_keys, kept, ambient.clone());
     let (keyring_too, ambient) = (Arc::clone(&keyring), ambient.clone());
@@ -229,7 +230,9 @@ impl App {
         let store = connect(config).await?;
         store.migrate().await.map_err(fault)?;
         check_durable(config, &store).await?;
-        let sealed = unseal(config, &store, &ambient, ProcessKind::Server).await?;
+        let mut workers = Workers::start()?;
+        let writes_on = workers.home_of_the_ledger();
+        let sealed = unseal(config, &store, &ambient, ProcessKind::Server, &writes_on).await?;
         // Other replicas may serve the stored issuer: only one that an operator wrote down replaces it.
         let may_replace = config.issuer.is_some() || matches!(config.database, Database::Sqlite);
         offline_admin(store.clone(), config, &sealed, ambient.clone())
@@ -266,11 +269,10 @@ impl App {
         tasks.spawn(upkeep.run(stop.clone()));
         let services = services(config, &issuer, ambient, &store, (keyring, rotator), live, (ledger, dpop))?;
         let admin = services.admin.clone();
-        let services = Arc::new(services);
         let metrics = metrics_listener(config.metrics).await?;
         let metrics_address = metrics.as_ref().and_then(|listener| listener.local_addr().ok());
         if let Some(listener) = metrics {
-            let (router, stop) = (http::metrics(Arc::clone(&services)), stop.clone());
+            let (router, stop) = (http::metrics(Arc::new(services.clone())), stop.clone());
             tasks.spawn(async move {
                 let serving = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned());
                 if let Err(error) = serving.await {
@@ -278,10 +280,7 @@ impl App {
                 }
             });
         }
-        let router = http::service(services).into_make_service_with_connect_info::<SocketAddr>();
-        let signal = stop.clone().cancelled_owned();
-        let server =
-            tokio::spawn(async move { axum::serve(listener, router).with_graceful_shutdown(signal).await });
+        workers.serve(&services, listener, &stop)?;
         tracing::info!(%address, issuer = issuer.as_str(), database = store.engine(), "serving");
         Ok(Self {
             admin,
@@ -290,7 +289,7 @@ impl App {
             store,
             stop,
             tasks,
-            server,
+            workers,
             metrics: metrics_address,
             ledger: writing,
         })
@@ -334,15 +333,16 @@ impl App {
     pub async fn stop(self) -> Result<(), Fault> {
         self.stop.cancel();
         self.tasks.close();
-        let Self { admin, tasks, server, ledger, store, .. } = self;
+        let Self { admin, tasks, mut workers, ledger, store, .. } = self;
         drop(admin);
         let in_order = async {
             tasks.wait().await;
-            let served = server.await.map_err(Fault::internal)?;
+            let served = workers.served().await;
             // The last handler took the last sender of the ledger's queue with it.
             ledger.await.map_err(Fault::internal)?;
             store.close().await;
-            served.map_err(Fault::internal)
+            workers.end().await;
+            served
         };
         tokio::time::timeout(STOPPING, in_order).await.unwrap_or_else(|_| {
             tracing::warn!("some connections did not end in time and were cut off");

@@ -19,6 +19,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
+use tokio::runtime::Handle;
 
 use crate::admin::{Admin, By};
 use crate::app::{self, Sealed};
@@ -166,7 +167,7 @@ async fn offline(
     let store = app::connect(config).await?;
     store.migrate().await?;
     let ambient = Ambient::system();
-    let sealed = app::unseal(config, &store, &ambient, ProcessKind::Command).await?;
+    let sealed = app::unseal(config, &store, &ambient, ProcessKind::Command, &Handle::current()).await?;
     let admin = app::offline_admin(store.clone(), config, &sealed, ambient);
     // The ledger ends when the last of those who can record is gone.
     let Sealed { master_keys, keyring, rotator, ledger, writing } = sealed;

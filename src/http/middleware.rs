@@ -1,7 +1,7 @@
 //! What holds for every request: an identifier, the caller's address, a log line.
 
 use std::convert::Infallible;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -19,6 +19,7 @@ use tracing::Instrument;
 
 use super::Shared;
 use super::error::{self, Broken};
+use super::workers::Peer;
 use crate::domain::audit::Origin;
 use crate::domain::error::FaultKind;
 
@@ -58,7 +59,7 @@ impl Service<Request> for Observed {
 async fn observe(services: Shared, mut request: Request, mut application: Router) -> Response {
     let started = services.ambient.now();
     let request_id = request_id(&services, request.headers());
-    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip().to_canonical());
+    let peer = request.extensions().get::<ConnectInfo<Peer>>().map(|info| info.0.0.ip().to_canonical());
     let address = peer.and_then(|peer| caller_address(peer, request.headers(), &services.trusted_proxies));
     let origin =
         Origin { address, request_id: Some(request_id.clone()), trace_id: trace_id(request.headers()) };

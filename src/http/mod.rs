@@ -7,9 +7,11 @@ mod metrics;
 mod middleware;
 mod oauth;
 mod tokens;
+mod workers;
 
 pub use self::metrics::metrics;
 pub use self::middleware::Observed;
+pub use self::workers::Workers;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -49,6 +51,7 @@ const PROBE: Duration = Duration::from_secs(3);
 const API_BODY: usize = 1_024 * 1_024;
 
 /// Everything the handlers call.
+#[derive(Clone)]
 pub struct Services {
     /// The issuer identifier.
     pub issuer: Issuer,
@@ -123,7 +126,7 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
 }
 
 /// The whole server as a service.
-pub fn service(services: Shared) -> Observed {
+fn service(services: Shared) -> Observed {
     let (application, _) = routes().split_for_parts();
     let path = services.issuer.path().to_owned();
     let application = if path.is_empty() {

@@ -23,6 +23,7 @@ use crate::runtime::refusals::Refusals;
 const NO_LONGER: &str = "the token's client may no longer use it";
 
 /// Checks tokens for the API.
+#[derive(Clone)]
 pub struct AccessVerifier {
     /// Time.
     pub ambient: Ambient,

@@ -25,6 +25,7 @@ use crate::jose::{Algorithm, TokenType};
 use crate::runtime::keyring::Keyring;
 
 /// Answers whether tokens count.
+#[derive(Clone)]
 pub struct IntrospectionEndpoint {
     /// Who may ask at all.
     pub gate: Arc<ClientGate>,

@@ -13,6 +13,7 @@ use crate::runtime::revocations;
 use crate::storage::Store;
 
 /// Takes tokens back.
+#[derive(Clone)]
 pub struct RevocationEndpoint {
     /// Who may ask at all.
     pub gate: Arc<ClientGate>,

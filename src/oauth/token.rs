@@ -36,6 +36,7 @@ use crate::runtime::secrets::SecretVerifier;
 use crate::storage::UsedId;
 
 /// Issues tokens.
+#[derive(Clone)]
 pub struct TokenEndpoint {
     /// The issuer identifier.
     pub issuer: String,

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::time::{sleep, timeout};
 
 use jeton::app;
@@ -133,7 +134,8 @@ async fn a_key_made_while_a_replica_starts_is_known_to_it(server: Server) {
     let config = server.database.config();
     let store = app::connect(&config).await.unwrap();
     let ambient = Ambient::system();
-    let starting = app::unseal(&config, &store, &ambient, ProcessKind::Server).await.unwrap();
+    let starting =
+        app::unseal(&config, &store, &ambient, ProcessKind::Server, &Handle::current()).await.unwrap();
     let wanted = Wanted { actor: Actor::System, origin: Origin::default() };
     let rotated = server.app.rotator().rotate(Algorithm::Es256, &wanted).await.unwrap();
     assert_eq!(rotated, Rotated::Made, "none was pending");

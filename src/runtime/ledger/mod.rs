@@ -4,15 +4,18 @@
 //! who waits for it, so that one disk sync serves many answers. Nobody waits for a timer: while one batch is
 //! written the next one gathers.
 
+mod waiting;
 mod writer;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use self::waiting::{Home, Waiting};
 use self::writer::{Done, Entry, What, Writer};
 use super::audit_key::AuditKey;
 use super::clock::Ambient;
@@ -37,6 +40,7 @@ pub const OVERTAKEN: Duration = Duration::from_secs(1);
 pub struct Ledger {
     queue: mpsc::Sender<Entry>,
     issuance: Issuance,
+    home: Option<Home>,
 }
 
 /// Why an event was not recorded.
@@ -54,7 +58,7 @@ pub enum RecordError {
 
 impl Ledger {
     /// Starts the writer. It ends, with everything written and its chain closed, once every clone of the
-    /// ledger is gone. The chain begins with the first event.
+    /// ledger is gone. The chain begins with the first event. It runs on the given runtime.
     #[must_use]
     pub fn start(
         store: Store,
@@ -62,10 +66,18 @@ impl Ledger {
         key: AuditKey,
         process: ProcessKind,
         issuance: Issuance,
+        runtime: &Handle,
     ) -> (Self, JoinHandle<()>) {
         let (queue, entries) = mpsc::channel(QUEUE);
         let writer = Writer::new(store, ambient, key, process);
-        (Self { queue, issuance }, tokio::spawn(writer.run(entries)))
+        (Self { queue, issuance, home: None }, runtime.spawn(writer.run(entries)))
+    }
+
+    /// The same ledger for callers on the runtime of one thread, the so manieth, and what is to run there for them
+    /// until it is dropped: a batch then wakes that thread once, and not once for each of its callers.
+    pub fn at_home(&self, number: usize) -> (Self, impl Future<Output = ()> + Send + 'static) {
+        let (home, running) = Home::new(number);
+        (Self { home: Some(home), ..self.clone() }, running)
     }
 
     /// Records an event and returns once it is durable.
@@ -135,8 +147,8 @@ impl Ledger {
     }
 
     async fn wait(&self, what: What) -> Done {
-        let (done, written) = oneshot::channel();
-        match self.enqueue(Entry { what, done: Some(done) }) {
+        let (waiting, written) = Waiting::new(self.home.clone());
+        match self.enqueue(Entry { what, done: Some(waiting) }) {
             Ok(()) => match timeout(PATIENCE, written).await {
                 Ok(done) => done.unwrap_or_else(|_| Done::Failed(stopped())),
                 // Behind events that nobody waits for and that cannot be written.

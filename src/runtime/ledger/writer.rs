@@ -2,10 +2,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 
 use super::OVERTAKEN;
+use super::waiting::{Releases, Waiting};
 use crate::domain::audit::{AuditEvent, Event, Origin, ProcessKind, Recorded, WrittenEvent};
 use crate::domain::chain::{Chain, ChainEnd};
 use crate::domain::error::Fault;
@@ -46,7 +47,7 @@ const UNSETTLED: Duration = Duration::from_hours(24 * 7);
 /// Something to write, and who waits for it.
 pub(super) struct Entry {
     pub(super) what: What,
-    pub(super) done: Option<oneshot::Sender<Done>>,
+    pub(super) done: Option<Waiting>,
 }
 
 /// Something to write.
@@ -145,19 +146,20 @@ impl Writer {
         };
         match outcome {
             Ok(done) => {
-                let mut wanted = Vec::new();
+                let (mut wanted, mut releases) = (Vec::new(), Releases::default());
                 for (entry, done) in batch.drain(..).zip(done) {
-                    // Whoever asked may have gone away; the event stands all the same.
                     match (entry.what, entry.done) {
                         (What::SignedEvent(_), waiting) => wanted.extend(waiting),
-                        (_, waiting) => drop(waiting.map(|waiting| waiting.send(done))),
+                        (_, Some(waiting)) => releases.add(waiting, done),
+                        (_, None) => {}
                     }
                 }
+                releases.send();
                 // Nobody's token waits for a signature.
                 if !wanted.is_empty() {
                     let done = self.sign().await.map_or_else(Done::Failed, |()| Done::Written);
                     for waiting in wanted {
-                        let _ = waiting.send(done.clone());
+                        waiting.release(done.clone());
                     }
                 } else if self.unsigned >= SIGNED_TOGETHER || self.signed.elapsed() > UNSIGNED {
                     self.sign_or_warn().await;
@@ -169,7 +171,7 @@ impl Writer {
                 self.unsigned = 0;
                 batch.retain_mut(|entry| match entry.done.take() {
                     Some(waiting) => {
-                        let _ = waiting.send(Done::Failed(fault.clone()));
+                        waiting.release(Done::Failed(fault.clone()));
                         false
                     }
                     None => true,

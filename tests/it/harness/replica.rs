@@ -1,6 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
 use jeton::app::{self, Sealed};
@@ -72,7 +73,7 @@ impl Replica {
         let store = app::connect(config).await.unwrap();
         store.migrate().await.unwrap();
         let Sealed { keyring, rotator, ledger, writing, .. } =
-            app::unseal(config, &store, &ambient, ProcessKind::Server).await.unwrap();
+            app::unseal(config, &store, &ambient, ProcessKind::Server, &Handle::current()).await.unwrap();
         Self { store, ledger, keyring, rotator, writing, ambient, clock }
     }
 
