@@ -11,6 +11,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::admin::sign_in::SignIn;
 use crate::admin::{Admin, AdminError};
 use crate::config::{Config, Database, Issuance, Issuer, MetricsListener};
 use crate::domain::audit::ProcessKind;
@@ -47,6 +48,7 @@ const STOPPING: Duration = Duration::from_secs(15);
 /// A running server.
 pub struct App {
     admin: Admin,
+    sign_in: SignIn,
     address: SocketAddr,
     issuer: Issuer,
     store: Store,
@@ -241,7 +243,7 @@ impl App {
             })?;
         let nonces = Nonces::open(&store, &sealed.master_keys, &ambient).await?;
         let dpop = Arc::new(Dpop::new(nonces, config.dpop_nonce_required));
-        let Sealed { keyring, rotator, ledger, writing, .. } = sealed;
+        let Sealed { master_keys, keyring, rotator, ledger, writing } = sealed;
         keyring.try_tokens(ambient.now()).await.map_err(|fault| lost_key(&fault))?;
         Box::pin(rotator.start()).await?;
         // Records the start, and whatever a process that was killed has left.
@@ -264,8 +266,16 @@ impl App {
         tasks.spawn(Arc::clone(&rotator).run(stop.clone()));
         let upkeep = Upkeep::new(store.clone(), ledger.clone(), ambient.clone(), config.audit_retention);
         tasks.spawn(upkeep.run(stop.clone()));
-        let services = services(config, &issuer, ambient, &store, (keyring, rotator), live, (ledger, dpop))?;
-        let admin = services.admin.clone();
+        let services = services(
+            config,
+            &issuer,
+            ambient,
+            &store,
+            (keyring, rotator),
+            live,
+            (ledger, dpop, master_keys),
+        )?;
+        let (admin, sign_in) = (services.admin.clone(), services.sign_in.clone());
         let services = Arc::new(services);
         let metrics = metrics_listener(config.metrics).await?;
         let metrics_address = metrics.as_ref().and_then(|listener| listener.local_addr().ok());
@@ -285,6 +295,7 @@ impl App {
         tracing::info!(%address, issuer = issuer.as_str(), database = store.engine(), "serving");
         Ok(Self {
             admin,
+            sign_in,
             address,
             issuer,
             store,
@@ -300,6 +311,12 @@ impl App {
     #[must_use]
     pub const fn admin(&self) -> &Admin {
         &self.admin
+    }
+
+    /// How people sign in to the pages.
+    #[must_use]
+    pub const fn sign_in(&self) -> &SignIn {
+        &self.sign_in
     }
 
     /// What keeps the signing keys in order.
@@ -334,8 +351,8 @@ impl App {
     pub async fn stop(self) -> Result<(), Fault> {
         self.stop.cancel();
         self.tasks.close();
-        let Self { admin, tasks, server, ledger, store, .. } = self;
-        drop(admin);
+        let Self { admin, sign_in, tasks, server, ledger, store, .. } = self;
+        drop((admin, sign_in));
         let in_order = async {
             tasks.wait().await;
             let served = server.await.map_err(Fault::internal)?;
@@ -358,7 +375,7 @@ fn services(
     store: &Store,
     (keyring, rotator): (Arc<Keyring>, Arc<Rotator>),
     live: LiveTokens,
-    (ledger, dpop): (Ledger, Arc<Dpop>),
+    (ledger, dpop, master_keys): (Ledger, Arc<Dpop>, MasterKeys),
 ) -> Result<Services, Fault> {
     // Half of the cores for costly hashes leaves the other half for everybody else.
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
@@ -372,6 +389,17 @@ fn services(
         secrets: Arc::clone(&secrets),
         refusals: refusals.clone(),
     });
+    let admin = Admin {
+        store: store.clone(),
+        directory: Some(Arc::clone(&directory)),
+        rotator: Arc::clone(&rotator),
+        ledger: ledger.clone(),
+        refusals: refusals.clone(),
+        ambient: ambient.clone(),
+        longest: config.max_token_lifetime,
+    };
+    let sign_in =
+        SignIn { admin: admin.clone(), passwords: Arc::clone(&secrets), master_keys, rules: config.sign_in };
     Ok(Services {
         issuer: issuer.clone(),
         store: store.clone(),
@@ -403,19 +431,12 @@ fn services(
         access: AccessVerifier {
             ambient: ambient.clone(),
             tokens: Arc::clone(&live),
-            refusals: refusals.clone(),
-            ledger: ledger.clone(),
+            refusals,
+            ledger,
             dpop,
         },
-        admin: Admin {
-            store: store.clone(),
-            directory: Some(directory),
-            rotator: Arc::clone(&rotator),
-            ledger,
-            refusals,
-            ambient: ambient.clone(),
-            longest: config.max_token_lifetime,
-        },
+        admin,
+        sign_in,
         trusted_proxies: config.trusted_proxies.clone(),
         keyring,
         rotator,

@@ -4,6 +4,7 @@
 //! its audit event and the note for the other replicas in one transaction. The ledger chains the event before
 //! the answer leaves.
 
+pub mod administrators;
 pub mod assignments;
 pub mod audit;
 pub mod audit_check;
@@ -21,6 +22,7 @@ pub mod revocations;
 pub mod rewrap;
 pub mod roles;
 pub mod secrets;
+pub mod sign_in;
 pub mod signing_keys;
 
 use std::collections::BTreeSet;
@@ -168,7 +170,14 @@ impl By {
         Self { actor: Actor::CommandLine { user }, origin: Origin::default(), authority: Authority::Full }
     }
 
-    fn holds(&self, permission: &str) -> bool {
+    /// Whether they have the database and the master key anyway.
+    const fn has_everything(&self) -> bool {
+        matches!(self.authority, Authority::Full)
+    }
+
+    /// Whether they have this permission.
+    #[must_use]
+    pub fn holds(&self, permission: &str) -> bool {
         match &self.authority {
             Authority::Full => true,
             Authority::Only(permissions) => permissions.contains(permission),
@@ -263,13 +272,26 @@ impl Admin {
         tx.leave_event(self.ambient.uuid()?, &self.event(by, event).write_for_later()?).await?;
         tx.note_change(change, self.ambient.now()).await?;
         tx.commit().await?;
+        self.chain(by).await;
+        self.catch_up(by).await;
+        Ok(())
+    }
+
+    /// [`Admin::finish`] for what nothing in memory depends on: who is signed in, for example.
+    async fn finish_quietly(&self, mut tx: Tx, by: &By, event: Event) -> Result<(), AdminError> {
+        tx.leave_event(self.ambient.uuid()?, &self.event(by, event).write_for_later()?).await?;
+        tx.commit().await?;
+        self.chain(by).await;
+        Ok(())
+    }
+
+    /// Has the ledger chain the event of what was committed.
+    async fn chain(&self, by: &By) {
         // It is committed, and its event with it: that the ledger lags for a moment does not undo it.
         if let Err(error) = self.ledger.collect().await {
             let request_id = by.origin.request_id.as_deref();
             tracing::warn!(%error, request_id, "the change is stored, and its event will be chained later");
         }
-        self.catch_up(by).await;
-        Ok(())
     }
 
     /// Makes what was committed visible here.

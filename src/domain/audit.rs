@@ -13,7 +13,7 @@ use super::chain::ChainEnd;
 use super::client::{AuthMethod, GrantType};
 use super::error::Fault;
 use super::exchange_rule::ExchangeMode;
-use super::ids::{ClientId, ExchangeRuleName, KeyId, RoleName, SecretId};
+use super::ids::{AdministratorName, ClientId, ExchangeRuleName, KeyId, RoleName, SecretId};
 use super::revocation::RevokedKind;
 use super::time::Timestamp;
 use super::words::words;
@@ -351,6 +351,12 @@ pub enum Actor {
         #[schema(value_type = String)]
         secret_id: SecretId,
     },
+    /// Somebody who has signed in to the pages.
+    Person {
+        /// Who.
+        #[schema(value_type = String)]
+        name: AdministratorName,
+    },
     /// Somebody with access to the database and the master key, at the command line.
     CommandLine {
         /// The operating system's name for them.
@@ -433,7 +439,7 @@ impl Event {
         let by = |actor: &Actor| match actor {
             Actor::Client { client_id, jti } => (text(client_id), Some(jti.clone())),
             Actor::Authenticated { client_id, .. } => (text(client_id), None),
-            Actor::CommandLine { .. } | Actor::System => (None, None),
+            Actor::Person { .. } | Actor::CommandLine { .. } | Actor::System => (None, None),
         };
         let (client_id, jti) = match self {
             Self::TokenIssued { client_id, jti, .. } => (text(client_id), Some(jti.clone())),
@@ -478,7 +484,7 @@ impl Actor {
     pub const fn client_id(&self) -> Option<&ClientId> {
         match self {
             Self::Client { client_id, .. } | Self::Authenticated { client_id, .. } => Some(client_id),
-            Self::CommandLine { .. } | Self::System => None,
+            Self::Person { .. } | Self::CommandLine { .. } | Self::System => None,
         }
     }
 }

@@ -6,6 +6,7 @@ mod extract;
 mod metrics;
 mod middleware;
 mod oauth;
+mod pages;
 mod tokens;
 
 pub use self::metrics::metrics;
@@ -27,6 +28,7 @@ use utoipa::openapi::security::{
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::admin::Admin;
+use crate::admin::sign_in::SignIn;
 use crate::config::Issuer;
 use crate::domain::builtin;
 use crate::oauth::access::AccessVerifier;
@@ -70,6 +72,8 @@ pub struct Services {
     pub access: AccessVerifier,
     /// The use-cases behind the API.
     pub admin: Admin,
+    /// How people sign in to the pages.
+    pub sign_in: SignIn,
     /// Proxies whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
 }
@@ -125,6 +129,9 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
 /// The whole server as a service.
 pub fn service(services: Shared) -> Observed {
     let (application, _) = routes().split_for_parts();
+    let application = application
+        .nest(pages::AT, pages::routes(&services))
+        .route(&format!("{}/", pages::AT), get(pages::with_slash));
     let path = services.issuer.path().to_owned();
     let application = if path.is_empty() {
         application

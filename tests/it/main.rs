@@ -5,6 +5,7 @@
 
 mod harness;
 
+mod admin_pages;
 mod algorithm_switch;
 mod api_access;
 mod api_clients;
