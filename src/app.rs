@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::ServiceExt;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -49,6 +49,7 @@ const STOPPING: Duration = Duration::from_secs(15);
 pub struct App {
     admin: Admin,
     sign_in: SignIn,
+    first_link: Option<SecretString>,
     address: SocketAddr,
     issuer: Issuer,
     store: Store,
@@ -293,9 +294,11 @@ impl App {
         let server =
             tokio::spawn(async move { axum::serve(listener, router).with_graceful_shutdown(signal).await });
         tracing::info!(%address, issuer = issuer.as_str(), database = store.engine(), "serving");
+        let first_link = first_link(&sign_in).await?;
         Ok(Self {
             admin,
             sign_in,
+            first_link,
             address,
             issuer,
             store,
@@ -317,6 +320,12 @@ impl App {
     #[must_use]
     pub const fn sign_in(&self) -> &SignIn {
         &self.sign_in
+    }
+
+    /// The link that makes the first administrator, if there was none at the start.
+    #[must_use]
+    pub const fn first_link(&self) -> Option<&SecretString> {
+        self.first_link.as_ref()
     }
 
     /// What keeps the signing keys in order.
@@ -366,6 +375,19 @@ impl App {
             Ok(())
         })
     }
+}
+
+/// While there is no administrator, whoever reads the log of the newest start becomes the first one. This is the one
+/// secret that is logged: it works once, for a day, and is void as soon as there is somebody.
+async fn first_link(sign_in: &SignIn) -> Result<Option<SecretString>, Fault> {
+    let link = sign_in.first_link().await.map_err(|error| match error {
+        AdminError::Fault(fault) => fault,
+        other => Fault::internal(other),
+    })?;
+    if let Some(link) = &link {
+        tracing::info!("there is no administrator yet: open {} within a day", link.expose_secret());
+    }
+    Ok(link)
 }
 
 fn services(

@@ -552,6 +552,25 @@ mod tests {
     }
 
     #[test]
+    fn how_people_sign_in_is_kept_within_reason() {
+        fn sign_in(environment: &[(&str, &str)]) -> Result<SignInRules, ConfigError> {
+            load(environment).map(|config| config.sign_in)
+        }
+        assert_eq!(sign_in(&[]).unwrap(), SignInRules::default());
+        let short = sign_in(&[("JETON_ADMIN__SESSION_LIFETIME", "10m")]).unwrap();
+        assert_eq!((short.idle, short.lifetime), (Duration::from_mins(10), Duration::from_mins(10)));
+        assert!(!sign_in(&[("JETON_ADMIN__SECOND_FACTOR", "optional")]).unwrap().second_factor_required);
+        for bad in [
+            ("JETON_ADMIN__SESSION_IDLE", "25h"),
+            ("JETON_ADMIN__SESSION_IDLE", "0s"),
+            ("JETON_ADMIN__SESSION_LIFETIME", "8d"),
+            ("JETON_ADMIN__SECOND_FACTOR", "no"),
+        ] {
+            assert!(sign_in(&[bad]).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
     fn secrets_do_not_print() {
         let config =
             load(&[("JETON_DATABASE_URL", "postgres://u:hunter2@h/d"), ("JETON_MASTER_KEY", "sesame")])

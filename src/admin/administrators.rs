@@ -310,15 +310,23 @@ impl Admin {
 
     /// Where a link leads: to the issuer, whose API is registered under its URL.
     pub(super) async fn link_url(&self, opener: &SecretString) -> Result<SecretString, AdminError> {
+        let issuer = self.issuer().await?;
+        Ok(SecretString::from(format!("{issuer}/admin/set-up?link={}", opener.expose_secret())))
+    }
+
+    /// The issuer, as far as it is known: a command may run before any server.
+    ///
+    /// # Errors
+    /// It is not known.
+    pub async fn issuer(&self) -> Result<String, AdminError> {
         let catalog = self.catalog().await?;
         let identifier = catalog.api().map(|api| api.identifier.as_str()).unwrap_or_default();
         let issuer = identifier.strip_suffix("/api/v1").filter(|issuer| issuer.starts_with("http"));
-        let issuer = issuer.ok_or_else(|| {
+        issuer.map(ToOwned::to_owned).ok_or_else(|| {
             AdminError::Conflict(
                 "it is not known where this Jeton is: set JETON_ISSUER, or start the server once".to_owned(),
             )
-        })?;
-        Ok(SecretString::from(format!("{issuer}/admin/set-up?link={}", opener.expose_secret())))
+        })
     }
 
     async fn stored_administrator(&self, name: &AdministratorName) -> Result<Administrator, AdminError> {

@@ -16,13 +16,17 @@ pub mod exchange_dry_run;
 mod exchange_rule_forms;
 pub mod exchange_rules;
 pub mod operators;
+pub mod own_account;
 mod resource_server_forms;
 pub mod resource_servers;
 pub mod revocations;
 pub mod rewrap;
 pub mod roles;
+pub mod second_factor;
 pub mod secrets;
+pub mod set_up;
 pub mod sign_in;
+pub mod sign_in_attempts;
 pub mod signing_keys;
 
 use std::collections::BTreeSet;
@@ -193,7 +197,11 @@ impl Admin {
         if by.holds(permission) {
             return Ok(());
         }
-        self.refuse(by, permission, "the token or the client's roles do not have it".to_owned()).await
+        let because = match by.actor {
+            Actor::Person { .. } => "your role does not have it",
+            _ => "the token or the client's roles do not have it",
+        };
+        self.refuse(by, permission, because.to_owned()).await
     }
 
     /// Refuses to hand out more than one has: whoever may write clients must not become administrator

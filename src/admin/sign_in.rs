@@ -12,10 +12,11 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::{Admin, AdminError, Authority, By};
 use crate::domain::administrator::{AdministratorRole, Session, SignInRules, Stage};
-use crate::domain::audit::{Actor, Origin};
+use crate::domain::audit::{Actor, Event, Origin, SignInMethod};
 use crate::domain::error::Fault;
 use crate::domain::ids::{AdministratorName, AdministratorUid};
 use crate::domain::text::quoted;
+use crate::domain::time::Timestamp;
 use crate::runtime::clock::Ambient;
 use crate::runtime::master_key::MasterKeys;
 use crate::runtime::secrets::SecretVerifier;
@@ -45,6 +46,31 @@ pub struct LiveSession {
     pub session: Session,
     pub(super) administrator: AdministratorUid,
     pub(super) hash: [u8; 32],
+}
+
+/// Where an attempt to sign in comes from.
+pub struct Attempt<'a> {
+    /// For the audit.
+    pub origin: &'a Origin,
+    /// The browser, as it calls itself.
+    pub agent: &'a str,
+}
+
+/// Why somebody is not signed in. What is answered is the same for a name that nobody has.
+#[derive(Debug, thiserror::Error)]
+pub enum SignInError {
+    /// What they showed is not right.
+    #[error("it is not right")]
+    Refused,
+    /// There were too many attempts; this one was not looked at.
+    #[error("too many attempts")]
+    TooMany {
+        /// When the next one is looked at.
+        opens_at: Timestamp,
+    },
+    /// Anything else.
+    #[error(transparent)]
+    Admin(#[from] AdminError),
 }
 
 /// What opens a session: for the cookie, and nowhere else.
@@ -102,6 +128,96 @@ impl SignIn {
         Ok(OpenedSession { opener, stage })
     }
 
+    /// Ends a session.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn sign_out(&self, live: &LiveSession, origin: &Origin) -> Result<(), AdminError> {
+        let mut tx = self.admin.begin().await?;
+        if !tx.end_session(&live.hash).await? {
+            return Ok(());
+        }
+        let by = live.by(origin.clone());
+        let event = Event::SignedOut { actor: by.actor.clone(), sessions: 1 };
+        self.admin.finish_quietly(tx, &by, event).await
+    }
+
+    /// Ends every session of whoever has this one, itself among them.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn sign_out_everywhere(&self, live: &LiveSession, origin: &Origin) -> Result<(), AdminError> {
+        let mut tx = self.admin.begin().await?;
+        let sessions = tx.end_sessions_of(live.administrator).await?;
+        let by = live.by(origin.clone());
+        let event = Event::SignedOut { actor: by.actor.clone(), sessions };
+        self.admin.finish_quietly(tx, &by, event).await
+    }
+
+    /// Ends one of their own sessions.
+    ///
+    /// # Errors
+    /// There is no such session, or the database is away.
+    pub async fn end_session(
+        &self,
+        live: &LiveSession,
+        handle: &str,
+        origin: &Origin,
+    ) -> Result<(), AdminError> {
+        let mut tx = self.admin.begin().await?;
+        if !tx.end_session_of(live.administrator, handle).await? {
+            return Err(AdminError::not_found("session", quoted(handle)));
+        }
+        let by = live.by(origin.clone());
+        let event = Event::SignedOut { actor: by.actor.clone(), sessions: 1 };
+        self.admin.finish_quietly(tx, &by, event).await
+    }
+
+    /// The sessions of whoever has this one that last, newest first.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn sessions(&self, live: &LiveSession) -> Result<Vec<Session>, AdminError> {
+        let now = self.admin.ambient.now();
+        let mut sessions = self.admin.store.administrator_sessions(live.administrator).await?;
+        sessions.retain(|session| session.lasts(now, &self.rules));
+        Ok(sessions)
+    }
+
+    /// Replaces a session by one that has come this far, under another opener: whoever knew the old one has nothing.
+    pub(super) async fn go_on(
+        &self,
+        tx: &mut Tx,
+        live: &LiveSession,
+        attempt: &Attempt<'_>,
+    ) -> Result<OpenedSession, AdminError> {
+        tx.end_session(&live.hash).await?;
+        self.open_session(tx, live.administrator, Stage::SignedIn, (attempt.origin, attempt.agent)).await
+    }
+
+    /// Leaves the event that somebody is signed in, in the transaction that does it.
+    pub(super) async fn note_signed_in(
+        &self,
+        tx: &mut Tx,
+        administrator: AdministratorUid,
+        by: &By,
+        how: SignInMethod,
+    ) -> Result<(), AdminError> {
+        tx.note_sign_in(administrator, self.admin.ambient.now()).await?;
+        let event = Event::SignedIn { actor: by.actor.clone(), how };
+        let event = self.admin.event(by, event).write_for_later()?;
+        Ok(tx.leave_event(self.admin.ambient.uuid()?, &event).await?)
+    }
+
+    /// How far somebody comes who has shown the password.
+    pub(super) fn stage_after_password(&self, has_second_factor: bool) -> Stage {
+        if has_second_factor || self.rules.second_factor_required {
+            Stage::SecondFactor
+        } else {
+            Stage::SignedIn
+        }
+    }
+
     /// Signs somebody in without asking for anything: for tests of what stands behind it, and for the command that
     /// has the database anyway.
     ///
@@ -138,9 +254,10 @@ impl LiveSession {
     }
 }
 
-/// What attempts to sign in to an account are counted under.
+/// What attempts to sign in to an account are counted under: the hash of what was typed, which may be a password in
+/// the wrong field.
 pub(super) fn account(name: &str) -> String {
-    format!("account {name}")
+    format!("account {}", BASE64URL.encode(digest(&SHA256, name.as_bytes())))
 }
 
 /// 256 random bits, and what the store has of them.

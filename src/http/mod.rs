@@ -99,6 +99,7 @@ type Shared = Arc<Services>;
         (name = "Exchange rules", description = "Who may pass whose identity on, towards what"),
         (name = "Signing keys", description = "What tokens are signed with, and when that changes"),
         (name = "Revocations", description = "Tokens taken back before their end"),
+        (name = "Administrators", description = "People who administer, and their links to set a password"),
         (name = "Audit", description = "What was done, by whom, and what was refused"),
     )
 )]

@@ -16,6 +16,11 @@ statements! {
                signed_in_at, version, created_at, updated_at
         FROM administrators WHERE name = $1";
 
+    ADMINISTRATOR_BY_UID = r"
+        SELECT uid, name, role, enabled, password_hash, second_factor, code_step, external_issuer, external_subject,
+               signed_in_at, version, created_at, updated_at
+        FROM administrators WHERE uid = $1";
+
     ADMINISTRATORS_AFTER = r"
         SELECT uid, name, role, enabled, password_hash, second_factor, code_step, external_issuer, external_subject,
                signed_in_at, version, created_at, updated_at
@@ -115,6 +120,20 @@ impl Store {
                 .bind(name.as_str())
                 .fetch_optional(pool)
                 .await
+        })?;
+        row.map(Administrator::try_from).transpose()
+    }
+
+    /// The administrator with this key.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn administrator_by_uid(
+        &self,
+        uid: AdministratorUid,
+    ) -> Result<Option<Administrator>, StoreError> {
+        let row = read!(self, pool => {
+            sqlx::query_as::<_, AdministratorRow>(ADMINISTRATOR_BY_UID).bind(uid.0).fetch_optional(pool).await
         })?;
         row.map(Administrator::try_from).transpose()
     }

@@ -6,6 +6,7 @@
 mod harness;
 
 mod admin_pages;
+mod admin_sign_in;
 mod algorithm_switch;
 mod api_access;
 mod api_clients;

@@ -36,11 +36,13 @@ impl Form {
     }
 
     /// Every value of a field that may be sent several times.
+    #[allow(dead_code, reason = "for pages to come")]
     pub(super) fn all(&self, name: &str) -> &[String] {
         self.fields.get(name).map_or(&[], Vec::as_slice)
     }
 
     /// Whether a field has this value among others: a box that is ticked.
+    #[allow(dead_code, reason = "for pages to come")]
     pub(super) fn has(&self, name: &str, value: &str) -> bool {
         self.all(name).iter().any(|other| other == value)
     }

@@ -4,6 +4,7 @@
 //! in [`frame::NAVIGATION`]. A handler takes [`session::SignedIn`] and answers [`page`] or a [`PageError`]; what holds for
 //! every page (headers, cross-site requests, the look of errors) is done around it.
 
+mod account;
 mod assets;
 mod dashboard;
 mod error;
@@ -11,6 +12,9 @@ mod form;
 mod frame;
 mod guard;
 mod session;
+mod set_up;
+mod sign_in;
+mod visitor;
 
 use axum::Router;
 use axum::extract::{Request, State};
@@ -30,6 +34,9 @@ pub(super) const AT: &str = "/admin";
 pub(super) fn routes(services: &Shared) -> Router<Shared> {
     Router::new()
         .merge(dashboard::routes())
+        .merge(sign_in::routes())
+        .merge(set_up::routes())
+        .merge(account::routes())
         .route("/assets/{tag}/{name}", get(assets::serve))
         // Not a fallback: the issuer's path makes this a router in a router in a router, where fallbacks are lost.
         .route("/{*anything}", any(no_such_page))

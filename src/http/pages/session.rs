@@ -26,6 +26,7 @@ use crate::http::middleware::Caller;
 /// Somebody who is signed in, the second factor included.
 pub(super) struct SignedIn {
     /// For the use-cases.
+    #[allow(dead_code, reason = "for pages to come")]
     pub(super) by: By,
     /// Who it is.
     pub(super) person: Person,
@@ -42,6 +43,7 @@ pub(super) struct Seen(pub(super) Arc<OnceLock<Person>>);
 
 impl SignedIn {
     /// Whether they have this permission of the API.
+    #[allow(dead_code, reason = "for pages to come")]
     pub(super) fn can(&self, permission: &str) -> bool {
         self.person.can(permission)
     }
@@ -86,7 +88,8 @@ pub(super) async fn presented(
     Ok((session, Arc::clone(origin)))
 }
 
-fn person(session: &LiveSession) -> Person {
+/// Who has a session.
+pub(super) fn person(session: &LiveSession) -> Person {
     Person { name: session.name.clone(), role: session.role, whole: session.session.stage == Stage::SignedIn }
 }
 
