@@ -4,13 +4,14 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::admin::sign_in::SignIn;
 use crate::admin::{Admin, AdminError};
 use crate::config::{Config, Database, Issuance, Issuer, MetricsListener};
 use crate::domain::audit::ProcessKind;
@@ -47,6 +48,8 @@ const STOPPING: Duration = Duration::from_secs(15);
 /// A running server.
 pub struct App {
     admin: Admin,
+    sign_in: SignIn,
+    first_link: Option<SecretString>,
     address: SocketAddr,
     issuer: Issuer,
     store: Store,
@@ -244,7 +247,7 @@ impl App {
             })?;
         let nonces = Nonces::open(&store, &sealed.master_keys, &ambient).await?;
         let dpop = Arc::new(Dpop::new(nonces, config.dpop_nonce_required));
-        let Sealed { keyring, rotator, ledger, writing, .. } = sealed;
+        let Sealed { master_keys, keyring, rotator, ledger, writing } = sealed;
         keyring.try_tokens(ambient.now()).await.map_err(|fault| lost_key(&fault))?;
         Box::pin(rotator.start()).await?;
         // Records the start, and whatever a process that was killed has left.
@@ -267,8 +270,16 @@ impl App {
         tasks.spawn(Arc::clone(&rotator).run(stop.clone()));
         let upkeep = Upkeep::new(store.clone(), ledger.clone(), ambient.clone(), config.audit_retention);
         tasks.spawn(upkeep.run(stop.clone()));
-        let services = services(config, &issuer, ambient, &store, (keyring, rotator), live, (ledger, dpop))?;
-        let admin = services.admin.clone();
+        let services = services(
+            config,
+            &issuer,
+            ambient,
+            &store,
+            (keyring, rotator),
+            live,
+            (ledger, dpop, master_keys),
+        )?;
+        let (admin, sign_in) = (services.admin.clone(), services.sign_in.clone());
         let metrics = metrics_listener(config.metrics).await?;
         let metrics_address = metrics.as_ref().and_then(|listener| listener.local_addr().ok());
         if let Some(listener) = metrics {
@@ -282,8 +293,11 @@ impl App {
         }
         workers.serve(&services, listener, &stop)?;
         tracing::info!(%address, issuer = issuer.as_str(), database = store.engine(), "serving");
+        let first_link = first_link(&sign_in).await?;
         Ok(Self {
             admin,
+            sign_in,
+            first_link,
             address,
             issuer,
             store,
@@ -299,6 +313,18 @@ impl App {
     #[must_use]
     pub const fn admin(&self) -> &Admin {
         &self.admin
+    }
+
+    /// How people sign in to the pages.
+    #[must_use]
+    pub const fn sign_in(&self) -> &SignIn {
+        &self.sign_in
+    }
+
+    /// The link that makes the first administrator, if there was none at the start.
+    #[must_use]
+    pub const fn first_link(&self) -> Option<&SecretString> {
+        self.first_link.as_ref()
     }
 
     /// What keeps the signing keys in order.
@@ -333,8 +359,8 @@ impl App {
     pub async fn stop(self) -> Result<(), Fault> {
         self.stop.cancel();
         self.tasks.close();
-        let Self { admin, tasks, mut workers, ledger, store, .. } = self;
-        drop(admin);
+        let Self { admin, sign_in, tasks, mut workers, ledger, store, .. } = self;
+        drop((admin, sign_in));
         let in_order = async {
             tasks.wait().await;
             let served = workers.served().await;
@@ -351,6 +377,19 @@ impl App {
     }
 }
 
+/// While there is no administrator, whoever reads the log of the newest start becomes the first one. This is the one
+/// secret that is logged: it works once, for a day, and is void as soon as there is somebody.
+async fn first_link(sign_in: &SignIn) -> Result<Option<SecretString>, Fault> {
+    let link = sign_in.first_link().await.map_err(|error| match error {
+        AdminError::Fault(fault) => fault,
+        other => Fault::internal(other),
+    })?;
+    if let Some(link) = &link {
+        tracing::info!("there is no administrator yet: open {} within a day", link.expose_secret());
+    }
+    Ok(link)
+}
+
 fn services(
     config: &Config,
     issuer: &Issuer,
@@ -358,7 +397,7 @@ fn services(
     store: &Store,
     (keyring, rotator): (Arc<Keyring>, Arc<Rotator>),
     live: LiveTokens,
-    (ledger, dpop): (Ledger, Arc<Dpop>),
+    (ledger, dpop, master_keys): (Ledger, Arc<Dpop>, MasterKeys),
 ) -> Result<Services, Fault> {
     // Half of the cores for costly hashes leaves the other half for everybody else.
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
@@ -372,6 +411,17 @@ fn services(
         secrets: Arc::clone(&secrets),
         refusals: refusals.clone(),
     });
+    let admin = Admin {
+        store: store.clone(),
+        directory: Some(Arc::clone(&directory)),
+        rotator: Arc::clone(&rotator),
+        ledger: ledger.clone(),
+        refusals: refusals.clone(),
+        ambient: ambient.clone(),
+        longest: config.max_token_lifetime,
+    };
+    let sign_in =
+        SignIn { admin: admin.clone(), passwords: Arc::clone(&secrets), master_keys, rules: config.sign_in };
     Ok(Services {
         issuer: issuer.clone(),
         store: store.clone(),
@@ -403,19 +453,12 @@ fn services(
         access: AccessVerifier {
             ambient: ambient.clone(),
             tokens: Arc::clone(&live),
-            refusals: refusals.clone(),
-            ledger: ledger.clone(),
+            refusals,
+            ledger,
             dpop,
         },
-        admin: Admin {
-            store: store.clone(),
-            directory: Some(directory),
-            rotator: Arc::clone(&rotator),
-            ledger,
-            refusals,
-            ambient: ambient.clone(),
-            longest: config.max_token_lifetime,
-        },
+        admin,
+        sign_in,
         trusted_proxies: config.trusted_proxies.clone(),
         keyring,
         rotator,

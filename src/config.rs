@@ -1,6 +1,7 @@
 //! Configuration: `jeton.toml`, then the environment over it. All errors are told at once, each with
 //! the setting, where it came from, and what to write instead; an unknown setting is an error too.
 
+mod administration;
 mod master_key;
 
 pub use self::master_key::{HeldIn, MasterKeySource, Pkcs11};
@@ -15,6 +16,7 @@ use ipnet::IpNet;
 use secrecy::SecretString;
 use url::{Host, Url};
 
+use crate::domain::administrator::SignInRules;
 use crate::domain::schedule::{Schedule, Span, Timing};
 use crate::jose::RsaBits;
 
@@ -53,6 +55,8 @@ pub struct Config {
     pub audit_issuance: Issuance,
     /// How long audit events are kept; in whole days.
     pub audit_retention: Duration,
+    /// How people sign in.
+    pub sign_in: SignInRules,
     /// How many clients are kept in memory.
     pub directory_clients: u64,
     /// `tracing` directives, for example `info` or `jeton=debug`.
@@ -283,6 +287,7 @@ impl Settings {
         let keys_held_in = self.held_in(master_keys.pkcs11.as_ref());
         let audit_issuance = self.take("audit.issuance", issuance).unwrap_or(Issuance::Durable);
         let audit_retention = self.take("audit.retention", days).unwrap_or(Duration::from_hours(24 * 400));
+        let sign_in = self.sign_in();
         let directory_clients = self.take("directory.clients", clients).unwrap_or(50_000);
         let log_level = self.take("log.level", log_directives).unwrap_or_else(|| "info".to_owned());
         let log_format = self.take("log.format", log_format).unwrap_or(LogFormat::Text);
@@ -303,6 +308,7 @@ impl Settings {
             keys_held_in,
             audit_issuance,
             audit_retention,
+            sign_in,
             directory_clients,
             log_level,
             log_format,
@@ -543,6 +549,25 @@ mod tests {
             ])
             .is_ok()
         );
+    }
+
+    #[test]
+    fn how_people_sign_in_is_kept_within_reason() {
+        fn sign_in(environment: &[(&str, &str)]) -> Result<SignInRules, ConfigError> {
+            load(environment).map(|config| config.sign_in)
+        }
+        assert_eq!(sign_in(&[]).unwrap(), SignInRules::default());
+        let short = sign_in(&[("JETON_ADMIN__SESSION_LIFETIME", "10m")]).unwrap();
+        assert_eq!((short.idle, short.lifetime), (Duration::from_mins(10), Duration::from_mins(10)));
+        assert!(!sign_in(&[("JETON_ADMIN__SECOND_FACTOR", "optional")]).unwrap().second_factor_required);
+        for bad in [
+            ("JETON_ADMIN__SESSION_IDLE", "25h"),
+            ("JETON_ADMIN__SESSION_IDLE", "0s"),
+            ("JETON_ADMIN__SESSION_LIFETIME", "8d"),
+            ("JETON_ADMIN__SECOND_FACTOR", "no"),
+        ] {
+            assert!(sign_in(&[bad]).is_err(), "{bad:?}");
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! its audit event and the note for the other replicas in one transaction. The ledger chains the event before
 //! the answer leaves.
 
+pub mod administrators;
 pub mod assignments;
 pub mod audit;
 pub mod audit_check;
@@ -15,12 +16,17 @@ pub mod exchange_dry_run;
 mod exchange_rule_forms;
 pub mod exchange_rules;
 pub mod operators;
+pub mod own_account;
 mod resource_server_forms;
 pub mod resource_servers;
 pub mod revocations;
 pub mod rewrap;
 pub mod roles;
+pub mod second_factor;
 pub mod secrets;
+pub mod set_up;
+pub mod sign_in;
+pub mod sign_in_attempts;
 pub mod signing_keys;
 
 use std::collections::BTreeSet;
@@ -168,7 +174,14 @@ impl By {
         Self { actor: Actor::CommandLine { user }, origin: Origin::default(), authority: Authority::Full }
     }
 
-    fn holds(&self, permission: &str) -> bool {
+    /// Whether they have the database and the master key anyway.
+    const fn has_everything(&self) -> bool {
+        matches!(self.authority, Authority::Full)
+    }
+
+    /// Whether they have this permission.
+    #[must_use]
+    pub fn holds(&self, permission: &str) -> bool {
         match &self.authority {
             Authority::Full => true,
             Authority::Only(permissions) => permissions.contains(permission),
@@ -184,7 +197,11 @@ impl Admin {
         if by.holds(permission) {
             return Ok(());
         }
-        self.refuse(by, permission, "the token or the client's roles do not have it".to_owned()).await
+        let because = match by.actor {
+            Actor::Person { .. } => "your role does not have it",
+            _ => "the token or the client's roles do not have it",
+        };
+        self.refuse(by, permission, because.to_owned()).await
     }
 
     /// Refuses to hand out more than one has: whoever may write clients must not become administrator
@@ -263,13 +280,26 @@ impl Admin {
         tx.leave_event(self.ambient.uuid()?, &self.event(by, event).write_for_later()?).await?;
         tx.note_change(change, self.ambient.now()).await?;
         tx.commit().await?;
+        self.chain(by).await;
+        self.catch_up(by).await;
+        Ok(())
+    }
+
+    /// [`Admin::finish`] for what nothing in memory depends on: who is signed in, for example.
+    async fn finish_quietly(&self, mut tx: Tx, by: &By, event: Event) -> Result<(), AdminError> {
+        tx.leave_event(self.ambient.uuid()?, &self.event(by, event).write_for_later()?).await?;
+        tx.commit().await?;
+        self.chain(by).await;
+        Ok(())
+    }
+
+    /// Has the ledger chain the event of what was committed.
+    async fn chain(&self, by: &By) {
         // It is committed, and its event with it: that the ledger lags for a moment does not undo it.
         if let Err(error) = self.ledger.collect().await {
             let request_id = by.origin.request_id.as_deref();
             tracing::warn!(%error, request_id, "the change is stored, and its event will be chained later");
         }
-        self.catch_up(by).await;
-        Ok(())
     }
 
     /// Makes what was committed visible here.

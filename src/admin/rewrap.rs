@@ -24,6 +24,8 @@ pub struct Rewrapped {
     pub audit_keys: u64,
     /// How many secrets that all replicas share were.
     pub shared_secrets: u64,
+    /// How many second factors of people were.
+    pub second_factors: u64,
 }
 
 // === impl Admin ===
@@ -41,6 +43,7 @@ impl Admin {
             signing_keys: 0,
             audit_keys: 0,
             shared_secrets: 0,
+            second_factors: 0,
         };
         for _ in 0..ROUNDS {
             let left = self.under_others(master_keys.current()).await?;
@@ -51,6 +54,7 @@ impl Admin {
             done.signing_keys += round.signing_keys;
             done.audit_keys += round.audit_keys;
             done.shared_secrets += round.shared_secrets;
+            done.second_factors += round.second_factors;
             done.previous.extend(round.previous);
             done.previous.sort_unstable();
             done.previous.dedup();
@@ -85,7 +89,8 @@ impl Admin {
             resealed.push((under, key, envelope));
         }
         let mut tx = self.begin().await?;
-        let (mut previous, mut signing_keys, mut audit_keys, mut shared_secrets) = (Vec::new(), 0, 0, 0);
+        let (mut previous, mut signing_keys, mut audit_keys) = (Vec::new(), 0, 0);
+        let (mut shared_secrets, mut second_factors) = (0, 0);
         for (under, key, envelope) in &resealed {
             // Whoever was faster has done it.
             if tx.reseal(key, envelope).await? {
@@ -94,6 +99,7 @@ impl Admin {
                     Holder::Signing => signing_keys += 1,
                     Holder::Audit => audit_keys += 1,
                     Holder::Shared => shared_secrets += 1,
+                    Holder::Person => second_factors += 1,
                 }
             }
         }
@@ -108,9 +114,10 @@ impl Admin {
                 signing_keys,
                 audit_keys,
                 shared_secrets,
+                second_factors,
             };
             self.finish(tx, by, event, &ChangeKind::Keys).await?;
         }
-        Ok(Rewrapped { master_key, previous, signing_keys, audit_keys, shared_secrets })
+        Ok(Rewrapped { master_key, previous, signing_keys, audit_keys, shared_secrets, second_factors })
     }
 }

@@ -1,6 +1,7 @@
 //! The command line. Every command goes through the same use-cases as the API; those that change
 //! something work on the database directly, with or without a server beside them.
 
+mod administrators;
 mod audit;
 mod audit_tree;
 mod clients;
@@ -65,6 +66,9 @@ enum Command {
     /// Say who may pass whose identity on, towards what (token exchange, RFC 8693).
     #[command(subcommand)]
     ExchangeRules(exchange_rules::Command),
+    /// People who administer: they sign in to the pages.
+    #[command(subcommand)]
+    Admin(administrators::Command),
     /// The keys that sign, and the master key that seals them.
     #[command(subcommand)]
     Keys(keys::Command),
@@ -122,6 +126,9 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
             }
             Command::Tokens(command) => {
                 offline(&config, async |offline| tokens::run(command, offline, json).await).await
+            }
+            Command::Admin(command) => {
+                offline(&config, async |offline| administrators::run(command, offline, json).await).await
             }
             Command::Keys(command) => keys::run(command, &config, json).await,
             Command::Audit(command) => audit::run(command, &config, json).await,

@@ -13,7 +13,7 @@ use super::chain::ChainEnd;
 use super::client::{AuthMethod, GrantType};
 use super::error::Fault;
 use super::exchange_rule::ExchangeMode;
-use super::ids::{ClientId, ExchangeRuleName, KeyId, RoleName, SecretId};
+use super::ids::{AdministratorName, ClientId, ExchangeRuleName, KeyId, RoleName, SecretId};
 use super::revocation::RevokedKind;
 use super::time::Timestamp;
 use super::words::words;
@@ -53,6 +53,20 @@ words! {
         Success = "success",
         /// It was refused.
         Refused = "refused",
+    }
+}
+
+words! {
+    /// What somebody showed who signed in to the pages; after the password, if they have a second factor.
+    SignInMethod {
+        /// The password alone.
+        Password = "password",
+        /// A one-time code.
+        OneTimeCode = "one-time-code",
+        /// A recovery code.
+        RecoveryCode = "recovery-code",
+        /// The link by which they set their password.
+        Link = "link",
     }
 }
 
@@ -164,6 +178,33 @@ pub enum Event {
         #[serde(skip_serializing_if = "Option::is_none")]
         repeated: Option<Repeated>,
     },
+    /// Somebody signed in to the pages.
+    SignedIn {
+        /// Who.
+        actor: Actor,
+        /// What they showed last.
+        how: SignInMethod,
+    },
+    /// Somebody was refused who tried to sign in to the pages.
+    SignInRefused {
+        /// Who they said they are, if there is an administrator of this name; else it may be a password.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        #[schema(value_type = Option<String>)]
+        claimed_name: Option<AdministratorName>,
+        /// Why, in full.
+        reason: String,
+        /// Set when this event stands for several refusals, itself among them: those that repeated an earlier
+        /// one within a second.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        repeated: Option<Repeated>,
+    },
+    /// Somebody signed out of the pages.
+    SignedOut {
+        /// Who.
+        actor: Actor,
+        /// How many sessions ended.
+        sessions: u64,
+    },
     /// Tokens were taken back before their end.
     Revoked {
         /// Who did it.
@@ -264,6 +305,8 @@ pub enum Event {
         audit_keys: u64,
         /// How many secrets that all replicas share.
         shared_secrets: u64,
+        /// How many second factors of people.
+        second_factors: u64,
     },
     /// A process began its chain: at its start, or because writing the chain before it failed.
     Started {
@@ -351,6 +394,12 @@ pub enum Actor {
         #[schema(value_type = String)]
         secret_id: SecretId,
     },
+    /// Somebody who has signed in to the pages.
+    Person {
+        /// Who.
+        #[schema(value_type = String)]
+        name: AdministratorName,
+    },
     /// Somebody with access to the database and the master key, at the command line.
     CommandLine {
         /// The operating system's name for them.
@@ -385,6 +434,9 @@ impl Event {
             Self::TokenIssued { .. } => "token_issued",
             Self::TokenRefused { .. } => "token_refused",
             Self::AccessRefused { .. } => "access_refused",
+            Self::SignedIn { .. } => "signed_in",
+            Self::SignInRefused { .. } => "sign_in_refused",
+            Self::SignedOut { .. } => "signed_out",
             Self::Revoked { .. } => "revoked",
             Self::Changed { .. } => "changed",
             Self::KeyCreated { .. } => "key_created",
@@ -404,6 +456,9 @@ impl Event {
         "token_issued",
         "token_refused",
         "access_refused",
+        "signed_in",
+        "sign_in_refused",
+        "signed_out",
         "revoked",
         "changed",
         "key_created",
@@ -421,9 +476,10 @@ impl Event {
     #[must_use]
     pub const fn outcome(&self) -> Outcome {
         match self {
-            Self::TokenRefused { .. } | Self::AccessRefused { .. } | Self::LeftEventRejected { .. } => {
-                Outcome::Refused
-            }
+            Self::TokenRefused { .. }
+            | Self::AccessRefused { .. }
+            | Self::SignInRefused { .. }
+            | Self::LeftEventRejected { .. } => Outcome::Refused,
             _ => Outcome::Success,
         }
     }
@@ -433,7 +489,7 @@ impl Event {
         let by = |actor: &Actor| match actor {
             Actor::Client { client_id, jti } => (text(client_id), Some(jti.clone())),
             Actor::Authenticated { client_id, .. } => (text(client_id), None),
-            Actor::CommandLine { .. } | Actor::System => (None, None),
+            Actor::Person { .. } | Actor::CommandLine { .. } | Actor::System => (None, None),
         };
         let (client_id, jti) = match self {
             Self::TokenIssued { client_id, jti, .. } => (text(client_id), Some(jti.clone())),
@@ -443,11 +499,14 @@ impl Event {
                 (proven.or_else(|| claimed.as_ref().and_then(text)), jti)
             }
             Self::KeyCreated { actor, .. } => actor.as_ref().map_or((None, None), by),
-            Self::Revoked { actor, .. }
+            Self::SignedIn { actor, .. }
+            | Self::SignedOut { actor, .. }
+            | Self::Revoked { actor, .. }
             | Self::Changed { actor, .. }
             | Self::KeyRevoked { actor, .. }
             | Self::KeysRewrapped { actor, .. } => by(actor),
-            Self::KeyScheduled { .. }
+            Self::SignInRefused { .. }
+            | Self::KeyScheduled { .. }
             | Self::KeyRemoved { .. }
             | Self::Started { .. }
             | Self::Stopped
@@ -478,7 +537,7 @@ impl Actor {
     pub const fn client_id(&self) -> Option<&ClientId> {
         match self {
             Self::Client { client_id, .. } | Self::Authenticated { client_id, .. } => Some(client_id),
-            Self::CommandLine { .. } | Self::System => None,
+            Self::Person { .. } | Self::CommandLine { .. } | Self::System => None,
         }
     }
 }

@@ -37,6 +37,11 @@ pub const TOKENS_INTROSPECT: &str = "tokens:introspect";
 /// Permission to take tokens back: one, a chain, or everything of a client.
 pub const TOKENS_REVOKE: &str = "tokens:revoke";
 
+/// Permission to read which people administer.
+pub const ADMINISTRATORS_READ: &str = "administrators:read";
+/// Permission to register, change, disable and delete people who administer, none of them stronger than oneself.
+pub const ADMINISTRATORS_WRITE: &str = "administrators:write";
+
 /// Permission to read audit events.
 pub const AUDIT_READ: &str = "audit:read";
 
@@ -58,6 +63,8 @@ pub const PERMISSIONS: &[(&str, &str, bool)] = &[
     (SIGNING_KEYS_WRITE, "Rotate and revoke signing keys", false),
     (TOKENS_INTROSPECT, "Introspect any token", false),
     (TOKENS_REVOKE, "Revoke tokens, chains of tokens, and everything of a client", false),
+    (ADMINISTRATORS_READ, "Read which people administer", true),
+    (ADMINISTRATORS_WRITE, "Register, change, disable and delete people who administer", false),
     (AUDIT_READ, "Read audit events", true),
 ];
 

@@ -146,6 +146,19 @@ text! {
 }
 
 text! {
+    /// The name of somebody who administers: what they sign in with, and what the audit calls them. In lower case, so
+    /// that nobody looks like another; an address of mail fits.
+    AdministratorName, "name",
+    |text| {
+        text.len() <= 100
+            && text.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
+            && text.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'@' | b'+' | b'-'))
+            && !text.starts_with(SECRET_PREFIX)
+    },
+    "use 1 to 100 of a-z 0-9 . _ @ + - starting with a letter or digit, for example ada or ada@example.com"
+}
+
+text! {
     /// Names a signing key (`kid`): the RFC 7638 thumbprint of its public part.
     KeyId, "kid",
     |text| printable(text, 100),
@@ -168,6 +181,10 @@ uid! {
 uid! {
     /// Database key of a resource server.
     ResourceServerUid
+}
+uid! {
+    /// Database key of an administrator.
+    AdministratorUid
 }
 uid! {
     /// Database key of a role.

@@ -3,7 +3,9 @@
 //! Everything that decides about authority lives here, so that it can be read in one sitting and
 //! property-tested without a server.
 
+pub mod administrator;
 pub mod audit;
+pub mod back_off;
 pub mod binding;
 pub mod builtin;
 pub mod catalog;
@@ -16,6 +18,7 @@ pub mod error;
 pub mod exchange_rule;
 pub mod exchange_tree;
 pub mod ids;
+pub mod password;
 pub mod policy;
 pub mod resource;
 pub mod revocation;
@@ -23,6 +26,7 @@ pub mod role;
 pub mod rotation;
 pub mod schedule;
 pub mod scope;
+pub mod second_factor;
 pub mod secret;
 pub mod standing;
 pub mod text;

@@ -6,6 +6,7 @@ mod extract;
 mod metrics;
 mod middleware;
 mod oauth;
+mod pages;
 mod tokens;
 mod workers;
 
@@ -29,6 +30,7 @@ use utoipa::openapi::security::{
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::admin::Admin;
+use crate::admin::sign_in::SignIn;
 use crate::config::Issuer;
 use crate::domain::builtin;
 use crate::oauth::access::AccessVerifier;
@@ -73,6 +75,8 @@ pub struct Services {
     pub access: AccessVerifier,
     /// The use-cases behind the API.
     pub admin: Admin,
+    /// How people sign in to the pages.
+    pub sign_in: SignIn,
     /// Proxies whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
 }
@@ -98,6 +102,7 @@ type Shared = Arc<Services>;
         (name = "Exchange rules", description = "Who may pass whose identity on, towards what"),
         (name = "Signing keys", description = "What tokens are signed with, and when that changes"),
         (name = "Revocations", description = "Tokens taken back before their end"),
+        (name = "Administrators", description = "People who administer, and their links to set a password"),
         (name = "Audit", description = "What was done, by whom, and what was refused"),
     )
 )]
@@ -128,6 +133,9 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
 /// The whole server as a service.
 fn service(services: Shared) -> Observed {
     let (application, _) = routes().split_for_parts();
+    let application = application
+        .nest(pages::AT, pages::routes(&services))
+        .route(&format!("{}/", pages::AT), get(pages::with_slash));
     let path = services.issuer.path().to_owned();
     let application = if path.is_empty() {
         application

@@ -115,7 +115,9 @@ impl Refusals {
         let window = self.windows().close(&sort);
         let Window { last: Some(mut event), count, request_ids, waiting } = window else { return };
         let counted = Repeated { count, request_ids };
-        if let Event::TokenRefused { repeated, .. } | Event::AccessRefused { repeated, .. } = &mut event.event
+        if let Event::TokenRefused { repeated, .. }
+        | Event::AccessRefused { repeated, .. }
+        | Event::SignInRefused { repeated, .. } = &mut event.event
         {
             *repeated = Some(counted);
         }
@@ -197,6 +199,9 @@ fn source(event: &AuditEvent, known: bool) -> Option<(Source, &str)> {
             let proven = actor.as_ref().and_then(Actor::client_id);
             (proven.or(claimed.as_ref()).map(ToString::to_string), "", reason)
         }
+        Event::SignInRefused { claimed_name, reason, .. } => {
+            (claimed_name.as_ref().map(ToString::to_string), "", reason)
+        }
         _ => return None,
     };
     let source = Source {
@@ -208,7 +213,9 @@ fn source(event: &AuditEvent, known: bool) -> Option<(Source, &str)> {
     Some((source, reason))
 }
 
-fn network(address: IpAddr) -> IpAddr {
+/// What of an address stands for whoever has it: of IPv6 the /64.
+#[must_use]
+pub fn network(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(_) => address,
         IpAddr::V6(address) => {

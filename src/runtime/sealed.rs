@@ -102,7 +102,14 @@ pub fn purpose(key: &SealedKey) -> String {
         Holder::Signing => keyring::purpose(&key.kid),
         Holder::Audit => audit_key::purpose(&key.kid),
         Holder::Shared => nonces::purpose(key.kid.as_str()),
+        Holder::Person => second_factor(key.kid.as_str()),
     }
+}
+
+/// What the second factor of the administrator of this name is sealed for.
+#[must_use]
+pub fn second_factor(name: &str) -> String {
+    format!("second factor {name}")
 }
 
 /// Each id once.

@@ -114,6 +114,35 @@ impl SecretVerifier {
         }
     }
 
+    /// Hashes a password that a person chose, where it can hold up nothing else.
+    ///
+    /// # Errors
+    /// The pool's queue is full, or the source of randomness failed.
+    pub async fn hash_password(
+        &self,
+        password: SecretString,
+        ambient: &Ambient,
+    ) -> Result<SecretString, Fault> {
+        let ambient = ambient.clone();
+        self.on_pool(move || hash(&password, SecretOrigin::Chosen, &ambient)).await
+    }
+
+    /// Whether this is the password. Pass no hash where there is none: it costs the same. Nothing is remembered:
+    /// people sign in seldom.
+    ///
+    /// # Errors
+    /// The pool's queue is full.
+    pub async fn verify_password(
+        &self,
+        password: SecretString,
+        stored: Option<SecretString>,
+    ) -> Result<bool, Fault> {
+        let exists = stored.is_some();
+        let against = stored.unwrap_or_else(|| self.decoy.clone());
+        let matches = self.on_pool(move || verify(&password, &against)).await?;
+        Ok(exists && matches)
+    }
+
     fn matches_generated(
         &self,
         client_id: &ClientId,
@@ -169,22 +198,32 @@ impl SecretVerifier {
         Ok(found.and_then(|secret_id| find(&secret_id)))
     }
 
-    /// Runs costly checks where they cannot hold up anything else.
     async fn verify_on_pool(
         &self,
         presented: SecretString,
         hashes: Vec<(Option<SecretId>, SecretString)>,
     ) -> Result<Option<SecretId>, Fault> {
-        let _place = Place::take(&self.waiting)?;
-        let permit = Arc::clone(&self.pool).acquire_owned().await.map_err(Fault::internal)?;
-        tokio::task::spawn_blocking(move || {
-            let _permit = permit;
+        let check = move || {
             for (secret_id, hash) in hashes {
                 if verify(&presented, &hash)? {
                     return Ok(secret_id);
                 }
             }
             Ok(None)
+        };
+        self.on_pool(check).await
+    }
+
+    /// Runs costly work where it cannot hold up anything else.
+    async fn on_pool<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, Fault> {
+        let _place = Place::take(&self.waiting)?;
+        let permit = Arc::clone(&self.pool).acquire_owned().await.map_err(Fault::internal)?;
+        tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            work()
         })
         .await
         .map_err(Fault::internal)?

@@ -10,6 +10,7 @@ use super::clock::Ambient;
 use super::fault;
 use super::ledger::Ledger;
 use crate::domain::audit::{AuditEvent, Event, Origin};
+use crate::domain::back_off::FORGOTTEN_AFTER;
 use crate::domain::error::Fault;
 use crate::domain::time::{DAY, Timestamp};
 use crate::storage::{Store, StoreError};
@@ -76,6 +77,7 @@ impl Upkeep {
         while self.forget_ids(now).await.map_err(fault)? == u64::from(STEP) {
             tokio::time::sleep(BREATH).await;
         }
+        self.forget_sign_ins(now).await.map_err(fault)?;
         // Whole days, so that on PostgreSQL whole partitions go.
         self.drop_events(now.minus(self.retention).start_of_day()).await
     }
@@ -85,6 +87,13 @@ impl Upkeep {
         let forgotten = tx.forget_ids(now, STEP).await?;
         tx.commit().await?;
         Ok(forgotten)
+    }
+
+    async fn forget_sign_ins(&self, now: Timestamp) -> Result<(), StoreError> {
+        let mut tx = self.store.begin().await?;
+        tx.forget_sessions(now).await?;
+        tx.forget_sign_in_guards(now, now.minus(FORGOTTEN_AFTER)).await?;
+        tx.commit().await
     }
 
     /// Removes the events from before `cut`. That is recorded first: what is missing then was not hidden.

@@ -37,6 +37,8 @@ pub enum ChangeKind {
     Keys,
     /// Something that was taken back.
     Revocation(RevokedKind, String),
+    /// Somebody who administers. Nothing in memory depends on it: sessions are read from the store.
+    Administrator,
     /// Something that only a newer version knows.
     Unknown,
 }
@@ -66,6 +68,7 @@ impl ChangeKind {
             Self::Catalog => ("catalog", "".into()),
             Self::Keys => ("keys", "".into()),
             Self::Revocation(kind, subject) => ("revocation", format!("{kind} {subject}").into()),
+            Self::Administrator => ("administrator", "".into()),
             Self::Unknown => ("unknown", "".into()),
         }
     }
@@ -83,6 +86,7 @@ impl TryFrom<ChangeRow> for Change {
             ),
             "catalog" => ChangeKind::Catalog,
             "keys" => ChangeKind::Keys,
+            "administrator" => ChangeKind::Administrator,
             "revocation" => {
                 let parts = row.subject.split_once(' ');
                 let parts = parts.and_then(|(kind, subject)| Some((RevokedKind::from_word(kind)?, subject)));

@@ -4,6 +4,8 @@
 //! Every text but those two files' is a constant in a module's `STATEMENTS`, and a test prepares each of
 //! them on both engines: that replaces the compile-time check, which could only know one of them.
 
+mod administrator_sessions;
+mod administrators;
 mod audit;
 mod audit_search;
 mod chains;
@@ -22,8 +24,10 @@ mod rows;
 mod sealed;
 mod secrets;
 mod shared_secrets;
+mod sign_in_guards;
 mod sqlite;
 
+pub use administrator_sessions::StoredSession;
 pub use audit::{EventWriter, UsedId};
 pub use audit_search::{EventCursor, EventFilter, EventOrder};
 pub use chains::{OpenChain, StoredAuditKey, StoredCheckpoint};
@@ -33,6 +37,7 @@ pub use engine::{ConnectOptions, LossySetting, Store, Tx};
 pub use keys::{LiveTokens, StoredKey, StoredPrivate};
 pub use postgres::Notifications;
 pub use sealed::{Holder, SealedKey};
+pub use sign_in_guards::StoredLink;
 
 use crate::domain::error::Fault;
 
@@ -110,6 +115,8 @@ use statements;
 /// Every SQL text of the store, by name.
 pub fn all_statements() -> impl Iterator<Item = (&'static str, &'static str)> {
     [
+        administrator_sessions::STATEMENTS,
+        administrators::STATEMENTS,
         audit::STATEMENTS,
         audit_search::STATEMENTS,
         chains::STATEMENTS,
@@ -125,6 +132,7 @@ pub fn all_statements() -> impl Iterator<Item = (&'static str, &'static str)> {
         sealed::STATEMENTS,
         secrets::STATEMENTS,
         shared_secrets::STATEMENTS,
+        sign_in_guards::STATEMENTS,
     ]
     .into_iter()
     .flatten()

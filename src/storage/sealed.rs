@@ -14,6 +14,9 @@ statements! {
         SELECT 'audit' AS holder, kid, sealed_private, created_at FROM audit_keys
         UNION ALL
         SELECT 'shared' AS holder, name AS kid, sealed AS sealed_private, created_at FROM shared_secrets
+        UNION ALL
+        SELECT 'person' AS holder, name AS kid, second_factor AS sealed_private, created_at FROM administrators
+        WHERE second_factor IS NOT NULL
         ORDER BY created_at, holder, kid";
 
     RESEAL_SIGNING_KEY = r"
@@ -21,6 +24,8 @@ statements! {
 
     RESEAL_AUDIT_KEY = r"
         UPDATE audit_keys SET sealed_private = $3 WHERE kid = $1 AND sealed_private = $2";
+
+    RESEAL_SECOND_FACTOR = "UPDATE administrators SET second_factor = $3 WHERE name = $1 AND second_factor = $2";
 
     RESEAL_SHARED_SECRET = "UPDATE shared_secrets SET sealed = $3 WHERE name = $1 AND sealed = $2";
 }
@@ -34,6 +39,8 @@ pub enum Holder {
     Audit,
     /// Among the random bytes that all replicas share.
     Shared,
+    /// With an administrator.
+    Person,
 }
 
 /// A sealed private key, or sealed random bytes.
@@ -41,7 +48,7 @@ pub enum Holder {
 pub struct SealedKey {
     /// Where it is kept.
     pub holder: Holder,
-    /// Its identifier; of random bytes, their name.
+    /// Its identifier; of random bytes, their name; of a second factor, whose it is.
     pub kid: KeyId,
     /// The envelope.
     pub sealed_private: Vec<u8>,
@@ -63,6 +70,7 @@ impl TryFrom<SealedRow> for SealedKey {
         let holder = match row.holder.as_str() {
             "audit" => Holder::Audit,
             "shared" => Holder::Shared,
+            "person" => Holder::Person,
             _ => Holder::Signing,
         };
         let kid = KeyId::new(&row.kid).map_err(|_| corrupt("key id", &row.kid))?;
@@ -95,6 +103,7 @@ impl Tx {
             Holder::Signing => RESEAL_SIGNING_KEY,
             Holder::Audit => RESEAL_AUDIT_KEY,
             Holder::Shared => RESEAL_SHARED_SECRET,
+            Holder::Person => RESEAL_SECOND_FACTOR,
         };
         Ok(execute!(self, sql, key.kid.as_str(), &key.sealed_private, envelope)? > 0)
     }

@@ -24,6 +24,7 @@ const LAYERS: &[(&str, &[&str])] = &[
 /// Crates that only these layers may use.
 const CRATES: &[(&str, &[&str])] = &[
     ("axum", &["http", "app"]),
+    ("askama", &["http"]),
     ("prometheus_client", &["http"]),
     ("utoipa_axum", &["http"]),
     // `http::` alone is often our own layer; its imports are not.
@@ -38,6 +39,9 @@ const CRATES: &[(&str, &[&str])] = &[
     ("moka", &["runtime"]),
     ("arc_swap", &["runtime"]),
     ("cryptoki", &["runtime"]),
+    ("qrcode", &["domain"]),
+    ("totp_rs", &["domain"]),
+    ("zxcvbn", &["domain"]),
     ("argon2", &["runtime"]),
     ("rand", &["runtime"]),
     ("jsonwebtoken", &["jose"]),

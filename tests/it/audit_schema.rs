@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Client, Database, Engine, Server, both_engines, command, jeton, run};
+use crate::harness::{Browser, Client, Database, Engine, Server, both_engines, command, jeton, run};
 use crate::retention::leave_text;
 use crate::token::GRANT;
 use jeton::config::{Config, MasterKeySource};
@@ -157,9 +157,16 @@ async fn be_busy(server: &Server) {
     let kid = "SELECT kid FROM signing_keys WHERE algorithm = 'RS256'";
     let kid = server.database.texts(kid).await.remove(0);
     root.post(&format!("/signing-keys/{kid}/revoke"), Value::Null).await.expect(200);
+    let mut ada = server.first("ada").await.browser;
+    futures_util::future::join_all([guess(server), guess(server)]).await;
+    ada.post("/admin/sign-out", &[]).await.expect_redirect("/admin/sign-in");
     leave_text(server, "by hand").await;
     jeton(&server.database, &["clients", "create", "job", "--role", "order-reader"]);
     rewrap(server);
+}
+
+async fn guess(server: &Server) {
+    Browser::new(server).sign_in("ada", "a wrong password").await.expect_page(401, "wrong");
 }
 
 const NEXT_MASTER_KEY: &str = "4242424242424242424242424242424242424242424242424242424242424242";
@@ -203,9 +210,17 @@ async fn every_event_of_a_busy_server_fits_the_schema(server: Server) {
     let kinds: BTreeSet<_> = all.iter().map(|event| event["kind"].as_str().unwrap()).collect();
     assert_eq!(kinds, Event::KINDS.iter().copied().collect(), "all kinds occurred");
     let text = Value::Array(all.clone()).to_string();
-    for rare in
-        ["repeated", "happened_at", "trace_id", "command_line", "\"system\"", "permission", "previous\":[{"]
-    {
+    for rare in [
+        "repeated",
+        "happened_at",
+        "trace_id",
+        "command_line",
+        "\"system\"",
+        "permission",
+        "previous\":[{",
+        "\"person\"",
+        "second_factors\":1",
+    ] {
         assert!(text.contains(rare), "no event has {rare}");
     }
 

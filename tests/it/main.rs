@@ -5,6 +5,8 @@
 
 mod harness;
 
+mod admin_pages;
+mod admin_sign_in;
 mod algorithm_switch;
 mod api_access;
 mod api_clients;

@@ -211,7 +211,7 @@ async fn changed_while_two_servers_serve(engine: Engine) {
     let counts = |signing_keys, audit_keys, shared_secrets, previous: &[&str]| {
         json!({
             "master_key": NEW_ID, "previous": previous, "signing_keys": signing_keys, "audit_keys": audit_keys,
-            "shared_secrets": shared_secrets,
+            "shared_secrets": shared_secrets, "second_factors": 0,
         })
     };
     let expected = counts(2, 1, 1, &[OLD_ID]);

@@ -1,5 +1,6 @@
 //! The REST API, one file per resource. Handlers translate; the use-cases in [`crate::admin`] decide.
 
+mod administrators;
 mod audit_events;
 mod client_roles;
 mod client_secrets;
@@ -32,6 +33,7 @@ pub(super) fn routes() -> OpenApiRouter<Shared> {
         .merge(roles::routes())
         .merge(exchange_rules::routes())
         .merge(signing_keys::routes())
+        .merge(administrators::routes())
         .merge(audit_events::routes())
 }
 

@@ -398,7 +398,7 @@ fn chain_event(chain: &mut Chain, event: Arc<WrittenEvent>, events: &mut Vec<Rec
     events.push(Recorded { link: chain.append(event.at, &event.text), event });
 }
 
-/// An event that a transaction has left. Only a change leaves one, of what is registered, of tokens or of keys:
+/// An event that a transaction has left. Only a change leaves one, of what is registered, of tokens, of keys, or of who is signed in:
 /// anything else was put there behind our back, and is recorded as that.
 fn left(at: Timestamp, text: &str) -> Result<Arc<WrittenEvent>, Fault> {
     match WrittenEvent::read(at, text.to_owned()) {
@@ -408,7 +408,7 @@ fn left(at: Timestamp, text: &str) -> Result<Arc<WrittenEvent>, Fault> {
 }
 
 fn is_left(kind: &str) -> bool {
-    matches!(kind, "changed" | "revoked") || kind.starts_with("key")
+    matches!(kind, "changed" | "revoked" | "signed_in" | "signed_out") || kind.starts_with("key")
 }
 
 /// An event of the ledger's own.

@@ -61,7 +61,7 @@ async fn who_writes_clients_cannot_make_an_administrator(server: Server) {
     server.client(json!({ "client_id": "plain" })).await;
     let before = server.last_change().await;
 
-    let lacking = "audit:read";
+    let lacking = "administrators:read";
     let evil = |roles: Value| json!({ "client_id": "evil", "roles": roles });
     refused(&keeper.post("/clients", evil(json!(["administrator"]))).await, lacking);
     refused(&keeper.post("/clients", evil(json!(["keeper", "auditor"]))).await, lacking);
@@ -121,9 +121,9 @@ async fn a_narrowed_token_cannot_hand_out_what_it_leaves_out(server: Server) {
     let boss = server.client(json!({ "client_id": "boss", "roles": ["administrator"] })).await;
     server.client(json!({ "client_id": "plain" })).await;
     let narrow = server.api_as(&boss, "clients:write").await;
-    refused(&narrow.put("/clients/plain/roles/auditor").await, "audit:read");
-    refused(&narrow.post("/clients/boss/secrets", json!({})).await, "audit:read");
-    assert_recorded(&server, "boss", &["audit:read"; 2]).await;
+    refused(&narrow.put("/clients/plain/roles/auditor").await, "administrators:read");
+    refused(&narrow.post("/clients/boss/secrets", json!({})).await, "administrators:read");
+    assert_recorded(&server, "boss", &["administrators:read"; 2]).await;
     server.api_as(&boss, "").await.put("/clients/plain/roles/auditor").await.expect(204);
 }
 
@@ -132,7 +132,7 @@ async fn who_writes_clients_may_only_take_away_from_an_administrator(server: Ser
     server
         .client(json!({ "client_id": "boss", "roles": ["administrator"], "allowed_networks": ["10.0.0.1"] }))
         .await;
-    let lacking = "audit:read";
+    let lacking = "administrators:read";
     for widening in [
         json!({ "allowed_networks": [] }),
         json!({ "expires_at": null }),

@@ -90,8 +90,8 @@ async fn tokens_for_the_api_are_made_exchangeable_only_with_every_permission(ser
     let because = "only who has every permission of this API can say who exchanges its tokens";
     let mut evil = rule("evil");
     evil["sources"] = json!(["jeton"]);
-    refused(&smith.post("/exchange-rules", evil.clone()).await, "audit:read", because);
-    refused(&smith.patch(PATH, 1, json!({ "sources": ["jeton"] })).await, "audit:read", because);
+    refused(&smith.post("/exchange-rules", evil.clone()).await, "administrators:read", because);
+    refused(&smith.patch(PATH, 1, json!({ "sources": ["jeton"] })).await, "administrators:read", because);
     root.patch(PATH, 1, json!({ "sources": ["jeton"] })).await.expect_version(200, 2);
     root.post("/exchange-rules", evil).await.expect(201);
     smith.patch(PATH, 2, json!({ "sources": [] })).await.expect_version(200, 3);
@@ -142,7 +142,7 @@ async fn a_caller_and_an_operator_of_the_api_are_as_strong_as_what_they_reach(se
     let keeper = caller(&server, "keeper", &["clients:read", "clients:write"]).await;
     server.exchange_rule(towards_api("r", &["roles:write"])).await;
     server.operator("jeton", "billing").await;
-    for (client, lacking) in [("gateway", "roles:write"), ("billing", "audit:read")] {
+    for (client, lacking) in [("gateway", "roles:write"), ("billing", "administrators:read")] {
         let path = format!("/clients/{client}");
         refused(&keeper.post(&format!("{path}/secrets"), json!({})).await, lacking, HANDS_OUT);
         let widened = keeper.patch(&path, 1, json!({ "allowed_networks": [] })).await;

@@ -18,7 +18,7 @@ use jeton::admin::secrets::AddSecret;
 use jeton::app::App;
 use jeton::config::{Config, Issuer, MetricsListener};
 use jeton::domain::error::Fault;
-use jeton::domain::ids::{ClientId, ResourceServerName};
+use jeton::domain::ids::{AdministratorName, ClientId, ResourceServerName};
 use jeton::domain::time::Timestamp;
 use jeton::runtime::clock::{Ambient, Clock, ManualClock, SystemEntropy};
 
@@ -149,6 +149,16 @@ impl Server {
         let answer =
             self.token(&client, "grant_type=client_credentials&resource=http://localhost:8080/api/v1").await;
         answer.expect(200)["access_token"].as_str().unwrap().to_owned()
+    }
+
+    /// Registers an administrator and signs them in, past password and second factor: the `Cookie` header, under
+    /// the name that it has with plain http.
+    pub(crate) async fn signed_in(&self, name: &str, role: &str) -> String {
+        let new = serde_json::from_value(json!({ "name": name, "role": role })).unwrap();
+        self.app.admin().create_administrator(&By::system(), new).await.unwrap();
+        let name = AdministratorName::new(name).unwrap();
+        let opened = self.app.sign_in().open_for(&By::system(), &name).await.unwrap();
+        format!("Cookie: jeton_session={}", opened.opener.expose_secret())
     }
 
     // === Raw HTTP ===

@@ -1,0 +1,90 @@
+//! What stands around every page: title, navigation, who is signed in.
+
+use super::assets;
+use crate::domain::administrator::AdministratorRole;
+use crate::domain::ids::AdministratorName;
+
+/// Places that the navigation leads to: path after `/admin`, text, the permission that they are of use with.
+pub(super) const NAVIGATION: &[(&str, &str, Option<&str>)] = &[("", "Dashboard", None)];
+
+/// Who is signed in.
+#[derive(Clone, Debug)]
+pub(super) struct Person {
+    /// Their name.
+    pub(super) name: AdministratorName,
+    /// What they may do.
+    pub(super) role: AdministratorRole,
+    /// Whether they have passed the second factor too.
+    pub(super) whole: bool,
+}
+
+/// What the layout of a page takes.
+pub(super) struct Frame {
+    /// The page's title.
+    pub(super) title: String,
+    /// Where the pages are, the issuer's path included: what links begin with.
+    pub(super) base: String,
+    /// Who is signed in.
+    pub(super) person: Option<Person>,
+    /// Which entry of the navigation this page belongs to.
+    section: &'static str,
+}
+
+/// An entry of the navigation.
+pub(super) struct Entry {
+    /// Its text.
+    pub(super) text: &'static str,
+    /// Where it leads.
+    pub(super) href: String,
+    /// Whether this page belongs to it.
+    pub(super) current: bool,
+}
+
+// === impl Person ===
+
+impl Person {
+    /// Whether they have this permission of the API.
+    pub(super) fn can(&self, permission: &str) -> bool {
+        self.whole && self.role.permissions().contains(permission)
+    }
+}
+
+// === impl Frame ===
+
+impl Frame {
+    /// `section` is a path of [`NAVIGATION`].
+    pub(super) fn new(
+        title: impl Into<String>,
+        base: String,
+        person: Option<Person>,
+        section: &'static str,
+    ) -> Self {
+        Self { title: title.into(), base, person, section }
+    }
+
+    /// Where an asset is.
+    pub(super) fn asset(&self, name: &str) -> String {
+        format!("{}{}", self.base, assets::path(name))
+    }
+
+    /// Whether whoever is signed in has this permission: without it, do not show what needs it.
+    pub(super) fn can(&self, permission: &str) -> bool {
+        self.person.as_ref().is_some_and(|person| person.can(permission))
+    }
+
+    /// Where they may go.
+    pub(super) fn navigation(&self) -> Vec<Entry> {
+        let may = |permission: Option<&str>| permission.is_none_or(|permission| self.can(permission));
+        NAVIGATION
+            .iter()
+            .filter(|(_, _, permission)| {
+                self.person.as_ref().is_some_and(|person| person.whole) && may(*permission)
+            })
+            .map(|(path, text, _)| Entry {
+                text,
+                href: format!("{}{path}", self.base),
+                current: *path == self.section,
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,78 @@
+//! The pages for people who administer: server-rendered, calling the same use-cases as the API.
+//!
+//! To add a page: a file here with `routes()` and a template that extends `layout.html`, one line in [`routes`], one
+//! in [`frame::NAVIGATION`]. A handler takes [`session::SignedIn`] and answers [`page`] or a [`PageError`]; what holds for
+//! every page (headers, cross-site requests, the look of errors) is done around it.
+
+mod account;
+mod assets;
+mod dashboard;
+mod error;
+mod form;
+mod frame;
+mod guard;
+mod session;
+mod set_up;
+mod sign_in;
+mod visitor;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::middleware::{from_fn_with_state, map_request};
+use axum::response::{Html, IntoResponse, Redirect, Response};
+use axum::routing::{any, get};
+use http::StatusCode;
+
+use self::error::PageError;
+use super::Shared;
+use crate::domain::error::Fault;
+
+/// Where the pages are, after the issuer's path.
+pub(super) const AT: &str = "/admin";
+
+/// Every page.
+pub(super) fn routes(services: &Shared) -> Router<Shared> {
+    Router::new()
+        .merge(dashboard::routes())
+        .merge(sign_in::routes())
+        .merge(set_up::routes())
+        .merge(account::routes())
+        .route("/assets/{tag}/{name}", get(assets::serve))
+        // Not a fallback: the issuer's path makes this a router in a router in a router, where fallbacks are lost.
+        .route("/{*anything}", any(no_such_page))
+        .method_not_allowed_fallback(no_such_method)
+        .layer(from_fn_with_state(services.clone(), guard::around))
+        .layer(map_request(remember_person))
+}
+
+/// A page. What holds for every answer is added around it.
+fn page(template: &impl askama::Template) -> Response {
+    page_with(StatusCode::OK, template)
+}
+
+/// A page under another status: 422 for a form that comes back, for example.
+fn page_with(status: StatusCode, template: &impl askama::Template) -> Response {
+    match template.render() {
+        Ok(html) => (status, Html(html)).into_response(),
+        Err(error) => PageError::from(Fault::internal(format!("a template: {error}"))).into_response(),
+    }
+}
+
+/// So that an error page can have the navigation of whoever is signed in.
+async fn remember_person(mut request: Request) -> Request {
+    request.extensions_mut().insert(session::Seen::default());
+    request
+}
+
+/// `/admin/`, as people type it.
+pub(super) async fn with_slash(State(services): State<Shared>) -> Redirect {
+    Redirect::permanent(&session::base(&services.issuer))
+}
+
+async fn no_such_page() -> PageError {
+    PageError::NoSuchPage
+}
+
+async fn no_such_method() -> PageError {
+    PageError::NoSuchMethod
+}

@@ -1,0 +1,170 @@
+//! Who is signed in: the cookie, and what handlers take of it.
+//!
+//! The cookie is `SameSite=Lax`: following a link from elsewhere to a page is no harm, for reading changes nothing,
+//! and with `Strict` whoever followed one, or came back from another provider, would look signed out. What changes
+//! something is guarded by [`super::guard`] besides. Under https it is `Secure` and has the prefix `__Host-`, so that
+//! no neighbouring host can set it. Plain http is for loopback only; not every browser keeps a `Secure` cookie there.
+
+use std::sync::{Arc, OnceLock};
+
+use axum::extract::{FromRequestParts, OriginalUri};
+use http::header::{COOKIE, HeaderMap};
+use http::request::Parts;
+
+use super::AT;
+use super::error::PageError;
+use super::frame::{Frame, Person};
+use crate::admin::By;
+use crate::admin::sign_in::LiveSession;
+use crate::config::Issuer;
+use crate::domain::administrator::Stage;
+use crate::domain::audit::Origin;
+use crate::domain::error::Fault;
+use crate::http::Shared;
+use crate::http::middleware::Caller;
+
+/// Somebody who is signed in, the second factor included.
+pub(super) struct SignedIn {
+    /// For the use-cases.
+    #[allow(dead_code, reason = "for pages to come")]
+    pub(super) by: By,
+    /// Who it is.
+    pub(super) person: Person,
+    /// Their session.
+    pub(super) session: LiveSession,
+    base: String,
+}
+
+/// Whoever the request turned out to come from, for the page of an error.
+#[derive(Clone, Default)]
+pub(super) struct Seen(pub(super) Arc<OnceLock<Person>>);
+
+// === impl SignedIn ===
+
+impl SignedIn {
+    /// Whether they have this permission of the API.
+    #[allow(dead_code, reason = "for pages to come")]
+    pub(super) fn can(&self, permission: &str) -> bool {
+        self.person.can(permission)
+    }
+
+    /// The frame of a page for them. `section` is a path of [`super::frame::NAVIGATION`].
+    pub(super) fn frame(&self, title: impl Into<String>, section: &'static str) -> Frame {
+        Frame::new(title, self.base.clone(), Some(self.person.clone()), section)
+    }
+}
+
+impl FromRequestParts<Shared> for SignedIn {
+    type Rejection = PageError;
+
+    async fn from_request_parts(parts: &mut Parts, services: &Shared) -> Result<Self, PageError> {
+        let (session, origin) = presented(parts, services).await?;
+        match session.filter(|session| session.session.stage == Stage::SignedIn) {
+            Some(session) => {
+                let person = person(&session);
+                let base = base(&services.issuer);
+                Ok(Self { by: session.by((*origin).clone()), person, session, base })
+            }
+            None => Err(PageError::NotSignedIn { next: wanted(parts) }),
+        }
+    }
+}
+
+/// The session that the request presents, at whatever stage, and where it comes from.
+pub(super) async fn presented(
+    parts: &Parts,
+    services: &Shared,
+) -> Result<(Option<LiveSession>, Arc<Origin>), PageError> {
+    let caller = parts.extensions.get::<Caller>();
+    let Caller(origin) = caller.ok_or_else(|| Fault::internal("the request was not observed"))?;
+    let session = match cookie(&parts.headers, cookie_name(&services.issuer)) {
+        Some(opener) => services.sign_in.session(opener).await?,
+        None => None,
+    };
+    if let (Some(session), Some(Seen(seen))) = (&session, parts.extensions.get::<Seen>()) {
+        // Set once: a request has one cookie.
+        let _ = seen.set(person(session));
+    }
+    Ok((session, Arc::clone(origin)))
+}
+
+/// Who has a session.
+pub(super) fn person(session: &LiveSession) -> Person {
+    Person { name: session.name.clone(), role: session.role, whole: session.session.stage == Stage::SignedIn }
+}
+
+/// Where the pages are, the issuer's path included.
+pub(super) fn base(issuer: &Issuer) -> String {
+    format!("{}{AT}", issuer.path())
+}
+
+/// The page that was asked for, to come back to.
+fn wanted(parts: &Parts) -> String {
+    let uri = parts.extensions.get::<OriginalUri>().map_or(&parts.uri, |uri| &uri.0);
+    uri.path_and_query().map_or_else(String::new, ToString::to_string)
+}
+
+fn is_https(issuer: &Issuer) -> bool {
+    issuer.as_str().starts_with("https:")
+}
+
+/// What the cookie is called.
+pub(super) fn cookie_name(issuer: &Issuer) -> &'static str {
+    if is_https(issuer) { "__Host-jeton_session" } else { "jeton_session" }
+}
+
+/// The `Set-Cookie` that gives the cookie this value; without one, that takes it away. It lasts as long as the
+/// browser wants: when the session ends is kept here.
+pub(super) fn set_cookie(issuer: &Issuer, opener: Option<&str>) -> String {
+    let (name, value) = (cookie_name(issuer), opener.unwrap_or_default());
+    let secure = if is_https(issuer) { "; Secure" } else { "" };
+    let ended = if opener.is_none() { "; Max-Age=0" } else { "" };
+    format!("{name}={value}; Path=/; HttpOnly; SameSite=Lax{secure}{ended}")
+}
+
+fn cookie<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
+    let mut found = headers
+        .get_all(COOKIE)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(';'))
+        .filter_map(|pair| pair.trim().split_once('='))
+        .filter(|(other, _)| *other == name)
+        .map(|(_, value)| value);
+    // Two of one name: somebody else has set one of them.
+    found.next().filter(|_| found.next().is_none())
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn a_cookie_is_tied_to_the_host_under_https() {
+        let https = Issuer::parse("https://id.example.com/tenant").unwrap();
+        assert_eq!(
+            set_cookie(&https, Some("x")),
+            "__Host-jeton_session=x; Path=/; HttpOnly; SameSite=Lax; Secure"
+        );
+        let http = Issuer::parse("http://localhost:8080").unwrap();
+        assert_eq!(set_cookie(&http, None), "jeton_session=; Path=/; HttpOnly; SameSite=Lax; Max-Age=0");
+    }
+
+    #[test]
+    fn one_cookie_of_the_name_counts() {
+        let found = |values: &[&'static str]| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(COOKIE, HeaderValue::from_static(value));
+            }
+            cookie(&headers, "a").map(ToOwned::to_owned)
+        };
+        assert_eq!(found(&["b=1; a=2"]), Some("2".to_owned()));
+        assert_eq!(found(&["b=1", "a=2"]), Some("2".to_owned()));
+        assert_eq!(found(&["a=1; a=2"]), None);
+        assert_eq!(found(&["aa=1"]), None);
+        assert_eq!(found(&[]), None);
+    }
+}
