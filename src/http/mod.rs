@@ -6,6 +6,7 @@ mod extract;
 mod metrics;
 mod middleware;
 mod oauth;
+pub mod pictures;
 mod tokens;
 
 pub use self::metrics::metrics;
