@@ -25,6 +25,7 @@ pub mod schedule;
 pub mod scope;
 pub mod secret;
 pub mod standing;
+pub mod tally;
 pub mod text;
 pub mod time;
 pub mod token_id;

@@ -23,6 +23,8 @@ mod sealed;
 mod secrets;
 mod shared_secrets;
 mod sqlite;
+mod statistics;
+mod tallies;
 
 pub use audit::{EventWriter, UsedId};
 pub use audit_search::{EventCursor, EventFilter, EventOrder};
@@ -33,6 +35,8 @@ pub use engine::{ConnectOptions, LossySetting, Store, Tx};
 pub use keys::{LiveTokens, StoredKey, StoredPrivate};
 pub use postgres::Notifications;
 pub use sealed::{Holder, SealedKey};
+pub use statistics::{AUDIENCE_ROWS, AudienceUse, Counted, Delegation, Side, Span};
+pub use tallies::{DAYS_KEPT, HOURS_KEPT, Place, UncountedChain, UncountedEvent};
 
 use crate::domain::error::Fault;
 
@@ -125,6 +129,8 @@ pub fn all_statements() -> impl Iterator<Item = (&'static str, &'static str)> {
         sealed::STATEMENTS,
         secrets::STATEMENTS,
         shared_secrets::STATEMENTS,
+        statistics::STATEMENTS,
+        tallies::STATEMENTS,
     ]
     .into_iter()
     .flatten()
