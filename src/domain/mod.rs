@@ -29,5 +29,5 @@ pub mod tally;
 pub mod text;
 pub mod time;
 pub mod token_id;
-mod words;
+pub(crate) mod words;
 mod written_event;

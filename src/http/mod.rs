@@ -97,6 +97,7 @@ type Shared = Arc<Services>;
         (name = "Signing keys", description = "What tokens are signed with, and when that changes"),
         (name = "Revocations", description = "Tokens taken back before their end"),
         (name = "Audit", description = "What was done, by whom, and what was refused"),
+        (name = "Statistics", description = "How many tokens and refusals, and who acts for whom"),
     )
 )]
 struct Description;
