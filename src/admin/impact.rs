@@ -183,8 +183,9 @@ impl Admin {
     ) -> Result<ResourceServerImpact, AdminError> {
         let server = self.registered_resource_server(by, name).await?;
         let catalog = self.catalog().await?;
-        let since = self.ambient.now().minus(HOUR).start_of_hour();
-        let (all, most) = self.store.audience_use(server.identifier.as_str(), since, LISTED).await?;
+        let hour = self.ambient.now().start_of_hour();
+        let hours = [hour.minus(HOUR), hour];
+        let (all, most) = self.store.audience_use(server.identifier.as_str(), hours, LISTED).await?;
         let giving =
             catalog.roles().filter(|role| role.permissions.iter().any(|(uid, _)| *uid == server.uid));
         let mut roles: Vec<_> = giving.map(|role| role.name.clone()).collect();

@@ -39,19 +39,19 @@ statements! {
         SELECT subject, actor, audience, exchanges, last_at
         FROM delegations WHERE day = $1 AND actor = $3 ORDER BY exchanges DESC LIMIT $2";
 
-    /// Of so many rows: there are as many in an hour as clients. Only a few hours are kept, so the audience finds
-    /// them; the sum keeps PostgreSQL from going through the hours of all others.
+    /// Of so many rows: there are as many in an hour as clients. Each hour is named, so that no plan goes
+    /// through the hours of other audiences.
     CLIENTS_OF_AUDIENCE = r"
         SELECT client_id, CAST(SUM(tokens) AS BIGINT) AS tokens
         FROM (SELECT client_id, tokens FROM audience_hours
-              WHERE audience = $1 AND hour + 0 >= $2 LIMIT $3) AS bounded
-        GROUP BY client_id ORDER BY 2 DESC, client_id LIMIT $4";
+              WHERE audience = $1 AND hour IN ($2, $3) LIMIT $4) AS bounded
+        GROUP BY client_id ORDER BY 2 DESC, client_id LIMIT $5";
 
     COUNT_AUDIENCE = r"
         SELECT COUNT(DISTINCT client_id) AS clients, CAST(COALESCE(SUM(tokens), 0) AS BIGINT) AS tokens,
             COUNT(*) AS rows_seen
         FROM (SELECT client_id, tokens FROM audience_hours
-              WHERE audience = $1 AND hour + 0 >= $2 LIMIT $3) AS bounded";
+              WHERE audience = $1 AND hour IN ($2, $3) LIMIT $4) AS bounded";
 
     /// The newest tokens of a client, as the audit has them: what lives is not old.
     TOKENS_OF_CLIENT = r"
@@ -216,26 +216,28 @@ impl Store {
         })?)
     }
 
-    /// The clients that got the most tokens for an audience since an hour began, each with how many; and how many
-    /// there are in all.
+    /// The clients that got the most tokens for an audience in two hours, each with how many; and how many there are
+    /// in all.
     ///
     /// # Errors
     /// The database is away.
     pub async fn audience_use(
         &self,
         audience: &str,
-        since: Timestamp,
+        hours: [Timestamp; 2],
         limit: u32,
     ) -> Result<(AudienceUse, Vec<(String, i64)>), StoreError> {
         let all = read!(self, pool => sqlx::query_as(COUNT_AUDIENCE)
             .bind(audience)
-            .bind(since.as_micros())
+            .bind(hours[0].as_micros())
+            .bind(hours[1].as_micros())
             .bind(i64::from(AUDIENCE_ROWS))
             .fetch_one(pool)
             .await)?;
         let most = read!(self, pool => sqlx::query_as(CLIENTS_OF_AUDIENCE)
             .bind(audience)
-            .bind(since.as_micros())
+            .bind(hours[0].as_micros())
+            .bind(hours[1].as_micros())
             .bind(i64::from(AUDIENCE_ROWS))
             .bind(i64::from(limit))
             .fetch_all(pool)

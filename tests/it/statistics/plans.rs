@@ -33,9 +33,9 @@ fn wanted(name: &str) -> Option<(Vec<String>, &'static str, &'static str)> {
             (vec![from, limit, "'actor-7'".to_owned()], "delegations_by_actor", "delegations_by_actor")
         }
         "CLIENTS_OF_AUDIENCE" => {
-            (vec![client, from, limit.clone(), limit], "audience_hours", "audience_hours_pkey")
+            (vec![client, from, to, limit.clone(), limit], "audience_hours", "audience_hours_pkey")
         }
-        "COUNT_AUDIENCE" => (vec![client, from, limit], "audience_hours", "audience_hours_pkey"),
+        "COUNT_AUDIENCE" => (vec![client, from, to, limit], "audience_hours", "audience_hours_pkey"),
         "TOKENS_OF_CLIENT" => (vec![client, from, limit], "audit_events_by_client", "_client_id_at_idx"),
         "LAST_TOKEN_OF_CLIENT" => (vec![uuid], "client_uses", "client_uses_pkey"),
         "LAST_USES_OF_SECRETS" => (vec![uuid], "secret_uses", "secret_uses_pkey"),
