@@ -15,6 +15,7 @@ pub mod exchange_dry_run;
 mod exchange_rule_forms;
 pub mod exchange_rules;
 pub mod operators;
+mod overtaken;
 mod resource_server_forms;
 pub mod resource_servers;
 pub mod revocations;
@@ -33,6 +34,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
+pub use self::overtaken::Current;
 use crate::domain::audit::{Actor, AuditEvent, Event, Origin};
 use crate::domain::catalog::Catalog;
 use crate::domain::error::{Fault, FieldError};
@@ -112,7 +114,10 @@ pub enum AdminError {
     Conflict(String),
     /// Somebody else changed it in between.
     #[error("it was changed in the meantime; read it again, then repeat the change on what it is now")]
-    Stale,
+    Stale {
+        /// What it is now, where a caller who may read it named the version.
+        current: Option<Box<Current>>,
+    },
     /// No verdict could be reached.
     #[error(transparent)]
     Fault(#[from] Fault),
@@ -213,7 +218,7 @@ impl Admin {
     ) -> Result<(), AdminError> {
         if roles.iter().any(|role| catalog.role(*role).is_none()) {
             // Made or removed while this was on its way: what it gives is not known, so nothing is assumed.
-            return Err(AdminError::Stale);
+            return Err(AdminError::STALE);
         }
         let Some(api) = catalog.api() else { return Ok(()) };
         let held = catalog.holdings(roles);
@@ -303,6 +308,9 @@ impl Admin {
 // === impl AdminError ===
 
 impl AdminError {
+    /// What a decision stands on was changed while it was made.
+    const STALE: Self = Self::Stale { current: None };
+
     fn invalid(
         field: &'static str,
         problem: impl Into<String>,
