@@ -1,7 +1,7 @@
 //! The OpenAPI description of every route: what utoipa derives from the handlers, and what it cannot derive.
 
+mod answers;
 mod composed;
-mod problems;
 
 use utoipa::OpenApi;
 use utoipa::openapi::content::Content;
@@ -11,10 +11,10 @@ use utoipa::openapi::schema::{ObjectBuilder, Type};
 use utoipa::openapi::security::{
     ClientCredentials, Flow, HttpAuthScheme, HttpBuilder, OAuth2, SecurityScheme,
 };
-use utoipa::openapi::{RefOr, Schema};
+use utoipa::openapi::{RefOr, Required, Schema};
 
+use self::answers::About;
 use self::composed::Examples;
-use self::problems::About;
 use super::routes;
 use crate::domain::builtin;
 
@@ -72,6 +72,14 @@ fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
 fn describe(path: &str, operation: &mut Operation, examples: &Examples) {
     let about = About::new(path, operation, examples);
     if let Some(RefOr::T(body)) = &mut operation.request_body {
+        // Nothing at all stands for an empty object, where every field may be left out.
+        let schema = body.content.values().next().and_then(|content| match content {
+            RefOr::T(content) => content.schema.as_ref(),
+            RefOr::Ref(_) => None,
+        });
+        if schema.is_some_and(|schema| examples.all_optional(schema)) {
+            body.required = Some(Required::False);
+        }
         for content in body.content.values_mut() {
             set_example(content, |schema| examples.of(schema));
         }
@@ -90,7 +98,7 @@ fn describe(path: &str, operation: &mut Operation, examples: &Examples) {
         }
         for content in response.content.values_mut() {
             set_example(content, |schema| {
-                if status.starts_with('2') { examples.of(schema) } else { about.refusal(status) }
+                if status.starts_with('2') { about.answer(examples, schema) } else { about.refusal(status) }
             });
         }
     }

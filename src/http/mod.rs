@@ -2,6 +2,7 @@
 
 mod api;
 mod description;
+mod docs;
 mod error;
 mod extract;
 mod json;
@@ -86,6 +87,14 @@ fn routes() -> OpenApiRouter<Shared> {
 /// The whole server as a service.
 pub fn service(services: Shared) -> Observed {
     let (application, _) = routes().split_for_parts();
+    let application = match docs::routes(openapi(), services.issuer.as_str()) {
+        Ok(docs) => application.merge(docs),
+        // A server without its documentation still issues tokens.
+        Err(fault) => {
+            tracing::error!(%fault, "there is no /docs");
+            application
+        }
+    };
     let path = services.issuer.path().to_owned();
     let application = if path.is_empty() {
         application

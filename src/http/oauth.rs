@@ -39,6 +39,7 @@ pub(super) fn routes() -> OpenApiRouter<Shared> {
 #[derive(Serialize, ToSchema)]
 struct TokenBody<'a> {
     /// The token.
+    #[schema(example = "eyJ0eXAiOiJhdCtqd3QiLCJhbGciOiJFUzI1NiJ9…")]
     access_token: &'a str,
     /// How to use it: `Bearer`, or `DPoP` when the request had a proof.
     #[schema(example = "Bearer")]

@@ -30,6 +30,7 @@ pub(super) fn routes() -> OpenApiRouter<Shared> {
 )]
 struct AboutToken {
     /// The token.
+    #[schema(example = "eyJ0eXAiOiJhdCtqd3QiLCJhbGciOiJFUzI1NiJ9…")]
     token: String,
     /// Ignored: there is one sort of token.
     #[schema(value_type = String, required = false, example = "access_token")]

@@ -21,7 +21,7 @@ pub(super) fn routes() -> OpenApiRouter<Shared> {
     get, path = "/clients/{client_id}/roles", tag = "Client roles", operation_id = "list_client_roles",
     params(("client_id" = ClientId, Path, description = "Its identifier, percent-encoded")),
     responses(
-        (status = 200, description = "All of them", body = Vec<String>),
+        (status = 200, description = "All of them", body = Vec<RoleName>),
         NoSuchThing,
         Refusals,
     ),

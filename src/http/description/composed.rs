@@ -25,6 +25,13 @@ impl Examples {
         self.example(&serde_json::to_value(schema).ok()?)
     }
 
+    /// Whether every member of what this schema describes may be left out.
+    pub(super) fn all_optional<T: Serialize>(&self, schema: &T) -> bool {
+        let schema = serde_json::to_value(schema).unwrap_or_default();
+        let name = schema["$ref"].as_str().and_then(|path| path.strip_prefix("#/components/schemas/"));
+        name.and_then(|name| self.schemas.get(name)).is_some_and(|schema| schema.get("required").is_none())
+    }
+
     /// An example of the schema of this name.
     pub(super) fn named(&self, name: &str) -> Option<Value> {
         self.example(self.schemas.get(name)?)

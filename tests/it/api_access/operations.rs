@@ -13,9 +13,9 @@ both_engines!(
 );
 
 /// An operation with a request that would succeed, on things that are there for it alone.
-struct Operation {
-    id: String,
-    method: String,
+pub(super) struct Operation {
+    pub(super) id: String,
+    pub(super) method: String,
     permission: String,
     success: u16,
     path: String,
@@ -31,13 +31,13 @@ impl Operation {
         server.send(&self.method, &self.path, &headers, body).await
     }
 
-    async fn call_with(&self, server: &Server, token: &str) -> Answer {
+    pub(super) async fn call_with(&self, server: &Server, token: &str) -> Answer {
         self.call(server, Some(&format!("Authorization: Bearer {token}"))).await
     }
 }
 
 /// What the API describes, each operation with a client, a role and a resource server of its own.
-async fn operations(server: &Server) -> Vec<Operation> {
+pub(super) async fn operations(server: &Server) -> Vec<Operation> {
     let openapi = serde_json::to_value(jeton::http::openapi()).unwrap();
     let mut operations = Vec::new();
     // What exchange rules name cannot be removed, so they name nothing that an operation has.

@@ -1,4 +1,4 @@
-//! Examples of refusals, made as the server makes them.
+//! Examples of answers, made as the server makes them.
 
 use http::StatusCode;
 use serde::Serialize;
@@ -10,12 +10,14 @@ use super::super::error::{OAuthErrorBody, Problem};
 use super::composed::Examples;
 use crate::admin::{AdminError, Current};
 use crate::domain::error::{ErrorCode, Fault, FieldError, OAuthError};
+use crate::jose::Algorithm;
+use crate::oauth::discovery;
 use crate::storage::StoreError;
 
 /// The issuer of the examples.
 const ISSUER: &str = "https://id.example.com";
 
-/// What the refusals of an operation speak of.
+/// What the answers of an operation speak of.
 pub(super) struct About<'a> {
     path: &'a str,
     permission: Option<String>,
@@ -41,6 +43,16 @@ impl<'a> About<'a> {
             takes_body: operation.request_body.is_some(),
             makes: operation.responses.responses.contains_key("201"),
             current: view.and_then(|(_, view)| examples.named(view)),
+        }
+    }
+
+    /// What the operation answers when it succeeds.
+    pub(super) fn answer<T: Serialize>(&self, examples: &Examples, schema: &T) -> Option<Value> {
+        match self.path {
+            "/.well-known/oauth-authorization-server" | "/.well-known/openid-configuration" => {
+                written(&discovery::metadata(ISSUER, Algorithm::ALWAYS.to_vec()))
+            }
+            _ => examples.of(schema),
         }
     }
 
