@@ -22,6 +22,7 @@ use crate::domain::time::Timestamp;
 /// An exchange to try.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({ "caller": "orders", "subject": "billing", "audience": ["orders"], "scope": "stock:read" }))]
 pub struct TryExchange {
     /// The client that would exchange.
     pub caller: ClientId,

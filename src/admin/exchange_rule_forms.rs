@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::object::object;
 use super::{AdminError, nullable, present};
 use crate::domain::catalog::Catalog;
 use crate::domain::error::FieldError;
@@ -24,8 +25,8 @@ const MOST_SOURCES: usize = 100;
 
 /// A client, or whoever has a role: exactly one of the two.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields, default)]
-#[schema(min_properties = 1, max_properties = 1)]
+#[serde(remote = "Self", deny_unknown_fields, default)]
+#[schema(min_properties = 1, max_properties = 1, example = json!({ "client": "orders" }))]
 pub struct PartyName {
     /// This client.
     #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
@@ -37,9 +38,15 @@ pub struct PartyName {
     pub role: Option<RoleName>,
 }
 
+object!(PartyName);
+
 /// An exchange rule to create.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({
+    "name": "orders-to-stock", "description": "Orders look at the stock", "caller": { "client": "orders" },
+    "subject": { "client": "billing" }, "resource_server": "stock", "permissions": ["stock:read"]
+}))]
 pub struct CreateExchangeRule {
     /// Its name, which never changes.
     pub name: ExchangeRuleName,
@@ -133,6 +140,12 @@ pub struct UpdateExchangeRule {
 
 /// An exchange rule as people see it.
 #[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(example = json!({
+    "name": "orders-to-stock", "description": "Orders look at the stock", "caller": { "client": "orders" },
+    "subject": { "client": "billing" }, "resource_server": "stock", "permissions": ["stock:read"], "sources": [],
+    "mode": "delegation", "max_depth": 5, "token_lifetime": null, "enabled": true, "expires_at": null, "version": 1,
+    "created_at": "2026-11-22T08:00:00Z", "updated_at": "2026-11-22T08:00:00Z",
+}))]
 pub struct ExchangeRuleView {
     /// Its name.
     pub name: ExchangeRuleName,

@@ -44,7 +44,7 @@ impl Admin {
         names.check_end(new.expires_at, now);
         names.verdict()?;
         let (Some(caller), Some(subject), Some(server)) = (caller, subject, server) else {
-            return Err(AdminError::STALE);
+            return Err(AdminError::moved());
         };
         let rule = ExchangeRule {
             uid: ExchangeRuleUid(self.ambient.uuid()?),

@@ -14,6 +14,7 @@ pub mod clients;
 pub mod exchange_dry_run;
 mod exchange_rule_forms;
 pub mod exchange_rules;
+pub mod object;
 pub mod operators;
 mod overtaken;
 mod resource_server_forms;
@@ -218,7 +219,7 @@ impl Admin {
     ) -> Result<(), AdminError> {
         if roles.iter().any(|role| catalog.role(*role).is_none()) {
             // Made or removed while this was on its way: what it gives is not known, so nothing is assumed.
-            return Err(AdminError::STALE);
+            return Err(AdminError::moved());
         }
         let Some(api) = catalog.api() else { return Ok(()) };
         let held = catalog.holdings(roles);
@@ -310,6 +311,13 @@ impl Admin {
 impl AdminError {
     /// What a decision stands on was changed while it was made.
     const STALE: Self = Self::Stale { current: None };
+
+    /// What a request names was changed while it was carried out, and it is not based on a version.
+    fn moved() -> Self {
+        Self::Conflict(
+            "a role or resource server that it is about was changed in the meantime; try again".to_owned(),
+        )
+    }
 
     fn invalid(
         field: &'static str,

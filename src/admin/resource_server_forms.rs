@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::object::object;
 use super::present;
 use crate::domain::binding::TokenBinding;
 use crate::domain::ids::{Identifier, Permission, ResourceServerName};
@@ -12,7 +13,7 @@ use crate::jose::Algorithm;
 
 /// A permission with its description.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(remote = "Self", deny_unknown_fields)]
 pub struct PermissionView {
     /// The scope value.
     pub permission: Permission,
@@ -25,6 +26,8 @@ pub struct PermissionView {
     )]
     pub description: String,
 }
+
+object!(PermissionView);
 
 /// A resource server to register.
 #[derive(Clone, Debug, Deserialize, ToSchema)]

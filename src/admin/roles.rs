@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::object::object;
 use super::overtaken::overtaken;
 use super::{
     Admin, AdminError, By, HANDS_OUT, Page, PageRequest, Written, check_search, exchange_rules, found,
@@ -22,13 +23,15 @@ use crate::storage::{ChangeKind, StoreError};
 
 /// A permission at a resource server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(remote = "Self", deny_unknown_fields)]
 pub struct GivenPermission {
     /// The resource server, by name.
     pub resource_server: ResourceServerName,
     /// The scope value.
     pub permission: Permission,
 }
+
+object!(GivenPermission);
 
 /// A role to create.
 #[derive(Clone, Debug, Deserialize, ToSchema)]

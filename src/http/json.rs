@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 use utoipa::openapi::{RefOr, Schema};
 
 use super::error::Problem;
+use crate::admin::object::Object;
 use crate::domain::error::FieldError;
 use crate::domain::text::quoted;
 
@@ -21,7 +22,7 @@ const FORMS: &str = "openapi.yaml has the form of every field; `jeton openapi` p
 /// Reads a body.
 pub(super) fn read<T: DeserializeOwned + ToSchema>(text: &[u8]) -> Result<T, Problem> {
     let mut json = serde_json::Deserializer::from_slice(text);
-    let first = match serde_path_to_error::deserialize(&mut json) {
+    let first = match serde_path_to_error::deserialize(Object(&mut json)) {
         Ok(value) => {
             json.end()
                 .map_err(|error| Problem::malformed(format!("the body is not one JSON value: {error}")))?;
@@ -47,7 +48,7 @@ fn wrong_fields<T: DeserializeOwned + ToSchema>(mut value: Value) -> Vec<FieldEr
     let mut errors = Vec::new();
     let mut taken_out = BTreeMap::new();
     while errors.len() < MOST_ERRORS {
-        let Err(error) = serde_path_to_error::deserialize::<_, T>(&value) else { return errors };
+        let Err(error) = serde_path_to_error::deserialize::<_, T>(Object(&value)) else { return errors };
         let words = error.inner().to_string();
         let (path, top) = place(error.path(), &taken_out);
         match (top, &given) {
@@ -231,6 +232,9 @@ mod tests {
         );
         assert_eq!(problem(r#"{"on":"yes"}"#), "invalid type: string, expected true or false");
         assert_eq!(problem("7"), "invalid type: integer, expected an object");
+        // What serde takes for a struct, too: its members' values in a list.
+        assert_eq!(problem("[]"), "invalid type: sequence, expected an object");
+        assert_eq!(problem(r#"["a","job",1,[],{},true]"#), "invalid type: sequence, expected an object");
         assert!(problem(r#"{"colour":1}"#).starts_with("unknown field `colour`, expected one of `name`"));
         let twice = r#"{"name":"a","name":"b","kind":"job","depth":1}"#;
         assert_eq!(problem(twice), "duplicate field `name`");

@@ -69,7 +69,7 @@ struct TokenForm {
     #[schema(value_type = String, required = false, example = "orders:read")]
     scope: Option<String>,
     /// The resource server, by its identifier, when that is an absolute URI. May be repeated.
-    #[schema(value_type = Vec<String>, required = false, example = "https://orders.example.com")]
+    #[schema(value_type = Vec<String>, required = false, example = json!(["https://orders.example.com"]))]
     resource: Option<Vec<String>>,
     /// The resource server, by its identifier of any form.
     #[schema(value_type = String, required = false)]

@@ -9,7 +9,7 @@ use utoipa_axum::routes;
 use super::super::Shared;
 use super::super::error::Problem;
 use super::super::extract::{Administrator, Named};
-use super::{NoSuchThing, Refusals};
+use super::{Contradiction, NoSuchThing, Refusals};
 use crate::domain::ids::{ClientId, RoleName};
 
 pub(super) fn routes() -> OpenApiRouter<Shared> {
@@ -45,6 +45,7 @@ async fn list(
     responses(
         (status = 204, description = "The client has it"),
         NoSuchThing,
+        Contradiction,
         Refusals,
     ),
     security(("token" = ["clients:write"]))

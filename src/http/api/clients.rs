@@ -217,6 +217,7 @@ async fn disable(
     responses(
         (status = 200, description = "It is on", body = ClientView, headers(("ETag" = String, description = "Its version"))),
         NoSuchThing,
+        Contradiction,
         Refusals,
     ),
     security(("token" = ["clients:write"]))

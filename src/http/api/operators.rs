@@ -11,7 +11,7 @@ use utoipa_axum::routes;
 use super::super::Shared;
 use super::super::error::Problem;
 use super::super::extract::{Administrator, Filter, Named};
-use super::{FilterRefusals, NoSuchThing, Refusals};
+use super::{Contradiction, FilterRefusals, NoSuchThing, Refusals};
 use crate::admin::operators::OperatorView;
 use crate::admin::{Page, PageRequest};
 use crate::domain::ids::{ClientId, ResourceServerName};
@@ -65,6 +65,7 @@ async fn list(
     responses(
         (status = 204, description = "The client operates it"),
         NoSuchThing,
+        Contradiction,
         Refusals,
     ),
     security(("token" = ["resource-servers:write"]))

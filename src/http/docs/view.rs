@@ -3,6 +3,9 @@
 use askama::Template;
 use serde_json::{Map, Value};
 
+/// What OAuth's requests are.
+const FORM: &str = "application/x-www-form-urlencoded";
+
 /// The page.
 #[derive(Template)]
 #[template(path = "docs.html")]
@@ -164,9 +167,22 @@ impl<'a> Operation<'a> {
 impl<'a> Body<'a> {
     fn new(holder: &'a Value) -> Option<Self> {
         let (media_type, content) = members(&holder["content"]).next()?;
-        let example = content.get("example").and_then(|example| serde_json::to_string_pretty(example).ok());
+        let example = content.get("example").and_then(|example| match example.as_object() {
+            Some(form) if media_type == FORM => Some(form_text(form)),
+            _ => serde_json::to_string_pretty(example).ok(),
+        });
         Some(Self { media_type, kind: Kind::new(&content["schema"]), example })
     }
+}
+
+/// A form as it is sent (RFC 6749 Appendix B).
+fn form_text(form: &Map<String, Value>) -> String {
+    let mut text = url::form_urlencoded::Serializer::new(String::new());
+    for (name, value) in form {
+        // One that may be repeated is there once.
+        text.append_pair(name, value.as_str().or_else(|| value[0].as_str()).unwrap_or_default());
+    }
+    text.finish()
 }
 
 // === impl Schema ===
@@ -324,6 +340,13 @@ mod tests {
         let schema = json!({ "type": "string", "minLength": 1, "maxLength": 9, "pattern": "^a$" });
         assert_eq!(limits(&schema), ["1 to 9 characters", "pattern ^a$"]);
         assert_eq!(limits(&json!({ "enum": ["a", "b"], "minimum": 0 })), ["one of a, b"]);
+    }
+
+    #[test]
+    fn a_form_is_shown_as_it_is_sent() {
+        let form = json!({ "grant_type": "client_credentials", "resource": ["https://a.example"] });
+        let text = form_text(form.as_object().unwrap());
+        assert_eq!(text, "grant_type=client_credentials&resource=https%3A%2F%2Fa.example");
     }
 
     #[test]

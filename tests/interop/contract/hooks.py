@@ -32,6 +32,7 @@ class Administrator:
 
     def __init__(self):
         self.credentials = None
+        self.fresh = None, 0
 
     def basic(self):
         if self.credentials is None:
@@ -43,6 +44,14 @@ class Administrator:
         return "Basic " + base64.b64encode(":".join(self.credentials).encode()).decode()
 
     def token(self):
+        """One that worked within the last second, because what is tried may revoke it."""
+        token, since = self.fresh
+        if time.monotonic() - since > 1:
+            token = self.new_token()
+            self.fresh = token, time.monotonic()
+        return token
+
+    def new_token(self):
         for _ in range(3):
             form = {"grant_type": "client_credentials", "resource": f"{ISSUER}/api/v1"}
             try:
@@ -87,13 +96,18 @@ def every_other(count=[0]):
 
 @schemathesis.hook
 def before_call(context, case, kwargs):
-    """Gives every other good request what no schema knows: the version that a thing has, a token that counts, a way to
-    authenticate instead of two. The rest stays as it was generated."""
-    if case.meta is None or not every_other():
+    """Gives requests what no schema knows: an ETag in its quotes, of which schemathesis makes the number 0 where it is
+    about the body, and to every other one the version that a thing has, a token that counts, one way to authenticate instead of two. What was
+    generated to be wrong stays so."""
+    if case.meta is None:
         return
-    headers, path = case.headers or {}, case.operation.path
-    if "If-Match" in headers and not case.meta.is_negative_at(ParameterLocation.HEADER):
-        case.headers["If-Match"] = version(case) or '"1"'
+    path, wise = case.operation.path, every_other()
+    tag = (case.headers or {}).get("If-Match")
+    unquoted = tag == "0" and case.meta.is_negative_at(ParameterLocation.BODY)
+    if tag is not None and (unquoted or not case.meta.is_negative_at(ParameterLocation.HEADER)):
+        case.headers["If-Match"] = (version(case) if wise else None) or '"1"'
+    if not wise:
+        return
     if path.startswith("/oauth2/") and isinstance(case.body, dict) and case.meta.generation.mode.is_positive:
         for credential in ("client_id", "client_secret"):
             case.body.pop(credential, None)
@@ -106,7 +120,8 @@ def before_call(context, case, kwargs):
 def version(case):
     """The ETag of what a request is about, if that is there."""
     try:
-        with ask(urllib.parse.quote(case.formatted_path, safe="/%"), **{"Authorization": f"Bearer {ADMINISTRATOR.token()}"}) as answer:
+        path = urllib.parse.quote(case.formatted_path, safe="/%")
+        with ask(path, Authorization=f"Bearer {ADMINISTRATOR.token()}") as answer:
             return answer.headers["ETag"]
     except (urllib.error.HTTPError, ValueError):
         return None

@@ -166,7 +166,8 @@ async fn a_wrong_type_is_named_by_its_path(server: Server) {
             "integer, expected a string",
         ),
         ("roles[0]", client("roles", json!(["no spaces"])), "'no spaces' is not allowed"),
-        ("body", json!([]), "expected an object"),
+        ("body", json!([]), "sequence, expected an object"),
+        ("body", json!(["x"]), "sequence, expected an object"),
         ("body", json!("x"), "expected an object"),
     ];
     for (field, body, words) in table {
@@ -179,6 +180,9 @@ async fn a_wrong_type_is_named_by_its_path(server: Server) {
     }
     let missing = api.post("/clients", json!({})).await.expect_invalid("client_id", "openapi.yaml");
     assert_eq!(missing, "it is missing");
+    let listed = json!({ "name": "x", "permissions": [["orders", "orders:read"]] });
+    let problem = api.post("/roles", listed).await.expect_invalid("permissions[0]", "openapi.yaml");
+    assert_eq!(problem, "invalid type: sequence, expected an object");
     // A value that JSON has and the form does not, in a change too.
     server.client(json!({ "client_id": "changed" })).await;
     for member in ["kind", "description", "labels", "enabled", "grant_types", "auth_methods", "token_binding"]
