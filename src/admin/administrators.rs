@@ -6,6 +6,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize, Serializer};
 use utoipa::ToSchema;
 
+use super::overtaken::overtaken;
 use super::sign_in::{account, opener};
 use super::{Admin, AdminError, By, Page, PageRequest, Written, present, recorded};
 use crate::domain::administrator::{Administrator, AdministratorRole, ExternalIdentity};
@@ -233,7 +234,7 @@ impl Admin {
         self.require(by, builtin::ADMINISTRATORS_WRITE).await?;
         let before = self.stored_administrator(name).await?;
         if before.version != version {
-            return Err(AdminError::Stale);
+            return Err(self.overtaken_administrator(by, name).await);
         }
         let mut changed = before.clone();
         changed.role = update.role.unwrap_or(before.role);
@@ -248,7 +249,8 @@ impl Admin {
         }
         let mut tx = self.begin().await?;
         if !tx.update_administrator(&changed).await? {
-            return Err(AdminError::Stale);
+            drop(tx);
+            return Err(self.overtaken_administrator(by, name).await);
         }
         if !changed.enabled {
             tx.end_sessions_of(changed.uid).await?;
@@ -273,15 +275,22 @@ impl Admin {
         self.require(by, builtin::ADMINISTRATORS_WRITE).await?;
         let administrator = self.stored_administrator(name).await?;
         if administrator.version != version {
-            return Err(AdminError::Stale);
+            return Err(self.overtaken_administrator(by, name).await);
         }
         self.require_others(by, &administrator).await?;
         let mut tx = self.begin().await?;
         if !tx.delete_administrator(administrator.uid, version).await? {
-            return Err(AdminError::Stale);
+            drop(tx);
+            return Err(self.overtaken_administrator(by, name).await);
         }
         let view = AdministratorView::new(&administrator);
         self.commit(tx, by, written("administrator.delete", name, Some(&view), None)).await
+    }
+
+    /// Why a change is refused that is based on another version.
+    async fn overtaken_administrator(&self, by: &By, name: &AdministratorName) -> AdminError {
+        let now = self.stored_administrator(name).await.map(|stored| AdministratorView::new(&stored));
+        overtaken(by, builtin::ADMINISTRATORS_READ, now, |view| view.version)
     }
 
     /// Makes a link by which somebody sets a new password, and with it a new second factor: for a new account, a

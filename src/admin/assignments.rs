@@ -3,6 +3,7 @@
 use super::{Admin, AdminError, By, HANDS_OUT, Written, recorded};
 use crate::domain::builtin;
 use crate::domain::catalog::Catalog;
+use crate::domain::error::FieldError;
 use crate::domain::ids::{ClientId, RoleName, RoleUid};
 use crate::storage::ChangeKind;
 
@@ -67,16 +68,24 @@ impl Admin {
     }
 }
 
-/// The keys of roles that a request names.
-pub(super) fn roles_named(catalog: &Catalog, names: &[RoleName]) -> Result<Vec<RoleUid>, AdminError> {
-    names
-        .iter()
-        .map(|name| {
-            catalog.role_named(name).map(|role| role.uid).ok_or_else(|| {
-                AdminError::invalid("roles", format!("there is no role '{name}'"), "create the role first")
-            })
-        })
-        .collect()
+/// The keys of roles that a request names. What is wrong with them is noted.
+pub(super) fn roles_named(
+    catalog: &Catalog,
+    names: &[RoleName],
+    errors: &mut Vec<FieldError>,
+) -> Vec<RoleUid> {
+    let mut roles = Vec::new();
+    for name in names {
+        match catalog.role_named(name) {
+            Some(role) => roles.push(role.uid),
+            None => errors.push(FieldError::new(
+                "roles",
+                format!("there is no role '{name}'"),
+                "create the role first",
+            )),
+        }
+    }
+    roles
 }
 
 fn role_uid(catalog: &Catalog, name: &RoleName) -> Result<RoleUid, AdminError> {

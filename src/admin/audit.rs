@@ -38,6 +38,17 @@ pub struct EventQuery {
 
 /// One event, and its place in its chain.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(example = json!({
+    "writer": "01a202c8-7fb2-7d24-bcb2-3bdb794cda0b", "seq": 4, "at": "2026-11-22T10:23:47.617278Z",
+    "hash": "77012fa0cd8d2b2c796353e322f46ea18b5f72b20462a47303e741694102868e",
+    "event": {
+        "kind": "changed",
+        "actor": { "type": "client", "client_id": "admin", "jti": "an8MpQBmDa32EvNr0n46NjYpf5KR5BJl74" },
+        "action": "client.role.unassign", "target": "billing", "before": "auditor", "outcome": "success",
+        "happened_at": "2026-11-22T10:23:47.617278Z",
+        "origin": { "request_id": "jq4f7-uzCOxzSDklGDT52w", "address": "127.0.0.1" },
+    },
+}))]
 pub struct AuditEventView {
     /// The chain: the process that recorded it.
     #[schema(value_type = String, example = "019aa8c2-7d1e-7a6b-9f4e-2d1c0b3a4e5f")]

@@ -41,7 +41,7 @@ impl Admin {
         // are three things to find.
         for _ in 0..5 {
             match self.ensure_once(issuer, may_replace).await {
-                Err(AdminError::Conflict(_) | AdminError::Stale) => {}
+                Err(AdminError::Conflict(_) | AdminError::Stale { .. }) => {}
                 outcome => return outcome,
             }
         }
@@ -115,7 +115,7 @@ impl Admin {
         let mut tx = self.begin().await?;
         let update = ResourceServer { uid: stored.uid, version: stored.version, ..wanted };
         if !tx.update_resource_server(&update).await.map_err(taken)? {
-            return Err(AdminError::Stale);
+            return Err(AdminError::STALE);
         }
         // Only added to: during an upgrade an older replica may still know permissions that are gone.
         for (permission, description) in &update.permissions {

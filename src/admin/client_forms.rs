@@ -4,12 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use utoipa::ToSchema;
+use utoipa::openapi::schema::{Object, ObjectBuilder, Schema, Type};
 
 use super::{nullable, present};
 use crate::domain::binding::TokenBinding;
 use crate::domain::catalog::Catalog;
-use crate::domain::client::{AuthMethod, Client, ClientKind, GrantType};
+use crate::domain::client::{AuthMethod, Client, ClientKind, GrantType, MOST_LABELS};
 use crate::domain::ids::{ClientId, ResourceServerName, RoleName};
 use crate::domain::time::Timestamp;
 
@@ -18,21 +20,29 @@ use crate::domain::time::Timestamp;
 #[serde(deny_unknown_fields)]
 pub struct CreateClient {
     /// Its public identifier, which never changes.
-    #[schema(value_type = String, example = "billing", min_length = 1, max_length = 255)]
     pub client_id: ClientId,
     /// What sort of thing it is.
     #[serde(default = "service")]
     pub kind: ClientKind,
     /// For people.
     #[serde(default)]
-    #[schema(example = "Sends invoices", max_length = 1000)]
+    #[schema(
+        example = "Sends invoices",
+        max_length = 1000,
+        pattern = r"^[^\u0000-\u0009\u000b-\u001f\u007f-\u009f]*$"
+    )]
     pub description: String,
     /// The team or person who answers for it.
     #[serde(default)]
-    #[schema(example = "team-finance", max_length = 255)]
+    #[schema(
+        example = "team-finance",
+        max_length = 255,
+        pattern = r"^[^\u0000-\u0009\u000b-\u001f\u007f-\u009f]*$"
+    )]
     pub owner: Option<String>,
     /// Free names and values for finding it.
     #[serde(default)]
+    #[schema(schema_with = labels)]
     pub labels: BTreeMap<String, String>,
     /// Its end; never, when absent.
     #[serde(default)]
@@ -40,29 +50,29 @@ pub struct CreateClient {
     pub expires_at: Option<Timestamp>,
     /// The resource server, by name, of a token request that names none.
     #[serde(default)]
-    #[schema(value_type = Option<String>, example = "orders")]
     pub default_resource_server: Option<ResourceServerName>,
     /// The grants it may use; `client_credentials` when absent.
     #[serde(default = "default_grant_types")]
+    #[schema(value_type = Vec<GrantType>, min_items = 1)]
     pub grant_types: BTreeSet<GrantType>,
     /// The ways it may authenticate; both secret methods when absent.
     #[serde(default = "default_auth_methods")]
+    #[schema(value_type = Vec<AuthMethod>, min_items = 1)]
     pub auth_methods: BTreeSet<AuthMethod>,
     /// Addresses or networks it may call from; anywhere when empty.
     #[serde(default)]
-    #[schema(example = json!(["10.0.0.0/8"]))]
+    #[schema(value_type = Vec<Network>, max_items = 100, example = json!(["10.0.0.0/8"]))]
     pub allowed_networks: Vec<String>,
     /// The client that alone may act for it (RFC 8693 §4.4), which need not exist yet; whoever an exchange rule
     /// allows, when absent.
     #[serde(default)]
-    #[schema(value_type = Option<String>, example = "gateway")]
     pub may_act: Option<ClientId>,
     /// Whether its tokens must be bound to a key that it proves.
     #[serde(default = "default_binding")]
     pub token_binding: TokenBinding,
     /// Its roles, by name.
     #[serde(default)]
-    #[schema(value_type = Vec<String>, example = json!(["order-reader"]))]
+    #[schema(value_type = Vec<RoleName>, max_items = 100, example = json!(["order-reader"]))]
     pub roles: Vec<RoleName>,
 }
 
@@ -72,19 +82,23 @@ pub struct CreateClient {
 pub struct UpdateClient {
     /// What sort of thing it is.
     #[serde(deserialize_with = "present")]
+    #[schema(value_type = ClientKind)]
     pub kind: Option<ClientKind>,
     /// For people.
     #[serde(deserialize_with = "present")]
+    #[schema(value_type = String, example = "Sends invoices", max_length = 1000, pattern = r"^[^\u0000-\u0009\u000b-\u001f\u007f-\u009f]*$")]
     pub description: Option<String>,
     /// The team or person who answers for it.
     #[serde(deserialize_with = "nullable")]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, max_length = 255, pattern = r"^[^\u0000-\u0009\u000b-\u001f\u007f-\u009f]*$")]
     pub owner: Option<Option<String>>,
     /// Free names and values for finding it; replaces all of them.
     #[serde(deserialize_with = "present")]
+    #[schema(schema_with = labels)]
     pub labels: Option<BTreeMap<String, String>>,
     /// Whether it may be used at all.
     #[serde(deserialize_with = "present")]
+    #[schema(value_type = bool)]
     pub enabled: Option<bool>,
     /// Its end.
     #[serde(deserialize_with = "nullable")]
@@ -92,23 +106,27 @@ pub struct UpdateClient {
     pub expires_at: Option<Option<Timestamp>>,
     /// The resource server, by name, of a token request that names none.
     #[serde(deserialize_with = "nullable")]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<ResourceServerName>)]
     pub default_resource_server: Option<Option<ResourceServerName>>,
     /// The grants it may use; replaces all of them.
     #[serde(deserialize_with = "present")]
+    #[schema(value_type = Vec<GrantType>, min_items = 1)]
     pub grant_types: Option<BTreeSet<GrantType>>,
     /// The ways it may authenticate; replaces all of them.
     #[serde(deserialize_with = "present")]
+    #[schema(value_type = Vec<AuthMethod>, min_items = 1)]
     pub auth_methods: Option<BTreeSet<AuthMethod>>,
     /// Addresses or networks it may call from; replaces all of them.
     #[serde(deserialize_with = "present")]
+    #[schema(value_type = Vec<Network>, max_items = 100)]
     pub allowed_networks: Option<Vec<String>>,
     /// The client that alone may act for it (RFC 8693 §4.4).
     #[serde(deserialize_with = "nullable")]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<ClientId>)]
     pub may_act: Option<Option<ClientId>>,
     /// Whether its tokens must be bound to a key that it proves.
     #[serde(deserialize_with = "present")]
+    #[schema(value_type = TokenBinding)]
     pub token_binding: Option<TokenBinding>,
 }
 
@@ -116,33 +134,35 @@ pub struct UpdateClient {
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct ClientView {
     /// Its public identifier.
-    #[schema(value_type = String, example = "billing")]
     pub client_id: ClientId,
     /// What sort of thing it is.
     pub kind: ClientKind,
     /// For people.
+    #[schema(example = "Sends invoices")]
     pub description: String,
     /// The team or person who answers for it.
+    #[schema(required = true, example = "team-finance")]
     pub owner: Option<String>,
     /// Free names and values for finding it.
+    #[schema(example = json!({"env": "prod"}))]
     pub labels: BTreeMap<String, String>,
     /// Whether it may be used at all.
     pub enabled: bool,
     /// Its end; never, when null.
-    #[schema(value_type = Option<String>, format = DateTime)]
+    #[schema(value_type = Option<String>, format = DateTime, required = true)]
     pub expires_at: Option<Timestamp>,
     /// The resource server, by name, of a token request that names none.
-    #[schema(value_type = Option<String>)]
+    #[schema(required = true)]
     pub default_resource_server: Option<ResourceServerName>,
     /// The grants it may use.
     pub grant_types: BTreeSet<GrantType>,
     /// The ways it may authenticate.
     pub auth_methods: BTreeSet<AuthMethod>,
     /// Networks it may call from; anywhere when empty.
-    #[schema(value_type = Vec<String>)]
+    #[schema(value_type = Vec<Network>)]
     pub allowed_networks: Vec<IpNet>,
     /// The client that alone may act for it (RFC 8693 §4.4); whoever an exchange rule allows, when null.
-    #[schema(value_type = Option<String>)]
+    #[schema(required = true)]
     pub may_act: Option<ClientId>,
     /// Whether its tokens must be bound to a key that it proves.
     pub token_binding: TokenBinding,
@@ -158,6 +178,27 @@ pub struct ClientView {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub last_used_at: Option<Timestamp>,
+}
+
+/// An address or network, for OpenAPI.
+#[derive(ToSchema)]
+#[schema(max_length = 50, pattern = r"^[0-9A-Fa-f:.]{2,45}(?:/[0-9]{1,3})?$", example = "10.0.0.0/8")]
+#[expect(dead_code, reason = "describes the form for OpenAPI")]
+struct Network(String);
+
+/// Labels, for OpenAPI: what `check_labels` accepts.
+fn labels() -> Object {
+    let text = || ObjectBuilder::new().schema_type(Type::String);
+    let name = text().pattern(Some("^[A-Za-z0-9._/-]+$")).min_length(Some(1)).max_length(Some(63)).build();
+    let value = text().pattern(Some(r"^[^\u0000-\u001f\u007f-\u009f]*$")).max_length(Some(255)).build();
+    ObjectBuilder::new()
+        .schema_type(Type::Object)
+        .description(Some("Free names and values for finding it; replace all of them, in a change."))
+        .property_names(Some(Schema::Object(name)))
+        .additional_properties(Some(Schema::Object(value)))
+        .max_properties(Some(MOST_LABELS))
+        .examples([json!({ "env": "prod" })])
+        .build()
 }
 
 fn service() -> ClientKind {

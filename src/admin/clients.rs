@@ -7,6 +7,7 @@ use ipnet::IpNet;
 
 use super::assignments::roles_named;
 pub use super::client_forms::{ClientView, CreateClient, UpdateClient};
+use super::overtaken::overtaken;
 use super::{
     Admin, AdminError, By, CHANGES_STRONGER, HANDS_OUT, Page, PageRequest, Written, check_search,
     exchange_rules, recorded,
@@ -17,7 +18,7 @@ use crate::domain::client::{Client, check_labels};
 use crate::domain::error::FieldError;
 use crate::domain::exchange_rule::Party;
 use crate::domain::ids::{ClientId, ClientUid, ResourceServerName, ResourceServerUid};
-use crate::domain::text::check_text;
+use crate::domain::text::{check_text, quoted};
 use crate::domain::time::Timestamp;
 use crate::storage::{ChangeKind, ClientFilter, StoreError};
 
@@ -34,12 +35,12 @@ impl Admin {
     pub async fn create_client(&self, by: &By, new: CreateClient) -> Result<ClientView, AdminError> {
         self.require(by, builtin::CLIENTS_WRITE).await?;
         let catalog = self.catalog().await?;
+        let mut errors = Vec::new();
         if new.roles.len() > MOST_ROLES {
             let problem = format!("{} roles", new.roles.len());
-            return Err(AdminError::invalid("roles", problem, "use at most 100, and give more afterwards"));
+            errors.push(FieldError::new("roles", problem, "use at most 100, and give more afterwards"));
         }
-        let roles = roles_named(&catalog, &new.roles)?;
-        self.require_all_of(by, &catalog, None, &roles, HANDS_OUT).await?;
+        let roles = roles_named(&catalog, &new.roles, &mut errors);
         let now = self.ambient.now();
         let client = Client {
             uid: ClientUid(self.ambient.uuid()?),
@@ -50,17 +51,22 @@ impl Admin {
             labels: new.labels,
             enabled: true,
             expires_at: new.expires_at,
-            default_resource_server: resource_server_uid(&catalog, new.default_resource_server.as_ref())?,
+            default_resource_server: default_resource_server(
+                &catalog,
+                new.default_resource_server,
+                &mut errors,
+            ),
             grant_types: new.grant_types,
             auth_methods: new.auth_methods,
-            allowed_networks: networks(&new.allowed_networks)?,
+            allowed_networks: networks(&new.allowed_networks, &mut errors),
             may_act: new.may_act,
             token_binding: new.token_binding,
             version: 1,
             created_at: now,
             updated_at: now,
         };
-        check(&client, now)?;
+        check(&client, now, errors)?;
+        self.require_all_of(by, &catalog, None, &roles, HANDS_OUT).await?;
 
         let mut tx = self.begin().await?;
         tx.insert_client(&client).await.map_err(|error| match error {
@@ -140,14 +146,15 @@ impl Admin {
         let catalog = self.catalog().await?;
         let before = self.stored_client(client_id).await?;
         if before.version != version {
-            return Err(AdminError::Stale);
+            return Err(self.overtaken_client(by, client_id).await);
         }
         let mut client = before.clone();
+        let mut errors = Vec::new();
         if let Some(default) = update.default_resource_server {
-            client.default_resource_server = resource_server_uid(&catalog, default.as_ref())?;
+            client.default_resource_server = default_resource_server(&catalog, default, &mut errors);
         }
         if let Some(texts) = update.allowed_networks {
-            client.allowed_networks = networks(&texts)?;
+            client.allowed_networks = networks(&texts, &mut errors);
         }
         client.kind = update.kind.unwrap_or(client.kind);
         client.description = update.description.unwrap_or(client.description);
@@ -159,9 +166,12 @@ impl Admin {
         client.auth_methods = update.auth_methods.unwrap_or(client.auth_methods);
         client.may_act = update.may_act.unwrap_or(client.may_act);
         client.token_binding = update.token_binding.unwrap_or(client.token_binding);
-        check(&client, before.created_at)?;
+        check(&client, before.created_at, errors)?;
         self.require_power_over(by, &catalog, &before).await?;
-        self.replace_client(by, "client.update", &catalog, before, client).await
+        match self.replace_client(by, "client.update", &catalog, before, client).await {
+            Err(AdminError::Stale { .. }) => Err(self.overtaken_client(by, client_id).await),
+            outcome => outcome,
+        }
     }
 
     /// Switches a client on or off, whatever its version: an emergency does not wait for an edit.
@@ -187,7 +197,7 @@ impl Admin {
             }
             let client = Client { enabled, ..before.clone() };
             match self.replace_client(by, action, &catalog, before, client).await {
-                Err(AdminError::Stale) => {}
+                Err(AdminError::Stale { .. }) => {}
                 outcome => return outcome,
             }
         }
@@ -212,7 +222,8 @@ impl Admin {
             (other, _) => other.into(),
         })?;
         if !removed {
-            return Err(AdminError::Stale);
+            drop(tx);
+            return Err(self.overtaken_client(by, client_id).await);
         }
         let view = ClientView::new(client, &catalog);
         let written = Written {
@@ -248,7 +259,7 @@ impl Admin {
         client.updated_at = self.ambient.now();
         let mut tx = self.begin().await?;
         if !tx.update_client(&client).await? {
-            return Err(AdminError::Stale);
+            return Err(AdminError::STALE);
         }
         client.version += 1;
         let client_id = client.client_id.clone();
@@ -264,14 +275,21 @@ impl Admin {
         Ok(view)
     }
 
+    /// Why a change is refused that is based on another version.
+    async fn overtaken_client(&self, by: &By, client_id: &ClientId) -> AdminError {
+        let now =
+            async { Ok(ClientView::new(self.stored_client(client_id).await?, &*self.catalog().await?)) };
+        overtaken(by, builtin::CLIENTS_READ, now.await, |view| view.version)
+    }
+
     pub(super) async fn stored_client(&self, client_id: &ClientId) -> Result<Client, AdminError> {
         self.store.client(client_id).await?.ok_or_else(|| AdminError::not_found("client", client_id.as_str()))
     }
 }
 
-/// Checks what holds for every client, new or changed.
-fn check(client: &Client, not_before: Timestamp) -> Result<(), AdminError> {
-    let mut errors = check_labels(&client.labels).err().unwrap_or_default();
+/// Checks what holds for every client, new or changed, beside what was found wrong already.
+fn check(client: &Client, not_before: Timestamp, mut errors: Vec<FieldError>) -> Result<(), AdminError> {
+    errors.extend(check_labels(&client.labels).err().unwrap_or_default());
     errors.extend(check_text("description", &client.description, 1_000).err());
     errors.extend(client.owner.as_deref().and_then(|owner| check_text("owner", owner, 255).err()));
     if client.grant_types.is_empty() {
@@ -297,45 +315,45 @@ fn check(client: &Client, not_before: Timestamp) -> Result<(), AdminError> {
     if errors.is_empty() { Ok(()) } else { Err(AdminError::Invalid(errors)) }
 }
 
-fn networks(texts: &[String]) -> Result<Vec<IpNet>, AdminError> {
+/// The networks that a form names. What is wrong with them is noted.
+fn networks(texts: &[String], errors: &mut Vec<FieldError>) -> Vec<IpNet> {
     const MOST: usize = 100;
     if texts.len() > MOST {
-        return Err(AdminError::invalid(
+        errors.push(FieldError::new(
             "allowed_networks",
             format!("{} networks", texts.len()),
             "use at most 100",
         ));
+        return Vec::new();
     }
-    texts
-        .iter()
-        .map(|text| {
-            text.parse::<IpNet>()
-                .or_else(|_| text.parse::<IpAddr>().map(IpNet::from))
-                .map(|net| net.trunc())
-                .map_err(|_| {
-                    let quoted = crate::domain::text::quoted(text);
-                    AdminError::invalid(
-                        "allowed_networks",
-                        format!("'{quoted}' is not an address or network"),
-                        "write 10.0.0.0/8 or 192.0.2.7",
-                    )
-                })
-        })
-        .collect()
+    let mut networks = Vec::new();
+    for text in texts {
+        match text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from)) {
+            Ok(network) => networks.push(network.trunc()),
+            Err(_) => errors.push(FieldError::new(
+                "allowed_networks",
+                format!("'{}' is not an address or network", quoted(text)),
+                "write 10.0.0.0/8 or 192.0.2.7",
+            )),
+        }
+    }
+    networks
 }
 
-fn resource_server_uid(
+/// The resource server that a form names as the default. What is wrong with it is noted.
+fn default_resource_server(
     catalog: &Catalog,
-    name: Option<&ResourceServerName>,
-) -> Result<Option<ResourceServerUid>, AdminError> {
-    name.map(|name| {
-        catalog.by_name(name).map(|server| server.uid).ok_or_else(|| {
-            AdminError::invalid(
-                "default_resource_server",
-                format!("there is no resource server '{name}'"),
-                "register it first",
-            )
-        })
-    })
-    .transpose()
+    name: Option<ResourceServerName>,
+    errors: &mut Vec<FieldError>,
+) -> Option<ResourceServerUid> {
+    let name = name?;
+    let server = catalog.by_name(&name).map(|server| server.uid);
+    if server.is_none() {
+        errors.push(FieldError::new(
+            "default_resource_server",
+            format!("there is no resource server '{name}'"),
+            "register it first",
+        ));
+    }
+    server
 }

@@ -22,34 +22,33 @@ use crate::domain::time::Timestamp;
 /// An exchange to try.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({ "caller": "orders", "subject": "billing", "audience": ["orders"], "scope": "stock:read" }))]
 pub struct TryExchange {
     /// The client that would exchange.
-    #[schema(value_type = String, example = "orders")]
     pub caller: ClientId,
     /// The client whose identity would be passed on.
-    #[schema(value_type = String, example = "front")]
     pub subject: ClientId,
     /// The resource servers, by name, that the subject token is addressed to.
-    #[schema(value_type = Vec<String>, example = json!(["orders"]))]
+    #[schema(example = json!(["orders"]))]
     pub audience: Vec<ResourceServerName>,
     /// What the subject token allows, space-separated; all that the subject's roles give there, when absent.
     #[serde(default)]
+    #[schema(max_length = 65536)]
     pub subject_scope: Option<String>,
     /// Who acts in the subject token already, newest first.
     #[serde(default)]
-    #[schema(value_type = Vec<String>)]
+    #[schema(max_items = 10)]
     pub actors: Vec<ClientId>,
     /// How many seconds the subject token has left.
     #[serde(default = "usual_lifetime")]
-    #[schema(example = 300)]
+    #[schema(maximum = 4_294_967_295_u32, example = 300)]
     pub expires_in: u32,
     /// What the new token would be for, by name; what the rules and the scope decide, when absent.
     #[serde(default)]
-    #[schema(value_type = Option<String>, example = "payments")]
     pub resource_server: Option<ResourceServerName>,
     /// What would be asked for, space-separated; all that can be had, when absent.
     #[serde(default)]
-    #[schema(example = "payments:read")]
+    #[schema(example = "stock:read")]
     pub scope: Option<String>,
 }
 
@@ -85,7 +84,6 @@ pub struct TriedExchange {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct TriedToken {
     /// The rule that allows it.
-    #[schema(value_type = String)]
     pub rule: ExchangeRuleName,
     /// Whether the caller shows in it.
     pub mode: ExchangeMode,
@@ -94,7 +92,6 @@ pub struct TriedToken {
     /// What it allows, space-separated.
     pub scope: String,
     /// The subject's roles that give that.
-    #[schema(value_type = Vec<String>)]
     pub roles: Vec<RoleName>,
     /// Who acts in it, newest first.
     pub actors: Vec<String>,
@@ -106,7 +103,6 @@ pub struct TriedToken {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct TriedRule {
     /// The rule.
-    #[schema(value_type = String)]
     pub rule: ExchangeRuleName,
     /// Whether it allows the exchange.
     pub allows: bool,
@@ -118,13 +114,10 @@ pub struct TriedRule {
     #[schema(example = "roles")]
     pub bounded_by: &'static str,
     /// What the subject has there.
-    #[schema(value_type = Vec<String>)]
     pub held: Vec<Permission>,
     /// What the rule lets through at most.
-    #[schema(value_type = Vec<String>)]
     pub let_through: Vec<Permission>,
     /// Both: what can be had by this rule.
-    #[schema(value_type = Vec<String>)]
     pub ceiling: Vec<Permission>,
     /// The most seconds that the rule lets a token live; the resource server's own lifetime, when absent.
     #[serde(skip_serializing_if = "Option::is_none")]

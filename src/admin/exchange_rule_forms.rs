@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::object::object;
 use super::{AdminError, nullable, present};
 use crate::domain::catalog::Catalog;
 use crate::domain::error::FieldError;
@@ -24,43 +25,51 @@ const MOST_SOURCES: usize = 100;
 
 /// A client, or whoever has a role: exactly one of the two.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields, default)]
-#[schema(min_properties = 1, max_properties = 1)]
+#[serde(remote = "Self", deny_unknown_fields, default)]
+#[schema(min_properties = 1, max_properties = 1, example = json!({ "client": "orders" }))]
 pub struct PartyName {
     /// This client.
     #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>, example = "orders")]
+    #[schema(value_type = ClientId)]
     pub client: Option<ClientId>,
     /// Every client with this role.
     #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = RoleName)]
     pub role: Option<RoleName>,
 }
+
+object!(PartyName);
 
 /// An exchange rule to create.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({
+    "name": "orders-to-stock", "description": "Orders look at the stock", "caller": { "client": "orders" },
+    "subject": { "client": "billing" }, "resource_server": "stock", "permissions": ["stock:read"]
+}))]
 pub struct CreateExchangeRule {
     /// Its name, which never changes.
-    #[schema(value_type = String, example = "orders-to-stock")]
     pub name: ExchangeRuleName,
     /// For people.
     #[serde(default)]
-    #[schema(max_length = 1000)]
+    #[schema(
+        example = "Orders look at the stock",
+        max_length = 1000,
+        pattern = r"^[^\u0000-\u0009\u000b-\u001f\u007f-\u009f]*$"
+    )]
     pub description: String,
     /// Who may exchange.
     pub caller: PartyName,
     /// Whose identity is passed on.
     pub subject: PartyName,
     /// The resource server, by name, that the new token is for. It never changes.
-    #[schema(value_type = String, example = "stock")]
     pub resource_server: ResourceServerName,
     /// The most that the new token allows there: scope values, at least one.
-    #[schema(value_type = Vec<String>, example = json!(["stock:read"]))]
+    #[schema(value_type = Vec<Permission>, min_items = 1, max_items = 1000)]
     pub permissions: Vec<Permission>,
     /// Resource servers, by name, whose tokens the caller may exchange although it does not operate them.
     #[serde(default)]
-    #[schema(value_type = Vec<String>)]
+    #[schema(value_type = Vec<ResourceServerName>, max_items = 100)]
     pub sources: Vec<ResourceServerName>,
     /// What the new token says of the caller.
     #[serde(default = "default_mode")]
@@ -71,7 +80,7 @@ pub struct CreateExchangeRule {
     pub max_depth: u8,
     /// The most seconds that the new token lives; what the resource server says, when absent.
     #[serde(default)]
-    #[schema(minimum = 10)]
+    #[schema(minimum = 10, maximum = 4_294_967_295_u32)]
     pub token_lifetime: Option<u32>,
     /// Its end; never, when absent.
     #[serde(default)]
@@ -88,32 +97,36 @@ pub struct CreateExchangeRule {
 pub struct UpdateExchangeRule {
     /// For people.
     #[serde(deserialize_with = "present")]
+    #[schema(value_type = String, example = "Orders look at the stock", max_length = 1000, pattern = r"^[^\u0000-\u0009\u000b-\u001f\u007f-\u009f]*$")]
     pub description: Option<String>,
     /// Who may exchange.
     #[serde(deserialize_with = "present")]
+    #[schema(value_type = PartyName)]
     pub caller: Option<PartyName>,
     /// Whose identity is passed on.
     #[serde(deserialize_with = "present")]
+    #[schema(value_type = PartyName)]
     pub subject: Option<PartyName>,
     /// The most that the new token allows; replaces all of it.
     #[serde(deserialize_with = "present")]
-    #[schema(value_type = Option<Vec<String>>)]
+    #[schema(value_type = Vec<Permission>, min_items = 1, max_items = 1000)]
     pub permissions: Option<Vec<Permission>>,
     /// Resource servers, by name, whose tokens the caller may exchange although it does not operate them;
     /// replaces all of them.
     #[serde(deserialize_with = "present")]
-    #[schema(value_type = Option<Vec<String>>)]
+    #[schema(value_type = Vec<ResourceServerName>, max_items = 100)]
     pub sources: Option<Vec<ResourceServerName>>,
     /// What the new token says of the caller.
     #[serde(deserialize_with = "present")]
+    #[schema(value_type = ExchangeMode)]
     pub mode: Option<ExchangeMode>,
     /// How many actors the new token may name, one behind the other.
     #[serde(deserialize_with = "present")]
-    #[schema(minimum = 1, maximum = 10)]
+    #[schema(value_type = u8, minimum = 1, maximum = 10)]
     pub max_depth: Option<u8>,
     /// The most seconds that the new token lives.
     #[serde(deserialize_with = "nullable")]
-    #[schema(value_type = Option<u32>, minimum = 10)]
+    #[schema(value_type = Option<u32>, minimum = 10, maximum = 4_294_967_295_u32)]
     pub token_lifetime: Option<Option<u32>>,
     /// Its end.
     #[serde(deserialize_with = "nullable")]
@@ -121,40 +134,48 @@ pub struct UpdateExchangeRule {
     pub expires_at: Option<Option<Timestamp>>,
     /// Whether it counts.
     #[serde(deserialize_with = "present")]
+    #[schema(value_type = bool)]
     pub enabled: Option<bool>,
 }
 
 /// An exchange rule as people see it.
 #[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(example = json!({
+    "name": "orders-to-stock", "description": "Orders look at the stock", "caller": { "client": "orders" },
+    "subject": { "client": "billing" }, "resource_server": "stock", "permissions": ["stock:read"], "sources": [],
+    "mode": "delegation", "max_depth": 5, "token_lifetime": null, "enabled": true, "expires_at": null, "version": 1,
+    "created_at": "2026-11-22T08:00:00Z", "updated_at": "2026-11-22T08:00:00Z",
+}))]
 pub struct ExchangeRuleView {
     /// Its name.
-    #[schema(value_type = String, example = "orders-to-stock")]
     pub name: ExchangeRuleName,
     /// For people.
+    #[schema(example = "Orders look at the stock")]
     pub description: String,
     /// Who may exchange.
     pub caller: PartyName,
     /// Whose identity is passed on.
     pub subject: PartyName,
     /// The resource server, by name, that the new token is for.
-    #[schema(value_type = String, example = "stock")]
     pub resource_server: ResourceServerName,
     /// The most that the new token allows there.
-    #[schema(value_type = Vec<String>, example = json!(["stock:read"]))]
+    #[schema(value_type = Vec<Permission>)]
     pub permissions: BTreeSet<Permission>,
     /// Resource servers, by name, whose tokens the caller may exchange although it does not operate them.
-    #[schema(value_type = Vec<String>)]
+    #[schema(value_type = Vec<ResourceServerName>)]
     pub sources: BTreeSet<ResourceServerName>,
     /// What the new token says of the caller.
     pub mode: ExchangeMode,
     /// How many actors the new token may name, one behind the other.
+    #[schema(example = 5)]
     pub max_depth: u8,
     /// The most seconds that the new token lives; what the resource server says, when null.
+    #[schema(required = true)]
     pub token_lifetime: Option<u64>,
     /// Whether it counts.
     pub enabled: bool,
     /// Its end; never, when null.
-    #[schema(value_type = Option<String>, format = DateTime)]
+    #[schema(value_type = Option<String>, format = DateTime, required = true)]
     pub expires_at: Option<Timestamp>,
     /// Counts changes; the `ETag`.
     pub version: i64,
@@ -243,13 +264,13 @@ impl<'a> Names<'a> {
     /// Something that it names was removed in the meantime.
     pub(super) fn view(&self, rule: &ExchangeRule) -> Result<ExchangeRuleView, AdminError> {
         let server = |uid: ResourceServerUid| {
-            self.catalog.resource_server(uid).map(|server| server.name.clone()).ok_or(AdminError::Stale)
+            self.catalog.resource_server(uid).map(|server| server.name.clone()).ok_or(AdminError::STALE)
         };
         Ok(ExchangeRuleView {
             name: rule.name.clone(),
             description: rule.description.clone(),
-            caller: self.party(rule.caller).ok_or(AdminError::Stale)?,
-            subject: self.party(rule.subject).ok_or(AdminError::Stale)?,
+            caller: self.party(rule.caller).ok_or(AdminError::STALE)?,
+            subject: self.party(rule.subject).ok_or(AdminError::STALE)?,
             resource_server: server(rule.resource_server)?,
             permissions: rule.permissions.clone(),
             sources: rule.sources.iter().map(|uid| server(*uid)).collect::<Result<_, _>>()?,

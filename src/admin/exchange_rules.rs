@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::exchange_rule_forms::Names;
 pub use super::exchange_rule_forms::{CreateExchangeRule, ExchangeRuleView, PartyName, UpdateExchangeRule};
+use super::overtaken::overtaken;
 use super::{Admin, AdminError, By, HANDS_OUT, Page, PageRequest, Written, check_search, found, recorded};
 use crate::domain::builtin;
 use crate::domain::catalog::Catalog;
@@ -43,7 +44,7 @@ impl Admin {
         names.check_end(new.expires_at, now);
         names.verdict()?;
         let (Some(caller), Some(subject), Some(server)) = (caller, subject, server) else {
-            return Err(AdminError::Stale);
+            return Err(AdminError::moved());
         };
         let rule = ExchangeRule {
             uid: ExchangeRuleUid(self.ambient.uuid()?),
@@ -136,7 +137,7 @@ impl Admin {
         let catalog = self.catalog().await?;
         let before = self.stored_exchange_rule(name).await?;
         if before.version != version {
-            return Err(AdminError::Stale);
+            return Err(self.overtaken_exchange_rule(by, name).await);
         }
         let mut rule = before.clone();
         let mut names = self.names(&catalog, name).await?;
@@ -147,7 +148,7 @@ impl Admin {
             rule.subject = self.party(&mut names, "subject", &subject).await?.unwrap_or(rule.subject);
         }
         if let Some(permissions) = update.permissions {
-            let server = catalog.resource_server(rule.resource_server).ok_or(AdminError::Stale)?;
+            let server = catalog.resource_server(rule.resource_server).ok_or(AdminError::STALE)?;
             rule.permissions = names.permissions(Some(server), permissions);
         }
         if let Some(sources) = update.sources {
@@ -166,7 +167,10 @@ impl Admin {
         names.check_end(rule.expires_at, before.created_at);
         names.verdict()?;
         self.require_rule_within(by, &catalog, &rule).await?;
-        self.replace_exchange_rule(by, "exchange_rule.update", &names, &before, rule).await
+        match self.replace_exchange_rule(by, "exchange_rule.update", &names, &before, rule).await {
+            Err(AdminError::Stale { .. }) => Err(self.overtaken_exchange_rule(by, name).await),
+            outcome => outcome,
+        }
     }
 
     /// Switches an exchange rule on or off, whatever its version: an emergency does not wait for an edit.
@@ -193,7 +197,7 @@ impl Admin {
             }
             let rule = ExchangeRule { enabled, ..before.clone() };
             match self.replace_exchange_rule(by, action, &names, &before, rule).await {
-                Err(AdminError::Stale) => {}
+                Err(AdminError::Stale { .. }) => {}
                 outcome => return outcome,
             }
         }
@@ -215,7 +219,8 @@ impl Admin {
         let view = self.names(&catalog, name).await?.view(&rule)?;
         let mut tx = self.begin().await?;
         if !tx.delete_exchange_rule(rule.uid, version).await? {
-            return Err(AdminError::Stale);
+            drop(tx);
+            return Err(self.overtaken_exchange_rule(by, name).await);
         }
         self.commit(tx, by, written("exchange_rule.delete", name, Some(&view), None)).await
     }
@@ -231,13 +236,22 @@ impl Admin {
         rule.updated_at = self.ambient.now();
         let mut tx = self.begin().await?;
         if !tx.update_exchange_rule(&rule).await? {
-            return Err(AdminError::Stale);
+            return Err(AdminError::STALE);
         }
         rule.version += 1;
         let view = names.view(&rule)?;
         let before = names.view(before)?;
         self.commit(tx, by, written(action, &rule.name, Some(&before), Some(&view))).await?;
         Ok(view)
+    }
+
+    /// Why a change is refused that is based on another version.
+    async fn overtaken_exchange_rule(&self, by: &By, name: &ExchangeRuleName) -> AdminError {
+        let now = async {
+            let (rule, catalog) = (self.stored_exchange_rule(name).await?, self.catalog().await?);
+            self.names(&catalog, name).await?.view(&rule)
+        };
+        overtaken(by, builtin::EXCHANGE_RULES_READ, now.await, |view| view.version)
     }
 
     async fn stored_exchange_rule(&self, name: &ExchangeRuleName) -> Result<ExchangeRule, AdminError> {

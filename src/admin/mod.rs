@@ -18,7 +18,9 @@ pub mod exchange_dry_run;
 mod exchange_rule_forms;
 pub mod exchange_rules;
 pub mod impact;
+pub mod object;
 pub mod operators;
+mod overtaken;
 pub mod own_account;
 mod resource_server_forms;
 pub mod resource_servers;
@@ -43,6 +45,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
+pub use self::overtaken::Current;
 use crate::domain::audit::{Actor, AuditEvent, Event, Origin};
 use crate::domain::catalog::Catalog;
 use crate::domain::error::{Fault, FieldError};
@@ -122,7 +125,10 @@ pub enum AdminError {
     Conflict(String),
     /// Somebody else changed it in between.
     #[error("it was changed in the meantime; read it again, then repeat the change on what it is now")]
-    Stale,
+    Stale {
+        /// What it is now, where a caller who may read it named the version.
+        current: Option<Box<Current>>,
+    },
     /// No verdict could be reached.
     #[error(transparent)]
     Fault(#[from] Fault),
@@ -234,7 +240,7 @@ impl Admin {
     ) -> Result<(), AdminError> {
         if roles.iter().any(|role| catalog.role(*role).is_none()) {
             // Made or removed while this was on its way: what it gives is not known, so nothing is assumed.
-            return Err(AdminError::Stale);
+            return Err(AdminError::moved());
         }
         let Some(api) = catalog.api() else { return Ok(()) };
         let held = catalog.holdings(roles);
@@ -337,6 +343,16 @@ impl Admin {
 // === impl AdminError ===
 
 impl AdminError {
+    /// What a decision stands on was changed while it was made.
+    const STALE: Self = Self::Stale { current: None };
+
+    /// What a request names was changed while it was carried out, and it is not based on a version.
+    fn moved() -> Self {
+        Self::Conflict(
+            "a role or resource server that it is about was changed in the meantime; try again".to_owned(),
+        )
+    }
+
     fn invalid(
         field: &'static str,
         problem: impl Into<String>,

@@ -16,7 +16,6 @@ const OPERATES_API: &str = "only who has every permission of this API can say wh
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct OperatorView {
     /// Which.
-    #[schema(value_type = String, example = "orders")]
     pub client_id: ClientId,
     /// Since when.
     #[schema(value_type = String, format = DateTime)]

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::object::object;
 use super::present;
 use crate::domain::binding::TokenBinding;
 use crate::domain::ids::{Identifier, Permission, ResourceServerName};
@@ -12,37 +13,45 @@ use crate::jose::Algorithm;
 
 /// A permission with its description.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(remote = "Self", deny_unknown_fields)]
 pub struct PermissionView {
     /// The scope value.
-    #[schema(value_type = String, example = "orders:read")]
     pub permission: Permission,
     /// For people.
     #[serde(default)]
-    #[schema(example = "Read orders")]
+    #[schema(
+        example = "Read orders",
+        max_length = 255,
+        pattern = r"^[^\u0000-\u0009\u000b-\u001f\u007f-\u009f]*$"
+    )]
     pub description: String,
 }
+
+object!(PermissionView);
 
 /// A resource server to register.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CreateResourceServer {
     /// Its short name, which never changes.
-    #[schema(value_type = String, example = "orders")]
     pub name: ResourceServerName,
     /// The audience of its tokens: usually an absolute URI, but any text.
-    #[schema(value_type = String, example = "https://orders.example.com")]
     pub identifier: Identifier,
     /// For people.
     #[serde(default)]
-    #[schema(max_length = 1000)]
+    #[schema(
+        example = "The orders",
+        max_length = 1000,
+        pattern = r"^[^\u0000-\u0009\u000b-\u001f\u007f-\u009f]*$"
+    )]
     pub description: String,
     /// What a token can allow there.
     #[serde(default)]
+    #[schema(max_items = 1000)]
     pub permissions: Vec<PermissionView>,
     /// Seconds that its tokens live.
     #[serde(default = "default_lifetime")]
-    #[schema(minimum = 10, example = 300)]
+    #[schema(minimum = 10, maximum = 4_294_967_295_u32, example = 300)]
     pub token_lifetime: u32,
     /// What its tokens are signed with.
     #[serde(default = "default_algorithm")]
@@ -61,28 +70,35 @@ pub struct CreateResourceServer {
 pub struct UpdateResourceServer {
     /// The audience of its tokens. Tokens for the old one stay valid until they end.
     #[serde(deserialize_with = "present")]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Identifier)]
     pub identifier: Option<Identifier>,
     /// For people.
     #[serde(deserialize_with = "present")]
+    #[schema(value_type = String, example = "The orders", max_length = 1000, pattern = r"^[^\u0000-\u0009\u000b-\u001f\u007f-\u009f]*$")]
     pub description: Option<String>,
     /// What a token can allow there; replaces all of them.
     #[serde(deserialize_with = "present")]
+    #[schema(value_type = Vec<PermissionView>, max_items = 1000)]
     pub permissions: Option<Vec<PermissionView>>,
     /// Seconds that its tokens live.
     #[serde(deserialize_with = "present")]
+    #[schema(value_type = u32, minimum = 10, maximum = 4_294_967_295_u32)]
     pub token_lifetime: Option<u32>,
     /// What its tokens are signed with.
     #[serde(deserialize_with = "present")]
+    #[schema(value_type = Algorithm)]
     pub signing_algorithm: Option<Algorithm>,
     /// The shape of its tokens.
     #[serde(deserialize_with = "present")]
+    #[schema(value_type = TokenProfile)]
     pub token_profile: Option<TokenProfile>,
     /// Whether its tokens must be bound to a key of the client that gets them.
     #[serde(deserialize_with = "present")]
+    #[schema(value_type = TokenBinding)]
     pub token_binding: Option<TokenBinding>,
     /// Whether tokens for it are issued.
     #[serde(deserialize_with = "present")]
+    #[schema(value_type = bool)]
     pub enabled: Option<bool>,
 }
 
@@ -90,16 +106,16 @@ pub struct UpdateResourceServer {
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct ResourceServerView {
     /// Its short name.
-    #[schema(value_type = String, example = "orders")]
     pub name: ResourceServerName,
     /// The audience of its tokens.
-    #[schema(value_type = String, example = "https://orders.example.com")]
     pub identifier: Identifier,
     /// For people.
+    #[schema(example = "The orders")]
     pub description: String,
     /// What a token can allow there.
     pub permissions: Vec<PermissionView>,
     /// Seconds that its tokens live.
+    #[schema(example = 300)]
     pub token_lifetime: u64,
     /// What its tokens are signed with.
     pub signing_algorithm: Algorithm,

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::overtaken::overtaken;
 pub use super::resource_server_forms::{
     CreateResourceServer, PermissionView, ResourceServerView, UpdateResourceServer,
 };
@@ -34,12 +35,13 @@ impl Admin {
     ) -> Result<ResourceServerView, AdminError> {
         self.require(by, builtin::RESOURCE_SERVERS_WRITE).await?;
         let now = self.ambient.now();
+        let mut errors = Vec::new();
         let server = ResourceServer {
             uid: ResourceServerUid(self.ambient.uuid()?),
             name: new.name,
             identifier: new.identifier,
             description: new.description,
-            permissions: permissions(new.permissions)?,
+            permissions: permissions(new.permissions, &mut errors),
             token_lifetime: Duration::from_secs(new.token_lifetime.into()),
             signing_algorithm: new.signing_algorithm,
             signing_algorithm_before: None,
@@ -51,9 +53,9 @@ impl Admin {
             created_at: now,
             updated_at: now,
         };
-        check(&server)?;
-        self.wrong_lifetime(server.token_lifetime).map_or(Ok(()), Err)?;
-        self.check_algorithm(server.signing_algorithm).await?;
+        errors.extend(self.wrong_lifetime(server.token_lifetime));
+        errors.extend(self.wrong_algorithm(server.signing_algorithm).await?);
+        check(&server, errors)?;
         let mut tx = self.begin().await?;
         tx.insert_resource_server(&server).await.map_err(|error| taken(error, &server))?;
         let view = ResourceServerView::from(&server);
@@ -124,10 +126,11 @@ impl Admin {
     ) -> Result<ResourceServerView, AdminError> {
         self.require(by, builtin::RESOURCE_SERVERS_WRITE).await?;
         let catalog = self.catalog().await?;
-        let before = self.changeable_resource_server(name, version).await?;
+        let before = self.changeable_resource_server(by, name, version).await?;
         let mut server = before.clone();
+        let mut errors = Vec::new();
         if let Some(replacement) = update.permissions {
-            server.permissions = permissions(replacement)?;
+            server.permissions = permissions(replacement, &mut errors);
         }
         server.identifier = update.identifier.unwrap_or(server.identifier);
         server.description = update.description.unwrap_or(server.description);
@@ -139,21 +142,22 @@ impl Admin {
             if self.rotator.signs_with(before.signing_algorithm) {
                 server.signing_algorithm_before = Some(before.signing_algorithm);
             }
-            self.check_algorithm(algorithm).await?;
+            errors.extend(self.wrong_algorithm(algorithm).await?);
             server.signing_algorithm = algorithm;
         }
         server.token_profile = update.token_profile.unwrap_or(server.token_profile);
         server.token_binding = update.token_binding.unwrap_or(server.token_binding);
         server.enabled = update.enabled.unwrap_or(server.enabled);
         server.updated_at = self.ambient.now();
-        check(&server)?;
         if server.token_lifetime != before.token_lifetime {
-            self.wrong_lifetime(server.token_lifetime).map_or(Ok(()), Err)?;
+            errors.extend(self.wrong_lifetime(server.token_lifetime));
         }
+        check(&server, errors)?;
 
         let mut tx = self.begin().await?;
         if !tx.update_resource_server(&server).await.map_err(|error| taken(error, &server))? {
-            return Err(AdminError::Stale);
+            drop(tx);
+            return Err(self.overtaken_resource_server(by, name).await);
         }
         replace_permissions(&mut tx, &catalog, &before, &server).await?;
         server.version += 1;
@@ -176,7 +180,7 @@ impl Admin {
         version: i64,
     ) -> Result<(), AdminError> {
         self.require(by, builtin::RESOURCE_SERVERS_WRITE).await?;
-        let server = self.changeable_resource_server(name, version).await?;
+        let server = self.changeable_resource_server(by, name, version).await?;
         let rules = exchange_rules::among(&*self.catalog().await?, |rule| {
             rule.resource_server == server.uid || rule.sources.contains(&server.uid)
         });
@@ -193,7 +197,8 @@ impl Admin {
             (other, _) => other.into(),
         })?;
         if !removed {
-            return Err(AdminError::Stale);
+            drop(tx);
+            return Err(self.overtaken_resource_server(by, name).await);
         }
         self.commit(tx, by, written("resource_server.delete", name, Some(&(&server).into()), None)).await
     }
@@ -208,6 +213,7 @@ impl Admin {
 
     async fn changeable_resource_server(
         &self,
+        by: &By,
         name: &ResourceServerName,
         version: i64,
     ) -> Result<ResourceServer, AdminError> {
@@ -218,9 +224,15 @@ impl Admin {
             )));
         }
         if server.version != version {
-            return Err(AdminError::Stale);
+            return Err(self.overtaken_resource_server(by, name).await);
         }
         Ok(server)
+    }
+
+    /// Why a change is refused that is based on another version.
+    async fn overtaken_resource_server(&self, by: &By, name: &ResourceServerName) -> AdminError {
+        let now = self.stored_resource_server(name).await.map(|server| ResourceServerView::from(&server));
+        overtaken(by, builtin::RESOURCE_SERVERS_READ, now, |view| view.version)
     }
 
     /// What is wrong with a lifetime. Only for a new value: a limit that was lowered later must not stand in the
@@ -239,36 +251,30 @@ impl Admin {
     }
 }
 
-fn check(server: &ResourceServer) -> Result<(), AdminError> {
-    let mut errors: Vec<FieldError> =
-        check_text("description", &server.description, 1_000).err().into_iter().collect();
+/// Checks what holds for every resource server, new or changed, beside what was found wrong already.
+fn check(server: &ResourceServer, mut errors: Vec<FieldError>) -> Result<(), AdminError> {
+    errors.extend(check_text("description", &server.description, 1_000).err());
     for description in server.permissions.values() {
         errors.extend(check_text("permissions", description, 255).err());
     }
     if errors.is_empty() { Ok(()) } else { Err(AdminError::Invalid(errors)) }
 }
 
-/// The permissions as a map; the last word on the form of each is its type's.
-fn permissions(list: Vec<PermissionView>) -> Result<BTreeMap<Permission, String>, AdminError> {
-    if list.len() > MOST_PERMISSIONS {
-        return Err(AdminError::invalid(
-            "permissions",
-            format!("{} permissions", list.len()),
-            "use at most 1000",
-        ));
-    }
+/// The permissions as a map; the last word on the form of each is its type's. What is wrong with them is noted.
+fn permissions(list: Vec<PermissionView>, errors: &mut Vec<FieldError>) -> BTreeMap<Permission, String> {
+    let mut wrong = |problem: String, fix| errors.push(FieldError::new("permissions", problem, fix));
     let mut map = BTreeMap::new();
+    if list.len() > MOST_PERMISSIONS {
+        wrong(format!("{} permissions", list.len()), "use at most 1000");
+        return map;
+    }
     for PermissionView { permission, description } in list {
         if map.contains_key(&permission) {
-            return Err(AdminError::invalid(
-                "permissions",
-                format!("'{permission}' stands twice"),
-                "name each one once",
-            ));
+            wrong(format!("'{permission}' stands twice"), "name each one once");
         }
         map.insert(permission, description);
     }
-    Ok(map)
+    map
 }
 
 async fn replace_permissions(

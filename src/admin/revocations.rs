@@ -19,7 +19,7 @@ pub struct RevokeTokens {
     /// One token, a whole chain of exchanges, or everything that a client has until now.
     pub kind: RevokedKind,
     /// Which: a `jti`, a `txn`, or a client id.
-    #[schema(example = "billing")]
+    #[schema(example = "billing", min_length = 1)]
     pub subject: String,
 }
 
@@ -29,6 +29,7 @@ pub struct RevocationView {
     /// What it is about.
     pub kind: RevokedKind,
     /// Which.
+    #[schema(example = "billing")]
     pub subject: String,
     /// When. What a client gets later is not revoked.
     #[schema(value_type = String, format = DateTime)]

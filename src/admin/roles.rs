@@ -5,12 +5,15 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::object::object;
+use super::overtaken::overtaken;
 use super::{
     Admin, AdminError, By, HANDS_OUT, Page, PageRequest, Written, check_search, exchange_rules, found,
     present, recorded,
 };
 use crate::domain::builtin;
 use crate::domain::catalog::Catalog;
+use crate::domain::error::FieldError;
 use crate::domain::exchange_rule::Party;
 use crate::domain::ids::{Permission, ResourceServerName, ResourceServerUid, RoleName, RoleUid};
 use crate::domain::role::Role;
@@ -20,29 +23,33 @@ use crate::storage::{ChangeKind, StoreError};
 
 /// A permission at a resource server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(remote = "Self", deny_unknown_fields)]
 pub struct GivenPermission {
     /// The resource server, by name.
-    #[schema(value_type = String, example = "orders")]
     pub resource_server: ResourceServerName,
     /// The scope value.
-    #[schema(value_type = String, example = "orders:read")]
     pub permission: Permission,
 }
+
+object!(GivenPermission);
 
 /// A role to create.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CreateRole {
     /// Its name, as it stands in tokens; it never changes.
-    #[schema(value_type = String, example = "order-reader")]
     pub name: RoleName,
     /// For people.
     #[serde(default)]
-    #[schema(max_length = 1000)]
+    #[schema(
+        example = "Reads orders",
+        max_length = 1000,
+        pattern = r"^[^\u0000-\u0009\u000b-\u001f\u007f-\u009f]*$"
+    )]
     pub description: String,
     /// What it gives.
     #[serde(default)]
+    #[schema(max_items = 1000)]
     pub permissions: Vec<GivenPermission>,
 }
 
@@ -52,9 +59,11 @@ pub struct CreateRole {
 pub struct UpdateRole {
     /// For people.
     #[serde(deserialize_with = "present")]
+    #[schema(value_type = String, example = "Reads orders", max_length = 1000, pattern = r"^[^\u0000-\u0009\u000b-\u001f\u007f-\u009f]*$")]
     pub description: Option<String>,
     /// What it gives; replaces all of it.
     #[serde(deserialize_with = "present")]
+    #[schema(value_type = Vec<GivenPermission>, max_items = 1000)]
     pub permissions: Option<Vec<GivenPermission>>,
 }
 
@@ -62,9 +71,9 @@ pub struct UpdateRole {
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct RoleView {
     /// Its name.
-    #[schema(value_type = String, example = "order-reader")]
     pub name: RoleName,
     /// For people.
+    #[schema(example = "Reads orders")]
     pub description: String,
     /// What it gives.
     pub permissions: Vec<GivenPermission>,
@@ -119,13 +128,15 @@ impl Admin {
     pub async fn create_role(&self, by: &By, new: CreateRole) -> Result<RoleView, AdminError> {
         self.require(by, builtin::ROLES_WRITE).await?;
         let catalog = self.catalog().await?;
-        check_text("description", &new.description, 1_000)?;
+        let mut errors = Vec::new();
+        let permissions = given(&catalog, &new.permissions, &mut errors);
+        check(&new.description, errors)?;
         let now = self.ambient.now();
         let role = Role {
             uid: RoleUid(self.ambient.uuid()?),
             name: new.name,
             description: new.description,
-            permissions: given(&catalog, &new.permissions)?,
+            permissions,
             builtin: false,
             version: 1,
             created_at: now,
@@ -187,20 +198,22 @@ impl Admin {
     ) -> Result<RoleView, AdminError> {
         self.require(by, builtin::ROLES_WRITE).await?;
         let catalog = self.catalog().await?;
-        let before = self.changeable_role(name, version).await?;
+        let before = self.changeable_role(by, name, version).await?;
         let mut role = before.clone();
+        let mut errors = Vec::new();
         if let Some(replacement) = update.permissions {
-            role.permissions = given(&catalog, &replacement)?;
+            role.permissions = given(&catalog, &replacement, &mut errors);
         }
         role.description = update.description.unwrap_or(role.description);
         role.updated_at = self.ambient.now();
-        check_text("description", &role.description, 1_000)?;
+        check(&role.description, errors)?;
         let added = role.permissions.difference(&before.permissions).cloned().collect();
         self.require_permissions_within(by, &catalog, &added).await?;
 
         let mut tx = self.begin().await?;
         if !tx.update_role(&role).await? {
-            return Err(AdminError::Stale);
+            drop(tx);
+            return Err(self.overtaken_role(by, name).await);
         }
         for (server, permission) in before.permissions.difference(&role.permissions) {
             tx.remove_role_permission(role.uid, *server, permission).await?;
@@ -221,7 +234,7 @@ impl Admin {
     /// A client has it, an exchange rule names it, it is built in, or somebody else changed it.
     pub async fn delete_role(&self, by: &By, name: &RoleName, version: i64) -> Result<(), AdminError> {
         self.require(by, builtin::ROLES_WRITE).await?;
-        let role = self.changeable_role(name, version).await?;
+        let role = self.changeable_role(by, name, version).await?;
         let holders = self.store.clients_with_role(role.uid, 5).await?;
         let named = Party::Role(role.uid);
         let rules = exchange_rules::among(&*self.catalog().await?, |rule| {
@@ -239,7 +252,8 @@ impl Admin {
             (other, _) => other.into(),
         })?;
         if !removed {
-            return Err(AdminError::Stale);
+            drop(tx);
+            return Err(self.overtaken_role(by, name).await);
         }
         let view = RoleView::new(&role, &*self.catalog().await?);
         self.commit(tx, by, written("role.delete", name, Some(&view), None)).await
@@ -249,7 +263,7 @@ impl Admin {
         self.store.role(name).await?.ok_or_else(|| AdminError::not_found("role", name.as_str()))
     }
 
-    async fn changeable_role(&self, name: &RoleName, version: i64) -> Result<Role, AdminError> {
+    async fn changeable_role(&self, by: &By, name: &RoleName, version: i64) -> Result<Role, AdminError> {
         let role = self.stored_role(name).await?;
         if role.builtin {
             return Err(AdminError::Conflict(format!(
@@ -257,9 +271,15 @@ impl Admin {
             )));
         }
         if role.version != version {
-            return Err(AdminError::Stale);
+            return Err(self.overtaken_role(by, name).await);
         }
         Ok(role)
+    }
+
+    /// Why a change is refused that is based on another version.
+    async fn overtaken_role(&self, by: &By, name: &RoleName) -> AdminError {
+        let now = async { Ok(RoleView::new(&self.stored_role(name).await?, &*self.catalog().await?)) };
+        overtaken(by, builtin::ROLES_READ, now.await, |view| view.version)
     }
 
     async fn require_permissions_within(
@@ -278,37 +298,36 @@ impl Admin {
     }
 }
 
+/// Checks what else there is in a form, beside what was found wrong already.
+fn check(description: &str, mut errors: Vec<FieldError>) -> Result<(), AdminError> {
+    errors.extend(check_text("description", description, 1_000).err());
+    if errors.is_empty() { Ok(()) } else { Err(AdminError::Invalid(errors)) }
+}
+
+/// The permissions that a form names. What is wrong with them is noted.
 fn given(
     catalog: &Catalog,
     list: &[GivenPermission],
-) -> Result<BTreeSet<(ResourceServerUid, Permission)>, AdminError> {
+    errors: &mut Vec<FieldError>,
+) -> BTreeSet<(ResourceServerUid, Permission)> {
     const MOST: usize = 1_000;
+    let mut wrong = |problem: String, fix| errors.push(FieldError::new("permissions", problem, fix));
+    let mut permissions = BTreeSet::new();
     if list.len() > MOST {
-        return Err(AdminError::invalid(
-            "permissions",
-            format!("{} permissions", list.len()),
-            "use at most 1000",
-        ));
+        wrong(format!("{} permissions", list.len()), "use at most 1000");
+        return permissions;
     }
-    list.iter()
-        .map(|GivenPermission { resource_server, permission }| {
-            let server = catalog.by_name(resource_server).ok_or_else(|| {
-                AdminError::invalid(
-                    "permissions",
-                    format!("there is no resource server '{resource_server}'"),
-                    "register it first",
-                )
-            })?;
-            if !server.permissions.contains_key(permission) {
-                return Err(AdminError::invalid(
-                    "permissions",
-                    format!("'{resource_server}' defines no permission '{permission}'"),
-                    "add it to the resource server first",
-                ));
-            }
-            Ok((server.uid, permission.clone()))
-        })
-        .collect()
+    for GivenPermission { resource_server, permission } in list {
+        match catalog.by_name(resource_server) {
+            None => wrong(format!("there is no resource server '{resource_server}'"), "register it first"),
+            Some(server) if !server.permissions.contains_key(permission) => wrong(
+                format!("'{resource_server}' defines no permission '{permission}'"),
+                "add it to the resource server first",
+            ),
+            Some(server) => drop(permissions.insert((server.uid, permission.clone()))),
+        }
+    }
+    permissions
 }
 
 fn written(

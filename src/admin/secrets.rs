@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 use super::{Admin, AdminError, By, HANDS_OUT, Written, recorded};
 use crate::domain::builtin;
 use crate::domain::client::{ClientSecret, MOST_CHOSEN_SECRETS, MOST_SECRETS};
+use crate::domain::error::FieldError;
 use crate::domain::ids::{ClientId, SecretId};
 use crate::domain::secret::{self, Form, SecretOrigin};
 use crate::domain::text::check_text;
@@ -23,7 +24,11 @@ use crate::storage::ChangeKind;
 pub struct AddSecret {
     /// For people.
     #[serde(default)]
-    #[schema(example = "deployed 2026-11", max_length = 255)]
+    #[schema(
+        example = "deployed 2026-11",
+        max_length = 255,
+        pattern = r"^[^\u0000-\u0009\u000b-\u001f\u007f-\u009f]*$"
+    )]
     pub description: String,
     /// Its end; never, when neither this nor `expires_in` is given.
     #[serde(default)]
@@ -31,12 +36,12 @@ pub struct AddSecret {
     pub expires_at: Option<Timestamp>,
     /// Its end in seconds from now.
     #[serde(default)]
-    #[schema(minimum = 1)]
+    #[schema(minimum = 1, maximum = 4_294_967_295_u32, example = 7_776_000)]
     pub expires_in: Option<u32>,
     /// A secret chosen by you or exported from elsewhere. Leave it out: a generated one is stronger and
     /// a thousand times cheaper to check.
     #[serde(default)]
-    #[schema(value_type = Option<String>, min_length = 16, max_length = 255)]
+    #[schema(value_type = Option<String>, min_length = 16, max_length = 255, pattern = r"^(?!jtn_)[^\u0000-\u001f\u007f-\u009f]*$")]
     pub secret: Option<SecretString>,
 }
 
@@ -44,17 +49,17 @@ pub struct AddSecret {
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct SecretView {
     /// Names it; for a generated one, its fingerprint.
-    #[schema(value_type = String, example = "k7q2mzxa")]
     pub secret_id: SecretId,
     /// Who made it up.
     pub origin: SecretOrigin,
     /// For people.
+    #[schema(example = "deployed 2026-11")]
     pub description: String,
     /// When it was added.
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
     /// Its end; never, when null.
-    #[schema(value_type = Option<String>, format = DateTime)]
+    #[schema(value_type = Option<String>, format = DateTime, required = true)]
     pub expires_at: Option<Timestamp>,
     /// Whether its end has come.
     pub expired: bool,
@@ -114,9 +119,8 @@ impl Admin {
         let client = self.stored_client(client_id).await?;
         let roles = self.store.roles_of(client.uid).await?;
         self.require_all_of(by, &*self.catalog().await?, Some(client.uid), &roles, HANDS_OUT).await?;
-        check_text("description", &new.description, 255)?;
         let now = self.ambient.now();
-        let expires_at = end(&new, now)?;
+        let expires_at = check(&new, now)?;
         let (text, origin, secret_id) = self.secret_text(new.secret)?;
         let hash = {
             let (text, ambient) = (text.clone(), self.ambient.clone());
@@ -202,7 +206,6 @@ impl Admin {
         chosen: Option<SecretString>,
     ) -> Result<(SecretString, SecretOrigin, SecretId), AdminError> {
         if let Some(text) = chosen {
-            secret::check_chosen(&text)?;
             // A chosen secret may be guessable, so its id must not be made from it.
             let id = self.ambient.uuid()?.simple().to_string();
             return Ok((text, SecretOrigin::Chosen, SecretId::new(id)?));
@@ -231,21 +234,17 @@ fn check_count((all, chosen): (i64, i64), origin: SecretOrigin) -> Result<(), Ad
     Ok(())
 }
 
-fn end(new: &AddSecret, now: Timestamp) -> Result<Option<Timestamp>, AdminError> {
-    let end = match (new.expires_at, new.expires_in) {
-        (Some(_), Some(_)) => {
-            return Err(AdminError::invalid("expires_in", "expires_at is given too", "give one of them"));
-        }
-        (at, None) => at,
-        (None, Some(seconds)) => Some(now.plus(Duration::from_secs(seconds.into()))),
-    };
-    if end.is_some_and(|end| end <= now) {
+/// Checks a form, and says when the secret's end is.
+fn check(new: &AddSecret, now: Timestamp) -> Result<Option<Timestamp>, AdminError> {
+    let mut errors: Vec<FieldError> =
+        check_text("description", &new.description, 255).err().into_iter().collect();
+    errors.extend(new.secret.as_ref().and_then(|text| secret::check_chosen(text).err()));
+    let end = new.expires_in.map(|seconds| now.plus(Duration::from_secs(seconds.into()))).or(new.expires_at);
+    if new.expires_at.is_some() && new.expires_in.is_some() {
+        errors.push(FieldError::new("expires_in", "expires_at is given too", "give one of them"));
+    } else if end.is_some_and(|end| end <= now) {
         let field = if new.expires_in.is_some() { "expires_in" } else { "expires_at" };
-        return Err(AdminError::invalid(
-            field,
-            "it is not in the future",
-            "name a later time, or leave it out",
-        ));
+        errors.push(FieldError::new(field, "it is not in the future", "name a later time, or leave it out"));
     }
-    Ok(end)
+    if errors.is_empty() { Ok(end) } else { Err(AdminError::Invalid(errors)) }
 }

@@ -5,6 +5,7 @@ use utoipa::ToSchema;
 
 use super::{Admin, AdminError, By};
 use crate::domain::builtin;
+use crate::domain::error::FieldError;
 use crate::domain::ids::KeyId;
 use crate::domain::rotation::{self, KeyState, RingKey};
 use crate::domain::schedule::HEARD;
@@ -20,7 +21,6 @@ const COUNTED: u32 = 100_000;
 #[derive(Debug, Serialize, ToSchema)]
 pub struct SigningKeyView {
     /// Its identifier: the RFC 7638 thumbprint.
-    #[schema(value_type = String)]
     pub kid: KeyId,
     /// What it signs with.
     #[schema(value_type = String, example = "ES256")]
@@ -85,7 +85,6 @@ pub struct RotateSigningKey {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct RevokedKeyView {
     /// The key.
-    #[schema(value_type = String)]
     pub kid: KeyId,
     /// What it signed with.
     #[schema(value_type = String, example = "ES256")]
@@ -195,15 +194,14 @@ impl Admin {
         Ok(RevokedKeyView { kid, algorithm: revoked.algorithm, trusted_until: revoked.trusted_until })
     }
 
-    /// Refuses an algorithm that no key can be made for: without one there would be no tokens, and nobody would know
-    /// why.
-    pub(super) async fn check_algorithm(&self, algorithm: Algorithm) -> Result<(), AdminError> {
-        match self.rotator.maker().obstacle(algorithm).await? {
-            Some(obstacle) => {
-                Err(AdminError::invalid("signing_algorithm", obstacle, "use another algorithm"))
-            }
-            None => Ok(()),
-        }
+    /// What is wrong with an algorithm that no key can be made for: without one there would be no tokens, and nobody
+    /// would know why.
+    pub(super) async fn wrong_algorithm(
+        &self,
+        algorithm: Algorithm,
+    ) -> Result<Option<FieldError>, AdminError> {
+        let obstacle = self.rotator.maker().obstacle(algorithm).await?;
+        Ok(obstacle.map(|obstacle| FieldError::new("signing_algorithm", obstacle, "use another algorithm")))
     }
 
     /// A key for what a resource server has just begun to use. It is committed: a key that cannot be made now is

@@ -8,7 +8,6 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
 use ipnet::IpNet;
 use secrecy::SecretString;
-use serde::{Deserialize, Serialize};
 
 use super::binding::TokenBinding;
 use super::error::FieldError;

@@ -5,14 +5,21 @@ use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
+use utoipa::{PartialSchema, ToSchema};
 use uuid::Uuid;
 
 use super::error::FieldError;
 use super::text::{SECRET_PREFIX, shortened};
 
-/// Declares a checked text type: cheap to clone, ordered by bytes, refused when malformed.
+/// Declares a checked text type: cheap to clone, ordered by bytes, refused when malformed. What OpenAPI says of it
+/// are the most characters, the pattern and an example.
 macro_rules! text {
-    ($(#[$doc:meta])* $name:ident, $field:literal, $check:expr, $fix:literal) => {
+    (
+        $(#[$doc:meta])*
+        $name:ident, $field:literal, ($most:literal, $pattern:expr, $example:literal), $check:expr, $fix:literal
+    ) => {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
@@ -65,6 +72,16 @@ macro_rules! text {
             }
         }
 
+        impl PartialSchema for $name {
+            fn schema() -> RefOr<Schema> {
+                let text = ObjectBuilder::new().schema_type(Type::String).min_length(Some(1));
+                let text = text.max_length(Some($most)).pattern(Some($pattern));
+                text.description(Some($fix)).examples([$example]).into()
+            }
+        }
+
+        impl ToSchema for $name {}
+
         impl From<$name> for String {
             fn from(value: $name) -> Self {
                 value.0.as_ref().to_owned()
@@ -76,6 +93,9 @@ macro_rules! text {
 fn printable(text: &str, most: usize) -> bool {
     !text.is_empty() && text.chars().count() <= most && !text.chars().any(char::is_control)
 }
+
+/// The pattern of what [`name`] accepts.
+const NAME: &str = "^[A-Za-z0-9][A-Za-z0-9._:-]*$";
 
 fn name(text: &str) -> bool {
     text.len() <= 100
@@ -90,6 +110,7 @@ text! {
     /// be kept; `self` means the caller in the API's paths, `.` and `..` cannot stand in a path, and what
     /// starts like a generated secret is one that was put into the wrong field: it must not be recorded.
     ClientId, "client_id",
+    (255, r"^(?!jtn_)(?!(?:self|\.|\.\.)$)[^\s\u0000-\u001f\u007f-\u009f]+$", "billing"),
     |text| {
         printable(text, 255)
             && !text.contains(char::is_whitespace)
@@ -101,13 +122,13 @@ text! {
 
 text! {
     /// The short name of a resource server, used in paths and on the command line.
-    ResourceServerName, "name", name,
+    ResourceServerName, "name", (100, NAME, "orders"), name,
     "use 1 to 100 of A-Z a-z 0-9 . _ : - starting with a letter or digit"
 }
 
 text! {
     /// A role's name, as it stands in the `roles` claim (RFC 9068 §2.2.3.1).
-    RoleName, "name", name,
+    RoleName, "name", (100, NAME, "order-reader"), name,
     "use 1 to 100 of A-Z a-z 0-9 . _ : - starting with a letter or digit"
 }
 
@@ -115,7 +136,8 @@ text! {
     /// The name of an exchange rule, used in paths, on the command line and in the audit.
     ///
     /// In the API's paths `dry-run` stands for a question, so it cannot be a rule.
-    ExchangeRuleName, "name", |text| name(text) && text != "dry-run",
+    ExchangeRuleName, "name", (100, r"^(?!dry-run$)[A-Za-z0-9][A-Za-z0-9._:-]*$", "orders-to-stock"),
+    |text| name(text) && text != "dry-run",
     "use 1 to 100 of A-Z a-z 0-9 . _ : - starting with a letter or digit, other than 'dry-run'"
 }
 
@@ -124,13 +146,14 @@ text! {
     ///
     /// Usually an absolute URI; clouds want other texts (`sts.amazonaws.com`), so any is allowed.
     Identifier, "identifier",
+    (500, r"^(?!\s)[^\u0000-\u001f\u007f-\u009f]*[^\s\u0000-\u001f\u007f-\u009f]$", "https://orders.example.com"),
     |text| printable(text, 500) && text.trim() == text,
     "use 1 to 500 printable characters without white space at either end"
 }
 
 text! {
     /// One `scope-token` of RFC 6749 §3.3, the name of a permission at one resource server.
-    Permission, "permission",
+    Permission, "permission", (200, r"^[!#-\[\]-~]+$", "orders:read"),
     |text| {
         (1..=200).contains(&text.len())
             && text.bytes().all(|b| matches!(b, 0x21 | 0x23..=0x5b | 0x5d..=0x7e))
@@ -140,7 +163,7 @@ text! {
 
 text! {
     /// Names one secret of a client in the API, the audit and the logs. Not a secret itself.
-    SecretId, "secret_id",
+    SecretId, "secret_id", (64, r"^[A-Za-z0-9-]+$", "k7q2mzxa"),
     |text| (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-'),
     "use the secret_id from the list of the client's secrets"
 }
@@ -148,7 +171,7 @@ text! {
 text! {
     /// The name of somebody who administers: what they sign in with, and what the audit calls them. In lower case, so
     /// that nobody looks like another; an address of mail fits.
-    AdministratorName, "name",
+    AdministratorName, "name", (100, r"^(?!jtn_)[a-z0-9][a-z0-9._@+-]*$", "ada"),
     |text| {
         text.len() <= 100
             && text.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
@@ -160,7 +183,7 @@ text! {
 
 text! {
     /// Names a signing key (`kid`): the RFC 7638 thumbprint of its public part.
-    KeyId, "kid",
+    KeyId, "kid", (100, r"^[^\u0000-\u001f\u007f-\u009f]+$", "Sg7b9rBJ0Hc2bV4gkPjGq3n1pXb0C7uN5sTj2aYwVdE"),
     |text| printable(text, 100),
     "use the kid from the list of signing keys"
 }

@@ -9,7 +9,6 @@ use super::standing::{NotInForce, Standing};
 use super::time::Timestamp;
 use super::words::words;
 use crate::jose::{Algorithm, TokenType};
-use serde::{Deserialize, Serialize};
 
 words! {
     /// The shape of the tokens that a resource server gets.

@@ -2,8 +2,6 @@
 
 use std::collections::HashMap;
 
-use serde::{Deserialize, Serialize};
-
 use super::claims::AccessTokenClaims;
 use super::delegation::Act;
 use super::time::Timestamp;

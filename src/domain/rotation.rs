@@ -7,8 +7,6 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use super::ids::KeyId;
 use super::schedule::Schedule;
 use super::time::Timestamp;

@@ -12,7 +12,6 @@ use super::error::FieldError;
 use super::ids::SecretId;
 use super::text::SECRET_PREFIX as PREFIX;
 use super::words::words;
-use serde::{Deserialize, Serialize};
 
 words! {
     /// Who made a secret up, which decides what its hash must cost.

@@ -6,9 +6,10 @@ use axum::response::{IntoResponse, Response};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, PRAGMA, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, StatusCode};
 use serde::Serialize;
+use serde_json::Value;
 use utoipa::ToSchema;
 
-use crate::admin::AdminError;
+use crate::admin::{AdminError, Current};
 use crate::domain::builtin;
 use crate::domain::error::{ErrorCode, Failure, Fault, FaultKind, FieldError, OAuthError};
 use crate::oauth::access::{AccessError, Scheme};
@@ -39,8 +40,14 @@ pub(super) fn no_store(mut response: Response) -> Response {
     response
 }
 
+impl From<&OAuthError> for OAuthErrorBody {
+    fn from(error: &OAuthError) -> Self {
+        Self { error: error.code.as_str(), error_description: error.description() }
+    }
+}
+
 pub(super) fn oauth_error(status: StatusCode, error: &OAuthError) -> Response {
-    let body = OAuthErrorBody { error: error.code.as_str(), error_description: error.description() };
+    let body = OAuthErrorBody::from(error);
     let mut response = (status, Json(body)).into_response();
     if error.code == ErrorCode::InvalidClient {
         response
@@ -86,14 +93,45 @@ pub(super) struct Problem {
     #[schema(value_type = u16)]
     status: u16,
     /// What happened this time, and what to do.
-    detail: String,
+    #[schema(value_type = String)]
+    detail: Box<str>,
     /// The fields that are wrong.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     errors: Vec<FieldProblem>,
+    /// What it is now, for whoever came second.
+    #[serde(flatten)]
+    #[schema(ignore)]
+    overtaken: Option<Box<Overtaken>>,
     #[serde(skip)]
     headers: Vec<(HeaderName, String)>,
     #[serde(skip)]
     fault: Option<Box<Fault>>,
+}
+
+/// What a thing is now, as extension members of a problem (RFC 9457 §3.2).
+#[derive(Debug, Serialize)]
+struct Overtaken {
+    etag: String,
+    current: Value,
+}
+
+/// The answer to a change that somebody else's has overtaken (RFC 9457).
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes for OpenAPI what a Problem writes")]
+pub(super) struct Stale<T> {
+    /// Names the sort of problem; stable.
+    #[schema(rename = "type", example = "urn:jeton:problem:stale")]
+    kind: String,
+    /// The sort of problem in words.
+    title: String,
+    /// The HTTP status.
+    status: u16,
+    /// What happened, and what to do.
+    detail: String,
+    /// The ETag to base the change on, once it fits what is there now. Only for who may read it.
+    etag: Option<String>,
+    /// What is there now, as reading it answers. Only for who may read it.
+    current: Option<T>,
 }
 
 /// The fault behind an answer: an extension of the response, for the log.
@@ -108,8 +146,9 @@ impl Problem {
             kind: format!("urn:jeton:problem:{kind}").into(),
             title,
             status: status.as_u16(),
-            detail: detail.into(),
+            detail: detail.into().into(),
             errors: Vec::new(),
+            overtaken: None,
             headers: Vec::new(),
             fault: None,
         }
@@ -211,6 +250,11 @@ impl Problem {
     }
 }
 
+/// The entity tag of a version (RFC 9110 §8.8.3).
+pub(super) fn etag(version: i64) -> String {
+    format!("\"{version}\"")
+}
+
 /// The parameter of a challenge that says where the API describes itself (RFC 9728 §5.1).
 fn described(issuer: &str) -> String {
     let url = protected_resource::metadata_url(&builtin::api_identifier(issuer));
@@ -275,8 +319,14 @@ impl From<AdminError> for Problem {
             AdminError::Conflict(_) => {
                 Self::new(StatusCode::CONFLICT, "conflict", "It contradicts what is registered", detail)
             }
-            AdminError::Stale => {
-                Self::new(StatusCode::PRECONDITION_FAILED, "stale", "Somebody else changed it", detail)
+            AdminError::Stale { current } => {
+                let problem =
+                    Self::new(StatusCode::PRECONDITION_FAILED, "stale", "Somebody else changed it", detail);
+                let overtaken = current.map(|current| {
+                    let Current { version, representation } = *current;
+                    Box::new(Overtaken { etag: etag(version), current: representation })
+                });
+                Self { overtaken, ..problem }
             }
             AdminError::Fault(fault) => (&fault).into(),
         }

@@ -10,14 +10,15 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use http_body_util::LengthLimitError;
 use serde::de::DeserializeOwned;
+use utoipa::ToSchema;
 
-use super::error::Problem;
+use super::error::{Problem, etag};
+use super::json;
 use super::middleware::Caller;
 use super::{API_BODY, Shared, TOKEN_BODY};
 use crate::admin::{Authority, By};
 use crate::domain::audit::{Actor, Origin};
-use crate::domain::error::{Fault, FieldError, OAuthError};
-use crate::domain::text::quoted;
+use crate::domain::error::{Fault, OAuthError};
 use crate::oauth::access::{Presented, Scheme};
 use crate::oauth::request::ClientRequest;
 
@@ -144,7 +145,7 @@ impl FromRequest<Shared> for ClientCall {
 
 // === impl Body ===
 
-impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
+impl<T: DeserializeOwned + ToSchema, S: Send + Sync> FromRequest<S> for Body<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
@@ -170,7 +171,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
             _ => return Err(Problem::media_type()),
         }
         let text = if bytes.is_empty() { b"{}" } else { &bytes[..] };
-        parse(text).map(Self)
+        json::read(text).map(Self)
     }
 }
 
@@ -199,44 +200,6 @@ pub(super) async fn bounded(
         let too_large = error.source().is_some_and(<dyn Error>::is::<LengthLimitError>);
         if too_large { Unread::TooLarge } else { Unread::BrokeOff }
     })
-}
-
-/// Reads JSON; an error in it names the field.
-fn parse<T: DeserializeOwned>(text: &[u8]) -> Result<T, Problem> {
-    let mut json = serde_json::Deserializer::from_slice(text);
-    let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
-        let path = error.path().to_string();
-        let inner = error.into_inner();
-        if inner.is_data() {
-            let field = if path == "." { "body".to_owned() } else { path };
-            Problem::invalid(vec![wrong_value(quoted(&field), &inner.to_string())])
-        } else {
-            Problem::malformed(format!("the body is not JSON: {inner}"))
-        }
-    })?;
-    json.end().map_err(|error| Problem::malformed(format!("the body is not one JSON value: {error}")))?;
-    Ok(value)
-}
-
-/// serde's words for a value of the wrong form, without the value: it could be a secret. Our own types'
-/// words ("name: problem; fix") name the way out themselves.
-fn wrong_value(field: String, words: &str) -> FieldError {
-    const FORMS: &str = "openapi.yaml has the form of every field; `jeton openapi` prints it";
-    // The place in the text helps nobody.
-    let words = words.rsplit_once(" at line ").map_or(words, |(words, _)| words);
-    if let Some((found, expected)) = words.rsplit_once(", expected ")
-        && found.starts_with("invalid ")
-    {
-        let kind = found.split(['`', '"']).next().unwrap_or(found).trim_end();
-        return FieldError::new(field, format!("{kind}, expected {expected}"), FORMS);
-    }
-    match words.split_once("; ") {
-        Some((problem, fix)) => {
-            let problem = problem.split_once(": ").map_or(problem, |(_, problem)| problem);
-            FieldError::new(field, quoted(problem), fix.to_owned())
-        }
-        None => FieldError::new(field, quoted(words), FORMS),
-    }
 }
 
 // === impl Named ===
@@ -292,6 +255,6 @@ impl<S: Send + Sync> FromRequestParts<S> for Version {
 impl Version {
     /// The header that hands a version out.
     pub(super) fn etag(version: i64) -> [(HeaderName, String); 1] {
-        [(ETAG, format!("\"{version}\""))]
+        [(ETAG, etag(version))]
     }
 }

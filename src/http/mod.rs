@@ -1,8 +1,11 @@
 //! HTTP, and the only place that knows axum: bytes in, use-cases called, answers out.
 
 mod api;
+mod description;
+mod docs;
 mod error;
 mod extract;
+mod json;
 mod metrics;
 mod middleware;
 mod oauth;
@@ -11,6 +14,7 @@ pub mod pictures;
 mod tokens;
 mod workers;
 
+pub use self::description::openapi;
 pub use self::metrics::metrics;
 pub use self::middleware::Observed;
 pub use self::workers::Workers;
@@ -25,15 +29,12 @@ use axum::routing::get;
 use http::StatusCode;
 use ipnet::IpNet;
 use utoipa::OpenApi;
-use utoipa::openapi::security::{
-    ClientCredentials, Flow, HttpAuthScheme, HttpBuilder, OAuth2, SecurityScheme,
-};
 use utoipa_axum::router::OpenApiRouter;
 
+use self::description::Description;
 use crate::admin::Admin;
 use crate::admin::sign_in::SignIn;
 use crate::config::Issuer;
-use crate::domain::builtin;
 use crate::oauth::access::AccessVerifier;
 use crate::oauth::introspection::IntrospectionEndpoint;
 use crate::oauth::protected_resource::WELL_KNOWN;
@@ -84,52 +85,11 @@ pub struct Services {
 
 type Shared = Arc<Services>;
 
-#[derive(OpenApi)]
-#[openapi(
-    info(
-        title = "Jeton",
-        description = "An OAuth 2 / OpenID Connect authorization server for non-human identities.",
-        license(name = "Apache-2.0", identifier = "Apache-2.0")
-    ),
-    servers((url = "/", description = "The issuer")),
-    tags(
-        (name = "OAuth", description = "Tokens, and what verifiers need"),
-        (name = "Clients", description = "Registered non-human identities"),
-        (name = "Client secrets", description = "What clients prove themselves with"),
-        (name = "Client roles", description = "Which roles a client has"),
-        (name = "Resource servers", description = "APIs that accept tokens, and their permissions"),
-        (name = "Operators", description = "Which clients operate a resource server"),
-        (name = "Roles", description = "Named sets of permissions"),
-        (name = "Exchange rules", description = "Who may pass whose identity on, towards what"),
-        (name = "Signing keys", description = "What tokens are signed with, and when that changes"),
-        (name = "Revocations", description = "Tokens taken back before their end"),
-        (name = "Administrators", description = "People who administer, and their links to set a password"),
-        (name = "Audit", description = "What was done, by whom, and what was refused"),
-        (name = "Statistics", description = "How many tokens and refusals, and who acts for whom"),
-    )
-)]
-struct Description;
-
 fn routes() -> OpenApiRouter<Shared> {
     OpenApiRouter::with_openapi(Description::openapi())
         .merge(oauth::routes())
         .merge(tokens::routes())
         .nest("/api/v1", api::routes().layer(map_response(middleware::uncached)))
-}
-
-/// The OpenAPI description of every route.
-#[must_use]
-pub fn openapi() -> utoipa::openapi::OpenApi {
-    let mut openapi = routes().split_for_parts().1;
-    let scopes = builtin::PERMISSIONS.iter().map(|(permission, description, _)| (*permission, *description));
-    let flow = Flow::ClientCredentials(ClientCredentials::new("/oauth2/token", scopes.collect()));
-    let components = openapi.components.get_or_insert_default();
-    components.add_security_scheme("token", SecurityScheme::OAuth2(OAuth2::new([flow])));
-    components.add_security_scheme(
-        "client",
-        SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Basic).build()),
-    );
-    openapi
 }
 
 /// The whole server as a service.
@@ -138,6 +98,14 @@ fn service(services: Shared) -> Observed {
     let application = application
         .nest(pages::AT, pages::routes(&services))
         .route(&format!("{}/", pages::AT), get(pages::with_slash));
+    let application = match docs::routes(openapi(), services.issuer.as_str()) {
+        Ok(docs) => application.merge(docs),
+        // A server without its documentation still issues tokens.
+        Err(fault) => {
+            tracing::error!(%fault, "there is no /docs");
+            application
+        }
+    };
     let path = services.issuer.path().to_owned();
     let application = if path.is_empty() {
         application

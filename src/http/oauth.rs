@@ -18,8 +18,11 @@ use utoipa_axum::routes;
 use super::Shared;
 use super::error::{DPOP_NONCE, OAuthErrorBody, Problem, no_store, oauth_error, oauth_failure};
 use super::extract::ClientCall;
+use crate::domain::client::GrantType;
 use crate::domain::error::{ErrorCode, Failure, Fault};
+use crate::domain::ids::KeyId;
 use crate::domain::schedule::Schedule;
+use crate::jose::Algorithm;
 use crate::oauth::discovery::{self, Metadata};
 use crate::oauth::protected_resource::{self, ProtectedResource};
 
@@ -36,6 +39,7 @@ pub(super) fn routes() -> OpenApiRouter<Shared> {
 #[derive(Serialize, ToSchema)]
 struct TokenBody<'a> {
     /// The token.
+    #[schema(example = "eyJ0eXAiOiJhdCtqd3QiLCJhbGciOiJFUzI1NiJ9…")]
     access_token: &'a str,
     /// How to use it: `Bearer`, or `DPoP` when the request had a proof.
     #[schema(example = "Bearer")]
@@ -59,29 +63,37 @@ struct TokenBody<'a> {
 )]
 struct TokenForm {
     /// `client_credentials`, or `urn:ietf:params:oauth:grant-type:token-exchange`.
-    #[schema(example = "client_credentials")]
+    #[schema(value_type = GrantType, example = "client_credentials")]
     grant_type: String,
     /// Permissions, space-separated; all that can be had, when absent.
-    #[schema(example = "orders:read")]
+    #[schema(value_type = String, required = false, example = "orders:read")]
     scope: Option<String>,
     /// The resource server, by its identifier, when that is an absolute URI. May be repeated.
-    #[schema(example = "https://orders.example.com")]
+    #[schema(value_type = Vec<String>, required = false, example = json!(["https://orders.example.com"]))]
     resource: Option<Vec<String>>,
     /// The resource server, by its identifier of any form.
+    #[schema(value_type = String, required = false)]
     audience: Option<String>,
     /// With `client_secret`, instead of HTTP Basic.
+    #[schema(value_type = String, required = false)]
     client_id: Option<String>,
     /// With `client_id`, instead of HTTP Basic.
+    #[schema(value_type = String, required = false)]
     client_secret: Option<String>,
     /// The token to exchange (RFC 8693 §2.1).
+    #[schema(value_type = String, required = false)]
     subject_token: Option<String>,
     /// `urn:ietf:params:oauth:token-type:access_token` or `…:jwt`.
+    #[schema(value_type = String, required = false)]
     subject_token_type: Option<String>,
     /// Who acts, when it is not the client itself.
+    #[schema(value_type = String, required = false)]
     actor_token: Option<String>,
     /// `urn:ietf:params:oauth:token-type:access_token` or `…:jwt`.
+    #[schema(value_type = String, required = false)]
     actor_token_type: Option<String>,
     /// `urn:ietf:params:oauth:token-type:access_token`, which is the default, or `…:jwt`.
+    #[schema(value_type = String, required = false)]
     requested_token_type: Option<String>,
 }
 
@@ -94,6 +106,7 @@ struct TokenForm {
         (status = 400, description = "The request was refused (RFC 6749 §5.2)", body = OAuthErrorBody),
         (status = 401, description = "Client authentication failed", body = OAuthErrorBody),
         (status = 413, description = "The body is over 64 KiB", body = OAuthErrorBody),
+        (status = 500, description = "Something is broken here", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "Temporarily unavailable; no verdict", body = Problem, content_type = "application/problem+json"),
     ),
     security(("client" = []))
@@ -145,7 +158,11 @@ fn answer(body: &TokenBody<'_>) -> Response {
 /// What this server supports (RFC 8414).
 #[utoipa::path(
     get, path = "/.well-known/oauth-authorization-server", tag = "OAuth",
-    responses((status = 200, description = "The metadata", body = Metadata)),
+    responses(
+        (status = 200, description = "The metadata", body = Metadata, headers(("ETag" = String, description = "Its hash"))),
+        (status = 304, description = "It has not changed since the ETag"),
+        (status = 500, description = "Something is broken here", body = Problem, content_type = "application/problem+json"),
+    ),
 )]
 pub(super) async fn metadata(State(services): State<Shared>, headers: HeaderMap) -> Response {
     let algorithms = services.keyring.algorithms(services.ambient.now());
@@ -156,7 +173,11 @@ pub(super) async fn metadata(State(services): State<Shared>, headers: HeaderMap)
 /// The same, where OpenID Connect looks for it.
 #[utoipa::path(
     get, path = "/.well-known/openid-configuration", tag = "OAuth",
-    responses((status = 200, description = "The metadata", body = Metadata)),
+    responses(
+        (status = 200, description = "The metadata", body = Metadata, headers(("ETag" = String, description = "Its hash"))),
+        (status = 304, description = "It has not changed since the ETag"),
+        (status = 500, description = "Something is broken here", body = Problem, content_type = "application/problem+json"),
+    ),
 )]
 async fn openid_configuration(services: State<Shared>, headers: HeaderMap) -> Response {
     metadata(services, headers).await
@@ -168,7 +189,12 @@ async fn openid_configuration(services: State<Shared>, headers: HeaderMap) -> Re
 /// nothing: that would be about another resource, and clients must refuse such a document (§3.3).
 #[utoipa::path(
     get, path = "/.well-known/oauth-protected-resource/api/v1", tag = "OAuth",
-    responses((status = 200, description = "The metadata", body = ProtectedResource)),
+    responses(
+        (status = 200, description = "The metadata", body = ProtectedResource, headers(("ETag" = String, description = "Its hash"))),
+        (status = 304, description = "It has not changed since the ETag"),
+        (status = 500, description = "Something is broken here", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "The API is not registered yet", body = Problem, content_type = "application/problem+json"),
+    ),
 )]
 pub(super) async fn protected_resource(State(services): State<Shared>, headers: HeaderMap) -> Response {
     let catalog = services.tokens.directory.catalog();
@@ -179,12 +205,40 @@ pub(super) async fn protected_resource(State(services): State<Shared>, headers: 
     }
 }
 
+/// Public keys (RFC 7517 §5).
+#[derive(ToSchema)]
+#[schema(example = json!({"keys": [{
+    "kty": "EC", "use": "sig", "alg": "ES256", "kid": "Sg7b9rBJ0Hc2bV4gkPjGq3n1pXb0C7uN5sTj2aYwVdE", "crv": "P-256",
+    "x": "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU", "y": "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0",
+}]}))]
+#[expect(dead_code, reason = "describes the document for OpenAPI; runtime::keyring writes it")]
+struct KeySet {
+    /// The keys, also those that sign soon or no longer.
+    keys: Vec<PublicKey>,
+}
+
+/// A public key. Which other members it has depends on `kty`.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes the document for OpenAPI; jose::jwk writes it")]
+struct PublicKey {
+    /// The kind of key: `EC`, `RSA`, `OKP` or `AKP`.
+    kty: String,
+    /// Names it in the header of a token.
+    kid: KeyId,
+    /// What it is used with.
+    alg: Algorithm,
+    /// What it is for.
+    #[schema(rename = "use")]
+    usage: String,
+}
+
 /// The public keys that verify tokens (RFC 7517).
 #[utoipa::path(
     get, path = "/.well-known/jwks.json", tag = "OAuth",
     responses(
-        (status = 200, description = "The key set", body = Object),
+        (status = 200, description = "The key set", body = KeySet, headers(("ETag" = String, description = "Its hash"))),
         (status = 304, description = "It has not changed since the ETag"),
+        (status = 500, description = "Something is broken here", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "This replica may not know the newest keys", body = Problem, content_type = "application/problem+json"),
     ),
 )]

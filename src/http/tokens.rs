@@ -30,13 +30,16 @@ pub(super) fn routes() -> OpenApiRouter<Shared> {
 )]
 struct AboutToken {
     /// The token.
+    #[schema(example = "eyJ0eXAiOiJhdCtqd3QiLCJhbGciOiJFUzI1NiJ9…")]
     token: String,
     /// Ignored: there is one sort of token.
-    #[schema(example = "access_token")]
+    #[schema(value_type = String, required = false, example = "access_token")]
     token_type_hint: Option<String>,
     /// With `client_secret`, instead of HTTP Basic.
+    #[schema(value_type = String, required = false)]
     client_id: Option<String>,
     /// With `client_id`, instead of HTTP Basic.
+    #[schema(value_type = String, required = false)]
     client_secret: Option<String>,
 }
 
@@ -52,6 +55,7 @@ struct AboutToken {
         (status = 400, description = "The request is malformed", body = OAuthErrorBody),
         (status = 401, description = "Client authentication failed", body = OAuthErrorBody),
         (status = 413, description = "The body is over 64 KiB", body = OAuthErrorBody),
+        (status = 500, description = "Something is broken here", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "Temporarily unavailable; no verdict", body = Problem, content_type = "application/problem+json"),
     ),
     security(("client" = []))
@@ -87,6 +91,7 @@ async fn introspect(State(services): State<Shared>, call: ClientCall) -> Respons
         (status = 400, description = "The request is malformed, or the token was issued to another client", body = OAuthErrorBody),
         (status = 401, description = "Client authentication failed", body = OAuthErrorBody),
         (status = 413, description = "The body is over 64 KiB", body = OAuthErrorBody),
+        (status = 500, description = "Something is broken here", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "Temporarily unavailable; nothing was revoked", body = Problem, content_type = "application/problem+json"),
     ),
     security(("client" = []))

@@ -1,12 +1,10 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de};
 
 /// A signature algorithm that Jeton signs with (RFC 7518 §3.1, RFC 8037 §3.1, RFC 9964).
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, utoipa::ToSchema)]
 pub enum Algorithm {
     /// ECDSA on P-256 with SHA-256; the default.
     #[serde(rename = "ES256")]
@@ -65,6 +63,30 @@ impl Algorithm {
             Self::EdDsa => "EdDSA",
             Self::MlDsa65 => "ML-DSA-65",
         }
+    }
+}
+
+// Not derived: what is no text at all would be an error of the JSON, which names no field.
+impl<'de> Deserialize<'de> for Algorithm {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(Name)
+    }
+}
+
+/// Reads an algorithm's name.
+struct Name;
+
+impl de::Visitor<'_> for Name {
+    type Value = Algorithm;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<String> = Algorithm::ALL.iter().map(|algorithm| format!("`{algorithm}`")).collect();
+        write!(f, "one of {}", names.join(", "))
+    }
+
+    fn visit_str<E: de::Error>(self, name: &str) -> Result<Algorithm, E> {
+        let found = Algorithm::ALL.iter().copied().find(|algorithm| algorithm.as_str() == name);
+        found.ok_or_else(|| E::invalid_value(de::Unexpected::Str(name), &self))
     }
 }
 

@@ -7,7 +7,9 @@
 use std::sync::Arc;
 
 use serde::Serialize;
-use utoipa::ToSchema;
+use utoipa::openapi::schema::{AllOfBuilder, ArrayBuilder, ObjectBuilder, OneOfBuilder, Schema, Type};
+use utoipa::openapi::{Ref, RefOr};
+use utoipa::{PartialSchema, ToSchema};
 
 use super::live::{LiveError, LiveToken, LiveTokens};
 use super::request::{ClientGate, ClientRequest};
@@ -38,7 +40,7 @@ pub struct IntrospectionEndpoint {
 }
 
 /// An answer (RFC 7662 §2.2).
-#[derive(Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Debug, PartialEq, Eq, Serialize)]
 pub struct Introspection {
     /// Whether the token counts, and is addressed to whoever asks. If not, nothing else is said.
     pub active: bool,
@@ -47,15 +49,49 @@ pub struct Introspection {
     pub token: Option<Shown>,
 }
 
+impl PartialSchema for Introspection {
+    fn schema() -> RefOr<Schema> {
+        let active = |value: bool| {
+            let member = ObjectBuilder::new().schema_type(Type::Boolean).enum_values(Some([value]));
+            ObjectBuilder::new().property("active", member).required("active")
+        };
+        let shown = AllOfBuilder::new().item(active(true)).item(Ref::from_schema_name("Shown"));
+        let answer = OneOfBuilder::new().item(shown).item(active(false));
+        answer
+            .description(Some("Whether a token counts, and if it does, what it says (RFC 7662 §2.2)."))
+            .into()
+    }
+}
+
+impl ToSchema for Introspection {
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        schemas.push(("Shown".to_owned(), Shown::schema()));
+        Shown::schemas(schemas);
+    }
+}
+
+/// One identifier, or several (RFC 7519 §4.1.3), for OpenAPI.
+fn audience() -> Schema {
+    let text = || ObjectBuilder::new().schema_type(Type::String);
+    let one_of = OneOfBuilder::new().item(text()).item(ArrayBuilder::new().items(text()));
+    one_of.description(Some("The resource servers that it is for.")).into()
+}
+
 /// What a token says, and what of it is true still.
 #[derive(Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(example = json!({
+    "iss": "https://id.example.com", "sub": "billing", "aud": "https://orders.example.com", "client_id": "billing",
+    "client_kind": "service", "scope": "orders:read", "roles": ["order-reader"], "token_type": "Bearer",
+    "exp": 1_795_334_700, "iat": 1_795_334_400, "jti": "an8MpQBmDa32EvNr0n46NjYpf5KR5BJl74",
+    "txn": "an8MpQBmDa32EvNr0n46NjYpf5KR5BJl74",
+}))]
 pub struct Shown {
     /// Who issued it.
     iss: String,
     /// Who it is about.
     sub: String,
     /// The resource servers that it is for.
-    #[schema(value_type = Object)]
+    #[schema(schema_with = audience)]
     aud: Audience,
     /// Whom it was issued to.
     #[schema(value_type = String)]

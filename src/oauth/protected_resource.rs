@@ -25,18 +25,22 @@ pub struct ProtectedResource {
     #[schema(example = "https://orders.example.com")]
     pub resource: String,
     /// Who issues tokens for it.
+    #[schema(example = json!(["https://id.example.com"]))]
     pub authorization_servers: [String; 1],
     /// What tokens for it can allow.
-    #[schema(value_type = Vec<String>)]
+    #[schema(value_type = Vec<Permission>)]
     pub scopes_supported: Vec<Permission>,
     /// How it takes tokens (RFC 6750 §2): in the `Authorization` header.
+    #[schema(example = json!(["header"]))]
     pub bearer_methods_supported: [&'static str; 1],
     /// For people.
+    #[schema(example = "orders")]
     pub resource_name: String,
     /// What DPoP proofs may be signed with. Of Jeton's own API only: what others verify, they know.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dpop_signing_alg_values_supported: Option<&'static [Algorithm]>,
     /// Whether it takes no token that is not bound by DPoP.
+    #[schema(example = false)]
     pub dpop_bound_access_tokens_required: bool,
 }
 

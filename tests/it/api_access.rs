@@ -3,6 +3,7 @@
 mod escalation;
 mod operations;
 mod requests;
+mod strangers;
 
 use std::time::Duration;
 

@@ -20,6 +20,7 @@ mod buffered;
 mod cli;
 mod directory;
 mod discovery;
+mod docs;
 mod dpop;
 mod exchange_rules;
 mod ledger_kill;

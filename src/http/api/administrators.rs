@@ -10,10 +10,10 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::super::Shared;
-use super::super::error::{Problem, no_store};
+use super::super::error::{Problem, Stale, no_store};
 use super::super::extract::{Administrator, Body, Filter, Named, Version};
 use super::{
-    ChangeRefusals, CreateRefusals, DerivedRefusals, NoSuchThing, Refusals, RemoveRefusals, created_at,
+    BodyRefusals, Contradiction, FilterRefusals, NoSuchThing, Refusals, VersionRefusals, created_at,
 };
 use crate::admin::administrators::{AdministratorView, CreateAdministrator, Link, UpdateAdministrator};
 use crate::admin::{Page, PageRequest};
@@ -32,6 +32,7 @@ pub(super) fn routes() -> OpenApiRouter<Shared> {
 #[into_params(parameter_in = Query)]
 struct Which {
     /// `next_cursor` of the page before.
+    #[param(pattern = r"^[A-Za-z0-9_-]*$")]
     cursor: Option<String>,
     /// The most entries.
     #[param(minimum = 1, maximum = 500, default = 50)]
@@ -43,7 +44,7 @@ struct Which {
     get, path = "/administrators", tag = "Administrators", operation_id = "list_administrators", params(Which),
     responses(
         (status = 200, description = "A page", body = Page<AdministratorView>),
-        super::FilterRefusals,
+        FilterRefusals,
         Refusals,
     ),
     security(("token" = ["administrators:read"]))
@@ -62,8 +63,12 @@ async fn list(
     post, path = "/administrators", tag = "Administrators", operation_id = "create_administrator",
     request_body = CreateAdministrator,
     responses(
-        (status = 201, description = "They are registered", body = AdministratorView, headers(("ETag" = String, description = "The version"))),
-        CreateRefusals,
+        (status = 201, description = "They are registered", body = AdministratorView, headers(
+            ("ETag" = String, description = "The version"),
+            ("Location" = String, description = "Where it can be read, relative to this URL"),
+        )),
+        Contradiction,
+        BodyRefusals,
         Refusals,
     ),
     security(("token" = ["administrators:write"]))
@@ -81,7 +86,7 @@ async fn create(
 /// Read somebody who administers.
 #[utoipa::path(
     get, path = "/administrators/{name}", tag = "Administrators", operation_id = "read_administrator",
-    params(("name" = String, Path, description = "Their name")),
+    params(("name" = AdministratorName, Path, description = "Their name")),
     responses(
         (status = 200, description = "They", body = AdministratorView, headers(("ETag" = String, description = "The version"))),
         NoSuchThing,
@@ -103,12 +108,16 @@ async fn read(
     patch, path = "/administrators/{name}", tag = "Administrators", operation_id = "update_administrator",
     request_body = UpdateAdministrator,
     params(
-        ("name" = String, Path, description = "Their name"),
-        ("If-Match" = String, Header, description = "The ETag that the change is based on"),
+        ("name" = AdministratorName, Path, description = "Their name"),
+        ("If-Match" = String, Header, pattern = r#"^"(?:0|[1-9][0-9]{0,17})"$"#, example = "\"1\"", description = "The ETag that the change is based on"),
     ),
     responses(
         (status = 200, description = "They, changed", body = AdministratorView, headers(("ETag" = String, description = "The version"))),
-        ChangeRefusals,
+        (status = 412, description = "Somebody else changed it", body = Stale<AdministratorView>, content_type = "application/problem+json"),
+        NoSuchThing,
+        Contradiction,
+        BodyRefusals,
+        VersionRefusals,
         Refusals,
     ),
     security(("token" = ["administrators:write"]))
@@ -128,12 +137,15 @@ async fn update(
 #[utoipa::path(
     delete, path = "/administrators/{name}", tag = "Administrators", operation_id = "delete_administrator",
     params(
-        ("name" = String, Path, description = "Their name"),
-        ("If-Match" = String, Header, description = "The ETag that the removal is based on"),
+        ("name" = AdministratorName, Path, description = "Their name"),
+        ("If-Match" = String, Header, pattern = r#"^"(?:0|[1-9][0-9]{0,17})"$"#, example = "\"1\"", description = "The ETag that the removal is based on"),
     ),
     responses(
         (status = 204, description = "They are removed"),
-        RemoveRefusals,
+        (status = 412, description = "Somebody else changed it", body = Stale<AdministratorView>, content_type = "application/problem+json"),
+        NoSuchThing,
+        Contradiction,
+        VersionRefusals,
         Refusals,
     ),
     security(("token" = ["administrators:write"]))
@@ -152,10 +164,11 @@ async fn delete(
 /// answer is the only time it is shown.
 #[utoipa::path(
     post, path = "/administrators/{name}/link", tag = "Administrators", operation_id = "make_administrator_link",
-    params(("name" = String, Path, description = "Their name")),
+    params(("name" = AdministratorName, Path, description = "Their name")),
     responses(
         (status = 201, description = "The link", body = Link),
-        DerivedRefusals,
+        NoSuchThing,
+        Contradiction,
         Refusals,
     ),
     security(("token" = ["administrators:write"]))

@@ -32,6 +32,7 @@ struct Search {
     #[param(value_type = Option<String>, format = DateTime)]
     to: Option<Timestamp>,
     /// Done or tried by this client.
+    #[param(max_length = 255, pattern = r"^[^\u0000-\u0009\u000b-\u001f\u007f-\u009f]*$")]
     client_id: Option<String>,
     /// Of this kind.
     #[param(example = "token_refused")]
@@ -39,10 +40,13 @@ struct Search {
     /// With this outcome.
     outcome: Option<Outcome>,
     /// About this token, or done with it.
+    #[param(max_length = 255, pattern = r"^[^\u0000-\u0009\u000b-\u001f\u007f-\u009f]*$")]
     jti: Option<String>,
     /// Of this chain of tokens.
+    #[param(max_length = 255, pattern = r"^[^\u0000-\u0009\u000b-\u001f\u007f-\u009f]*$")]
     txn: Option<String>,
     /// `next_cursor` of the page before.
+    #[param(pattern = r"^[A-Za-z0-9_-]*$")]
     cursor: Option<String>,
     /// The most entries.
     #[param(minimum = 1, maximum = 500, default = 50)]

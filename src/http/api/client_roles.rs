@@ -9,7 +9,7 @@ use utoipa_axum::routes;
 use super::super::Shared;
 use super::super::error::Problem;
 use super::super::extract::{Administrator, Named};
-use super::{NoSuchThing, Refusals};
+use super::{Contradiction, NoSuchThing, Refusals};
 use crate::domain::ids::{ClientId, RoleName};
 
 pub(super) fn routes() -> OpenApiRouter<Shared> {
@@ -19,9 +19,9 @@ pub(super) fn routes() -> OpenApiRouter<Shared> {
 /// List a client's roles, by name.
 #[utoipa::path(
     get, path = "/clients/{client_id}/roles", tag = "Client roles", operation_id = "list_client_roles",
-    params(("client_id" = String, Path, description = "Its identifier, percent-encoded")),
+    params(("client_id" = ClientId, Path, description = "Its identifier, percent-encoded")),
     responses(
-        (status = 200, description = "All of them", body = Vec<String>),
+        (status = 200, description = "All of them", body = Vec<RoleName>),
         NoSuchThing,
         Refusals,
     ),
@@ -39,12 +39,13 @@ async fn list(
 #[utoipa::path(
     put, path = "/clients/{client_id}/roles/{role}", tag = "Client roles", operation_id = "assign_client_role",
     params(
-        ("client_id" = String, Path, description = "The client's identifier, percent-encoded"),
-        ("role" = String, Path, description = "The role's name"),
+        ("client_id" = ClientId, Path, description = "The client's identifier, percent-encoded"),
+        ("role" = RoleName, Path, description = "The role's name"),
     ),
     responses(
         (status = 204, description = "The client has it"),
         NoSuchThing,
+        Contradiction,
         Refusals,
     ),
     security(("token" = ["clients:write"]))
@@ -62,8 +63,8 @@ async fn assign(
 #[utoipa::path(
     delete, path = "/clients/{client_id}/roles/{role}", tag = "Client roles", operation_id = "unassign_client_role",
     params(
-        ("client_id" = String, Path, description = "The client's identifier, percent-encoded"),
-        ("role" = String, Path, description = "The role's name"),
+        ("client_id" = ClientId, Path, description = "The client's identifier, percent-encoded"),
+        ("role" = RoleName, Path, description = "The role's name"),
     ),
     responses(
         (status = 204, description = "The client does not have it"),

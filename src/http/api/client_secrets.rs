@@ -10,7 +10,7 @@ use utoipa_axum::routes;
 use super::super::Shared;
 use super::super::error::{Problem, no_store};
 use super::super::extract::{Administrator, Body, Named};
-use super::{AddRefusals, NoSuchThing, Refusals};
+use super::{BodyRefusals, Contradiction, NoSuchThing, Refusals};
 use crate::admin::secrets::{AddSecret, AddedSecret, SecretView};
 use crate::domain::ids::{ClientId, SecretId};
 
@@ -21,7 +21,7 @@ pub(super) fn routes() -> OpenApiRouter<Shared> {
 /// List a client's secrets, newest first. The secrets themselves are never shown again.
 #[utoipa::path(
     get, path = "/clients/{client_id}/secrets", tag = "Client secrets", operation_id = "list_client_secrets",
-    params(("client_id" = String, Path, description = "Its identifier, percent-encoded")),
+    params(("client_id" = ClientId, Path, description = "Its identifier, percent-encoded")),
     responses(
         (status = 200, description = "All of them, expired ones too", body = Vec<SecretView>),
         NoSuchThing,
@@ -40,11 +40,13 @@ async fn list(
 /// Add a secret beside those that the client has. The answer is the only time it is shown.
 #[utoipa::path(
     post, path = "/clients/{client_id}/secrets", tag = "Client secrets", operation_id = "add_client_secret",
-    params(("client_id" = String, Path, description = "Its identifier, percent-encoded")),
+    params(("client_id" = ClientId, Path, description = "Its identifier, percent-encoded")),
     request_body = AddSecret,
     responses(
         (status = 201, description = "The secret", body = AddedSecret),
-        AddRefusals,
+        NoSuchThing,
+        Contradiction,
+        BodyRefusals,
         Refusals,
     ),
     security(("token" = ["clients:write"]))
@@ -64,8 +66,8 @@ async fn add(
     delete, path = "/clients/{client_id}/secrets/{secret_id}", tag = "Client secrets",
     operation_id = "revoke_client_secret",
     params(
-        ("client_id" = String, Path, description = "The client's identifier, percent-encoded"),
-        ("secret_id" = String, Path, description = "Which secret"),
+        ("client_id" = ClientId, Path, description = "The client's identifier, percent-encoded"),
+        ("secret_id" = SecretId, Path, description = "Which secret"),
     ),
     responses(
         (status = 204, description = "It is gone"),

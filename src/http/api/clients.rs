@@ -10,9 +10,11 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::super::Shared;
-use super::super::error::Problem;
+use super::super::error::{Problem, Stale};
 use super::super::extract::{Administrator, Body, Filter, Named, Version};
-use super::{ChangeRefusals, CreateRefusals, NoSuchThing, Refusals, RemoveRefusals, created_at};
+use super::{
+    BodyRefusals, Contradiction, FilterRefusals, NoSuchThing, Refusals, VersionRefusals, created_at,
+};
 use crate::admin::clients::{ClientView, CreateClient, UpdateClient};
 use crate::admin::{Page, PageRequest};
 use crate::domain::client::ClientKind;
@@ -36,13 +38,19 @@ struct Search {
     /// Of this kind.
     kind: Option<ClientKind>,
     /// Of this owner.
+    #[param(max_length = 200, pattern = r"^[^\u0000-\u0009\u000b-\u001f\u007f-\u009f]*$")]
     owner: Option<String>,
     /// With this label, as `name=value`.
-    #[param(example = "team=finance")]
+    #[param(
+        example = "team=finance",
+        pattern = r"^[A-Za-z0-9._/-]{1,63}=[^\u0000-\u001f\u007f-\u009f]{0,255}$"
+    )]
     label: Option<String>,
     /// With this text in the identifier, the description or the owner, in any case.
+    #[param(max_length = 200, pattern = r"^[^\u0000-\u0009\u000b-\u001f\u007f-\u009f]*$")]
     q: Option<String>,
     /// `next_cursor` of the page before.
+    #[param(pattern = r"^[A-Za-z0-9_-]*$")]
     cursor: Option<String>,
     /// The most entries.
     #[param(minimum = 1, maximum = 500, default = 50)]
@@ -63,7 +71,7 @@ fn label(text: &str) -> Result<(String, String), Problem> {
 /// List clients, in the order of their identifiers.
 #[utoipa::path(
     get, path = "/clients", tag = "Clients", operation_id = "list_clients", params(Search),
-    responses((status = 200, description = "A page", body = Page<ClientView>), Refusals),
+    responses((status = 200, description = "A page", body = Page<ClientView>), FilterRefusals, Refusals),
     security(("token" = ["clients:read"]))
 )]
 async fn list(
@@ -86,8 +94,12 @@ async fn list(
 #[utoipa::path(
     post, path = "/clients", tag = "Clients", operation_id = "create_client", request_body = CreateClient,
     responses(
-        (status = 201, description = "It is there", body = ClientView, headers(("ETag" = String, description = "Its version"))),
-        CreateRefusals,
+        (status = 201, description = "It is there", body = ClientView, headers(
+            ("ETag" = String, description = "Its version"),
+            ("Location" = String, description = "Where it can be read, relative to this URL"),
+        )),
+        Contradiction,
+        BodyRefusals,
         Refusals,
     ),
     security(("token" = ["clients:write"]))
@@ -105,7 +117,7 @@ async fn create(
 /// Read a client.
 #[utoipa::path(
     get, path = "/clients/{client_id}", tag = "Clients", operation_id = "read_client",
-    params(("client_id" = String, Path, description = "Its identifier, percent-encoded")),
+    params(("client_id" = ClientId, Path, description = "Its identifier, percent-encoded")),
     responses(
         (status = 200, description = "It", body = ClientView, headers(("ETag" = String, description = "Its version"))),
         NoSuchThing,
@@ -126,12 +138,16 @@ async fn read(
 #[utoipa::path(
     patch, path = "/clients/{client_id}", tag = "Clients", operation_id = "update_client", request_body = UpdateClient,
     params(
-        ("client_id" = String, Path, description = "Its identifier, percent-encoded"),
-        ("If-Match" = String, Header, description = "The ETag that the change is based on"),
+        ("client_id" = ClientId, Path, description = "Its identifier, percent-encoded"),
+        ("If-Match" = String, Header, pattern = r#"^"(?:0|[1-9][0-9]{0,17})"$"#, example = "\"1\"", description = "The ETag that the change is based on"),
     ),
     responses(
         (status = 200, description = "It, changed", body = ClientView, headers(("ETag" = String, description = "Its version"))),
-        ChangeRefusals,
+        (status = 412, description = "Somebody else changed it", body = Stale<ClientView>, content_type = "application/problem+json"),
+        NoSuchThing,
+        Contradiction,
+        BodyRefusals,
+        VersionRefusals,
         Refusals,
     ),
     security(("token" = ["clients:write"]))
@@ -151,12 +167,15 @@ async fn update(
 #[utoipa::path(
     delete, path = "/clients/{client_id}", tag = "Clients", operation_id = "delete_client",
     params(
-        ("client_id" = String, Path, description = "Its identifier, percent-encoded"),
-        ("If-Match" = String, Header, description = "The ETag that the removal is based on"),
+        ("client_id" = ClientId, Path, description = "Its identifier, percent-encoded"),
+        ("If-Match" = String, Header, pattern = r#"^"(?:0|[1-9][0-9]{0,17})"$"#, example = "\"1\"", description = "The ETag that the removal is based on"),
     ),
     responses(
         (status = 204, description = "It is gone"),
-        RemoveRefusals,
+        (status = 412, description = "Somebody else changed it", body = Stale<ClientView>, content_type = "application/problem+json"),
+        NoSuchThing,
+        Contradiction,
+        VersionRefusals,
         Refusals,
     ),
     security(("token" = ["clients:write"]))
@@ -174,7 +193,7 @@ async fn delete(
 /// Switch a client off: it gets no tokens and its tokens open nothing here. Needs no ETag: an emergency does not wait.
 #[utoipa::path(
     post, path = "/clients/{client_id}/disable", tag = "Clients", operation_id = "disable_client",
-    params(("client_id" = String, Path, description = "Its identifier, percent-encoded")),
+    params(("client_id" = ClientId, Path, description = "Its identifier, percent-encoded")),
     responses(
         (status = 200, description = "It is off", body = ClientView, headers(("ETag" = String, description = "Its version"))),
         NoSuchThing,
@@ -194,10 +213,11 @@ async fn disable(
 /// Switch a client on again.
 #[utoipa::path(
     post, path = "/clients/{client_id}/enable", tag = "Clients", operation_id = "enable_client",
-    params(("client_id" = String, Path, description = "Its identifier, percent-encoded")),
+    params(("client_id" = ClientId, Path, description = "Its identifier, percent-encoded")),
     responses(
         (status = 200, description = "It is on", body = ClientView, headers(("ETag" = String, description = "Its version"))),
         NoSuchThing,
+        Contradiction,
         Refusals,
     ),
     security(("token" = ["clients:write"]))

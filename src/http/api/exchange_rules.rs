@@ -10,10 +10,10 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::super::Shared;
-use super::super::error::Problem;
+use super::super::error::{Problem, Stale};
 use super::super::extract::{Administrator, Body, Filter, Named, Version};
 use super::{
-    ChangeRefusals, CreateRefusals, FilterRefusals, NoSuchThing, Refusals, RemoveRefusals, Search, created_at,
+    BodyRefusals, Contradiction, FilterRefusals, NoSuchThing, Refusals, Search, VersionRefusals, created_at,
 };
 use crate::admin::Page;
 use crate::admin::exchange_dry_run::{TriedExchange, TryExchange};
@@ -48,8 +48,12 @@ async fn list(
 #[utoipa::path(
     post, path = "/exchange-rules", tag = "Exchange rules", operation_id = "create_exchange_rule", request_body = CreateExchangeRule,
     responses(
-        (status = 201, description = "It is there", body = ExchangeRuleView, headers(("ETag" = String, description = "Its version"))),
-        CreateRefusals,
+        (status = 201, description = "It is there", body = ExchangeRuleView, headers(
+            ("ETag" = String, description = "Its version"),
+            ("Location" = String, description = "Where it can be read, relative to this URL"),
+        )),
+        Contradiction,
+        BodyRefusals,
         Refusals,
     ),
     security(("token" = ["exchange-rules:write"]))
@@ -67,7 +71,7 @@ async fn create(
 /// Read an exchange rule.
 #[utoipa::path(
     get, path = "/exchange-rules/{name}", tag = "Exchange rules", operation_id = "read_exchange_rule",
-    params(("name" = String, Path, description = "Its name")),
+    params(("name" = ExchangeRuleName, Path, description = "Its name")),
     responses(
         (status = 200, description = "It", body = ExchangeRuleView, headers(("ETag" = String, description = "Its version"))),
         NoSuchThing,
@@ -88,12 +92,16 @@ async fn read(
 #[utoipa::path(
     patch, path = "/exchange-rules/{name}", tag = "Exchange rules", operation_id = "update_exchange_rule", request_body = UpdateExchangeRule,
     params(
-        ("name" = String, Path, description = "Its name"),
-        ("If-Match" = String, Header, description = "The ETag that the change is based on"),
+        ("name" = ExchangeRuleName, Path, description = "Its name"),
+        ("If-Match" = String, Header, pattern = r#"^"(?:0|[1-9][0-9]{0,17})"$"#, example = "\"1\"", description = "The ETag that the change is based on"),
     ),
     responses(
         (status = 200, description = "It, changed", body = ExchangeRuleView, headers(("ETag" = String, description = "Its version"))),
-        ChangeRefusals,
+        (status = 412, description = "Somebody else changed it", body = Stale<ExchangeRuleView>, content_type = "application/problem+json"),
+        NoSuchThing,
+        Contradiction,
+        BodyRefusals,
+        VersionRefusals,
         Refusals,
     ),
     security(("token" = ["exchange-rules:write"]))
@@ -113,12 +121,15 @@ async fn update(
 #[utoipa::path(
     delete, path = "/exchange-rules/{name}", tag = "Exchange rules", operation_id = "delete_exchange_rule",
     params(
-        ("name" = String, Path, description = "Its name"),
-        ("If-Match" = String, Header, description = "The ETag that the removal is based on"),
+        ("name" = ExchangeRuleName, Path, description = "Its name"),
+        ("If-Match" = String, Header, pattern = r#"^"(?:0|[1-9][0-9]{0,17})"$"#, example = "\"1\"", description = "The ETag that the removal is based on"),
     ),
     responses(
         (status = 204, description = "It is gone"),
-        RemoveRefusals,
+        (status = 412, description = "Somebody else changed it", body = Stale<ExchangeRuleView>, content_type = "application/problem+json"),
+        NoSuchThing,
+        Contradiction,
+        VersionRefusals,
         Refusals,
     ),
     security(("token" = ["exchange-rules:write"]))
@@ -136,7 +147,7 @@ async fn delete(
 /// Switch an exchange rule off: nothing is exchanged by it from now on. Needs no ETag: an emergency does not wait.
 #[utoipa::path(
     post, path = "/exchange-rules/{name}/disable", tag = "Exchange rules", operation_id = "disable_exchange_rule",
-    params(("name" = String, Path, description = "Its name")),
+    params(("name" = ExchangeRuleName, Path, description = "Its name")),
     responses(
         (status = 200, description = "It is off", body = ExchangeRuleView, headers(("ETag" = String, description = "Its version"))),
         NoSuchThing,
@@ -156,7 +167,7 @@ async fn disable(
 /// Switch an exchange rule on again.
 #[utoipa::path(
     post, path = "/exchange-rules/{name}/enable", tag = "Exchange rules", operation_id = "enable_exchange_rule",
-    params(("name" = String, Path, description = "Its name")),
+    params(("name" = ExchangeRuleName, Path, description = "Its name")),
     responses(
         (status = 200, description = "It is on", body = ExchangeRuleView, headers(("ETag" = String, description = "Its version"))),
         NoSuchThing,
@@ -180,7 +191,7 @@ async fn enable(
     responses(
         (status = 200, description = "What it would give", body = TriedExchange),
         NoSuchThing,
-        CreateRefusals,
+        BodyRefusals,
         Refusals,
     ),
     security(("token" = ["exchange-rules:read"]))

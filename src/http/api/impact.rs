@@ -8,7 +8,7 @@ use utoipa_axum::routes;
 use super::super::Shared;
 use super::super::error::Problem;
 use super::super::extract::{Administrator, Body, Named};
-use super::{NoSuchThing, Refusals, TryRefusals};
+use super::{BodyRefusals, NoSuchThing, Refusals};
 use crate::admin::client_dry_run::{TriedRequest, TryToken};
 use crate::admin::effective_permissions::EffectivePermissions;
 use crate::admin::impact::{ClientImpact, ResourceServerImpact, RoleImpact};
@@ -88,7 +88,7 @@ async fn effective_permissions(
     post, path = "/clients/{client_id}/dry-run", tag = "Clients", operation_id = "try_token",
     params(("client_id" = String, Path, description = "Its identifier, percent-encoded")),
     request_body = TryToken,
-    responses((status = 200, description = "What it would get", body = TriedRequest), TryRefusals, Refusals),
+    responses((status = 200, description = "What it would get", body = TriedRequest), NoSuchThing, BodyRefusals, Refusals),
     security(("token" = ["clients:read"]))
 )]
 async fn try_token(

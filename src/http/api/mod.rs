@@ -68,14 +68,20 @@ refusals! {
         Unauthorized = 401,
         /// A permission is missing.
         Forbidden = 403,
-        /// The body is over 1 MiB.
-        TooLarge = 413,
-        /// The body is not JSON.
-        MediaType = 415,
         /// Something is broken here.
         Internal = 500,
         /// Temporarily unavailable; nothing was changed.
         Unavailable = 503,
+    }
+
+    /// Where a body is read.
+    BodyRefusals {
+        /// The body is over 1 MiB.
+        TooLarge = 413,
+        /// The body is not JSON.
+        MediaType = 415,
+        /// Fields are wrong.
+        Invalid = 422,
     }
 
     /// Where something is named.
@@ -84,28 +90,10 @@ refusals! {
         NotFound = 404,
     }
 
-    /// Where something is made out of what is named.
-    DerivedRefusals {
-        /// There is none of this name.
-        NotFound = 404,
-        /// It cannot be made of this one.
+    /// Where what is asked for may contradict what is registered.
+    Contradiction {
+        /// A taken name, too many of a kind, or something still refers to it.
         Conflict = 409,
-    }
-
-    /// Where something that is named is tried.
-    TryRefusals {
-        /// There is none of this name.
-        NotFound = 404,
-        /// Fields are wrong.
-        Invalid = 422,
-    }
-
-    /// Where something is made.
-    CreateRefusals {
-        /// The name is taken.
-        Conflict = 409,
-        /// Fields are wrong.
-        Invalid = 422,
     }
 
     /// Where a list is filtered.
@@ -114,38 +102,8 @@ refusals! {
         Invalid = 422,
     }
 
-    /// Where something is added to what is named.
-    AddRefusals {
-        /// There is none of this name.
-        NotFound = 404,
-        /// There are too many.
-        Conflict = 409,
-        /// Fields are wrong.
-        Invalid = 422,
-    }
-
-    /// Where something is changed.
-    ChangeRefusals {
-        /// There is none of this name.
-        NotFound = 404,
-        /// It contradicts what is registered.
-        Conflict = 409,
-        /// Somebody else changed it.
-        Stale = 412,
-        /// Fields are wrong.
-        Invalid = 422,
-        /// If-Match is missing.
-        NoVersion = 428,
-    }
-
-    /// Where something is removed.
-    RemoveRefusals {
-        /// There is none of this name.
-        NotFound = 404,
-        /// Something still refers to it.
-        Conflict = 409,
-        /// Somebody else changed it.
-        Stale = 412,
+    /// Where If-Match is needed.
+    VersionRefusals {
         /// If-Match is missing.
         NoVersion = 428,
     }
@@ -157,8 +115,10 @@ refusals! {
 #[into_params(parameter_in = Query)]
 struct Search {
     /// With this text in the name or the description, in any case.
+    #[param(max_length = 200, pattern = r"^[^\u0000-\u0009\u000b-\u001f\u007f-\u009f]*$")]
     q: Option<String>,
     /// `next_cursor` of the page before.
+    #[param(pattern = r"^[A-Za-z0-9_-]*$")]
     cursor: Option<String>,
     /// The most entries.
     #[param(minimum = 1, maximum = 500, default = 50)]

@@ -11,7 +11,7 @@ use utoipa_axum::routes;
 use super::super::Shared;
 use super::super::error::Problem;
 use super::super::extract::{Administrator, Filter, Named};
-use super::{FilterRefusals, NoSuchThing, Refusals};
+use super::{Contradiction, FilterRefusals, NoSuchThing, Refusals};
 use crate::admin::operators::OperatorView;
 use crate::admin::{Page, PageRequest};
 use crate::domain::ids::{ClientId, ResourceServerName};
@@ -26,6 +26,7 @@ pub(super) fn routes() -> OpenApiRouter<Shared> {
 #[into_params(parameter_in = Query)]
 struct Place {
     /// `next_cursor` of the page before.
+    #[param(pattern = r"^[A-Za-z0-9_-]*$")]
     cursor: Option<String>,
     /// The most entries.
     #[param(minimum = 1, maximum = 500, default = 50)]
@@ -35,7 +36,7 @@ struct Place {
 /// List the clients that operate a resource server, in the order of their identifiers.
 #[utoipa::path(
     get, path = "/resource-servers/{name}/operators", tag = "Operators", operation_id = "list_operators",
-    params(("name" = String, Path, description = "The resource server's name"), Place),
+    params(("name" = ResourceServerName, Path, description = "The resource server's name"), Place),
     responses(
         (status = 200, description = "A page", body = Page<OperatorView>),
         NoSuchThing,
@@ -58,12 +59,13 @@ async fn list(
 #[utoipa::path(
     put, path = "/resource-servers/{name}/operators/{client_id}", tag = "Operators", operation_id = "add_operator",
     params(
-        ("name" = String, Path, description = "The resource server's name"),
-        ("client_id" = String, Path, description = "The client's identifier, percent-encoded"),
+        ("name" = ResourceServerName, Path, description = "The resource server's name"),
+        ("client_id" = ClientId, Path, description = "The client's identifier, percent-encoded"),
     ),
     responses(
         (status = 204, description = "The client operates it"),
         NoSuchThing,
+        Contradiction,
         Refusals,
     ),
     security(("token" = ["resource-servers:write"]))
@@ -81,8 +83,8 @@ async fn add(
 #[utoipa::path(
     delete, path = "/resource-servers/{name}/operators/{client_id}", tag = "Operators", operation_id = "remove_operator",
     params(
-        ("name" = String, Path, description = "The resource server's name"),
-        ("client_id" = String, Path, description = "The client's identifier, percent-encoded"),
+        ("name" = ResourceServerName, Path, description = "The resource server's name"),
+        ("client_id" = ClientId, Path, description = "The client's identifier, percent-encoded"),
     ),
     responses(
         (status = 204, description = "The client does not operate it"),

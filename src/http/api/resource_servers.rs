@@ -8,11 +8,10 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::super::Shared;
-use super::super::error::Problem;
+use super::super::error::{Problem, Stale};
 use super::super::extract::{Administrator, Body, Filter, Named, Version};
 use super::{
-    ChangeRefusals, CreateRefusals, DerivedRefusals, NoSuchThing, Refusals, RemoveRefusals, Search,
-    created_at,
+    BodyRefusals, Contradiction, FilterRefusals, NoSuchThing, Refusals, Search, VersionRefusals, created_at,
 };
 use crate::admin::resource_servers::{CreateResourceServer, ResourceServerView, UpdateResourceServer};
 use crate::admin::{AdminError, Page};
@@ -29,7 +28,7 @@ pub(super) fn routes() -> OpenApiRouter<Shared> {
 /// List resource servers, in the order of their names.
 #[utoipa::path(
     get, path = "/resource-servers", tag = "Resource servers", operation_id = "list_resource_servers", params(Search),
-    responses((status = 200, description = "A page", body = Page<ResourceServerView>), Refusals),
+    responses((status = 200, description = "A page", body = Page<ResourceServerView>), FilterRefusals, Refusals),
     security(("token" = ["resource-servers:read"]))
 )]
 async fn list(
@@ -45,8 +44,12 @@ async fn list(
 #[utoipa::path(
     post, path = "/resource-servers", tag = "Resource servers", operation_id = "create_resource_server", request_body = CreateResourceServer,
     responses(
-        (status = 201, description = "It is there", body = ResourceServerView, headers(("ETag" = String, description = "Its version"))),
-        CreateRefusals,
+        (status = 201, description = "It is there", body = ResourceServerView, headers(
+            ("ETag" = String, description = "Its version"),
+            ("Location" = String, description = "Where it can be read, relative to this URL"),
+        )),
+        Contradiction,
+        BodyRefusals,
         Refusals,
     ),
     security(("token" = ["resource-servers:write"]))
@@ -64,7 +67,7 @@ async fn create(
 /// Read a resource server.
 #[utoipa::path(
     get, path = "/resource-servers/{name}", tag = "Resource servers", operation_id = "read_resource_server",
-    params(("name" = String, Path, description = "Its name")),
+    params(("name" = ResourceServerName, Path, description = "Its name")),
     responses(
         (status = 200, description = "It", body = ResourceServerView, headers(("ETag" = String, description = "Its version"))),
         NoSuchThing,
@@ -85,12 +88,16 @@ async fn read(
 #[utoipa::path(
     patch, path = "/resource-servers/{name}", tag = "Resource servers", operation_id = "update_resource_server", request_body = UpdateResourceServer,
     params(
-        ("name" = String, Path, description = "Its name"),
-        ("If-Match" = String, Header, description = "The ETag that the change is based on"),
+        ("name" = ResourceServerName, Path, description = "Its name"),
+        ("If-Match" = String, Header, pattern = r#"^"(?:0|[1-9][0-9]{0,17})"$"#, example = "\"1\"", description = "The ETag that the change is based on"),
     ),
     responses(
         (status = 200, description = "It, changed", body = ResourceServerView, headers(("ETag" = String, description = "Its version"))),
-        ChangeRefusals,
+        (status = 412, description = "Somebody else changed it", body = Stale<ResourceServerView>, content_type = "application/problem+json"),
+        NoSuchThing,
+        Contradiction,
+        BodyRefusals,
+        VersionRefusals,
         Refusals,
     ),
     security(("token" = ["resource-servers:write"]))
@@ -110,12 +117,15 @@ async fn update(
 #[utoipa::path(
     delete, path = "/resource-servers/{name}", tag = "Resource servers", operation_id = "delete_resource_server",
     params(
-        ("name" = String, Path, description = "Its name"),
-        ("If-Match" = String, Header, description = "The ETag that the removal is based on"),
+        ("name" = ResourceServerName, Path, description = "Its name"),
+        ("If-Match" = String, Header, pattern = r#"^"(?:0|[1-9][0-9]{0,17})"$"#, example = "\"1\"", description = "The ETag that the removal is based on"),
     ),
     responses(
         (status = 204, description = "It is gone"),
-        RemoveRefusals,
+        (status = 412, description = "Somebody else changed it", body = Stale<ResourceServerView>, content_type = "application/problem+json"),
+        NoSuchThing,
+        Contradiction,
+        VersionRefusals,
         Refusals,
     ),
     security(("token" = ["resource-servers:write"]))
@@ -138,10 +148,11 @@ async fn delete(
 #[utoipa::path(
     get, path = "/resource-servers/{name}/protected-resource-metadata", tag = "Resource servers",
     operation_id = "read_protected_resource_metadata",
-    params(("name" = String, Path, description = "Its name")),
+    params(("name" = ResourceServerName, Path, description = "Its name")),
     responses(
         (status = 200, description = "The document", body = ProtectedResource),
-        DerivedRefusals,
+        NoSuchThing,
+        Contradiction,
         Refusals,
     ),
     security(("token" = ["resource-servers:read"]))

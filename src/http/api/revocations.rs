@@ -10,7 +10,7 @@ use utoipa_axum::routes;
 use super::super::Shared;
 use super::super::error::Problem;
 use super::super::extract::{Administrator, Body};
-use super::{CreateRefusals, NoSuchThing, Refusals};
+use super::{BodyRefusals, NoSuchThing, Refusals};
 use crate::admin::revocations::{RevocationView, RevokeTokens};
 
 pub(super) fn routes() -> OpenApiRouter<Shared> {
@@ -24,7 +24,7 @@ pub(super) fn routes() -> OpenApiRouter<Shared> {
     responses(
         (status = 201, description = "They count no longer", body = RevocationView),
         NoSuchThing,
-        CreateRefusals,
+        BodyRefusals,
         Refusals,
     ),
     security(("token" = ["tokens:revoke"]))

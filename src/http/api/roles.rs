@@ -8,9 +8,11 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::super::Shared;
-use super::super::error::Problem;
+use super::super::error::{Problem, Stale};
 use super::super::extract::{Administrator, Body, Filter, Named, Version};
-use super::{ChangeRefusals, CreateRefusals, NoSuchThing, Refusals, RemoveRefusals, Search, created_at};
+use super::{
+    BodyRefusals, Contradiction, FilterRefusals, NoSuchThing, Refusals, Search, VersionRefusals, created_at,
+};
 use crate::admin::Page;
 use crate::admin::roles::{CreateRole, RoleView, UpdateRole};
 use crate::domain::ids::RoleName;
@@ -22,7 +24,7 @@ pub(super) fn routes() -> OpenApiRouter<Shared> {
 /// List roles, in the order of their names.
 #[utoipa::path(
     get, path = "/roles", tag = "Roles", operation_id = "list_roles", params(Search),
-    responses((status = 200, description = "A page", body = Page<RoleView>), Refusals),
+    responses((status = 200, description = "A page", body = Page<RoleView>), FilterRefusals, Refusals),
     security(("token" = ["roles:read"]))
 )]
 async fn list(
@@ -38,8 +40,12 @@ async fn list(
 #[utoipa::path(
     post, path = "/roles", tag = "Roles", operation_id = "create_role", request_body = CreateRole,
     responses(
-        (status = 201, description = "It is there", body = RoleView, headers(("ETag" = String, description = "Its version"))),
-        CreateRefusals,
+        (status = 201, description = "It is there", body = RoleView, headers(
+            ("ETag" = String, description = "Its version"),
+            ("Location" = String, description = "Where it can be read, relative to this URL"),
+        )),
+        Contradiction,
+        BodyRefusals,
         Refusals,
     ),
     security(("token" = ["roles:write"]))
@@ -57,7 +63,7 @@ async fn create(
 /// Read a role.
 #[utoipa::path(
     get, path = "/roles/{name}", tag = "Roles", operation_id = "read_role",
-    params(("name" = String, Path, description = "Its name")),
+    params(("name" = RoleName, Path, description = "Its name")),
     responses(
         (status = 200, description = "It", body = RoleView, headers(("ETag" = String, description = "Its version"))),
         NoSuchThing,
@@ -78,12 +84,16 @@ async fn read(
 #[utoipa::path(
     patch, path = "/roles/{name}", tag = "Roles", operation_id = "update_role", request_body = UpdateRole,
     params(
-        ("name" = String, Path, description = "Its name"),
-        ("If-Match" = String, Header, description = "The ETag that the change is based on"),
+        ("name" = RoleName, Path, description = "Its name"),
+        ("If-Match" = String, Header, pattern = r#"^"(?:0|[1-9][0-9]{0,17})"$"#, example = "\"1\"", description = "The ETag that the change is based on"),
     ),
     responses(
         (status = 200, description = "It, changed", body = RoleView, headers(("ETag" = String, description = "Its version"))),
-        ChangeRefusals,
+        (status = 412, description = "Somebody else changed it", body = Stale<RoleView>, content_type = "application/problem+json"),
+        NoSuchThing,
+        Contradiction,
+        BodyRefusals,
+        VersionRefusals,
         Refusals,
     ),
     security(("token" = ["roles:write"]))
@@ -103,12 +113,15 @@ async fn update(
 #[utoipa::path(
     delete, path = "/roles/{name}", tag = "Roles", operation_id = "delete_role",
     params(
-        ("name" = String, Path, description = "Its name"),
-        ("If-Match" = String, Header, description = "The ETag that the removal is based on"),
+        ("name" = RoleName, Path, description = "Its name"),
+        ("If-Match" = String, Header, pattern = r#"^"(?:0|[1-9][0-9]{0,17})"$"#, example = "\"1\"", description = "The ETag that the removal is based on"),
     ),
     responses(
         (status = 204, description = "It is gone"),
-        RemoveRefusals,
+        (status = 412, description = "Somebody else changed it", body = Stale<RoleView>, content_type = "application/problem+json"),
+        NoSuchThing,
+        Contradiction,
+        VersionRefusals,
         Refusals,
     ),
     security(("token" = ["roles:write"]))

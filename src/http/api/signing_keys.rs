@@ -10,8 +10,9 @@ use utoipa_axum::routes;
 use super::super::Shared;
 use super::super::error::Problem;
 use super::super::extract::{Administrator, Body, Named};
-use super::{CreateRefusals, NoSuchThing, Refusals};
+use super::{BodyRefusals, Contradiction, NoSuchThing, Refusals};
 use crate::admin::signing_keys::{KeyRingView, RevokedKeyView, RotateSigningKey, SigningKeysView};
+use crate::domain::ids::KeyId;
 
 pub(super) fn routes() -> OpenApiRouter<Shared> {
     OpenApiRouter::new().routes(routes!(list)).routes(routes!(rotate)).routes(routes!(revoke))
@@ -36,7 +37,8 @@ async fn list(
     request_body = RotateSigningKey,
     responses(
         (status = 201, description = "The keys of the algorithm", body = KeyRingView),
-        CreateRefusals,
+        Contradiction,
+        BodyRefusals,
         Refusals,
     ),
     security(("token" = ["signing-keys:write"]))
@@ -53,7 +55,7 @@ async fn rotate(
 /// Withdraw a key that somebody else may have. A fresh one signs at once if it was the one that did.
 #[utoipa::path(
     post, path = "/signing-keys/{kid}/revoke", tag = "Signing keys", operation_id = "revoke_signing_key",
-    params(("kid" = String, Path, description = "Its identifier")),
+    params(("kid" = KeyId, Path, description = "Its identifier")),
     responses(
         (status = 200, description = "It is withdrawn", body = RevokedKeyView),
         NoSuchThing,

@@ -154,7 +154,7 @@ fn explained(error: &AdminError) -> (StatusCode, Explained) {
             text,
             "Nothing was changed.",
         ),
-        AdminError::Stale => say(
+        AdminError::Stale { .. } => say(
             StatusCode::PRECONDITION_FAILED,
             "Somebody else changed it",
             "It was changed after you opened it. Nothing of theirs was overwritten, and nothing of yours is done."

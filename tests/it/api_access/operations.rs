@@ -11,12 +11,13 @@ both_engines!(
     every_operation_needs_a_token,
     the_auditor_reads_everything_and_changes_nothing,
     every_operation_needs_the_permission_that_it_describes_and_no_other,
+    whoever_comes_second_is_shown_what_is_there,
 );
 
 /// An operation with a request that would succeed, on things that are there for it alone.
-struct Operation {
-    id: String,
-    method: String,
+pub(super) struct Operation {
+    pub(super) id: String,
+    pub(super) method: String,
     permission: String,
     success: u16,
     path: String,
@@ -32,13 +33,13 @@ impl Operation {
         server.send(&self.method, &self.path, &headers, body).await
     }
 
-    async fn call_with(&self, server: &Server, token: &str) -> Answer {
+    pub(super) async fn call_with(&self, server: &Server, token: &str) -> Answer {
         self.call(server, Some(&format!("Authorization: Bearer {token}"))).await
     }
 }
 
 /// What the API describes, each operation with a client, a role and a resource server of its own.
-async fn operations(server: &Server) -> Vec<Operation> {
+pub(super) async fn operations(server: &Server) -> Vec<Operation> {
     let openapi = serde_json::to_value(jeton::http::openapi()).unwrap();
     let mut operations = Vec::new();
     // What exchange rules name cannot be removed, so they name nothing that an operation has.
@@ -231,4 +232,35 @@ async fn every_operation_needs_the_permission_that_it_describes_and_no_other(ser
         let changes = operation.method != "GET" && !idempotent;
         assert_eq!(server.last_change().await != before, changes, "{}", operation.id);
     }
+}
+
+/// Two administrators change one thing, for everything that can be changed: the second one loses nothing.
+async fn whoever_comes_second_is_shown_what_is_there(server: Server) {
+    let operations = operations(&server).await;
+    let api = server.administrator().await;
+    let boss = boss(&server).await;
+    let mut tried = 0;
+    let based = |operation: &&Operation| operation.headers.iter().any(|line| line.starts_with("If-Match"));
+    for operation in operations.iter().filter(based) {
+        tried += 1;
+        let path = operation.path.strip_prefix("/api/v1").unwrap();
+        api.patch(path, 1, json!({ "description": "from the first one" })).await.expect_version(200, 2);
+
+        let answer = operation.call_with(&server, &api.token).await;
+        let problem = answer.expect_problem(412, "stale");
+        let there = api.get(path).await;
+        assert_eq!(problem["current"], there.expect_version(200, 2), "{}", operation.id);
+        assert_eq!(problem["current"]["description"], "from the first one", "{}", operation.id);
+        assert_eq!(problem["etag"].as_str(), there.header("etag"), "{}", operation.id);
+        // Who may change it without reading it hears no more than before.
+        let blind = server.api_as(&boss, &operation.permission).await.token;
+        let problem = operation.call_with(&server, &blind).await.expect_problem(412, "stale");
+        assert!(problem.get("current").is_none() && problem.get("etag").is_none(), "{problem}");
+
+        // What was shown is what the next attempt is based on.
+        let tag = format!("If-Match: {}", there.header("etag").unwrap());
+        let body = operation.body.clone();
+        server.api(&operation.method, path, &api.token, &[&tag], body).await.expect(operation.success);
+    }
+    assert!(tried >= 8, "only {tried} operations have If-Match");
 }

@@ -76,13 +76,16 @@ async fn several_wrong_fields_are_named_at_once(server: Server) {
     let api = server.administrator().await;
     let new = json!({
         "client_id": "x", "owner": "a\tb", "grant_types": [], "labels": { "a b": "", "c d": "" },
-        "description": "d".repeat(1_001),
+        "description": "d".repeat(1_001), "roles": ["nobody", "no-one"], "default_resource_server": "nowhere",
+        "allowed_networks": ["10.0.0.0/8", "here", "there"],
     });
     let body = api.post("/clients", new).await.expect_problem(422, "invalid");
     let mut fields: Vec<_> =
         body["errors"].as_array().unwrap().iter().map(|error| error["field"].as_str().unwrap()).collect();
     fields.sort_unstable();
-    assert_eq!(fields, ["description", "grant_types", "labels", "labels", "owner"]);
+    let [network, server] = ["allowed_networks", "default_resource_server"];
+    let rest = ["description", "grant_types", "labels", "labels", "owner", "roles", "roles"];
+    assert_eq!(fields, [&[network, network, server], &rest[..]].concat());
 }
 
 async fn the_largest_fields_are_taken(server: Server) {

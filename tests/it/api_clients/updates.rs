@@ -162,7 +162,8 @@ async fn of_two_changes_at_a_time_one_wins(server: Server) {
         );
         let (won, lost, owner) = if one.status == 200 { (one, other, "one") } else { (other, one, "other") };
         assert_eq!(won.expect_version(200, version + 1)["owner"], owner);
-        lost.expect_problem(412, "stale");
+        let shown = lost.expect_problem(412, "stale");
+        assert_eq!((&shown["current"]["owner"], shown["etag"].as_str()), (&json!(owner), won.header("etag")));
         assert_eq!(api.get("/clients/x").await.expect_version(200, version + 1)["owner"], owner);
     }
 }

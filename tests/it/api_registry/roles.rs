@@ -82,7 +82,7 @@ async fn each_wrong_field_of_a_role_is_named(server: Server) {
         ("permissions", at("no where", "a"), "permissions[0].resource_server", "use 1 to 100 of"),
         ("permissions", at("orders", "a b"), "permissions[0].permission", "use 1 to 200 printable"),
         ("permissions", json!(["orders:read"]), "permissions[0]", schema),
-        ("permissions", json!([{ "permission": "orders:read" }]), "permissions[0]", schema),
+        ("permissions", json!([{ "permission": "orders:read" }]), "permissions[0].resource_server", schema),
     ];
     for (member, value, field, fix) in table {
         api.patch("/roles/x", 1, json!({ member: value })).await.expect_invalid(field, fix);
