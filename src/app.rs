@@ -38,6 +38,7 @@ use crate::runtime::revocations::Revocations;
 use crate::runtime::rotator::Rotator;
 use crate::runtime::sealed::Survey;
 use crate::runtime::secrets::SecretVerifier;
+use crate::runtime::statistics::Statistics;
 use crate::runtime::token_keys::TokenKeys;
 use crate::runtime::upkeep::Upkeep;
 use crate::storage::{ConnectOptions, LossySetting, Store};
@@ -267,6 +268,7 @@ impl App {
         tasks.spawn(Arc::clone(&rotator).run(stop.clone()));
         let upkeep = Upkeep::new(store.clone(), ledger.clone(), ambient.clone(), config.audit_retention);
         tasks.spawn(upkeep.run(stop.clone()));
+        tasks.spawn(Statistics::new(store.clone(), ambient.clone()).run(stop.clone()));
         let services = services(
             config,
             &issuer,

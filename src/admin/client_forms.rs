@@ -154,6 +154,10 @@ pub struct ClientView {
     /// When it was last changed.
     #[schema(value_type = String, format = DateTime)]
     pub updated_at: Timestamp,
+    /// When it last got a token, up to a minute late; absent when it never has, as far as is counted, and in lists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub last_used_at: Option<Timestamp>,
 }
 
 fn service() -> ClientKind {
@@ -218,6 +222,7 @@ impl ClientView {
             version: client.version,
             created_at: client.created_at,
             updated_at: client.updated_at,
+            last_used_at: None,
         }
     }
 }

@@ -96,7 +96,8 @@ impl Admin {
     pub async fn client(&self, by: &By, client_id: &ClientId) -> Result<ClientView, AdminError> {
         self.require(by, builtin::CLIENTS_READ).await?;
         let client = self.stored_client(client_id).await?;
-        Ok(ClientView::new(client, &*self.catalog().await?))
+        let last_used_at = self.store.last_token(client.uid).await?;
+        Ok(ClientView { last_used_at, ..ClientView::new(client, &*self.catalog().await?) })
     }
 
     /// A page of clients, in the order of their identifiers.

@@ -213,7 +213,7 @@ impl Admin {
         })
     }
 
-    async fn registered(&self, client_id: &ClientId) -> Result<Registration, AdminError> {
+    pub(super) async fn registered(&self, client_id: &ClientId) -> Result<Registration, AdminError> {
         let registration = self.store.registration(client_id).await?;
         registration.ok_or_else(|| AdminError::not_found("client", client_id.as_str()))
     }

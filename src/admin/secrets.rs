@@ -1,5 +1,6 @@
 //! Client secrets: adding, listing, revoking. A secret's text is answered once, when it is added.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
@@ -57,6 +58,10 @@ pub struct SecretView {
     pub expires_at: Option<Timestamp>,
     /// Whether its end has come.
     pub expired: bool,
+    /// When it last proved the client, up to a minute late; absent when it never has, as far as is counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub last_used_at: Option<Timestamp>,
 }
 
 /// A secret at the one moment when it is shown. It cannot be cloned, and does not print.
@@ -87,6 +92,7 @@ impl SecretView {
             created_at: secret.created_at,
             expires_at: secret.expires_at,
             expired: secret.check(now).is_err(),
+            last_used_at: None,
         }
     }
 }
@@ -153,7 +159,13 @@ impl Admin {
         self.require(by, builtin::CLIENTS_READ).await?;
         let client = self.stored_client(client_id).await?;
         let now = self.ambient.now();
-        Ok(self.store.secrets(client.uid).await?.iter().map(|secret| SecretView::new(secret, now)).collect())
+        let secrets = self.store.secrets(client.uid).await?;
+        let uses: HashMap<_, _> = self.store.last_uses(client.uid).await?.into_iter().collect();
+        let view = |secret: &ClientSecret| SecretView {
+            last_used_at: uses.get(&secret.secret_id).copied(),
+            ..SecretView::new(secret, now)
+        };
+        Ok(secrets.iter().map(view).collect())
     }
 
     /// Removes a secret. It is refused everywhere within a second.

@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
-use super::{Offline, output};
+use super::{Offline, output, try_client};
 use crate::admin::PageRequest;
 use crate::admin::clients::{ClientView, CreateClient};
 use crate::admin::secrets::{AddSecret, AddedSecret, SecretView};
@@ -51,6 +51,8 @@ pub(super) enum Command {
         #[arg(value_parser = client_id)]
         client_id: ClientId,
     },
+    /// Say what a client would get for a token request, and why, without a token.
+    Try(try_client::Try),
     /// A client's secrets.
     #[command(subcommand)]
     Secret(Secret),
@@ -145,12 +147,10 @@ struct Shown {
     secrets: Vec<SecretView>,
 }
 
-pub(super) async fn run(
-    command: Command,
-    Offline { admin, by, .. }: &Offline,
-    json: bool,
-) -> anyhow::Result<()> {
+pub(super) async fn run(command: Command, offline: &Offline, json: bool) -> anyhow::Result<()> {
+    let Offline { admin, by, .. } = offline;
     match command {
+        Command::Try(wanted) => try_client::run(wanted, offline, json).await,
         Command::Create(create) => {
             let with_secret = !create.no_secret;
             let client = admin.create_client(by, create.into()).await?;

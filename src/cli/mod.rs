@@ -12,7 +12,9 @@ mod output;
 mod quickstart;
 mod registry;
 mod serve;
+mod statistics;
 mod tokens;
+mod try_client;
 
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
@@ -77,6 +79,9 @@ enum Command {
     /// Check, export and read the audit.
     #[command(subcommand)]
     Audit(audit::Command),
+    /// Count tokens and refusals, and show who acts for whom.
+    #[command(subcommand)]
+    Statistics(statistics::Command),
     /// Print the OpenAPI description of the API.
     Openapi,
     /// Ask the local server whether it is ready; for container health checks.
@@ -128,6 +133,9 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
             }
             Command::Admin(command) => {
                 offline(&config, async |offline| administrators::run(command, offline, json).await).await
+            }
+            Command::Statistics(command) => {
+                offline(&config, async |offline| statistics::run(command, offline, json).await).await
             }
             Command::Keys(command) => keys::run(command, &config, json).await,
             Command::Audit(command) => audit::run(command, &config, json).await,

@@ -68,8 +68,17 @@ pub const PERMISSIONS: &[(&str, &str, bool)] = &[
     (AUDIT_READ, "Read audit events", true),
 ];
 
+/// Where the API is, under the issuer.
+const API_PATH: &str = "/api/v1";
+
 /// The audience of the API under this issuer.
 #[must_use]
 pub fn api_identifier(issuer: &str) -> String {
-    format!("{issuer}/api/v1")
+    format!("{issuer}{API_PATH}")
+}
+
+/// The issuer whose API has this audience.
+#[must_use]
+pub fn issuer_of(api_identifier: &str) -> &str {
+    api_identifier.strip_suffix(API_PATH).unwrap_or(api_identifier)
 }

@@ -9,12 +9,15 @@
 //! 3. nothing that was asked for is silently left out.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use url::Url;
 
+use super::binding::TokenBinding;
 use super::catalog::{Catalog, Holdings};
+use super::client::{Client, Registration};
 use super::error::{ErrorCode, OAuthError};
 use super::ids::{Identifier, Permission, ResourceServerUid, RoleName};
 use super::resource::{ResourceServer, TokenProfile};
@@ -42,6 +45,15 @@ pub struct Grantee<'a> {
     pub default_resource_server: Option<ResourceServerUid>,
     /// The earliest end of what stands behind it: the client, its secret, a subject token.
     pub not_after: Option<Timestamp>,
+}
+
+/// Who wants a token to be bound to a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BoundFor {
+    /// The client that gets it.
+    Client,
+    /// A resource server that it is for.
+    ResourceServer(Identifier),
 }
 
 /// What a token will carry.
@@ -100,6 +112,17 @@ pub fn decide(
     })
 }
 
+/// Who wants a client's token for this audience to be bound to a key, if anybody does.
+#[must_use]
+pub fn bound_for(client: &Client, catalog: &Catalog, audience: &[Identifier]) -> Option<BoundFor> {
+    if client.token_binding == TokenBinding::Dpop {
+        return Some(BoundFor::Client);
+    }
+    let mut servers = audience.iter().filter_map(|identifier| catalog.by_identifier(identifier.as_str()));
+    let server = servers.find(|server| server.token_binding == TokenBinding::Dpop)?;
+    Some(BoundFor::ResourceServer(server.identifier.clone()))
+}
+
 /// A grantee's holdings at the resource servers that are in force.
 struct Held<'a> {
     catalog: &'a Catalog,
@@ -108,6 +131,35 @@ struct Held<'a> {
 }
 
 type Target = Arc<ResourceServer>;
+
+// === impl Grantee ===
+
+impl<'a> Grantee<'a> {
+    /// A client that asks for itself, with a credential that ends then.
+    #[must_use]
+    pub fn of_client(
+        catalog: &'a Catalog,
+        registration: &Registration,
+        credential_ends_at: Option<Timestamp>,
+    ) -> Self {
+        Self {
+            holdings: catalog.holdings(&registration.roles),
+            default_resource_server: registration.client.default_resource_server,
+            not_after: [registration.client.expires_at, credential_ends_at].into_iter().flatten().min(),
+        }
+    }
+}
+
+// === impl BoundFor ===
+
+impl fmt::Display for BoundFor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Client => f.write_str("the client"),
+            Self::ResourceServer(identifier) => write!(f, "'{identifier}'"),
+        }
+    }
+}
 
 // === impl Held ===
 

@@ -8,7 +8,7 @@ use super::ids::{Identifier, Permission, ResourceServerName, ResourceServerUid};
 use super::standing::{NotInForce, Standing};
 use super::time::Timestamp;
 use super::words::words;
-use crate::jose::Algorithm;
+use crate::jose::{Algorithm, TokenType};
 use serde::{Deserialize, Serialize};
 
 words! {
@@ -18,6 +18,19 @@ words! {
         AccessToken = "at+jwt",
         /// A plain JWT (`typ: JWT`, no `scope`), for clouds that take an OIDC token of a workload.
         Jwt = "jwt",
+    }
+}
+
+// === impl TokenProfile ===
+
+impl TokenProfile {
+    /// The `typ` of such a token's header.
+    #[must_use]
+    pub const fn token_type(self) -> TokenType {
+        match self {
+            Self::AccessToken => TokenType::AccessToken,
+            Self::Jwt => TokenType::Jwt,
+        }
     }
 }
 

@@ -12,6 +12,9 @@ const MICROS_PER_SECOND: i64 = 1_000_000;
 /// A day of the audit, in UTC.
 pub const DAY: Duration = Duration::from_hours(24);
 
+/// An hour of the statistics.
+pub const HOUR: Duration = Duration::from_hours(1);
+
 /// Microseconds since the Unix epoch.
 ///
 /// One integer in the database and in memory, so that both engines sort and compare it alike. It is
@@ -62,6 +65,13 @@ impl Timestamp {
     pub const fn start_of_day(self) -> Self {
         const MICROS_PER_DAY: i64 = 86_400 * MICROS_PER_SECOND;
         Self(self.0.div_euclid(MICROS_PER_DAY).saturating_mul(MICROS_PER_DAY))
+    }
+
+    /// The beginning of this instant's hour.
+    #[must_use]
+    pub const fn start_of_hour(self) -> Self {
+        const MICROS_PER_HOUR: i64 = 3_600 * MICROS_PER_SECOND;
+        Self(self.0.div_euclid(MICROS_PER_HOUR).saturating_mul(MICROS_PER_HOUR))
     }
 
     /// This instant's day in UTC, as eight digits: `20261122`.

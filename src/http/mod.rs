@@ -7,6 +7,7 @@ mod metrics;
 mod middleware;
 mod oauth;
 mod pages;
+pub mod pictures;
 mod tokens;
 
 pub use self::metrics::metrics;
@@ -101,6 +102,7 @@ type Shared = Arc<Services>;
         (name = "Revocations", description = "Tokens taken back before their end"),
         (name = "Administrators", description = "People who administer, and their links to set a password"),
         (name = "Audit", description = "What was done, by whom, and what was refused"),
+        (name = "Statistics", description = "How many tokens and refusals, and who acts for whom"),
     )
 )]
 struct Description;

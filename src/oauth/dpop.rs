@@ -13,11 +13,12 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
 use serde::Deserialize;
 
-use crate::domain::binding::{Confirmation, TokenBinding};
+use crate::domain::binding::Confirmation;
 use crate::domain::catalog::Catalog;
 use crate::domain::client::Client;
 use crate::domain::error::{ErrorCode, OAuthError};
 use crate::domain::ids::Identifier;
+use crate::domain::policy::{self, BoundFor};
 use crate::domain::text::quoted;
 use crate::domain::time::Timestamp;
 use crate::jose::{Algorithm, Proven, TokenType, Unverified};
@@ -223,13 +224,12 @@ pub fn check_binding(
     if proof.is_some() {
         return Ok(());
     }
-    if client.token_binding == TokenBinding::Dpop {
-        return Err(invalid("this client gets tokens with a DPoP proof only (RFC 9449 section 5)"));
-    }
-    let mut servers = audience.iter().filter_map(|identifier| catalog.by_identifier(identifier.as_str()));
-    match servers.find(|server| server.token_binding == TokenBinding::Dpop) {
-        Some(server) => {
-            Err(invalid(format!("tokens for '{}' need a DPoP proof (RFC 9449 section 5)", server.identifier)))
+    match policy::bound_for(client, catalog, audience) {
+        Some(BoundFor::Client) => {
+            Err(invalid("this client gets tokens with a DPoP proof only (RFC 9449 section 5)"))
+        }
+        Some(BoundFor::ResourceServer(identifier)) => {
+            Err(invalid(format!("tokens for '{identifier}' need a DPoP proof (RFC 9449 section 5)")))
         }
         None => Ok(()),
     }

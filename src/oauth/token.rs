@@ -22,11 +22,9 @@ use crate::domain::delegation::Act;
 use crate::domain::error::{ErrorCode, Failure, OAuthError};
 use crate::domain::ids::{ClientId, SecretId};
 use crate::domain::policy::{self, Asked};
-use crate::domain::resource::TokenProfile;
 use crate::domain::scope::Scope;
 use crate::domain::text::quoted;
 use crate::domain::time::Timestamp;
-use crate::jose::TokenType;
 use crate::runtime::clock::Ambient;
 use crate::runtime::directory::Directory;
 use crate::runtime::keyring::Keyring;
@@ -268,12 +266,8 @@ impl TokenEndpoint {
             cnf: proof.map(Proof::confirmation),
         };
         let claims = claims::build(occasion, &decision);
-        let token_type = match decision.profile {
-            TokenProfile::AccessToken => TokenType::AccessToken,
-            TokenProfile::Jwt => TokenType::Jwt,
-        };
         let algorithms = [Some(decision.algorithm), decision.algorithm_before].into_iter().flatten();
-        let signed = self.keyring.sign(algorithms, token_type, &claims, now).await?;
+        let signed = self.keyring.sign(algorithms, decision.profile.token_type(), &claims, now).await?;
         let scope = decision.scope.to_string();
         let response = TokenResponse {
             access_token: SecretString::from(signed.token),

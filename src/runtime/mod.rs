@@ -21,6 +21,7 @@ pub mod revocations;
 pub mod rotator;
 pub mod sealed;
 pub mod secrets;
+pub mod statistics;
 pub mod token_keys;
 mod trouble;
 pub mod upkeep;

@@ -270,8 +270,11 @@ impl Tx {
     /// # Errors
     /// [`StoreError::InUse`] when an exchange rule names it.
     pub async fn delete_client(&mut self, client: ClientUid, version: i64) -> Result<bool, StoreError> {
-        let changed = execute!(self, DELETE_CLIENT, client.0, version)?;
-        Ok(changed == 1)
+        let removed = execute!(self, DELETE_CLIENT, client.0, version)? == 1;
+        if removed {
+            self.forget_client_uses(client.0).await?;
+        }
+        Ok(removed)
     }
 
     /// Gives a client a role. Answers whether it did not have it yet.

@@ -26,6 +26,8 @@ mod secrets;
 mod shared_secrets;
 mod sign_in_guards;
 mod sqlite;
+mod statistics;
+mod tallies;
 
 pub use administrator_sessions::StoredSession;
 pub use audit::{EventWriter, UsedId};
@@ -38,6 +40,8 @@ pub use keys::{LiveTokens, StoredKey, StoredPrivate};
 pub use postgres::Notifications;
 pub use sealed::{Holder, SealedKey};
 pub use sign_in_guards::StoredLink;
+pub use statistics::{AUDIENCE_ROWS, AudienceUse, Counted, Delegation, Side, Span};
+pub use tallies::{DAYS_KEPT, HOURS_KEPT, Place, UncountedChain, UncountedEvent};
 
 use crate::domain::error::Fault;
 
@@ -133,6 +137,8 @@ pub fn all_statements() -> impl Iterator<Item = (&'static str, &'static str)> {
         secrets::STATEMENTS,
         shared_secrets::STATEMENTS,
         sign_in_guards::STATEMENTS,
+        statistics::STATEMENTS,
+        tallies::STATEMENTS,
     ]
     .into_iter()
     .flatten()

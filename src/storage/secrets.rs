@@ -95,7 +95,10 @@ impl Tx {
     /// # Errors
     /// The database is away.
     pub async fn delete_secret(&mut self, client: ClientUid, secret: &SecretId) -> Result<bool, StoreError> {
-        let changed = execute!(self, DELETE_SECRET, client.0, secret.as_str())?;
-        Ok(changed == 1)
+        let removed = execute!(self, DELETE_SECRET, client.0, secret.as_str())? == 1;
+        if removed {
+            self.forget_secret_uses(client.0, Some(secret.as_str())).await?;
+        }
+        Ok(removed)
     }
 }

@@ -42,6 +42,7 @@ mod secrecy;
 mod signing_keys;
 mod signing_keys_api;
 mod standing;
+mod statistics;
 mod storage;
 mod token;
 mod token_client_auth;

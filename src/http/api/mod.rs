@@ -6,11 +6,13 @@ mod client_roles;
 mod client_secrets;
 mod clients;
 mod exchange_rules;
+mod impact;
 mod operators;
 mod resource_servers;
 mod revocations;
 mod roles;
 mod signing_keys;
+mod statistics;
 
 use http::HeaderName;
 use http::header::LOCATION;
@@ -35,6 +37,8 @@ pub(super) fn routes() -> OpenApiRouter<Shared> {
         .merge(signing_keys::routes())
         .merge(administrators::routes())
         .merge(audit_events::routes())
+        .merge(statistics::routes())
+        .merge(impact::routes())
 }
 
 /// Where a new thing can be read (RFC 9110 §10.2.2), relative to the collection's parent.
@@ -86,6 +90,14 @@ refusals! {
         NotFound = 404,
         /// It cannot be made of this one.
         Conflict = 409,
+    }
+
+    /// Where something that is named is tried.
+    TryRefusals {
+        /// There is none of this name.
+        NotFound = 404,
+        /// Fields are wrong.
+        Invalid = 422,
     }
 
     /// Where something is made.

@@ -26,14 +26,7 @@ impl Grant for ClientCredentials {
             may_act: client.may_act.as_ref().map(|actor| MayAct { sub: actor.to_string() }),
             exchange: None,
             issued_type: None,
-            grantee: Grantee {
-                holdings: context.catalog.holdings(&registration.roles),
-                default_resource_server: client.default_resource_server,
-                not_after: [client.expires_at, context.client.credential.not_after]
-                    .into_iter()
-                    .flatten()
-                    .min(),
-            },
+            grantee: Grantee::of_client(context.catalog, registration, context.client.credential.not_after),
         };
         Box::pin(async move { Ok(resolved) })
     }

@@ -1,0 +1,154 @@
+//! Counts the audit's events into small tables, so that no page reads the audit to show how many there are
+//! (`docs/statistics.md`).
+//!
+//! Each chain is counted along its places, which have no gaps and become visible in their order: its one writer
+//! commits one batch after the other. So there is no margin to choose for events that show late, or whose time is
+//! behind that of another replica's: they are what comes next in their chain. How far a chain is counted advances in
+//! the transaction that adds its numbers, from the place that was read: of two replicas that count the same
+//! events, one finds that it has moved and does nothing.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::clock::Ambient;
+use super::fault;
+use crate::domain::error::Fault;
+use crate::domain::tally::Tally;
+use crate::domain::time::{DAY, Timestamp};
+use crate::storage::{Place, Store, StoreError, UncountedChain};
+
+/// How often.
+const EVERY: Duration = Duration::from_secs(20);
+
+/// How many events are read for one transaction.
+const EVENTS: u32 = 1_000;
+
+/// How many rows one transaction adds, or a few more: on `SQLite` nobody else writes meanwhile.
+const ROWS: usize = 1_000;
+
+/// How many rows are forgotten in one transaction, of each sort.
+const FORGOTTEN: u32 = 500;
+
+/// How long others may write between two transactions.
+const BREATH: Duration = Duration::from_millis(10);
+
+/// For how many days a chain that did not end in order may be silent before it is not looked at any more.
+const SILENT: u32 = 30;
+
+/// Counts.
+pub struct Statistics {
+    store: Store,
+    ambient: Ambient,
+}
+
+/// What became of one step.
+enum Step {
+    /// There is more to count.
+    Counted(Place),
+    /// There is no more, or somebody else counts it.
+    Done,
+}
+
+// === impl Statistics ===
+
+impl Statistics {
+    /// Of this store.
+    #[must_use]
+    pub const fn new(store: Store, ambient: Ambient) -> Self {
+        Self { store, ambient }
+    }
+
+    /// Counts until `stop`.
+    pub async fn run(self, stop: CancellationToken) {
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                done = self.once() => {
+                    if let Err(fault) = done {
+                        tracing::warn!(%fault, "the statistics could not be brought up to date; trying again soon");
+                    }
+                }
+            }
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(EVERY) => {}
+            }
+        }
+    }
+
+    /// Counts everything that is there, and forgets the numbers whose time is over.
+    ///
+    /// # Errors
+    /// The database is away; the next time does the rest.
+    pub async fn once(&self) -> Result<(), Fault> {
+        let now = self.ambient.now();
+        for chain in self.store.uncounted_chains().await.map_err(fault)? {
+            self.count(chain, now).await.map_err(fault)?;
+        }
+        let mut tx = self.store.begin().await.map_err(fault)?;
+        tx.note_counted(now).await.map_err(fault)?;
+        let mut more = tx.forget_statistics(now, FORGOTTEN).await.map_err(fault)?;
+        tx.commit().await.map_err(fault)?;
+        while more {
+            tokio::time::sleep(BREATH).await;
+            let mut tx = self.store.begin().await.map_err(fault)?;
+            more = tx.forget_statistics(now, FORGOTTEN).await.map_err(fault)?;
+            tx.commit().await.map_err(fault)?;
+        }
+        Ok(())
+    }
+
+    async fn count(&self, mut chain: UncountedChain, now: Timestamp) -> Result<(), StoreError> {
+        while let Step::Counted(place) = self.step(&chain, now).await? {
+            chain.counted = place;
+            tokio::time::sleep(BREATH).await;
+        }
+        Ok(())
+    }
+
+    /// Counts a few events of a chain, in one transaction. They are read before: it holds up nobody for longer than
+    /// it takes to add the numbers.
+    async fn step(&self, chain: &UncountedChain, now: Timestamp) -> Result<Step, StoreError> {
+        let events = self.store.uncounted_events(chain.writer, chain.counted, EVENTS).await?;
+        let mut tally = Tally::default();
+        let mut counted = chain.counted;
+        let mut left = events.len();
+        for event in &events {
+            if tally.rows() >= ROWS {
+                break;
+            }
+            tally.add(event.place.at, &event.text);
+            counted = event.place;
+            left -= 1;
+        }
+        let all = left == 0 && events.len() < EVENTS as usize;
+        // Whether it had ended was read before its events.
+        let whole = all && (chain.ended || chain.settled && counted.at.plus(DAY * SILENT) < now);
+        if events.is_empty() && !whole {
+            return Ok(Step::Done);
+        }
+        let unknown = self.unknown(&tally).await?;
+        tally.disown(&unknown);
+        let mut tx = self.store.begin().await?;
+        if !tx.advance_counted(chain, counted, whole).await? {
+            return Ok(Step::Done);
+        }
+        tx.add_tally(&tally).await?;
+        tx.commit().await?;
+        Ok(if all { Step::Done } else { Step::Counted(counted) })
+    }
+
+    /// Which of the clients that were named without proof nobody has registered. They are as many as somebody makes
+    /// up, and have no rows of their own.
+    async fn unknown(&self, tally: &Tally) -> Result<BTreeSet<String>, StoreError> {
+        let mut unknown = BTreeSet::new();
+        for client_id in &tally.claimed {
+            if !tally.tokens_at.contains_key(client_id) && !self.store.is_registered(client_id).await? {
+                unknown.insert(client_id.clone());
+            }
+        }
+        Ok(unknown)
+    }
+}

@@ -1,0 +1,15 @@
+//! What the audit's events add up to, and what is asked of that.
+
+mod answers;
+mod counting;
+mod plans;
+mod trying;
+
+use crate::harness::Server;
+
+/// Counts what this server's database has, as its task does from time to time.
+async fn counted(server: &Server) {
+    let admin = server.app.admin();
+    let statistics = jeton::runtime::statistics::Statistics::new(admin.store.clone(), admin.ambient.clone());
+    statistics.once().await.unwrap();
+}

@@ -1,0 +1,191 @@
+//! Each question to the statistics reads a bounded part of a table along its key or an index, on both engines, when
+//! there are many rows.
+
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, SqliteConnection};
+
+use crate::harness::{Database, Engine, START};
+use jeton::app;
+use jeton::domain::time::DAY;
+use jeton::storage::all_statements;
+
+const DAY_MICROS: i64 = 86_400_000_000;
+
+/// The statement's values as literals, and what its plan must not do without: for `SQLite`, and for PostgreSQL.
+fn wanted(name: &str) -> Option<(Vec<String>, &'static str, &'static str)> {
+    let start = START.start_of_day().as_micros();
+    let (from, to) = ((start + 20 * DAY_MICROS).to_string(), (start + 21 * DAY_MICROS).to_string());
+    let client = "'client-7'".to_owned();
+    let limit = "100".to_owned();
+    let uuid = "'00000000-0000-0000-0000-000000000001'".to_owned();
+    let found = match name {
+        "TOKEN_TOTALS" => (vec![from, to, DAY_MICROS.to_string()], "token_totals", "token_totals_pkey"),
+        "TOKEN_HOURS_OF_CLIENT" => {
+            let day = vec![start.to_string(), (start + DAY_MICROS).to_string(), client];
+            (day, "token_hours", "token_hours_pkey")
+        }
+        "TOKEN_DAYS_OF_CLIENT" => (vec![from, to, client], "token_days_by_client", "token_days_by_client"),
+        "BUSIEST_CLIENTS_OF_DAY" => (vec![from, limit], "token_days_by_number", "token_days_by_number"),
+        "DELEGATIONS_OF_DAY" => (vec![from, limit], "delegations_by_number", "delegations_by_number"),
+        "DELEGATIONS_OF_SUBJECT" => {
+            (vec![from, limit, client], "delegations_by_subject", "delegations_by_subject")
+        }
+        "DELEGATIONS_OF_ACTOR" => {
+            (vec![from, limit, "'actor-7'".to_owned()], "delegations_by_actor", "delegations_by_actor")
+        }
+        "CLIENTS_OF_AUDIENCE" => {
+            (vec![client, from, limit.clone(), limit], "audience_hours", "audience_hours_pkey")
+        }
+        "COUNT_AUDIENCE" => (vec![client, from, limit], "audience_hours", "audience_hours_pkey"),
+        "TOKENS_OF_CLIENT" => (vec![client, from, limit], "audit_events_by_client", "_client_id_at_idx"),
+        "LAST_TOKEN_OF_CLIENT" => (vec![uuid], "client_uses", "client_uses_pkey"),
+        "LAST_USES_OF_SECRETS" => (vec![uuid], "secret_uses", "secret_uses_pkey"),
+        "UNCOUNTED_EVENTS" => (vec![uuid, "5".to_owned(), from, limit], "audit_events_1", "_pkey"),
+        "UNCOUNTED_CHAINS" => (Vec::new(), "audit_chains_uncounted", "audit_chains_uncounted"),
+        "FORGET_TOTALS" => (vec![from, limit], "token_totals", "token_totals_pkey"),
+        "FORGET_HOURS" => (vec![from, limit], "token_hours_by_hour", "token_hours_by_hour"),
+        "FORGET_DAYS" => (vec![from, limit], "token_days", "token_days_pkey"),
+        "FORGET_AUDIENCES" => (vec![from, limit], "audience_hours_by_hour", "audience_hours_by_hour"),
+        "FORGET_DELEGATIONS" => (vec![from, limit], "delegations", "delegations_pkey"),
+        _ => return None,
+    };
+    Some(found)
+}
+
+/// How many of them there are.
+const ASKED: usize = 19;
+
+/// Some weeks of a few hundred clients.
+async fn filled(engine: Engine) -> Database {
+    let database = Database::create(engine).await;
+    let store = app::connect(&database.config()).await.unwrap();
+    store.migrate().await.unwrap();
+    let start = START.start_of_day();
+    for day in 0..30 {
+        store.make_room(start.plus(DAY * day)).await.unwrap();
+    }
+    store.close().await;
+    let (numbers, writer, bytes, no) = match engine {
+        Engine::Sqlite => (
+            "(WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 20000)
+              SELECT n FROM numbers)",
+            "unhex(printf('%032x', n / 5000))",
+            "zeroblob(32)",
+            "0",
+        ),
+        Engine::Postgres => (
+            "(SELECT n FROM generate_series(1::BIGINT, 20000) AS numbers(n)) AS numbers",
+            "lpad(to_hex(n / 5000), 32, '0')::uuid",
+            "decode(repeat('00', 32), 'hex')",
+            "FALSE",
+        ),
+    };
+    let start = start.as_micros();
+    let hour = format!("{start} + n / 30 * 3600000000");
+    let day = format!("{start} + n % 30 * {DAY_MICROS}");
+    let id = "'client-' || CAST(n / 30 AS TEXT)";
+    for insert in [
+        format!(
+            "token_totals (hour, grant_type, outcome, tokens) SELECT {hour}, 'g', 'o' || CAST(n % 30 AS TEXT), 1"
+        ),
+        format!(
+            "token_hours (client_id, hour, grant_type, outcome, tokens) SELECT 'client-' || CAST(n % 400 AS TEXT), {start} + n / 400 * 3600000000, 'g', 'o', 1"
+        ),
+        format!("token_days (client_id, day, grant_type, outcome, tokens) SELECT {id}, {day}, 'g', 'o', 1"),
+        format!(
+            "audience_hours (audience, client_id, hour, tokens) SELECT 'a' || CAST(n % 30 AS TEXT), {id}, {hour}, 1"
+        ),
+        format!(
+            "delegations (day, subject, actor, audience, exchanges, last_at) SELECT {day}, {id}, 'actor-' || CAST(n / 40 AS TEXT), 'a', 1, {day}"
+        ),
+        format!(
+            "client_uses (client, last_token_at) SELECT {}, {hour}",
+            match engine {
+                Engine::Sqlite => "unhex(printf('%032x', n))",
+                Engine::Postgres => "lpad(to_hex(n), 32, '0')::uuid",
+            }
+        ),
+        format!(
+            "secret_uses (client, secret_id, last_used_at) SELECT {}, 's', {hour}",
+            match engine {
+                Engine::Sqlite => "unhex(printf('%032x', n))",
+                Engine::Postgres => "lpad(to_hex(n), 32, '0')::uuid",
+            }
+        ),
+        format!(
+            "audit_chains (writer, started_at, ended, named_seq, settled, counted_whole) SELECT {}, n, {no}, 0, {no}, n <> 7",
+            match engine {
+                Engine::Sqlite => "unhex(printf('%032x', n))",
+                Engine::Postgres => "lpad(to_hex(n), 32, '0')::uuid",
+            }
+        ),
+        format!(
+            "audit_events (writer, seq, at, prev, hash, kind, outcome, client_id, continues, event)
+             SELECT {writer}, n, {start} + n * {}, {bytes}, {bytes}, 'token_issued', 'success',
+             'client-' || CAST(n % 50 AS TEXT), {no}, '{}'",
+            30 * DAY_MICROS / 20_001,
+            "x".repeat(300)
+        ),
+    ] {
+        database.execute(&format!("INSERT INTO {insert} FROM {numbers}")).await;
+    }
+    database.execute("ANALYZE").await;
+    database
+}
+
+fn statements() -> Vec<(&'static str, &'static str)> {
+    let asked: Vec<_> = all_statements().filter(|(name, _)| wanted(name).is_some()).collect();
+    assert_eq!(asked.len(), ASKED);
+    asked
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_question_uses_its_index_on_postgres() {
+    let database = filled(Engine::Postgres).await;
+    let mut connection = PgConnection::connect(database.url.as_ref().unwrap()).await.unwrap();
+    let mut wrong = Vec::new();
+    // What is to go it joins with the table in whichever way is cheapest: few rows, as here, it reads whole.
+    for (name, sql) in statements().into_iter().filter(|(name, _)| !name.starts_with("FORGET_")) {
+        let (values, _, index) = wanted(name).unwrap();
+        connection.execute(AssertSqlSafe(format!("PREPARE {name} AS {sql}"))).await.unwrap();
+        for mode in ["force_custom_plan", "force_generic_plan"] {
+            connection.execute(AssertSqlSafe(format!("SET plan_cache_mode = {mode}"))).await.unwrap();
+            let list = if values.is_empty() { String::new() } else { format!(" ({})", values.join(", ")) };
+            let explain = AssertSqlSafe(format!("EXPLAIN EXECUTE {name}{list}"));
+            let plan: Vec<String> = sqlx::query_scalar(explain).fetch_all(&mut connection).await.unwrap();
+            let plan = plan.join("\n");
+            if plan.contains("Seq Scan on") || !plan.contains(index) {
+                wrong.push(format!("{name}, {mode}: a whole table is read, or not {index}\n{plan}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_question_uses_its_index_on_sqlite() {
+    let database = filled(Engine::Sqlite).await;
+    let file = database.directory.path().join("data/jeton.db");
+    for statistics in ["with statistics", "without"] {
+        let mut connection =
+            SqliteConnection::connect(&format!("sqlite://{}", file.display())).await.unwrap();
+        for (name, sql) in statements() {
+            let (values, index, _) = wanted(name).unwrap();
+            let mut query = sqlx::query_as(AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}")));
+            for value in &values {
+                query = match value.parse::<i64>() {
+                    Ok(number) => query.bind(Some(number)),
+                    Err(_) => query.bind(value.trim_matches('\'').to_owned()),
+                };
+            }
+            let plan: Vec<(i64, i64, i64, String)> = query.fetch_all(&mut connection).await.unwrap();
+            let text: Vec<_> = plan.iter().map(|(.., line)| line.as_str()).collect();
+            let told = format!("{name}, {statistics}:\n{}", text.join("\n"));
+            assert!(text.iter().any(|line| line.contains(index)), "no {index}: {told}");
+            // A partial index that is walked whole is what it is for.
+            let whole = |line: &&&str| line.starts_with("SCAN") && !line.contains("_uncounted");
+            let whole = text.iter().filter(whole).filter(|line| !line.contains("bounded")).count();
+            assert_eq!(whole, 0, "a whole table is read: {told}");
+        }
+        database.execute("DELETE FROM sqlite_stat1").await;
+    }
+}
