@@ -10,6 +10,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use http_body_util::LengthLimitError;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use super::error::Problem;
 use super::middleware::Caller;
@@ -216,6 +217,14 @@ fn parse<T: DeserializeOwned>(text: &[u8]) -> Result<T, Problem> {
     })?;
     json.end().map_err(|error| Problem::malformed(format!("the body is not one JSON value: {error}")))?;
     Ok(value)
+}
+
+/// Reads what is JSON already; an error names the member.
+pub(super) fn read_value<T: DeserializeOwned>(value: Value) -> Result<T, FieldError> {
+    serde_path_to_error::deserialize(value).map_err(|error| {
+        let field = error.path().to_string();
+        wrong_value(quoted(&field), &error.into_inner().to_string())
+    })
 }
 
 /// serde's words for a value of the wrong form, without the value: it could be a secret. Our own types'

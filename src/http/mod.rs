@@ -30,7 +30,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 use crate::admin::Admin;
 use crate::admin::sign_in::SignIn;
-use crate::config::Issuer;
+use crate::config::{Issuer, ToldSetting};
 use crate::domain::builtin;
 use crate::oauth::access::AccessVerifier;
 use crate::oauth::introspection::IntrospectionEndpoint;
@@ -75,6 +75,8 @@ pub struct Services {
     pub admin: Admin,
     /// How people sign in to the pages.
     pub sign_in: SignIn,
+    /// What is in force, as people are told it.
+    pub settings: Vec<ToldSetting>,
     /// Proxies whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
 }

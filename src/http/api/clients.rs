@@ -42,6 +42,8 @@ struct Search {
     label: Option<String>,
     /// With this text in the identifier, the description or the owner, in any case.
     q: Option<String>,
+    /// Switched on, or off.
+    enabled: Option<bool>,
     /// `next_cursor` of the page before.
     cursor: Option<String>,
     /// The most entries.
@@ -77,6 +79,7 @@ async fn list(
         owner: search.owner.filter(|owner| !owner.is_empty()),
         label,
         text: search.q.filter(|text| !text.is_empty()),
+        enabled: search.enabled,
     };
     let page = PageRequest { cursor: search.cursor, limit: search.limit };
     Ok(Json(services.admin.clients(&by, &filter, &page).await?))
