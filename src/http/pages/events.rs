@@ -48,7 +48,7 @@ fn who(event: &Value) -> String {
 /// The members that tell most, in this order.
 fn what(event: &Value) -> String {
     let mut parts: Vec<String> = Vec::new();
-    for name in ["action", "target", "error", "reason", "scope", "audience", "kid"] {
+    for name in ["action", "target", "error", "reason", "scope", "audience"] {
         match &event[name] {
             Value::String(text) if !text.is_empty() => parts.push(text.clone()),
             Value::Array(texts) => parts.extend(texts.iter().filter_map(Value::as_str).map(str::to_owned)),

@@ -57,6 +57,17 @@ impl<'f> Input<'f> {
         self
     }
 
+    /// A whole number with a usual value, which stands for an empty field of something new.
+    pub(super) fn count(mut self, name: &'static str) -> Self {
+        if !self.trimmed(name).is_empty() {
+            return self.number(name);
+        }
+        if self.stored.is_some() {
+            self.errors.push(FieldError::new(name, "it is empty", "write a whole number, for example 300"));
+        }
+        self
+    }
+
     /// A date and time in UTC, as `datetime-local` sends it, that may be left out.
     pub(super) fn time(self, name: &'static str) -> Self {
         let text = self.trimmed(name);

@@ -68,7 +68,7 @@ fn wanted(form: &Form) -> Result<TryExchange, AdminError> {
         .lines("audience")
         .optional("subject_scope")
         .lines("actors")
-        .number("expires_in")
+        .count("expires_in")
         .optional("resource_server")
         .optional("scope")
         .read()

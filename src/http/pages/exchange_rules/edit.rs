@@ -135,7 +135,7 @@ fn fields(input: Input<'_>) -> Input<'_> {
         .lines("permissions")
         .lines("sources")
         .text("mode")
-        .number("max_depth")
+        .count("max_depth")
         .number("token_lifetime")
         .time("expires_at")
 }

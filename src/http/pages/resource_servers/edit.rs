@@ -116,7 +116,7 @@ fn fields(input: Input<'_>) -> Input<'_> {
         .text("identifier")
         .text("description")
         .pairs("permissions", ["permission", "description"])
-        .number("token_lifetime")
+        .count("token_lifetime")
         .text("signing_algorithm")
         .text("token_profile")
         .text("token_binding")
