@@ -461,6 +461,7 @@ fn services(
         },
         admin,
         sign_in,
+        settings: config.told(),
         trusted_proxies: config.trusted_proxies.clone(),
         keyring,
         rotator,

@@ -3,8 +3,10 @@
 
 mod administration;
 mod master_key;
+mod told;
 
 pub use self::master_key::{HeldIn, MasterKeySource, Pkcs11};
+pub use self::told::ToldSetting;
 
 use std::collections::BTreeMap;
 use std::fmt;

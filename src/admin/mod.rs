@@ -214,6 +214,15 @@ impl Admin {
         self.refuse(by, permission, because.to_owned()).await
     }
 
+    /// Refuses, and records the refusal, unless the administrator has the permission: for a way in that asks several
+    /// things before it does one. The use-case asks again.
+    ///
+    /// # Errors
+    /// They do not have it, or that cannot be recorded.
+    pub async fn permit(&self, by: &By, permission: &'static str) -> Result<(), AdminError> {
+        self.require(by, permission).await
+    }
+
     /// Refuses to hand out more than one has: whoever may write clients must not become administrator
     /// by giving that role, or by adding a secret to a client that has it.
     async fn require_all(

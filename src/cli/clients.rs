@@ -166,7 +166,7 @@ pub(super) async fn run(command: Command, offline: &Offline, json: bool) -> anyh
             Ok(())
         }
         Command::List { kind, owner, label, text } => {
-            let filter = ClientFilter { kind, owner, label, text };
+            let filter = ClientFilter { kind, owner, label, text, enabled: None };
             let mut clients = Vec::new();
             let mut page = PageRequest { cursor: None, limit: Some(500) };
             loop {

@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use secrecy::SecretString;
-use serde::{Deserialize, Serialize};
 
 use super::builtin;
 use super::ids::{AdministratorName, AdministratorUid, Permission};

@@ -41,6 +41,14 @@ pub(super) fn read<T: DeserializeOwned + ToSchema>(text: &[u8]) -> Result<T, Pro
     Err(Problem::invalid(errors))
 }
 
+/// Reads what is JSON already; an error names the member.
+pub(super) fn read_value<T: DeserializeOwned>(value: &Value) -> Result<T, FieldError> {
+    serde_path_to_error::deserialize(Object(value)).map_err(|error| {
+        let (path, _) = place(error.path(), &BTreeMap::new());
+        wrong_value(path, &error.into_inner().to_string())
+    })
+}
+
 /// Every field that is wrong or missing. What was found wrong is taken out and the rest is read again, because
 /// reading ends at the first error.
 fn wrong_fields<T: DeserializeOwned + ToSchema>(mut value: Value) -> Vec<FieldError> {

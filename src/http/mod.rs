@@ -34,7 +34,7 @@ use utoipa_axum::router::OpenApiRouter;
 use self::description::Description;
 use crate::admin::Admin;
 use crate::admin::sign_in::SignIn;
-use crate::config::Issuer;
+use crate::config::{Issuer, ToldSetting};
 use crate::oauth::access::AccessVerifier;
 use crate::oauth::introspection::IntrospectionEndpoint;
 use crate::oauth::protected_resource::WELL_KNOWN;
@@ -79,6 +79,8 @@ pub struct Services {
     pub admin: Admin,
     /// How people sign in to the pages.
     pub sign_in: SignIn,
+    /// What is in force, as people are told it.
+    pub settings: Vec<ToldSetting>,
     /// Proxies whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
 }

@@ -40,6 +40,7 @@ statements! {
           AND (CAST($3 AS TEXT) IS NULL OR owner = $3)
           AND (CAST($4 AS TEXT) IS NULL OR labels ->> CAST($4 AS TEXT) = CAST($5 AS TEXT))
           AND (CAST($6 AS TEXT) IS NULL OR search LIKE $6 ESCAPE '\')
+          AND (CAST($8 AS BOOLEAN) IS NULL OR enabled = $8)
         ORDER BY client_id
         LIMIT $7";
 
@@ -91,6 +92,8 @@ pub struct ClientFilter {
     pub label: Option<(String, String)>,
     /// With this text in the client id, the description or the owner, in any case.
     pub text: Option<String>,
+    /// Switched on, or off.
+    pub enabled: Option<bool>,
 }
 
 /// Where a page starts and how long it is.
@@ -144,6 +147,7 @@ impl Store {
                 .bind(value)
                 .bind(text)
                 .bind(i64::from(page.limit))
+                .bind(filter.enabled)
                 .fetch_all(pool)
                 .await
         })?;

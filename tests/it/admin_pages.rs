@@ -1,9 +1,66 @@
 //! The frame of the pages: headers, cross-site requests, who is let in, the look of errors.
 
+mod clients;
+mod registry;
+mod routes;
+
 use jeton::admin::By;
 use jeton::config::Issuer;
 
-use crate::harness::{Engine, Server, both_engines};
+use crate::harness::{Answer, Engine, Server, both_engines};
+
+/// Somebody who is signed in, at their browser.
+struct Person<'a> {
+    server: &'a Server,
+    cookie: String,
+}
+
+impl<'a> Person<'a> {
+    async fn signed_in(server: &'a Server, name: &str, role: &str) -> Self {
+        Self { server, cookie: server.signed_in(name, role).await }
+    }
+
+    /// Opens a page below `/admin`.
+    async fn open(&self, path: &str) -> Answer {
+        self.server.send("GET", &format!("/admin{path}"), &[&self.cookie], "").await
+    }
+
+    /// Opens a page that must be there, and hands its HTML on.
+    async fn page(&self, path: &str) -> String {
+        let answer = self.open(path).await;
+        assert_eq!(answer.status, 200, "{path}: {answer:?}");
+        answer.body
+    }
+
+    /// Sends a form.
+    async fn send(&self, path: &str, fields: &[(&str, &str)]) -> Answer {
+        let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
+        let headers = [
+            self.cookie.as_str(),
+            "Sec-Fetch-Site: same-origin",
+            "Content-Type: application/x-www-form-urlencoded",
+        ];
+        self.server.send("POST", &format!("/admin{path}"), &headers, body).await
+    }
+
+    /// Sends a form that must do what it says, and opens the page that follows.
+    async fn does(&self, path: &str, fields: &[(&str, &str)]) -> String {
+        let answer = self.send(path, fields).await;
+        assert_eq!(answer.status, 303, "{path}: {answer:?}");
+        let to = answer.header("location").unwrap().to_owned();
+        let page = self.page(to.strip_prefix("/admin").unwrap()).await;
+        assert!(page.contains("role=\"status\""), "{to} tells what was done: {page}");
+        page
+    }
+}
+
+/// Asserts that a page has each of these texts.
+#[track_caller]
+fn has(page: &str, texts: &[&str]) {
+    for text in texts {
+        assert!(page.contains(text), "'{text}' is missing: {page}");
+    }
+}
 
 both_engines!(whoever_is_signed_in_sees_the_dashboard);
 
@@ -29,7 +86,7 @@ async fn whoever_is_signed_in_sees_the_dashboard(server: Server) {
     // Whatever the page refers to is there, and may be kept for ever.
     let assets: Vec<&str> =
         answer.body.split('"').filter(|part| part.starts_with("/admin/assets/")).collect();
-    assert_eq!(assets.len(), 4);
+    assert_eq!(assets.len(), 5);
     for asset in assets {
         let answer = server.get(asset).await;
         assert_eq!(answer.status, 200, "{asset}");

@@ -49,6 +49,8 @@ struct Search {
     /// With this text in the identifier, the description or the owner, in any case.
     #[param(max_length = 200, pattern = r"^[^\u0000-\u0009\u000b-\u001f\u007f-\u009f]*$")]
     q: Option<String>,
+    /// Switched on, or off.
+    enabled: Option<bool>,
     /// `next_cursor` of the page before.
     #[param(pattern = r"^[A-Za-z0-9_-]*$")]
     cursor: Option<String>,
@@ -85,6 +87,7 @@ async fn list(
         owner: search.owner.filter(|owner| !owner.is_empty()),
         label,
         text: search.q.filter(|text| !text.is_empty()),
+        enabled: search.enabled,
     };
     let page = PageRequest { cursor: search.cursor, limit: search.limit };
     Ok(Json(services.admin.clients(&by, &filter, &page).await?))

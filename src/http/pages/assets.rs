@@ -7,6 +7,7 @@ use axum::response::{IntoResponse, Response};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 
 use super::error::PageError;
+use crate::http::pictures;
 
 struct Asset {
     name: &'static str,
@@ -19,15 +20,19 @@ const CSS: &str = "text/css; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 
 macro_rules! asset {
-    ($name:literal, $media_type:expr, $file:literal) => {{
-        const BYTES: &[u8] = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/assets/", $file));
+    ($name:literal, $media_type:expr, $file:literal) => {
+        asset!($name, $media_type, = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/assets/", $file)))
+    };
+    ($name:literal, $media_type:expr, = $bytes:expr) => {{
+        const BYTES: &[u8] = $bytes;
         Asset { name: $name, media_type: $media_type, bytes: BYTES, tag: tag(BYTES) }
     }};
 }
 
-static ASSETS: [Asset; 4] = [
+static ASSETS: [Asset; 5] = [
     asset!("pico.css", CSS, "vendor/pico.min.css"),
     asset!("admin.css", CSS, "admin.css"),
+    asset!("pictures.css", CSS, = pictures::CSS.as_bytes()),
     asset!("htmx.js", SCRIPT, "vendor/htmx.min.js"),
     asset!("admin.js", SCRIPT, "admin.js"),
 ];

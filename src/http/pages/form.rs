@@ -1,12 +1,14 @@
 //! What a form sent, kept so that it can be shown again beside what is wrong with it.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 
-use axum::extract::{FromRequest, Request};
+use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use http::header::CONTENT_TYPE;
+use http::request::Parts;
 
 use super::error::PageError;
-use crate::admin::AdminError;
+use crate::admin::{AdminError, PageRequest};
 use crate::domain::error::FieldError;
 use crate::http::API_BODY;
 use crate::http::extract::{Unread, bounded};
@@ -18,16 +20,41 @@ pub(super) struct Form {
     errors: Vec<FieldError>,
 }
 
+/// What a query asks for, in the terms of a form: a list with filters is a form that changes nothing.
+pub(super) struct Query(pub(super) Form);
+
+/// What a path names. A text that cannot be such a name is the path of no page.
+pub(super) struct Named<T>(pub(super) T);
+
 // === impl Form ===
 
 impl Form {
+    fn parse(text: &[u8]) -> Self {
+        let mut form = Self::default();
+        for (name, value) in url::form_urlencoded::parse(text) {
+            // HTML has every line end sent as two characters.
+            form.put(&name, value.replace("\r\n", "\n"));
+        }
+        form
+    }
+
     /// A form that nobody has filled in yet, but for these fields.
     pub(super) fn of<'a>(fields: impl IntoIterator<Item = (&'a str, String)>) -> Self {
         let mut form = Self::default();
         for (name, value) in fields {
-            form.fields.entry(name.to_owned()).or_default().push(value);
+            form.put(name, value);
         }
         form
+    }
+
+    /// One more value of a field.
+    pub(super) fn put(&mut self, name: &str, value: impl Into<String>) {
+        self.fields.entry(name.to_owned()).or_default().push(value.into());
+    }
+
+    /// Another value instead of those that a field has.
+    pub(super) fn replace(&mut self, name: &str, value: impl Into<String>) {
+        self.fields.insert(name.to_owned(), vec![value.into()]);
     }
 
     /// The field, empty when it was not sent.
@@ -36,13 +63,11 @@ impl Form {
     }
 
     /// Every value of a field that may be sent several times.
-    #[allow(dead_code, reason = "for pages to come")]
     pub(super) fn all(&self, name: &str) -> &[String] {
         self.fields.get(name).map_or(&[], Vec::as_slice)
     }
 
     /// Whether a field has this value among others: a box that is ticked.
-    #[allow(dead_code, reason = "for pages to come")]
     pub(super) fn has(&self, name: &str, value: &str) -> bool {
         self.all(name).iter().any(|other| other == value)
     }
@@ -68,6 +93,41 @@ impl Form {
         }
     }
 
+    /// [`Form::refused`]; a contradiction with what is registered stands beside this field.
+    pub(super) fn refused_beside(self, field: &'static str, error: AdminError) -> Result<Self, PageError> {
+        match error {
+            AdminError::Conflict(problem) => {
+                let fix = "use another, or change first what it contradicts";
+                Ok(self.with_error(FieldError::new(field, problem, fix)))
+            }
+            other => self.refused(other),
+        }
+    }
+
+    /// The same form, with something wrong with it.
+    pub(super) fn with_error(mut self, error: FieldError) -> Self {
+        self.errors.push(error);
+        self
+    }
+
+    /// Whether a field has the same values as in another form.
+    pub(super) fn agrees(&self, other: &Self, name: &str) -> bool {
+        let filled = |form: &Self| -> Vec<String> {
+            form.all(name).iter().filter(|value| !value.is_empty()).cloned().collect()
+        };
+        filled(self) == filled(other)
+    }
+
+    /// The values of a field, a line each.
+    pub(super) fn whole(&self, name: &str) -> String {
+        self.all(name).join("\n")
+    }
+
+    /// The values of a field in a line, for people.
+    pub(super) fn line(&self, name: &str) -> String {
+        self.all(name).join(", ")
+    }
+
     /// The same form without what nobody may see again.
     pub(super) fn without(mut self, names: &[&str]) -> Self {
         self.fields.retain(|name, _| !names.contains(&name.as_str()));
@@ -90,10 +150,50 @@ impl<S: Send + Sync> FromRequest<S> for Form {
         if !bytes.is_empty() && !media_type.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
             return Err(PageError::Malformed("It is not a form".to_owned()));
         }
-        let mut form = Self::default();
-        for (name, value) in url::form_urlencoded::parse(&bytes) {
-            form.fields.entry(name.into_owned()).or_default().push(value.into_owned());
+        Ok(Self::parse(&bytes))
+    }
+}
+
+// === impl Query ===
+
+impl<S: Send + Sync> FromRequestParts<S> for Query {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(Self(Form::parse(parts.uri.query().unwrap_or_default().as_bytes())))
+    }
+}
+
+impl Query {
+    /// Which page of a list.
+    pub(super) fn page(&self) -> PageRequest {
+        let cursor = Some(self.0.text("cursor").to_owned()).filter(|cursor| !cursor.is_empty());
+        PageRequest { cursor, limit: None }
+    }
+
+    /// A filter, if it is one: what was left empty fits all.
+    pub(super) fn given(&self, name: &str) -> Option<String> {
+        Some(self.0.text(name).trim().to_owned()).filter(|text| !text.is_empty())
+    }
+
+    /// The query of the list's next page, if there is one.
+    pub(super) fn next(&self, cursor: Option<&str>) -> Option<String> {
+        let mut query = url::form_urlencoded::Serializer::new(String::new());
+        for (name, values) in self.0.fields.iter().filter(|(name, _)| *name != "cursor") {
+            query.extend_pairs(values.iter().filter(|value| !value.is_empty()).map(|value| (name, value)));
         }
-        Ok(form)
+        Some(query.append_pair("cursor", cursor?).finish())
+    }
+}
+
+// === impl Named ===
+
+impl<T: TryFrom<String> + Send, S: Send + Sync> FromRequestParts<S> for Named<T> {
+    type Rejection = PageError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, PageError> {
+        let path = Path::<String>::from_request_parts(parts, state).await;
+        let Path(text) = path.map_err(|_| PageError::NoSuchPage)?;
+        T::try_from(text).map(Self).map_err(|_| PageError::NoSuchPage)
     }
 }

@@ -1,11 +1,23 @@
 //! What stands around every page: title, navigation, who is signed in.
 
 use super::assets;
+use super::form::Query;
 use crate::domain::administrator::AdministratorRole;
+use crate::domain::builtin;
 use crate::domain::ids::AdministratorName;
 
 /// Places that the navigation leads to: path after `/admin`, text, the permission that they are of use with.
-pub(super) const NAVIGATION: &[(&str, &str, Option<&str>)] = &[("", "Dashboard", None)];
+pub(super) const NAVIGATION: &[(&str, &str, Option<&str>)] = &[
+    ("", "Dashboard", None),
+    ("/clients", "Clients", Some(builtin::CLIENTS_READ)),
+    ("/resource-servers", "Resource servers", Some(builtin::RESOURCE_SERVERS_READ)),
+    ("/roles", "Roles", Some(builtin::ROLES_READ)),
+    ("/exchange-rules", "Exchange rules", Some(builtin::EXCHANGE_RULES_READ)),
+    ("/delegations", "Delegations", Some(builtin::AUDIT_READ)),
+    ("/signing-keys", "Signing keys", Some(builtin::SIGNING_KEYS_READ)),
+    ("/audit", "Audit", Some(builtin::AUDIT_READ)),
+    ("/settings", "Settings", None),
+];
 
 /// Who is signed in.
 #[derive(Clone, Debug)]
@@ -26,6 +38,8 @@ pub(super) struct Frame {
     pub(super) base: String,
     /// Who is signed in.
     pub(super) person: Option<Person>,
+    /// What was just done, told above the page.
+    pub(super) notice: Option<&'static str>,
     /// Which entry of the navigation this page belongs to.
     section: &'static str,
 }
@@ -59,7 +73,12 @@ impl Frame {
         person: Option<Person>,
         section: &'static str,
     ) -> Self {
-        Self { title: title.into(), base, person, section }
+        Self { title: title.into(), base, person, notice: None, section }
+    }
+
+    /// The same frame, with what the query says was done.
+    pub(super) fn telling(self, query: &Query) -> Self {
+        Self { notice: super::told(query.0.text("done")), ..self }
     }
 
     /// Where an asset is.

@@ -6,15 +6,28 @@
 
 mod account;
 mod assets;
+mod audit;
+mod change;
+mod clients;
+mod confirm;
 mod dashboard;
+mod delegations;
 mod error;
+mod events;
+mod exchange_rules;
 mod form;
 mod frame;
 mod guard;
+mod input;
+mod resource_servers;
+mod roles;
 mod session;
 mod set_up;
+mod settings;
 mod sign_in;
+mod signing_keys;
 mod visitor;
+mod when;
 
 use axum::Router;
 use axum::extract::{Request, State};
@@ -37,6 +50,14 @@ pub(super) fn routes(services: &Shared) -> Router<Shared> {
         .merge(sign_in::routes())
         .merge(set_up::routes())
         .merge(account::routes())
+        .merge(clients::routes())
+        .merge(resource_servers::routes())
+        .merge(roles::routes())
+        .merge(exchange_rules::routes())
+        .merge(delegations::routes())
+        .merge(signing_keys::routes())
+        .merge(audit::routes())
+        .merge(settings::routes())
         .route("/assets/{tag}/{name}", get(assets::serve))
         // Not a fallback: the issuer's path makes this a router in a router in a router, where fallbacks are lost.
         .route("/{*anything}", any(no_such_page))
@@ -56,6 +77,34 @@ fn page_with(status: StatusCode, template: &impl askama::Template) -> Response {
         Ok(html) => (status, Html(html)).into_response(),
         Err(error) => PageError::from(Fault::internal(format!("a template: {error}"))).into_response(),
     }
+}
+
+/// What was done, told on the page that follows.
+const DONE: &[(&str, &str)] = &[
+    ("registered", "It is registered."),
+    ("created", "It is created."),
+    ("changed", "The change is saved."),
+    ("deleted", "It is deleted."),
+    ("enabled", "It is enabled."),
+    ("disabled", "It is disabled."),
+    ("role-given", "It has the role now."),
+    ("role-taken", "It no longer has the role."),
+    ("secret-removed", "The secret is removed."),
+    ("tokens-revoked", "Its tokens are revoked."),
+    ("rotated", "The next key is made. It signs after its lead."),
+    ("key-revoked", "The key is revoked."),
+    ("operator-added", "It operates the resource server now."),
+    ("operator-removed", "It no longer operates the resource server."),
+];
+
+/// To a page that tells what was done: a word of [`DONE`]. Reading that page again does nothing again.
+fn done(path: &str, word: &str) -> Response {
+    Redirect::to(&format!("{path}?done={word}")).into_response()
+}
+
+/// What `?done=` stands for.
+fn told(word: &str) -> Option<&'static str> {
+    DONE.iter().find(|(other, _)| *other == word).map(|(_, text)| *text)
 }
 
 /// So that an error page can have the navigation of whoever is signed in.

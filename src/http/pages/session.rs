@@ -26,7 +26,6 @@ use crate::http::middleware::Caller;
 /// Somebody who is signed in, the second factor included.
 pub(super) struct SignedIn {
     /// For the use-cases.
-    #[allow(dead_code, reason = "for pages to come")]
     pub(super) by: By,
     /// Who it is.
     pub(super) person: Person,
@@ -43,9 +42,15 @@ pub(super) struct Seen(pub(super) Arc<OnceLock<Person>>);
 
 impl SignedIn {
     /// Whether they have this permission of the API.
-    #[allow(dead_code, reason = "for pages to come")]
     pub(super) fn can(&self, permission: &str) -> bool {
         self.person.can(permission)
+    }
+
+    /// Where a page is: its path's parts, as they are. A word at the end (`?done=…`) is told there.
+    pub(super) fn path(&self, parts: &[&str]) -> String {
+        parts.iter().fold(self.base.clone(), |path, part| {
+            path + "/" + &url::form_urlencoded::byte_serialize(part.as_bytes()).collect::<String>()
+        })
     }
 
     /// The frame of a page for them. `section` is a path of [`super::frame::NAVIGATION`].

@@ -1,0 +1,106 @@
+//! Settings as people are told them. Nothing secret, and nothing that holds a secret: where the database is says its
+//! engine alone.
+
+use std::time::Duration;
+
+use super::{Config, Database, HeldIn, Issuance, LogFormat, MasterKeySource, MetricsListener};
+use crate::domain::schedule::Span;
+
+/// A setting that is in force.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ToldSetting {
+    /// What it is called in `jeton.toml`.
+    pub name: &'static str,
+    /// Its value, or what that amounts to.
+    pub value: String,
+}
+
+// === impl Config ===
+
+impl Config {
+    /// What is in force.
+    #[must_use]
+    pub fn told(&self) -> Vec<ToldSetting> {
+        let span = |span: Duration| Span(span).to_string();
+        let issuer =
+            self.issuer.as_ref().map_or("http:// and the address listened on", |issuer| issuer.as_str());
+        let database = match &self.database {
+            Database::Sqlite => "SQLite, a file in the data directory",
+            Database::Postgres { .. } => "PostgreSQL",
+        };
+        let master_key = match &self.master_key {
+            None => "none".to_owned(),
+            Some(MasterKeySource::Managed(_)) => "a file that was made in the data directory".to_owned(),
+            Some(MasterKeySource::File(path)) => format!("the file {}", path.display()),
+            Some(MasterKeySource::Value(_)) => "from the environment".to_owned(),
+            Some(MasterKeySource::Token(label)) => format!("{label} in the PKCS#11 token"),
+        };
+        let metrics = match self.metrics {
+            MetricsListener::Off => "off".to_owned(),
+            MetricsListener::Usual => "the usual address, if it is free".to_owned(),
+            MetricsListener::At(address) => address.to_string(),
+        };
+        let issuance = match self.audit_issuance {
+            Issuance::Durable => "durable",
+            Issuance::Buffered => "buffered",
+        };
+        let held_in = match self.keys_held_in {
+            HeldIn::Database => "database",
+            HeldIn::Pkcs11 => "pkcs11",
+        };
+        let proxies: Vec<_> = self.trusted_proxies.iter().map(ToString::to_string).collect();
+        let required = |needed: bool| if needed { "required" } else { "optional" }.to_owned();
+        let log_format = match self.log_format {
+            LogFormat::Text => "text",
+            LogFormat::Json => "json",
+        };
+        let told = [
+            ("issuer", issuer.to_owned()),
+            ("listen", self.listen.to_string()),
+            ("metrics.listen", metrics),
+            ("data_dir", self.data_dir.display().to_string()),
+            ("database_url", database.to_owned()),
+            ("master_key", master_key),
+            (
+                "server.trusted_proxies",
+                if proxies.is_empty() { "none".to_owned() } else { proxies.join(", ") },
+            ),
+            ("tokens.max_lifetime", span(self.max_token_lifetime)),
+            ("dpop.nonce", required(self.dpop_nonce_required)),
+            ("keys.rotate_every", span(self.keys.every())),
+            ("keys.publish_ahead", span(self.keys.lead())),
+            ("keys.verifier_cache", span(self.keys.verifier_cache())),
+            ("keys.clock_tolerance", span(self.keys.clock_tolerance())),
+            ("keys.rsa_bits", self.rsa_bits.to_string()),
+            ("keys.held_in", held_in.to_owned()),
+            ("audit.issuance", issuance.to_owned()),
+            ("audit.retention", span(self.audit_retention)),
+            ("admin.session_idle", span(self.sign_in.idle)),
+            ("admin.session_lifetime", span(self.sign_in.lifetime)),
+            ("admin.second_factor", required(self.sign_in.second_factor_required)),
+            ("directory.clients", self.directory_clients.to_string()),
+            ("log.level", self.log_level.clone()),
+            ("log.format", log_format.to_owned()),
+        ];
+        told.into_iter().map(|(name, value)| ToldSetting { name, value }).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_secret_is_told() {
+        let environment = [
+            ("JETON_DATABASE_URL", "postgres://jeton:s3cret-word@db.internal/jeton"),
+            ("JETON_MASTER_KEY", &"0a".repeat(32)),
+            ("JETON_ISSUER", "https://id.example.com"),
+        ];
+        let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let told = Config::load(None, environment.to_vec()).unwrap().told();
+        let all = format!("{told:?}");
+        assert!(!all.contains("s3cret") && !all.contains("0a0a") && !all.contains("db.internal"), "{all}");
+        assert!(all.contains("https://id.example.com") && all.contains("PostgreSQL"), "{all}");
+    }
+}

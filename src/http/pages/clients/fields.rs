@@ -1,0 +1,174 @@
+//! The fields of a client's form, and their way to the use-cases and back.
+
+use crate::admin::clients::{ClientView, CreateClient, UpdateClient};
+use crate::admin::roles::RoleView;
+use crate::admin::{AdminError, PageRequest};
+use crate::domain::binding::TokenBinding;
+use crate::domain::builtin;
+use crate::domain::client::{AuthMethod, ClientKind, GrantType};
+use crate::http::Shared;
+use crate::http::pages::change::Label;
+use crate::http::pages::form::Form;
+use crate::http::pages::input::Input;
+use crate::http::pages::session::SignedIn;
+use crate::http::pages::when;
+
+/// How many roles and resource servers a form suggests.
+const SUGGESTED: u32 = 200;
+
+/// The fields, for showing two versions side by side.
+pub(super) const LABELS: &[Label] = &[
+    ("kind", "Kind"),
+    ("description", "Description"),
+    ("owner", "Owner"),
+    ("labels", "Labels"),
+    ("expires_at", "End"),
+    ("default_resource_server", "Default resource server"),
+    ("grant_types", "Grants"),
+    ("auth_methods", "Authentication"),
+    ("allowed_networks", "Allowed networks"),
+    ("may_act", "May act for it"),
+    ("token_binding", "Token binding"),
+];
+
+/// What the choices are, with what each means.
+pub(super) struct Choices {
+    pub(super) kinds: Vec<(&'static str, &'static str)>,
+    pub(super) grants: Vec<(&'static str, &'static str, &'static str)>,
+    pub(super) methods: Vec<(&'static str, &'static str, &'static str)>,
+    pub(super) bindings: Vec<(&'static str, &'static str)>,
+    /// Resource servers, by name.
+    pub(super) resource_servers: Vec<String>,
+    /// Roles: name, name, description.
+    pub(super) roles: Vec<(String, String, String)>,
+}
+
+// === impl Choices ===
+
+impl Choices {
+    pub(super) async fn read(services: &Shared, session: &SignedIn) -> Result<Self, AdminError> {
+        let page = PageRequest { cursor: None, limit: Some(SUGGESTED) };
+        let (mut resource_servers, mut roles) = (Vec::new(), Vec::new());
+        if session.can(builtin::RESOURCE_SERVERS_READ) {
+            let found = services.admin.resource_servers(&session.by, None, &page).await?;
+            resource_servers = found.items.into_iter().map(|server| server.name.to_string()).collect();
+        }
+        if session.can(builtin::ROLES_READ) {
+            let found = services.admin.roles(&session.by, None, &page).await?;
+            let choice = |role: RoleView| (role.name.to_string(), role.name.to_string(), role.description);
+            roles = found.items.into_iter().map(choice).collect();
+        }
+        Ok(Self {
+            kinds: ClientKind::ALL.iter().map(|kind| (kind.as_str(), kind_means(*kind))).collect(),
+            grants: GrantType::ALL.iter().map(|grant| grant_means(*grant)).collect(),
+            methods: AuthMethod::ALL.iter().map(|method| method_means(*method)).collect(),
+            bindings: TokenBinding::ALL.iter().map(|binding| binding_means(*binding)).collect(),
+            resource_servers,
+            roles,
+        })
+    }
+}
+
+fn kind_means(kind: ClientKind) -> &'static str {
+    match kind {
+        ClientKind::Service => "Service: runs all the time",
+        ClientKind::Machine => "Machine: a host or device",
+        ClientKind::Job => "Job: scheduled, or run once",
+        ClientKind::Agent => "Agent: software with some freedom of its own",
+    }
+}
+
+fn grant_means(grant: GrantType) -> (&'static str, &'static str, &'static str) {
+    let (name, means) = match grant {
+        GrantType::ClientCredentials => ("Client credentials", "It gets tokens for itself."),
+        GrantType::TokenExchange => (
+            "Token exchange",
+            "It passes on the identity of its callers, where an exchange rule allows that.",
+        ),
+    };
+    (grant.as_str(), name, means)
+}
+
+fn method_means(method: AuthMethod) -> (&'static str, &'static str, &'static str) {
+    let means = match method {
+        AuthMethod::ClientSecretBasic => {
+            "The secret in the Authorization header. What most libraries do; take it if nothing speaks against it."
+        }
+        AuthMethod::ClientSecretPost => {
+            "The secret in the body of the request. For software that cannot set the header; bodies are logged more often."
+        }
+    };
+    (method.as_str(), method.as_str(), means)
+}
+
+fn binding_means(binding: TokenBinding) -> (&'static str, &'static str) {
+    let means = match binding {
+        TokenBinding::Optional => "Bound to a key if the request proves one (DPoP)",
+        TokenBinding::Dpop => "Always bound to a key (DPoP): a stolen token is worth nothing",
+    };
+    (binding.as_str(), means)
+}
+
+/// The form of a new client.
+pub(super) fn empty() -> Form {
+    let mut form = Form::of([
+        ("kind", ClientKind::Service.as_str().to_owned()),
+        ("grant_types", GrantType::ClientCredentials.as_str().to_owned()),
+        ("auth_methods", AuthMethod::ClientSecretBasic.as_str().to_owned()),
+        ("token_binding", TokenBinding::Optional.as_str().to_owned()),
+        ("secret", "yes".to_owned()),
+    ]);
+    form.put("auth_methods", AuthMethod::ClientSecretPost.as_str());
+    form
+}
+
+/// The form of what is stored.
+pub(super) fn stored(view: &ClientView) -> Form {
+    let text = |name: Option<&str>| name.unwrap_or_default().to_owned();
+    let labels: Vec<_> = view.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let networks: Vec<_> = view.allowed_networks.iter().map(ToString::to_string).collect();
+    let mut form = Form::of([
+        ("kind", view.kind.as_str().to_owned()),
+        ("description", view.description.clone()),
+        ("owner", text(view.owner.as_deref())),
+        ("labels", labels.join("\n")),
+        ("expires_at", when::field(view.expires_at)),
+        ("default_resource_server", text(view.default_resource_server.as_ref().map(AsRef::as_ref))),
+        ("allowed_networks", networks.join("\n")),
+        ("may_act", text(view.may_act.as_ref().map(AsRef::as_ref))),
+        ("token_binding", view.token_binding.as_str().to_owned()),
+        ("version", view.version.to_string()),
+    ]);
+    for grant in &view.grant_types {
+        form.put("grant_types", grant.as_str());
+    }
+    for method in &view.auth_methods {
+        form.put("auth_methods", method.as_str());
+    }
+    form
+}
+
+/// What to register.
+pub(super) fn create(form: &Form) -> Result<CreateClient, AdminError> {
+    fields(Input::new(form)).text("client_id").ticked("roles").read()
+}
+
+/// What to change of what is stored.
+pub(super) fn update(form: &Form, stored: &Form) -> Result<UpdateClient, AdminError> {
+    fields(Input::change(form, stored)).read()
+}
+
+fn fields(input: Input<'_>) -> Input<'_> {
+    input
+        .text("kind")
+        .text("description")
+        .optional("owner")
+        .labels("labels")
+        .time("expires_at")
+        .optional("default_resource_server")
+        .ticked("grant_types")
+        .ticked("auth_methods")
+        .lines("allowed_networks")
+        .optional("may_act")
+        .text("token_binding")
+}

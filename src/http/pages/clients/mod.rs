@@ -1,0 +1,111 @@
+//! `/admin/clients`: clients, and all that is done with one.
+
+mod actions;
+mod dry_run;
+mod edit;
+mod fields;
+mod new;
+mod roles;
+mod secrets;
+mod show;
+
+use askama::Template;
+use axum::Router;
+use axum::extract::State;
+use axum::response::Response;
+use axum::routing::get;
+
+use super::error::PageError;
+use super::form::{Form, Query};
+use super::frame::Frame;
+use super::session::SignedIn;
+use super::{page, page_with};
+use crate::admin::Page;
+use crate::admin::clients::ClientView;
+use crate::domain::client::ClientKind;
+use crate::domain::error::FieldError;
+use crate::http::Shared;
+use crate::storage::ClientFilter;
+
+/// Where these pages are.
+const AT: &str = "/clients";
+
+pub(super) fn routes() -> Router<Shared> {
+    Router::new()
+        .route("/clients", get(list))
+        .merge(new::routes())
+        .merge(show::routes())
+        .merge(edit::routes())
+        .merge(actions::routes())
+        .merge(secrets::routes())
+        .merge(roles::routes())
+        .merge(dry_run::routes())
+}
+
+#[derive(Template)]
+#[template(path = "clients/list.html")]
+struct List {
+    frame: Frame,
+    /// What was searched for.
+    form: Form,
+    kinds: Vec<(&'static str, &'static str)>,
+    states: [(&'static str, &'static str); 3],
+    clients: Vec<ClientView>,
+    next: Option<String>,
+    /// Whether anything narrows the list.
+    filtered: bool,
+}
+
+/// Clients, with what narrows the list.
+async fn list(
+    State(services): State<Shared>,
+    session: SignedIn,
+    query: Query,
+) -> Result<Response, PageError> {
+    let found = match filter(&query) {
+        Ok(filter) => services.admin.clients(&session.by, &filter, &query.page()).await,
+        Err(error) => Err(error.into()),
+    };
+    let names = ["q", "kind", "owner", "label", "state"];
+    let filtered = names.iter().any(|name| query.given(name).is_some());
+    let frame = session.frame("Clients", AT).telling(&query);
+    let list = |form, found: Page<ClientView>, next| List {
+        frame,
+        form,
+        kinds: kinds(),
+        states: [("", "Any"), ("enabled", "Enabled"), ("disabled", "Disabled")],
+        clients: found.items,
+        next,
+        filtered,
+    };
+    match found {
+        Ok(found) => {
+            let next = query.next(found.next_cursor.as_deref());
+            Ok(page(&list(query.0, found, next)))
+        }
+        Err(error) => {
+            let form = query.0.refused(error)?;
+            let nothing = Page { items: Vec::new(), next_cursor: None };
+            Ok(page_with(http::StatusCode::UNPROCESSABLE_ENTITY, &list(form, nothing, None)))
+        }
+    }
+}
+
+fn kinds() -> Vec<(&'static str, &'static str)> {
+    let all = ClientKind::ALL.iter().map(|kind| (kind.as_str(), kind.as_str()));
+    std::iter::once(("", "Any")).chain(all).collect()
+}
+
+fn filter(query: &Query) -> Result<ClientFilter, FieldError> {
+    let label = query.given("label").map(|label| match label.split_once('=') {
+        Some((name, value)) => Ok((name.to_owned(), value.to_owned())),
+        None => Err(FieldError::new("label", "it has no '='", "write name=value, for example team=finance")),
+    });
+    Ok(ClientFilter {
+        kind: query.given("kind").as_deref().and_then(ClientKind::from_word),
+        owner: query.given("owner"),
+        label: label.transpose()?,
+        text: query.given("q"),
+        enabled: query.given("state").map(|state| state == "enabled"),
+    })
+}

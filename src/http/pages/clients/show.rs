@@ -1,0 +1,141 @@
+//! A client's page.
+
+use std::collections::BTreeMap;
+
+use askama::Template;
+use axum::Router;
+use axum::extract::State;
+use axum::response::Response;
+use axum::routing::get;
+use http::StatusCode;
+
+use super::AT;
+use crate::admin::PageRequest;
+use crate::admin::audit::EventQuery;
+use crate::admin::clients::ClientView;
+use crate::admin::effective_permissions::HeldAt;
+use crate::admin::secrets::SecretView;
+use crate::domain::builtin;
+use crate::domain::ids::{ClientId, RoleName};
+use crate::domain::time::Timestamp;
+use crate::http::Shared;
+use crate::http::pages::error::PageError;
+use crate::http::pages::events::EventRow;
+use crate::http::pages::form::{Form, Named, Query};
+use crate::http::pages::frame::Frame;
+use crate::http::pages::session::SignedIn;
+use crate::http::pages::{page_with, when};
+
+/// How many recent events are shown.
+const RECENT: u32 = 10;
+
+/// How many roles are suggested.
+const SUGGESTED: u32 = 500;
+
+pub(super) fn routes() -> Router<Shared> {
+    Router::new().route("/clients/{client_id}", get(show))
+}
+
+#[derive(Template)]
+#[template(path = "clients/show.html")]
+struct Show {
+    frame: Frame,
+    /// What was typed into one of the page's forms, and what is wrong with it.
+    form: Form,
+    client: ClientView,
+    /// The path of this page.
+    path: String,
+    secrets: Vec<SecretView>,
+    roles: Vec<RoleName>,
+    /// Roles that it could be given.
+    suggested: Vec<RoleName>,
+    held: Vec<HeldAt>,
+    /// Nothing, for whoever may not read the audit.
+    events: Option<Vec<EventRow>>,
+    now: Timestamp,
+}
+
+// === impl Show ===
+
+impl Show {
+    /// Why the client gets no tokens, if it gets none.
+    fn stands(&self) -> Option<&'static str> {
+        let expired = self.client.expires_at.is_some_and(|end| end <= self.now);
+        let without = self.secrets.iter().all(|secret| secret.expired);
+        match (self.client.enabled, expired, without) {
+            (false, _, _) => {
+                Some("It is disabled: it gets no tokens, and those that it has do not count here.")
+            }
+            (_, true, _) => Some("Its end has come: it gets no tokens. Change its end to let it go on."),
+            (_, _, true) => Some("It has no secret that counts, so it gets no tokens. Add one below."),
+            _ => None,
+        }
+    }
+
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "what a template passes")]
+    fn age(&self, since: &Timestamp) -> String {
+        when::age(*since, self.now)
+    }
+
+    fn labels(&self) -> &BTreeMap<String, String> {
+        &self.client.labels
+    }
+}
+
+async fn show(
+    State(services): State<Shared>,
+    session: SignedIn,
+    Named(client_id): Named<ClientId>,
+    query: Query,
+) -> Result<Response, PageError> {
+    let mut shown = read(&services, &session, &client_id, Form::default()).await?;
+    shown.frame = shown.frame.telling(&query);
+    Ok(page_with(StatusCode::OK, &shown))
+}
+
+/// The page once more, with a form of it that has to be mended.
+pub(super) async fn again(
+    services: &Shared,
+    session: &SignedIn,
+    client_id: &ClientId,
+    form: Form,
+    status: StatusCode,
+) -> Result<Response, PageError> {
+    Ok(page_with(status, &read(services, session, client_id, form).await?))
+}
+
+async fn read(
+    services: &Shared,
+    session: &SignedIn,
+    client_id: &ClientId,
+    form: Form,
+) -> Result<Show, PageError> {
+    let (admin, by) = (&services.admin, &session.by);
+    let client = admin.client(by, client_id).await?;
+    let roles = admin.client_roles(by, client_id).await?;
+    let mut suggested = Vec::new();
+    if session.can(builtin::CLIENTS_WRITE) && session.can(builtin::ROLES_READ) {
+        let page = PageRequest { cursor: None, limit: Some(SUGGESTED) };
+        let found = admin.roles(by, None, &page).await?.items.into_iter().map(|role| role.name);
+        suggested = found.filter(|name| !roles.contains(name)).collect();
+    }
+    let mut events = None;
+    if session.can(builtin::AUDIT_READ) {
+        let query = EventQuery { client_id: Some(client_id.to_string()), ..EventQuery::default() };
+        let page = PageRequest { cursor: None, limit: Some(RECENT) };
+        let found = admin.audit_events(by, query, &page).await?;
+        events = Some(found.items.into_iter().map(EventRow::from).collect());
+    }
+    Ok(Show {
+        frame: session.frame(client_id.as_str(), AT),
+        form,
+        path: session.path(&["clients", client_id.as_str()]),
+        client,
+        secrets: admin.secrets(by, client_id).await?,
+        roles,
+        suggested,
+        held: admin.effective_permissions(by, client_id).await?.resource_servers,
+        events,
+        now: services.ambient.now(),
+    })
+}

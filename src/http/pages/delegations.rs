@@ -1,0 +1,58 @@
+//! `/admin/delegations`: who has acted for whom towards what, from real exchanges.
+
+use askama::Template;
+use axum::Router;
+use axum::extract::State;
+use axum::response::Response;
+use axum::routing::get;
+
+use super::error::PageError;
+use super::form::{Form, Query};
+use super::frame::Frame;
+use super::page;
+use super::session::SignedIn;
+use crate::admin::statistics::{DelegationQuery, Delegations};
+use crate::http::Shared;
+use crate::http::pictures::{DelegationGraph, Edge, Node, delegation_graph};
+
+/// Where this page is.
+const AT: &str = "/delegations";
+
+pub(super) fn routes() -> Router<Shared> {
+    Router::new().route("/delegations", get(show))
+}
+
+#[derive(Template)]
+#[template(path = "delegations.html")]
+struct Page {
+    frame: Frame,
+    form: Form,
+    found: Delegations,
+    /// SVG, with every text in it escaped.
+    picture: String,
+}
+
+async fn show(
+    State(services): State<Shared>,
+    session: SignedIn,
+    query: Query,
+) -> Result<Response, PageError> {
+    let wanted = DelegationQuery { client_id: query.given("client_id"), ..DelegationQuery::default() };
+    let found = services.admin.delegations(&session.by, wanted).await?;
+    let node = |label: &str, href: Option<String>| Node { label: label.to_owned(), href };
+    let client = |label: &str| node(label, Some(session.path(&["clients", label])));
+    let edges: Vec<_> = found
+        .edges
+        .iter()
+        .map(|edge| Edge {
+            subject: client(&edge.subject),
+            actor: client(&edge.actor),
+            // It is told by its audience; its page is found by its name.
+            audience: node(&edge.audience, None),
+            exchanges: edge.exchanges,
+        })
+        .collect();
+    let title = "Who acts for whom towards what";
+    let picture = delegation_graph(&DelegationGraph { id: "delegations", title, edges: &edges });
+    Ok(page(&Page { frame: session.frame("Delegations", AT), form: query.0, found, picture }))
+}

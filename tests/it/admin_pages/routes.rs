@@ -1,0 +1,121 @@
+//! Every page and form there is, found in the source, tried by whoever may not.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::json;
+
+use super::Person;
+use crate::harness::{Engine, Server};
+
+/// Pages of whoever is not signed in yet, and of one's own account: everybody may use these.
+const FOR_EVERYBODY: &[&str] =
+    &["sign_in.rs:", "set_up.rs:", "account.rs:", "mod.rs:/assets", "mod.rs:/{*anything}"];
+
+/// A route, and which methods it takes.
+#[derive(Debug)]
+struct Route {
+    path: String,
+    reads: bool,
+    changes: bool,
+}
+
+/// Every `.route("…", …)` below `src/http/pages`, which is how routes are written there.
+fn routes() -> Vec<Route> {
+    let mut routes = Vec::new();
+    find(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src/http/pages"), &mut routes);
+    routes
+}
+
+fn find(directory: &Path, routes: &mut Vec<Route>) {
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            find(&path, routes);
+            continue;
+        }
+        let text = fs::read_to_string(&path).unwrap();
+        let file = path.file_name().unwrap().to_str().unwrap().to_owned();
+        for part in text.split(".route(\"").skip(1) {
+            let (route, rest) = part.split_once('"').unwrap();
+            let methods: String = rest.chars().take_while(|c| !";\n".contains(*c)).collect();
+            let here = format!("{file}:{route}");
+            if !FOR_EVERYBODY.iter().any(|other| here.starts_with(other)) {
+                routes.push(Route {
+                    path: route.to_owned(),
+                    reads: methods.contains("get("),
+                    changes: methods.contains("post("),
+                });
+            }
+        }
+    }
+}
+
+/// A path with names of what is there.
+fn filled(path: &str, (secret, kid): (&str, &str)) -> String {
+    let name = match path.split('/').nth(1) {
+        Some("roles") => "order-reader",
+        Some("exchange-rules") => "rule",
+        _ => "orders",
+    };
+    let path = path.replace("{client_id}", "billing").replace("{secret_id}", secret);
+    let path = path.replace("{kid}", kid).replace("{name}", name);
+    assert!(!path.contains('{'), "{path}: say here what stands for it");
+    if path == "/" { String::new() } else { path }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_changes_or_learns_what_they_may_not() {
+    let server = Server::start(Engine::Sqlite).await;
+    let billing = server.billing().await;
+    let party = json!({ "client": "billing" });
+    let rule = json!({ "name": "rule", "caller": party, "subject": party, "resource_server": "orders",
+        "permissions": ["orders:read"] });
+    server.exchange_rule(rule).await;
+    let ada = Person::signed_in(&server, "ada", "administrator").await;
+    let eve = Person::signed_in(&server, "eve", "auditor").await;
+    let nobody = Person { server: &server, cookie: "Accept: text/html".to_owned() };
+    let keys = ada.page("/signing-keys").await;
+    let kid = keys.split("/signing-keys/").find(|part| part.contains("/revoke\"")).unwrap();
+    let kid = kid.split('/').next().unwrap();
+    let page = ada.page("/clients/billing").await;
+    let secret = page.split("/secrets/").nth(1).unwrap().split('/').next().unwrap().to_owned();
+
+    let routes = routes();
+    assert!(routes.iter().filter(|route| route.changes).count() >= 25, "they are found: {routes:?}");
+    let before = server.last_change().await;
+    for route in &routes {
+        let path = filled(&route.path, (&secret, kid));
+        if route.reads {
+            ada.page(&path).await;
+            let answer = eve.open(&path).await;
+            assert!(answer.status == 200 || answer.status == 403, "{path}: {answer:?}");
+            assert!(!answer.body.contains(&billing.secret), "{path}");
+            // But to sign out, which is in every page.
+            let forms = answer.body.matches("method=\"post\"").count();
+            assert_eq!(forms, 1, "{path} has a button for an auditor: {}", answer.body);
+            for doing in
+                ["/edit\"", "/delete\"", "/disable\"", "/remove\"", "/revoke\"", "/revoke-tokens\"", "/new-"]
+            {
+                assert!(
+                    answer.status == 403 || !answer.body.contains(doing),
+                    "{path} leads an auditor to {doing}"
+                );
+            }
+            let answer = nobody.open(&path).await;
+            assert_eq!(answer.status, 303, "{path}: {answer:?}");
+            assert!(answer.header("location").unwrap().starts_with("/admin/sign-in"), "{path}");
+        }
+        if route.changes {
+            let fields =
+                [("name", "orders"), ("role", "order-reader"), ("client_id", "billing"), ("version", "1")];
+            let refused = server.events("access_refused").await.len();
+            let answer = eve.send(&path, &fields).await;
+            assert_eq!(answer.status, 403, "{path}: {answer:?}");
+            assert!(server.events("access_refused").await.len() > refused, "{path}: it is in the audit");
+            let answer = nobody.send(&path, &fields).await;
+            assert_eq!(answer.status, 401, "{path}: {answer:?}");
+        }
+    }
+    assert_eq!(server.last_change().await, before, "nothing was changed");
+}
