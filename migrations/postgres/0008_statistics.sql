@@ -48,9 +48,8 @@ CREATE TABLE audience_hours (
     hour      BIGINT NOT NULL,
     client_id TEXT COLLATE "C" NOT NULL,
     tokens    BIGINT NOT NULL,
-    PRIMARY KEY (audience, hour, client_id)
+    PRIMARY KEY (hour, audience, client_id)
 );
-CREATE INDEX audience_hours_by_hour ON audience_hours (hour);
 
 -- Who has acted for whom towards what, by day.
 CREATE TABLE delegations (

@@ -48,9 +48,8 @@ CREATE TABLE audience_hours (
     hour      INTEGER NOT NULL,
     client_id TEXT NOT NULL,
     tokens    INTEGER NOT NULL,
-    PRIMARY KEY (audience, hour, client_id)
+    PRIMARY KEY (hour, audience, client_id)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX audience_hours_by_hour ON audience_hours (hour);
 
 -- Who has acted for whom towards what, by day.
 CREATE TABLE delegations (

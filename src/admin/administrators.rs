@@ -30,7 +30,6 @@ const TAKES_OVER: &str =
 #[serde(deny_unknown_fields)]
 pub struct CreateAdministrator {
     /// What they sign in with, and what the audit calls them; it never changes.
-    #[schema(value_type = String, example = "ada")]
     pub name: AdministratorName,
     /// What they may do.
     #[schema(value_type = String, example = "auditor")]
@@ -68,7 +67,6 @@ pub struct ExternalView {
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct AdministratorView {
     /// What they sign in with.
-    #[schema(value_type = String, example = "ada")]
     pub name: AdministratorName,
     /// What they may do.
     #[schema(value_type = String, example = "auditor")]
@@ -98,7 +96,6 @@ pub struct AdministratorView {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Link {
     /// Whose password it sets.
-    #[schema(value_type = String, example = "ada")]
     pub name: AdministratorName,
     /// The link. Hand it over where nobody else reads it.
     #[serde(serialize_with = "expose")]

@@ -100,11 +100,12 @@ pub struct TriedValue {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct TriedToken {
     /// What it is for.
+    #[schema(example = json!(["https://orders.example"]))]
     pub audience: Vec<String>,
     /// What it allows, space-separated.
+    #[schema(example = "orders:read")]
     pub scope: String,
     /// The client's roles that give that.
-    #[schema(value_type = Vec<String>)]
     pub roles: Vec<RoleName>,
     /// How many seconds it lives.
     pub expires_in: i64,

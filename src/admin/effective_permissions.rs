@@ -14,7 +14,6 @@ use crate::domain::time::Timestamp;
 #[derive(Debug, Serialize, ToSchema)]
 pub struct EffectivePermissions {
     /// The client.
-    #[schema(value_type = String, example = "billing")]
     pub client_id: ClientId,
     /// Where, in the order of the names. What is missing gives the client nothing.
     pub resource_servers: Vec<HeldAt>,
@@ -24,10 +23,8 @@ pub struct EffectivePermissions {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct HeldAt {
     /// The resource server.
-    #[schema(value_type = String, example = "orders")]
     pub resource_server: ResourceServerName,
     /// Its audience value.
-    #[schema(value_type = String, example = "https://orders.example")]
     pub identifier: Identifier,
     /// Whether there are tokens for it now.
     pub enabled: bool,
@@ -39,12 +36,11 @@ pub struct HeldAt {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct HeldPermission {
     /// The permission.
-    #[schema(value_type = String, example = "orders:read")]
     pub permission: Permission,
     /// What it allows, for people.
+    #[schema(example = "Read orders")]
     pub description: String,
     /// The client's roles that give it.
-    #[schema(value_type = Vec<String>, example = json!(["order-reader"]))]
     pub roles: Vec<RoleName>,
 }
 

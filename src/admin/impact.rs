@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::roles::GivenPermission;
 use super::statistics::DelegationView;
 use super::{Admin, AdminError, By};
 use crate::domain::builtin;
@@ -15,7 +16,7 @@ use crate::domain::claims::AccessTokenClaims;
 use crate::domain::client::Client;
 use crate::domain::delegation::Act;
 use crate::domain::exchange_rule::{ExchangeRule, Party};
-use crate::domain::ids::{ClientId, ExchangeRuleName, Permission, ResourceServerName, RoleName};
+use crate::domain::ids::{ClientId, ExchangeRuleName, ResourceServerName, RoleName};
 use crate::domain::revocation::Revoked;
 use crate::domain::time::{DAY, HOUR, Timestamp};
 use crate::storage::{AUDIENCE_ROWS, Side, Span};
@@ -30,7 +31,6 @@ const LISTED: u32 = 100;
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ClientImpact {
     /// The client.
-    #[schema(value_type = String, example = "billing")]
     pub client_id: ClientId,
     /// How many of its tokens have not ended and are not revoked.
     pub live_tokens: u64,
@@ -44,10 +44,8 @@ pub struct ClientImpact {
     /// Whose identity it has passed on in the last day, up to a minute late.
     pub passes_on: Vec<DelegationView>,
     /// The exchange rules that name it: it cannot be deleted while they do.
-    #[schema(value_type = Vec<String>)]
     pub rules: Vec<ExchangeRuleName>,
     /// The resource servers that it operates.
-    #[schema(value_type = Vec<String>)]
     pub operates: Vec<ResourceServerName>,
 }
 
@@ -59,7 +57,6 @@ pub struct UsedResourceServer {
     pub identifier: String,
     /// Its name, while it is registered.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>, example = "orders")]
     pub resource_server: Option<ResourceServerName>,
     /// How many tokens.
     pub tokens: u64,
@@ -72,7 +69,6 @@ pub struct UsedResourceServer {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ResourceServerImpact {
     /// The resource server.
-    #[schema(value_type = String, example = "orders")]
     pub resource_server: ResourceServerName,
     /// How many clients got tokens for it in this hour and the one before, up to a minute late.
     pub clients: u64,
@@ -84,10 +80,8 @@ pub struct ResourceServerImpact {
     /// The clients, a hundred at most, most tokens first.
     pub most: Vec<UsingClient>,
     /// The roles that give something there.
-    #[schema(value_type = Vec<String>)]
     pub roles: Vec<RoleName>,
     /// The exchange rules that name it: it cannot be deleted while they do.
-    #[schema(value_type = Vec<String>)]
     pub rules: Vec<ExchangeRuleName>,
 }
 
@@ -105,28 +99,16 @@ pub struct UsingClient {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct RoleImpact {
     /// The role.
-    #[schema(value_type = String, example = "order-reader")]
     pub role: RoleName,
     /// How many clients have it.
     pub clients: u64,
     /// Some of them, a hundred at most, in the order of their names.
+    #[schema(example = json!(["billing"]))]
     pub some: Vec<String>,
     /// What it gives them.
     pub gives: Vec<GivenPermission>,
     /// The exchange rules that name it: it cannot be deleted while they do.
-    #[schema(value_type = Vec<String>)]
     pub rules: Vec<ExchangeRuleName>,
-}
-
-/// A permission that a role gives.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct GivenPermission {
-    /// Where.
-    #[schema(value_type = String, example = "orders")]
-    pub resource_server: ResourceServerName,
-    /// What.
-    #[schema(value_type = String, example = "orders:read")]
-    pub permission: Permission,
 }
 
 /// What the event of a token says, as far as it matters here.

@@ -84,7 +84,7 @@ pub struct TokenStatistics {
     /// What is told apart.
     pub by: StatisticsBy,
     /// When each step begins.
-    #[schema(value_type = Vec<String>)]
+    #[schema(value_type = Vec<String>, example = json!(["2026-11-22T08:00:00Z", "2026-11-22T09:00:00Z"]))]
     pub times: Vec<Timestamp>,
     /// The numbers, most first.
     pub series: Vec<TokenSeries>,

@@ -302,7 +302,8 @@ async fn api_tokens_are_tokens_like_any_other(server: Server) {
     assert_eq!(claims["aud"], "http://localhost:8080/api/v1");
     assert_eq!(
         claims["scope"],
-        "audit:read clients:read exchange-rules:read resource-servers:read roles:read signing-keys:read"
+        "administrators:read audit:read clients:read exchange-rules:read resource-servers:read roles:read \
+         signing-keys:read"
     );
     assert_eq!(claims["roles"], json!(["auditor"]));
 }

@@ -44,7 +44,7 @@ fn wanted(name: &str) -> Option<(Vec<String>, &'static str, &'static str)> {
         "FORGET_TOTALS" => (vec![from, limit], "token_totals", "token_totals_pkey"),
         "FORGET_HOURS" => (vec![from, limit], "token_hours_by_hour", "token_hours_by_hour"),
         "FORGET_DAYS" => (vec![from, limit], "token_days", "token_days_pkey"),
-        "FORGET_AUDIENCES" => (vec![from, limit], "audience_hours_by_hour", "audience_hours_by_hour"),
+        "FORGET_AUDIENCES" => (vec![from, limit], "audience_hours", "audience_hours_pkey"),
         "FORGET_DELEGATIONS" => (vec![from, limit], "delegations", "delegations_pkey"),
         _ => return None,
     };
