@@ -26,7 +26,7 @@ pub(super) fn routes() -> OpenApiRouter<Shared> {
 /// Say what breaks when a client is disabled or deleted: which of its tokens live, and who works with it.
 #[utoipa::path(
     get, path = "/clients/{client_id}/impact", tag = "Clients", operation_id = "client_impact",
-    params(("client_id" = String, Path, description = "Its identifier, percent-encoded")),
+    params(("client_id" = ClientId, Path, description = "Its identifier, percent-encoded")),
     responses((status = 200, description = "What breaks", body = ClientImpact), NoSuchThing, Refusals),
     security(("token" = ["clients:read"]))
 )]
@@ -41,7 +41,7 @@ async fn of_client(
 /// Say what breaks when a resource server is disabled or deleted: which clients use it.
 #[utoipa::path(
     get, path = "/resource-servers/{name}/impact", tag = "Resource servers", operation_id = "resource_server_impact",
-    params(("name" = String, Path, description = "Its name")),
+    params(("name" = ResourceServerName, Path, description = "Its name")),
     responses((status = 200, description = "What breaks", body = ResourceServerImpact), NoSuchThing, Refusals),
     security(("token" = ["resource-servers:read"]))
 )]
@@ -56,7 +56,7 @@ async fn of_resource_server(
 /// Say what breaks when a role is deleted: who has it, and what it gives them.
 #[utoipa::path(
     get, path = "/roles/{name}/impact", tag = "Roles", operation_id = "role_impact",
-    params(("name" = String, Path, description = "Its name")),
+    params(("name" = RoleName, Path, description = "Its name")),
     responses((status = 200, description = "What breaks", body = RoleImpact), NoSuchThing, Refusals),
     security(("token" = ["roles:read"]))
 )]
@@ -71,7 +71,7 @@ async fn of_role(
 /// Say what a client may do at each resource server, and which of its roles let it.
 #[utoipa::path(
     get, path = "/clients/{client_id}/effective-permissions", tag = "Clients", operation_id = "effective_permissions",
-    params(("client_id" = String, Path, description = "Its identifier, percent-encoded")),
+    params(("client_id" = ClientId, Path, description = "Its identifier, percent-encoded")),
     responses((status = 200, description = "What it may do", body = EffectivePermissions), NoSuchThing, Refusals),
     security(("token" = ["clients:read"]))
 )]
@@ -86,7 +86,7 @@ async fn effective_permissions(
 /// Say what a client would get for a token request, and why, without a token. Nothing is issued or recorded.
 #[utoipa::path(
     post, path = "/clients/{client_id}/dry-run", tag = "Clients", operation_id = "try_token",
-    params(("client_id" = String, Path, description = "Its identifier, percent-encoded")),
+    params(("client_id" = ClientId, Path, description = "Its identifier, percent-encoded")),
     request_body = TryToken,
     responses((status = 200, description = "What it would get", body = TriedRequest), NoSuchThing, BodyRefusals, Refusals),
     security(("token" = ["clients:read"]))
