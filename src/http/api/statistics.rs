@@ -31,13 +31,12 @@ struct Tokens {
     /// Until the hour or day of this time, all of it; until now, when absent.
     #[param(value_type = Option<String>, format = DateTime)]
     to: Option<Timestamp>,
-    /// What one number stands for: an hour, for 14 days at most, or a day, for 400.
-    #[param(inline, default = "hour")]
+    /// What one number stands for: an hour, for 14 days at most and when absent, or a day, for 400.
     step: Option<StatisticsStep>,
-    /// What is told apart.
-    #[param(inline, default = "outcome")]
+    /// What is told apart; outcomes, when absent.
     by: Option<StatisticsBy>,
     /// Of this client alone.
+    #[param(max_length = 255, pattern = r"^[^\u0000-\u0009\u000b-\u001f\u007f-\u009f]*$")]
     client_id: Option<String>,
 }
 
@@ -53,6 +52,7 @@ struct Edges {
     #[param(value_type = Option<String>, format = DateTime)]
     to: Option<Timestamp>,
     /// With this client on either side.
+    #[param(max_length = 255, pattern = r"^[^\u0000-\u0009\u000b-\u001f\u007f-\u009f]*$")]
     client_id: Option<String>,
 }
 

@@ -52,7 +52,12 @@ def test_the_server_does_what_its_description_says(environment, tmp_path):
     report = tmp_path / "report.ndjson"
     command = [Path(sys.executable).parent / "schemathesis", "--config-file", HERE / "schemathesis.toml"]
     command += ["run", DESCRIPTION, "--url", environment["JETON_ISSUER"], "--checks", "all", "--no-color"]
-    command += ["--max-time", os.environ.get("JETON_FUZZ_SECONDS", "40"), "--report-ndjson-path", report]
+    # By the number of examples, so that a slower machine asks the same; by time only for whoever hunts.
+    if seconds := os.environ.get("JETON_FUZZ_SECONDS"):
+        command += ["--max-time", seconds]
+    else:
+        command += ["--max-examples", "20"]
+    command += ["--report-ndjson-path", report]
     if seed := os.environ.get("JETON_FUZZ_SEED"):
         command += ["--seed", seed]
     passed_on = {
