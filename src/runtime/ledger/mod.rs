@@ -31,6 +31,9 @@ const QUEUE: usize = 4_096;
 /// gives the database for one batch, so that what that takes is answered.
 const PATIENCE: Duration = Duration::from_secs(15);
 
+/// How long a caller that need not wait for its event waits for room in the queue.
+const BREATH: Duration = Duration::from_secs(1);
+
 /// How far an event's time may lie before that of one that was recorded earlier. It bounds where to look for
 /// a token by the time in its identifier.
 pub const OVERTAKEN: Duration = Duration::from_secs(1);
@@ -103,7 +106,7 @@ impl Ledger {
     pub async fn record_issuance(&self, event: &AuditEvent, used: Vec<UsedId>) -> Result<(), RecordError> {
         let what = What::Event(Arc::new(event.write()?), used);
         if self.issuance == Issuance::Buffered && what.uses_nothing_up() {
-            return Ok(self.enqueue(Entry { what, done: None })?);
+            return Ok(self.make_room_for(Entry { what, done: None }).await?);
         }
         match self.wait(what).await {
             Done::Written => Ok(()),
@@ -158,12 +161,33 @@ impl Ledger {
         }
     }
 
+    /// Enqueues what nobody waits for, with a little patience: callers are faster than the writer for a moment when the
+    /// database makes a checkpoint, and slowing them down is better than refusing them.
+    async fn make_room_for(&self, entry: Entry) -> Result<(), Fault> {
+        if let Ok(room) = self.queue.try_reserve() {
+            room.send(entry);
+            return Ok(());
+        }
+        match timeout(BREATH, self.queue.reserve()).await {
+            Ok(Ok(room)) => {
+                room.send(entry);
+                Ok(())
+            }
+            Ok(Err(_)) => Err(stopped()),
+            Err(_) => Err(full()),
+        }
+    }
+
     fn enqueue(&self, entry: Entry) -> Result<(), Fault> {
         self.queue.try_send(entry).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => Fault::unavailable("the ledger's queue is full"),
+            mpsc::error::TrySendError::Full(_) => full(),
             mpsc::error::TrySendError::Closed(_) => stopped(),
         })
     }
+}
+
+fn full() -> Fault {
+    Fault::unavailable("the ledger's queue is full")
 }
 
 fn stopped() -> Fault {
