@@ -52,7 +52,7 @@ def check_answer(server):
 @contextmanager
 def wrk_running(server, seconds, authorizations=None, connections=CONNECTIONS, path="/oauth2/token", body=BODY,
                 **how):
-    """A started wrk. `how` is for benches/token.lua: delay_ms, once, refused."""
+    """A started wrk. `how` is for benches/token.lua: delay_ms, once, refused, keep, tokens."""
     command = ["wrk", "--threads", "1", "--connections", str(connections), "--duration", f"{seconds}s"]
     command += ["--latency", "--timeout", "10s", "--script", str(Path(__file__).with_name("token.lua"))]
     command += [f"http://127.0.0.1:{server.port}{path}"]
@@ -88,6 +88,8 @@ def wrk(server, seconds, **how):
         result = result_of(process)
     if result["non_2xx"]:
         raise SystemExit(f"not every answer was a token: {result}")
+    if result.get("exhausted"):
+        raise SystemExit(f"more requests than tokens: {result}")
     result["rate"] = result["answers"] / (result["us"] / 1e6)
     return result
 

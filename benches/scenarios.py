@@ -14,7 +14,7 @@ from pathlib import Path
 
 import load
 from load import CONNECTIONS, WARM_UP_SECONDS, calibrate, full_speed, peak_rss_mib, progress, wrk
-from servers import CLIENT_ID, SUBJECTS, basic, passing_on, register, register_more, serving
+from servers import CLIENT_ID, SUBJECTS, basic, first_token, passing_on, register, register_more, serving
 from stores import add_clients, add_events, postgres, sqlite
 
 SHARE, TOLERANCE = 0.7, 0.05  # of the highest throughput
@@ -112,20 +112,38 @@ def check_ledger(name, server, answers):
 
 
 def delegation(bench):
-    """What a service asks beside client_credentials, on one server after the other: nothing else differs."""
+    """What a service asks beside client_credentials, on one server after the other: nothing else differs. About the
+    same token each time, about another one each time, and about another one each time that another process issued."""
     results = {}
     for turn in bench.in_turns(bench.among(ENGINES)):
         for name in turn:
-            with new_directory() as directory, passing_on(bench.programs, directory, ENGINES[name]) as opened:
-                server, requests = opened
-                warm_up(server)
+            with new_directory() as directory, passing_on(bench.programs, directory, ENGINES[name]) as (start, requests):
                 own = None
-                for what, request in requests.items():
-                    wrk(server, WARM_UP_SECONDS, **request)
+
+                def measure(server, what, **request):
+                    nonlocal own
                     result, _ = full_speed(server, bench.seconds, **request)
                     own = own or result["tokens per CPU-second"]
                     result["of client_credentials'"] = result["tokens per CPU-second"] / own
                     note(results, f"{name}, {what}", result)
+
+                with start() as server:
+                    token = first_token(server)
+                    warm_up(server)
+                    measure(server, "client_credentials")
+                    for what, request in requests.items():
+                        request = {**request, "body": request["body"].replace("{token}", token)}
+                        wrk(server, WARM_UP_SECONDS, **request)
+                        measure(server, what, **request)
+                    for what, request in requests.items():
+                        wrk(server, 2 * bench.seconds, keep=directory / what)
+                        measure(server, f"{what}, another token each", tokens=directory / what, **request)
+                    for what in requests:
+                        wrk(server, 2 * bench.seconds, keep=directory / what)
+                with start() as server:
+                    warm_up(server)
+                    for what, request in requests.items():
+                        measure(server, f"{what}, another one of another process each", tokens=directory / what, **request)
     return results
 
 

@@ -159,7 +159,8 @@ EXCHANGE, ACCESS_TOKEN = "urn:ietf:params:oauth:grant-type:token-exchange", "urn
 
 @contextmanager
 def passing_on(programs, directory, make_store):
-    """A server, and what is asked of it: each as the arguments of load.wrk."""
+    """What starts a server (one after the other, on one store), and what is asked of it: each as arguments of
+    load.wrk, whose body is to get a token."""
     with make_store(directory) as store:
         for arguments in REGISTRATIONS + PAYMENTS:
             ask(programs, store, *arguments)
@@ -169,15 +170,11 @@ def passing_on(programs, directory, make_store):
         for arguments in PASSING_ON:
             ask(programs, store, *arguments)
         service = [basic("orders", service["secret"]["client_secret"])]
-        with serving(programs, directory, store, authorization) as server:
-            token = first_token(server)
-            exchange = {"grant_type": EXCHANGE, "subject_token": token, "subject_token_type": ACCESS_TOKEN}
-            yield server, {
-                "client_credentials": {},
-                "token exchange": {"authorizations": service, "body": urlencode(exchange)},
-                "introspection": {
-                    "authorizations": service, "body": urlencode({"token": token}), "path": "/oauth2/introspect"},
-            }
+        exchange = urlencode({"grant_type": EXCHANGE, "subject_token_type": ACCESS_TOKEN}) + "&subject_token={token}"
+        yield partial(serving, programs, directory, store, authorization), {
+            "token exchange": {"authorizations": service, "body": exchange},
+            "introspection": {"authorizations": service, "body": "token={token}", "path": "/oauth2/introspect"},
+        }
 
 
 def first_token(server):

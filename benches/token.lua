@@ -4,6 +4,9 @@
 -- BENCH_DELAY_MS: the mean time between an answer and the next request of its connection; none when absent.
 -- BENCH_ONCE: each line is sent once, and the report comes when each has its answer.
 -- BENCH_REFUSED: the answers with 401 are counted.
+-- BENCH_KEEP: a file that gets the access token of every answer, a line each.
+-- BENCH_TOKENS: such a file. Its tokens stand for {token} in the body, each in one request; when there are no more, the
+-- report says so.
 local ffi = require("ffi")
 ffi.cdef("typedef struct { long s, ns; } jeton_time; int clock_gettime(int clock, jeton_time *time);")
 
@@ -42,6 +45,22 @@ if #authorizations > 1 then
     end
 end
 
+exhausted = 0
+local tokens = os.getenv("BENCH_TOKENS")
+if tokens then
+    local next_token, body = io.lines(tokens), wrk.body
+    wrk.body = body:gsub("{token}", "") -- for the one to look at
+    function request()
+        local token = next_token()
+        if not token then
+            exhausted = 1
+            next_token = io.lines(tokens)
+            token = next_token()
+        end
+        return wrk.format(nil, nil, nil, (body:gsub("{token}", token)))
+    end
+end
+
 if once then
     local sent = 0
     function delay()
@@ -70,6 +89,14 @@ if once or os.getenv("BENCH_REFUSED") then
     end
 end
 
+local keep = os.getenv("BENCH_KEEP")
+if keep then
+    local kept = io.open(keep, "w")
+    function response(_, _, body)
+        kept:write(body:match('"access_token":"([^"]+)"'), "\n")
+    end
+end
+
 local threads = {}
 function setup(thread)
     threads[1] = thread
@@ -79,7 +106,7 @@ function done(summary, latency)
     local errors = summary.errors
     if once then return end
     io.write(string.format(
-        '\nRESULT {"answers":%d,"us":%d,"p50":%d,"p99":%d,"non_2xx":%d,"refused":%d,"broken":%d}\n',
+        '\nRESULT {"answers":%d,"us":%d,"p50":%d,"p99":%d,"non_2xx":%d,"refused":%d,"exhausted":%d,"broken":%d}\n',
         summary.requests, summary.duration, latency:percentile(50), latency:percentile(99),
-        errors.status, threads[1]:get("refused"), errors.connect + errors.read + errors.write + errors.timeout))
+        errors.status, threads[1]:get("refused"), threads[1]:get("exhausted"), errors.connect + errors.read + errors.write + errors.timeout))
 end

@@ -1,5 +1,5 @@
-//! `/docs`: the API as a page, and its OpenAPI description as YAML and JSON. Everything is made once, at the start, of
-//! the description that the routes have; the page has no script and needs nothing from elsewhere.
+//! `/docs`: the API as a page, and its OpenAPI description as YAML and JSON. Everything is made once, when it is first
+//! asked for, of the description that the routes have; the page has no script and needs nothing from elsewhere.
 
 mod view;
 
@@ -8,6 +8,7 @@ use std::sync::Arc;
 use askama::Template;
 use aws_lc_rs::digest;
 use axum::Router;
+use axum::extract::State;
 use axum::middleware::map_response;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -18,10 +19,12 @@ use http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_NONE_MATCH, REFERRER_POLICY,
 };
 use http::{HeaderMap, HeaderValue, StatusCode};
+use tokio::sync::OnceCell;
 use utoipa::openapi::{OpenApi, ServerBuilder};
 
 use self::view::Page;
-use super::Shared;
+use super::error::Problem;
+use super::{Shared, openapi};
 use crate::domain::error::Fault;
 
 /// Where the page is, under the issuer's path.
@@ -48,6 +51,10 @@ struct Files {
     yaml: File,
     json: File,
 }
+
+/// The same files for every thread.
+#[derive(Default)]
+pub(super) struct Docs(OnceCell<Files>);
 
 // === impl File ===
 
@@ -90,22 +97,37 @@ impl Files {
     }
 }
 
+// === impl Docs ===
+
+impl Docs {
+    async fn files(&self, issuer: &str) -> Result<&Files, Fault> {
+        let make = || async {
+            let issuer = issuer.to_owned();
+            // It takes a tenth of a second and some ten megabytes, which a thread that serves has no time for.
+            let made = tokio::task::spawn_blocking(move || Files::new(openapi(), &issuer)).await;
+            made.map_err(Fault::internal)?.map_err(Fault::internal)
+        };
+        self.0.get_or_try_init(make).await
+    }
+}
+
 /// The routes of the page.
-///
-/// # Errors
-/// The description cannot be written; a test would have found that.
-pub(super) fn routes(openapi: OpenApi, issuer: &str) -> Result<Router<Shared>, Fault> {
-    let files = Arc::new(Files::new(openapi, issuer).map_err(Fault::internal)?);
+pub(super) fn routes(docs: &Arc<Docs>) -> Router<Shared> {
     let serve = |which: fn(&Files) -> &File| {
-        let files = Arc::clone(&files);
-        get(move |headers: HeaderMap| async move { which(&files).answer(&headers) })
+        let docs = Arc::clone(docs);
+        get(move |State(services): State<Shared>, headers: HeaderMap| async move {
+            match docs.files(services.issuer.as_str()).await {
+                Ok(files) => which(files).answer(&headers),
+                Err(fault) => Problem::from(&fault).into_response(),
+            }
+        })
     };
-    Ok(Router::new()
+    Router::new()
         .route(AT, serve(|files| &files.page))
         .route(&format!("{AT}/docs.css"), serve(|files| &files.style))
         .route(&format!("{AT}/openapi.yaml"), serve(|files| &files.yaml))
         .route(&format!("{AT}/openapi.json"), serve(|files| &files.json))
-        .layer(map_response(strict)))
+        .layer(map_response(strict))
 }
 
 /// What a browser may do with it.

@@ -32,6 +32,7 @@ use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
 use self::description::Description;
+use self::docs::Docs;
 use crate::admin::Admin;
 use crate::admin::sign_in::SignIn;
 use crate::config::{Issuer, ToldSetting};
@@ -94,20 +95,13 @@ fn routes() -> OpenApiRouter<Shared> {
         .nest("/api/v1", api::routes().layer(map_response(middleware::uncached)))
 }
 
-/// The whole server as a service.
-fn service(services: Shared) -> Observed {
+/// The whole server as a service. A thread has one of its own; `docs` is for all of them.
+fn service(services: Shared, docs: &Arc<Docs>) -> Observed {
     let (application, _) = routes().split_for_parts();
     let application = application
         .nest(pages::AT, pages::routes(&services))
-        .route(&format!("{}/", pages::AT), get(pages::with_slash));
-    let application = match docs::routes(openapi(), services.issuer.as_str()) {
-        Ok(docs) => application.merge(docs),
-        // A server without its documentation still issues tokens.
-        Err(fault) => {
-            tracing::error!(%fault, "there is no /docs");
-            application
-        }
-    };
+        .route(&format!("{}/", pages::AT), get(pages::with_slash))
+        .merge(docs::routes(docs));
     let path = services.issuer.path().to_owned();
     let application = if path.is_empty() {
         application

@@ -19,6 +19,7 @@ use tokio::sync::mpsc;
 use tokio::task;
 use tokio_util::sync::CancellationToken;
 
+use super::docs::Docs;
 use super::{Services, Shared, service};
 use crate::domain::error::Fault;
 
@@ -93,6 +94,7 @@ impl Workers {
     ) -> Result<(), Fault> {
         let address = listener.local_addr().map_err(Fault::internal)?;
         let mut ways = Vec::with_capacity(self.threads.len());
+        let docs = Arc::new(Docs::default());
         for (number, thread) in self.threads.iter().enumerate() {
             let (way, connections) = mpsc::channel(WAITING);
             ways.push(way);
@@ -100,7 +102,8 @@ impl Workers {
             let (ledger, releasing) = services.tokens.ledger.at_home(number);
             services.tokens.ledger = ledger;
             thread.runtime.spawn(releasing);
-            let serving = serve(Own { connections, address }, Arc::new(services), stop.clone());
+            let serving =
+                serve(Own { connections, address }, Arc::new(services), Arc::clone(&docs), stop.clone());
             self.serving.push(thread.runtime.spawn(serving));
         }
         tokio::spawn(hand_out(listener, ways, stop.clone()));
@@ -137,8 +140,8 @@ impl Drop for Workers {
     }
 }
 
-async fn serve(own: Own, services: Shared, stop: CancellationToken) -> io::Result<()> {
-    let router = service(services).into_make_service_with_connect_info::<Peer>();
+async fn serve(own: Own, services: Shared, docs: Arc<Docs>, stop: CancellationToken) -> io::Result<()> {
+    let router = service(services, &docs).into_make_service_with_connect_info::<Peer>();
     axum::serve(own, router).with_graceful_shutdown(stop.cancelled_owned()).await
 }
 

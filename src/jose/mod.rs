@@ -1,9 +1,7 @@
-//! Signing and verifying JWTs (RFC 7515, 7517, 7519), around jsonwebtoken and aws-lc-rs.
+//! Signing and verifying JWTs (RFC 7515, 7517, 7519), around aws-lc-rs.
 //!
-//! Verification is jsonwebtoken's, but of ML-DSA, which it does not know; for the same reason the header
-//! and the public keys are read and written here. Signing is ours: jsonwebtoken's `encode` parses the
-//! private key again for every token, which costs twice as much as keeping the parsed key does
-//! (docs/performance.md).
+//! The cryptography is aws-lc-rs's, with every key parsed once. jsonwebtoken, which parses the key again for every
+//! token, is what the tests compare with (docs/decisions/027-no-jsonwebtoken.md).
 
 mod algorithm;
 mod embedded;

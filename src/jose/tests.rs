@@ -291,3 +291,29 @@ proptest! {
         prop_assert!(!accepted(&token, &public(&KEYS[0])));
     }
 }
+
+/// An implementation that is not ours says the same of every signature.
+#[test]
+fn jsonwebtoken_verifies_the_same_tokens() {
+    use jsonwebtoken::Algorithm as Theirs;
+    let theirs = |algorithm| match algorithm {
+        Algorithm::Es256 => Some(Theirs::ES256),
+        Algorithm::Es384 => Some(Theirs::ES384),
+        Algorithm::Rs256 => Some(Theirs::RS256),
+        Algorithm::Ps256 => Some(Theirs::PS256),
+        Algorithm::EdDsa => Some(Theirs::EdDSA),
+        Algorithm::MlDsa65 => None,
+    };
+    for key in KEYS.iter() {
+        let Some(algorithm) = theirs(key.algorithm()) else { continue };
+        let jwk = serde_json::from_value(serde_json::to_value(key.public_jwk()).unwrap()).unwrap();
+        let their_key = jsonwebtoken::DecodingKey::from_jwk(&jwk).unwrap();
+        let token = sign(TokenType::AccessToken, "k", key, &json!({"sub": "a"})).unwrap();
+        for token in [token.clone(), changed(&token, token.len() - 9), changed(&token, token.len() - 30)] {
+            let (message, signature) = token.rsplit_once('.').unwrap();
+            let good =
+                jsonwebtoken::crypto::verify(signature, message.as_bytes(), &their_key, algorithm).unwrap();
+            assert_eq!(accepted(&token, &public(key)), good, "{} {token}", key.algorithm());
+        }
+    }
+}

@@ -1,7 +1,10 @@
-use aws_lc_rs::signature::{ML_DSA_65, ParsedPublicKey};
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ED25519, ML_DSA_65, ParsedPublicKey,
+    RSA_PKCS1_2048_8192_SHA256, RSA_PSS_2048_8192_SHA256, RsaParameters, RsaPublicKeyComponents,
+    VerificationAlgorithm,
+};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
-use jsonwebtoken::DecodingKey;
 use serde::de::DeserializeOwned;
 
 use super::header::Header;
@@ -31,18 +34,11 @@ pub struct Unverified<'a> {
     signature: &'a str,
 }
 
-/// A public key with the one algorithm that it may be used with.
+/// A public key, parsed once, with the one algorithm that it may be used with.
 #[derive(Clone)]
 pub struct VerifyingKey {
     algorithm: Algorithm,
-    key: Key,
-}
-
-#[derive(Clone)]
-enum Key {
-    Jsonwebtoken(DecodingKey, jsonwebtoken::Algorithm),
-    /// jsonwebtoken does not know it.
-    MlDsa65(ParsedPublicKey),
+    key: ParsedPublicKey,
 }
 
 // === impl Unverified ===
@@ -97,70 +93,59 @@ impl<'a> Unverified<'a> {
     #[must_use]
     pub fn is_signed_by(&self, key: &VerifyingKey) -> bool {
         // The key's algorithm counts, and only that (RFC 8725 §3.1).
-        self.header.algorithm == key.algorithm && key.signed(self.signed.as_bytes(), self.signature)
+        self.header.algorithm == key.algorithm
+            && BASE64URL
+                .decode(self.signature)
+                .is_ok_and(|signature| key.has_signed(self.signed.as_bytes(), &signature))
     }
 }
 
 // === impl VerifyingKey ===
 
 impl VerifyingKey {
-    /// Makes ready to verify with a public JWK. It may be that only its use shows that it is no key: a point
-    /// beside the curve verifies nothing.
+    /// Makes ready to verify with a public JWK.
     ///
     /// # Errors
-    /// Its members do not make a key.
+    /// Its members do not make a key: a point beside the curve is none either.
     pub fn from_jwk(jwk: &PublicJwk) -> Result<Self, JwtError> {
         let algorithm = jwk.algorithm();
-        Key::from_members(algorithm, jwk.members())
-            .map(|key| Self { algorithm, key })
-            .ok_or(JwtError::Malformed)
+        parsed(algorithm, jwk.members()).map(|key| Self { algorithm, key }).ok_or(JwtError::Malformed)
     }
 
-    /// Whether this is this key's signature of the message, as it stands in a JWS.
+    /// Whether this is this key's signature of the message, in the form that a JWS has it.
     #[must_use]
     pub fn has_signed(&self, message: &[u8], signature: &[u8]) -> bool {
-        self.signed(message, &BASE64URL.encode(signature))
-    }
-
-    /// Whether this base64url is this key's signature of the message.
-    fn signed(&self, message: &[u8], signature: &str) -> bool {
-        match &self.key {
-            Key::Jsonwebtoken(key, algorithm) => {
-                jsonwebtoken::crypto::verify(signature, message, key, *algorithm).unwrap_or(false)
-            }
-            // The library takes the context to be empty, as RFC 9964 wants it.
-            Key::MlDsa65(key) => {
-                BASE64URL.decode(signature).is_ok_and(|signature| key.verify_sig(message, &signature).is_ok())
-            }
-        }
+        // Of ML-DSA the library takes the context to be empty, as RFC 9964 wants it.
+        self.key.verify_sig(message, signature).is_ok()
     }
 }
 
-// === impl Key ===
-
-impl Key {
-    fn from_members(algorithm: Algorithm, members: &Members) -> Option<Self> {
-        use jsonwebtoken::Algorithm as Theirs;
-        let (key, theirs) = match (algorithm, members) {
-            (Algorithm::Es256, Members::Ec { x, y, .. }) => {
-                (DecodingKey::from_ec_components(x, y), Theirs::ES256)
-            }
-            (Algorithm::Es384, Members::Ec { x, y, .. }) => {
-                (DecodingKey::from_ec_components(x, y), Theirs::ES384)
-            }
-            (Algorithm::Rs256, Members::Rsa { n, e }) => {
-                (DecodingKey::from_rsa_components(n, e), Theirs::RS256)
-            }
-            (Algorithm::Ps256, Members::Rsa { n, e }) => {
-                (DecodingKey::from_rsa_components(n, e), Theirs::PS256)
-            }
-            (Algorithm::EdDsa, Members::Okp { x, .. }) => (DecodingKey::from_ed_components(x), Theirs::EdDSA),
-            (Algorithm::MlDsa65, Members::Akp { public }) => {
-                let public = BASE64URL.decode(public).ok()?;
-                return ParsedPublicKey::new(&ML_DSA_65, public).ok().map(Self::MlDsa65);
-            }
-            _ => return None,
-        };
-        key.ok().map(|key| Self::Jsonwebtoken(key, theirs))
+fn parsed(algorithm: Algorithm, members: &Members) -> Option<ParsedPublicKey> {
+    let bytes = |member: &String| BASE64URL.decode(member).ok();
+    let of_bytes =
+        |kind: &'static dyn VerificationAlgorithm, bytes: &[u8]| ParsedPublicKey::new(kind, bytes).ok();
+    match (algorithm, members) {
+        (Algorithm::Es256, Members::Ec { x, y, .. }) => {
+            of_bytes(&ECDSA_P256_SHA256_FIXED, &point(&bytes(x)?, &bytes(y)?))
+        }
+        (Algorithm::Es384, Members::Ec { x, y, .. }) => {
+            of_bytes(&ECDSA_P384_SHA384_FIXED, &point(&bytes(x)?, &bytes(y)?))
+        }
+        (Algorithm::Rs256, Members::Rsa { n, e }) => rsa(&RSA_PKCS1_2048_8192_SHA256, &bytes(n)?, &bytes(e)?),
+        (Algorithm::Ps256, Members::Rsa { n, e }) => rsa(&RSA_PSS_2048_8192_SHA256, &bytes(n)?, &bytes(e)?),
+        (Algorithm::EdDsa, Members::Okp { x, .. }) => of_bytes(&ED25519, &bytes(x)?),
+        (Algorithm::MlDsa65, Members::Akp { public }) => of_bytes(&ML_DSA_65, &bytes(public)?),
+        _ => None,
     }
+}
+
+/// An uncompressed point (SEC 1 §2.3.3).
+fn point(x: &[u8], y: &[u8]) -> Vec<u8> {
+    [&[4], x, y].concat()
+}
+
+fn rsa(padding: &'static RsaParameters, n: &[u8], e: &[u8]) -> Option<ParsedPublicKey> {
+    // The library refuses a number with zeros before it.
+    let plain = |number: &[u8]| number.iter().copied().skip_while(|byte| *byte == 0).collect::<Vec<u8>>();
+    RsaPublicKeyComponents { n: plain(n), e: plain(e) }.to_parsed_public_key(padding).ok()
 }

@@ -224,6 +224,8 @@ impl Keyring {
             match &key.private {
                 Private::Here(signing) => {
                     let token = jose::sign(token_type, kid, signing, claims).map_err(Fault::internal)?;
+                    // A device's signature is not taken on trust.
+                    self.known_signatures.is_ours(&token);
                     return Ok(Signed { token, kid: life.kid.clone() });
                 }
                 Private::InToken(held) => {
