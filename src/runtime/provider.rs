@@ -228,10 +228,10 @@ impl Provider {
                 }
                 error => refused(&format!("the provider refused the code: {}", quoted(error.as_ref()))),
             },
-            // What stood there may be a token, so only where it stood is told.
-            RequestTokenError::Parse(error, _) => {
-                refused(&format!("the provider's answer cannot be read at {}", error.path()))
-            }
+            // What stood there may be a token, so it is not told.
+            RequestTokenError::Parse(..) => refused(
+                "the provider's answer cannot be read: it is no token response, or its ID token no JWT",
+            ),
             RequestTokenError::Other(problem) => refused(&quoted(&problem)),
         })
     }
@@ -295,9 +295,6 @@ impl Provider {
                 UserInfoError::Response(status, ..) => broken(&format!("userinfo answers {status}")).into(),
                 UserInfoError::ClaimsVerification(error) => {
                     refused(&format!("userinfo does not count: {}", quoted(&whole(&error))))
-                }
-                UserInfoError::Parse(error) => {
-                    refused(&format!("what userinfo says cannot be read at {}", error.path()))
                 }
                 _ => refused("what userinfo says cannot be read"),
             })?;

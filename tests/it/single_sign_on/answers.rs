@@ -98,7 +98,8 @@ async fn what_is_wrong_in_an_answer_is_refused_with_its_reason() {
 async fn who_keeps_failing_waits() {
     let (server, provider) = trusting(Server::start(Engine::Sqlite).await).await;
     provider.person("1", "ada", &["ops"]);
-    for _ in 0..21 {
+    for _ in 0..20 {
+        server.clock.advance(Duration::from_millis(1));
         let mut browser = Browser::new(&server);
         let back = provider.authorize(&browser.begin().await);
         browser.get(&back.replacen("code=", "code=x", 1)).await.expect_page(403, "does not hold");
