@@ -64,8 +64,9 @@ async fn finish(app: App) -> anyhow::Result<()> {
 async fn walk(config: &Config, app: &App, ambient: &Ambient) -> anyhow::Result<()> {
     let issuer = app.issuer();
     let path = config.issuer.as_ref().map_or("", |issuer| issuer.path());
-    let site =
-        Site { base: format!("http://{}{path}", app.address()), http: Client::builder().no_proxy().build()? };
+    // Over http, so no certificates are read.
+    let http = Client::builder().no_proxy().tls_certs_only([]).build()?;
+    let site = Site { base: format!("http://{}{path}", app.address()), http };
     let place = match config.database {
         Database::Sqlite => config.data_dir.display().to_string(),
         Database::Postgres { .. } => "PostgreSQL".to_owned(),
