@@ -28,6 +28,7 @@ mod sign_in_guards;
 mod sqlite;
 mod statistics;
 mod tallies;
+mod turns;
 
 pub use administrator_sessions::StoredSession;
 pub use audit::{EventWriter, UsedId};
@@ -139,6 +140,7 @@ pub fn all_statements() -> impl Iterator<Item = (&'static str, &'static str)> {
         sign_in_guards::STATEMENTS,
         statistics::STATEMENTS,
         tallies::STATEMENTS,
+        turns::STATEMENTS,
     ]
     .into_iter()
     .flatten()
