@@ -11,6 +11,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::admin::audit_watch::AuditWatch;
 use crate::admin::sign_in::SignIn;
 use crate::admin::{Admin, AdminError};
 use crate::config::{Config, Database, Issuance, Issuer, MetricsListener};
@@ -271,6 +272,8 @@ impl App {
         tasks.spawn(Arc::clone(&rotator).run(stop.clone()));
         let upkeep = Upkeep::new(store.clone(), ledger.clone(), ambient.clone(), config.audit_retention);
         tasks.spawn(upkeep.run(stop.clone()));
+        let watch = AuditWatch::new(store.clone(), ledger.clone(), ambient.clone(), ambient.uuid()?);
+        tasks.spawn(watch.run(stop.clone()));
         tasks.spawn(Statistics::new(store.clone(), ambient.clone()).run(stop.clone()));
         let services = services(
             config,
