@@ -2,7 +2,7 @@
 
 mod clients;
 mod registry;
-mod routes;
+pub(crate) mod routes;
 
 use jeton::admin::By;
 use jeton::config::Issuer;

@@ -17,6 +17,7 @@ mod audit_events;
 mod audit_schema;
 mod audit_verify;
 mod buffered;
+mod chromium;
 mod cli;
 mod directory;
 mod discovery;
