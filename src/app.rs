@@ -1,5 +1,7 @@
 //! The composition root: opens everything, starts the tasks, and stops them in order.
 
+mod services;
+
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,19 +13,15 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use self::services::services;
 use crate::admin::sign_in::SignIn;
 use crate::admin::{Admin, AdminError};
 use crate::config::{Config, Database, Issuance, Issuer, MetricsListener};
 use crate::domain::audit::ProcessKind;
 use crate::domain::error::Fault;
-use crate::http::{self, Services, Workers};
-use crate::oauth::access::AccessVerifier;
+use crate::http::{self, Workers};
 use crate::oauth::dpop::Dpop;
-use crate::oauth::introspection::IntrospectionEndpoint;
 use crate::oauth::live::LiveTokens;
-use crate::oauth::request::ClientGate;
-use crate::oauth::revocation::RevocationEndpoint;
-use crate::oauth::token::TokenEndpoint;
 use crate::runtime::audit_key::AuditKey;
 use crate::runtime::clock::Ambient;
 use crate::runtime::directory::{Directory, Limits};
@@ -37,7 +35,6 @@ use crate::runtime::refusals::Refusals;
 use crate::runtime::revocations::Revocations;
 use crate::runtime::rotator::Rotator;
 use crate::runtime::sealed::Survey;
-use crate::runtime::secrets::SecretVerifier;
 use crate::runtime::statistics::Statistics;
 use crate::runtime::token_keys::TokenKeys;
 use crate::runtime::upkeep::Upkeep;
@@ -73,7 +70,10 @@ pub async fn connect(config: &Config) -> Result<Store, Fault> {
         }
         Database::Postgres { url, password_file, max_connections } => ConnectOptions::Postgres {
             url: url.clone(),
-            password: password_file.as_deref().map(read_password).transpose()?,
+            password: password_file
+                .as_deref()
+                .map(|path| read_secret("the database password", path))
+                .transpose()?,
             max_connections: *max_connections,
         },
     };
@@ -98,9 +98,10 @@ fn create_private_directory(config: &Config) -> Result<(), Fault> {
     })
 }
 
-fn read_password(path: &std::path::Path) -> Result<SecretString, Fault> {
+/// A secret that an operator put into a file. White space around it is ignored.
+fn read_secret(what: &str, path: &std::path::Path) -> Result<SecretString, Fault> {
     let text = std::fs::read_to_string(path)
-        .map_err(|error| Fault::internal(format!("the database password {}: {error}", path.display())))?;
+        .map_err(|error| Fault::internal(format!("{what} {}: {error}", path.display())))?;
     Ok(SecretString::from(text.trim().to_owned()))
 }
 
@@ -390,81 +391,4 @@ async fn first_link(sign_in: &SignIn) -> Result<Option<SecretString>, Fault> {
         tracing::info!("there is no administrator yet: open {} within a day", link.expose_secret());
     }
     Ok(link)
-}
-
-fn services(
-    config: &Config,
-    issuer: &Issuer,
-    ambient: Ambient,
-    store: &Store,
-    (keyring, rotator): (Arc<Keyring>, Arc<Rotator>),
-    live: LiveTokens,
-    (ledger, dpop, master_keys): (Ledger, Arc<Dpop>, MasterKeys),
-) -> Result<Services, Fault> {
-    // Half of the cores for costly hashes leaves the other half for everybody else.
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
-    let secrets = Arc::new(SecretVerifier::new((cores / 2).max(1), &ambient)?);
-    let directory = Arc::clone(&live.directory);
-    let live = Arc::new(live);
-    let refusals = Refusals::new(ledger.clone());
-    let gate = Arc::new(ClientGate {
-        ambient: ambient.clone(),
-        directory: Arc::clone(&directory),
-        secrets: Arc::clone(&secrets),
-        refusals: refusals.clone(),
-    });
-    let admin = Admin {
-        store: store.clone(),
-        directory: Some(Arc::clone(&directory)),
-        rotator: Arc::clone(&rotator),
-        ledger: ledger.clone(),
-        refusals: refusals.clone(),
-        ambient: ambient.clone(),
-        longest: config.max_token_lifetime,
-    };
-    let sign_in =
-        SignIn { admin: admin.clone(), passwords: Arc::clone(&secrets), master_keys, rules: config.sign_in };
-    Ok(Services {
-        issuer: issuer.clone(),
-        store: store.clone(),
-        tokens: TokenEndpoint {
-            issuer: issuer.as_str().to_owned(),
-            longest: config.max_token_lifetime,
-            ambient: ambient.clone(),
-            directory: Arc::clone(&directory),
-            keyring: Arc::clone(&keyring),
-            ledger: ledger.clone(),
-            refusals: refusals.clone(),
-            secrets: Arc::clone(&secrets),
-            tokens: Arc::clone(&live),
-            dpop: Arc::clone(&dpop),
-        },
-        introspection: IntrospectionEndpoint {
-            gate: Arc::clone(&gate),
-            tokens: Arc::clone(&live),
-            keyring: Arc::clone(&keyring),
-            issuer: issuer.as_str().to_owned(),
-        },
-        revocation: RevocationEndpoint {
-            gate,
-            tokens: Arc::clone(&live),
-            store: store.clone(),
-            ledger: ledger.clone(),
-            ambient: ambient.clone(),
-        },
-        access: AccessVerifier {
-            ambient: ambient.clone(),
-            tokens: Arc::clone(&live),
-            refusals,
-            ledger,
-            dpop,
-        },
-        admin,
-        sign_in,
-        settings: config.told(),
-        trusted_proxies: config.trusted_proxies.clone(),
-        keyring,
-        rotator,
-        ambient,
-    })
 }

@@ -2,22 +2,30 @@
 //! the setting, where it came from, and what to write instead; an unknown setting is an error too.
 
 mod administration;
+mod issuer;
 mod master_key;
+mod sso;
 mod told;
+mod values;
 
+pub use self::issuer::Issuer;
 pub use self::master_key::{HeldIn, MasterKeySource, Pkcs11};
+pub use self::sso::{ClientSecretSource, Upstream};
 pub use self::told::ToldSetting;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ipnet::IpNet;
 use secrecy::SecretString;
-use url::{Host, Url};
 
+use self::values::{
+    clients, days, is_kubernetes_service_link, issuance, log_directives, log_format, metrics_listener,
+    networks, plain_text, required, seconds, truth,
+};
 use crate::domain::administrator::SignInRules;
 use crate::domain::schedule::{Schedule, Span, Timing};
 use crate::jose::RsaBits;
@@ -59,6 +67,8 @@ pub struct Config {
     pub audit_retention: Duration,
     /// How people sign in.
     pub sign_in: SignInRules,
+    /// The OpenID provider by which people may sign in too.
+    pub sso: Option<Upstream>,
     /// How many clients are kept in memory.
     pub directory_clients: u64,
     /// `tracing` directives, for example `info` or `jeton=debug`.
@@ -112,10 +122,6 @@ pub enum LogFormat {
     Json,
 }
 
-/// An issuer identifier (RFC 8414 §2): an https URL without query or fragment; http on loopback.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Issuer(String);
-
 /// One wrong setting.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Problem {
@@ -127,60 +133,6 @@ pub struct Problem {
 /// Everything that is wrong with the configuration.
 #[derive(Debug, PartialEq, Eq)]
 pub struct ConfigError(Vec<Problem>);
-
-// === impl Issuer ===
-
-impl Issuer {
-    /// Checks an issuer identifier.
-    ///
-    /// # Errors
-    /// What is wrong, in words.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        let url = Url::parse(text)
-            .map_err(|_| "write an absolute URL, for example https://id.example.com".to_owned())?;
-        let loopback = match url.host() {
-            Some(Host::Domain(name)) => name == "localhost",
-            Some(Host::Ipv4(address)) => address.is_loopback(),
-            Some(Host::Ipv6(address)) => address.is_loopback(),
-            None => return Err("the URL has no host".to_owned()),
-        };
-        match url.scheme() {
-            "https" => {}
-            "http" if loopback => {}
-            _ => return Err("use https (http is for localhost only)".to_owned()),
-        }
-        let plain_path = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte);
-        if !url.path().bytes().all(plain_path) {
-            return Err("use letters, digits and - . _ ~ in the path".to_owned());
-        }
-        if url.query().is_some()
-            || url.fragment().is_some()
-            || !url.username().is_empty()
-            || url.password().is_some()
-        {
-            return Err("leave out user, query and fragment (RFC 8414 section 2)".to_owned());
-        }
-        // Identifiers are compared character by character, so there must be one way to write this one.
-        let plain = text.trim_end_matches('/');
-        if url.as_str().trim_end_matches('/') != plain || text != plain {
-            return Err(format!("write it in its plain form: {}", url.as_str().trim_end_matches('/')));
-        }
-        Ok(Self(plain.to_owned()))
-    }
-
-    /// The identifier.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// The path part: empty, or starting with `/` and not ending with it.
-    #[must_use]
-    pub fn path(&self) -> &str {
-        let authority = self.0.find("://").map_or(0, |at| at + 3);
-        self.0[authority..].find('/').map_or("", |slash| &self.0[authority + slash..])
-    }
-}
 
 // === impl Config ===
 
@@ -290,6 +242,7 @@ impl Settings {
         let audit_issuance = self.take("audit.issuance", issuance).unwrap_or(Issuance::Durable);
         let audit_retention = self.take("audit.retention", days).unwrap_or(Duration::from_hours(24 * 400));
         let sign_in = self.sign_in();
+        let sso = self.sso();
         let directory_clients = self.take("directory.clients", clients).unwrap_or(50_000);
         let log_level = self.take("log.level", log_directives).unwrap_or_else(|| "info".to_owned());
         let log_format = self.take("log.format", log_format).unwrap_or(LogFormat::Text);
@@ -311,6 +264,7 @@ impl Settings {
             audit_issuance,
             audit_retention,
             sign_in,
+            sso,
             directory_clients,
             log_level,
             log_format,
@@ -381,108 +335,6 @@ impl Settings {
         }
         if self.problems.is_empty() { Ok(config) } else { Err(ConfigError(self.problems)) }
     }
-}
-
-fn plain_text(value: &toml::Value) -> Option<String> {
-    match value {
-        toml::Value::String(text) => Some(text.clone()),
-        toml::Value::Integer(number) => Some(number.to_string()),
-        toml::Value::Boolean(truth) => Some(truth.to_string()),
-        toml::Value::Array(values) => {
-            values.iter().map(|value| value.as_str()).collect::<Option<Vec<_>>>().map(|texts| texts.join(","))
-        }
-        _ => None,
-    }
-}
-
-/// Kubernetes sets `JETON_PORT`, `JETON_SERVICE_HOST` and the like in every pod beside a service that
-/// is called `jeton` or `jeton-something`. They are not ours: no setting is called like them.
-fn is_kubernetes_service_link(rest: &str) -> bool {
-    rest == "PORT"
-        || rest.ends_with("_PORT")
-        || rest.starts_with("PORT_")
-        || rest.contains("_PORT_")
-        || rest.contains("SERVICE_HOST")
-        || rest.contains("SERVICE_PORT")
-}
-
-fn metrics_listener(text: &str) -> Result<MetricsListener, String> {
-    match text {
-        "off" => Ok(MetricsListener::Off),
-        address => address
-            .parse()
-            .map(MetricsListener::At)
-            .map_err(|_| "write an address and a port, for example 127.0.0.1:9464, or off".to_owned()),
-    }
-}
-
-fn truth(text: &str) -> Result<bool, String> {
-    text.parse().map_err(|_| "write true or false".to_owned())
-}
-
-fn required(text: &str) -> Result<bool, String> {
-    match text {
-        "required" => Ok(true),
-        "optional" => Ok(false),
-        _ => Err("write required or optional".to_owned()),
-    }
-}
-
-fn seconds(text: &str) -> Result<Duration, String> {
-    text.parse()
-        .ok()
-        .filter(|seconds| (1..=31_536_000).contains(seconds))
-        .map(Duration::from_secs)
-        .ok_or_else(|| "write a number of seconds, at least 1".to_owned())
-}
-
-fn issuance(text: &str) -> Result<Issuance, String> {
-    match text {
-        "durable" => Ok(Issuance::Durable),
-        "buffered" => Ok(Issuance::Buffered),
-        _ => Err("write durable or buffered".to_owned()),
-    }
-}
-
-fn days(text: &str) -> Result<Duration, String> {
-    text.strip_suffix('d')
-        .and_then(|days| days.parse().ok())
-        .filter(|days| (1..=36_500).contains(days))
-        .map(|days: u64| Duration::from_hours(24 * days))
-        .ok_or_else(|| "write a number of days, for example 400d".to_owned())
-}
-
-fn clients(text: &str) -> Result<u64, String> {
-    text.parse()
-        .ok()
-        .filter(|clients| (100..=10_000_000).contains(clients))
-        .ok_or_else(|| "write a number of clients from 100 to 10000000".to_owned())
-}
-
-fn networks(text: &str) -> Result<Vec<IpNet>, String> {
-    text.split(',')
-        .map(str::trim)
-        .filter(|part| !part.is_empty())
-        .map(|part| {
-            part.parse::<IpNet>()
-                .or_else(|_| part.parse::<IpAddr>().map(IpNet::from))
-                .map_err(|_| format!("'{part}' is not a network such as 10.0.0.0/8"))
-        })
-        .collect()
-}
-
-fn log_format(text: &str) -> Result<LogFormat, String> {
-    match text {
-        "text" => Ok(LogFormat::Text),
-        "json" => Ok(LogFormat::Json),
-        _ => Err("write text or json".to_owned()),
-    }
-}
-
-fn log_directives(text: &str) -> Result<String, String> {
-    tracing_subscriber::EnvFilter::try_new(text)
-        .map(|_| text.to_owned())
-        .map_err(|_| "write error, warn, info, debug, trace, or directives such as jeton=debug".to_owned())
 }
 
 impl fmt::Display for ConfigError {
@@ -579,31 +431,5 @@ mod tests {
                 .unwrap();
         let text = format!("{config:?}");
         assert!(!text.contains("hunter2") && !text.contains("sesame"), "{text}");
-    }
-
-    #[test]
-    fn an_issuer_has_one_spelling() {
-        for good in [
-            "https://id.example.com",
-            "https://id.example.com/tenant/a",
-            "http://127.0.0.1:8080",
-            "http://[::1]:1",
-        ] {
-            assert!(Issuer::parse(good).is_ok(), "{good}");
-        }
-        for bad in [
-            "id.example.com",
-            "http://id.example.com",
-            "https://id.example.com/",
-            "https://ID.example.com",
-            "https://id.example.com?x=1",
-            "https://u@id.example.com",
-            "https://id.example.com:443",
-            "ftp://localhost",
-        ] {
-            assert!(Issuer::parse(bad).is_err(), "{bad}");
-        }
-        assert_eq!(Issuer::parse("https://h/tenant/a").unwrap().path(), "/tenant/a");
-        assert_eq!(Issuer::parse("https://h").unwrap().path(), "");
     }
 }

@@ -33,6 +33,7 @@
 //! | RFC 8693 token exchange | `oauth/grants/token_exchange.rs`, `domain/delegation.rs`, `domain/exchange_tree.rs` |
 //! | RFC 8707 resource indicators | `domain/policy.rs` |
 //! | RFC 9068 JWT access tokens | `domain/claims.rs`, `domain/policy.rs` |
+//! | OpenID Connect Core, RFC 7636 PKCE, RFC 9207 `iss` | people signing in: `runtime/provider.rs`, `admin/single_sign_on.rs` |
 //! | RFC 9106 Argon2 | `runtime/secrets.rs` |
 //! | RFC 9110 ETag and If-Match | `http/extract.rs` |
 //! | RFC 9449 DPoP | `oauth/dpop.rs`, `jose/embedded.rs`, `runtime/nonces.rs` |

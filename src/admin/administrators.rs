@@ -12,6 +12,7 @@ use super::{Admin, AdminError, By, Page, PageRequest, Written, present, recorded
 use crate::domain::administrator::{Administrator, AdministratorRole, ExternalIdentity};
 use crate::domain::builtin;
 use crate::domain::ids::{AdministratorName, AdministratorUid, Permission};
+use crate::domain::single_sign_on::check_provider;
 use crate::domain::time::Timestamp;
 use crate::storage::{ChangeKind, StoreError, StoredLink, Tx};
 
@@ -300,6 +301,11 @@ impl Admin {
         self.require(by, builtin::ADMINISTRATORS_WRITE).await?;
         let administrator = self.stored_administrator(name).await?;
         self.require_as_strong(by, administrator.role, TAKES_OVER).await?;
+        if let Some(ExternalIdentity { issuer, .. }) = &administrator.external {
+            return Err(AdminError::Conflict(format!(
+                "'{name}' signs in by {issuer} and has no password here: a forgotten one is reset there"
+            )));
+        }
         if !administrator.enabled {
             return Err(AdminError::Conflict(format!("'{name}' is disabled; enable the account first")));
         }
@@ -368,12 +374,8 @@ impl Admin {
 
 fn check_external(external: ExternalView) -> Result<ExternalIdentity, AdminError> {
     let ExternalView { issuer, subject } = external;
-    if !issuer.starts_with("https://") || issuer.len() > 500 {
-        return Err(AdminError::invalid(
-            "external.issuer",
-            "it is not an issuer identifier",
-            "use the https URL that the provider calls itself",
-        ));
+    if let Err(fix) = check_provider(&issuer) {
+        return Err(AdminError::invalid("external.issuer", "it is not what a provider calls itself", fix));
     }
     if subject.is_empty() || subject.len() > 255 || subject.chars().any(char::is_control) {
         return Err(AdminError::invalid(

@@ -17,6 +17,7 @@ pub mod effective_permissions;
 pub mod exchange_dry_run;
 mod exchange_rule_forms;
 pub mod exchange_rules;
+mod external_accounts;
 pub mod impact;
 pub mod object;
 pub mod operators;
@@ -33,6 +34,7 @@ pub mod set_up;
 pub mod sign_in;
 pub mod sign_in_attempts;
 pub mod signing_keys;
+pub mod single_sign_on;
 pub mod statistics;
 
 use std::collections::BTreeSet;

@@ -35,16 +35,17 @@ impl SignIn {
             Err(_) => None,
         };
         let claimed = known.as_ref().map(|known| known.name.clone());
-        self.count(attempt.origin, &typed, claimed.as_ref()).await?;
+        self.count(attempt.origin, &subjects(attempt.origin, &typed), claimed.as_ref()).await?;
         let hash = known.as_ref().and_then(|known| known.password_hash.clone());
         let right = self.passwords.verify_password(password, hash).await.map_err(AdminError::from)?;
         let known = match known {
             Some(known) if right && known.enabled => known,
             Some(known) => {
-                let why = match (known.enabled, &known.password_hash) {
-                    (false, _) => "the account is disabled",
-                    (true, None) => "the account has no password yet",
-                    (true, Some(_)) => "the password is wrong",
+                let why = match (known.enabled, &known.password_hash, &known.external) {
+                    (false, ..) => "the account is disabled",
+                    (true, None, Some(_)) => "the account has no password: it signs in by its provider",
+                    (true, None, None) => "the account has no password yet",
+                    (true, Some(_), _) => "the password is wrong",
                 };
                 return self.refuse_sign_in(attempt.origin, claimed, why).await;
             }
@@ -78,7 +79,7 @@ impl SignIn {
         code: &str,
     ) -> Result<OpenedSession, SignInError> {
         let name = live.name.as_str();
-        self.count(attempt.origin, name, Some(&live.name)).await?;
+        self.count(attempt.origin, &subjects(attempt.origin, name), Some(&live.name)).await?;
         let known = self.admin.store.administrator(&live.name).await.map_err(AdminError::from)?;
         let Some(known) = known.filter(|known| known.uid == live.administrator && known.enabled) else {
             return self.refuse_sign_in(attempt.origin, Some(live.name.clone()), "the account is gone").await;
@@ -122,7 +123,7 @@ impl SignIn {
         password: SecretString,
     ) -> Result<Administrator, SignInError> {
         let name = live.name.as_str();
-        self.count(origin, name, Some(&live.name)).await?;
+        self.count(origin, &subjects(origin, name), Some(&live.name)).await?;
         let known = self.admin.store.administrator(&live.name).await.map_err(AdminError::from)?;
         let known = known.filter(|known| known.uid == live.administrator);
         let hash = known.as_ref().and_then(|known| known.password_hash.clone());
@@ -131,12 +132,17 @@ impl SignIn {
             let why = "the password was wrong when the account was to be changed";
             return self.refuse_sign_in(origin, Some(live.name.clone()), why).await;
         };
-        let mut tx = self.admin.begin().await?;
-        for (subject, _) in subjects(origin, name) {
-            tx.take_attempt_back(&subject).await.map_err(AdminError::from)?;
-        }
-        tx.commit().await.map_err(AdminError::from)?;
+        self.take_back(&subjects(origin, name)).await?;
         Ok(known)
+    }
+
+    /// Counts an attempt that succeeded no longer.
+    pub(super) async fn take_back(&self, subjects: &[(String, Counted)]) -> Result<(), AdminError> {
+        let mut tx = self.admin.begin().await?;
+        for (subject, _) in subjects {
+            tx.take_attempt_back(subject).await?;
+        }
+        Ok(tx.commit().await?)
     }
 
     /// The step that a one-time code of this person belongs to.
@@ -151,28 +157,26 @@ impl SignIn {
         Ok(second_factor::step_of(code, &secret, self.admin.ambient.now())?)
     }
 
-    /// Counts an attempt, for the address and for the account, unless one of them has to wait.
-    async fn count(
+    /// Counts an attempt for what [`subjects`] gives, unless one of them has to wait.
+    pub(super) async fn count(
         &self,
         origin: &Origin,
-        name: &str,
+        subjects: &[(String, Counted)],
         claimed: Option<&AdministratorName>,
     ) -> Result<(), SignInError> {
         let now = self.admin.ambient.now();
         let mut opens_at = None;
         let mut tx = self.admin.begin().await?;
         // Always in this order, so that no two wait for each other.
-        for (subject, counted) in subjects(origin, name) {
-            let failures = tx
-                .count_attempt(&subject, now, now.minus(FORGOTTEN_AFTER))
-                .await
-                .map_err(AdminError::from)?;
+        for (subject, counted) in subjects {
+            let failures =
+                tx.count_attempt(subject, now, now.minus(FORGOTTEN_AFTER)).await.map_err(AdminError::from)?;
             if let Some(failures) = failures {
                 // As if it fails; whoever succeeds takes it back.
                 let until = now.plus(counted.wait(failures));
-                tx.shut_attempts(&subject, until).await.map_err(AdminError::from)?;
+                tx.shut_attempts(subject, until).await.map_err(AdminError::from)?;
             } else {
-                opens_at = tx.attempts_open_at(&subject).await.map_err(AdminError::from)?;
+                opens_at = tx.attempts_open_at(subject).await.map_err(AdminError::from)?;
                 break;
             }
         }
@@ -197,7 +201,8 @@ impl SignIn {
         Err(SignInError::Refused)
     }
 
-    async fn record_refusal(
+    /// Records that somebody was not signed in, and why.
+    pub(super) async fn record_refusal(
         &self,
         origin: &Origin,
         claimed_name: Option<AdministratorName>,
@@ -222,9 +227,12 @@ fn by(name: &AdministratorName, origin: &Origin) -> By {
     By { actor: Actor::Person { name: name.clone() }, origin: origin.clone(), ..By::system() }
 }
 
-/// What an attempt is counted for: the address if it is known (of IPv6 the network, as whoever has one address has
-/// them all), then the account.
+/// What an attempt is counted for: the address if it is known, then the account.
 fn subjects(origin: &Origin, name: &str) -> Vec<(String, Counted)> {
-    let address = origin.address.map(|address| (format!("address {}", network(address)), Counted::Address));
-    address.into_iter().chain([(account(name), Counted::Account)]).collect()
+    address_subject(origin).into_iter().chain([(account(name), Counted::Account)]).collect()
+}
+
+/// What attempts of an address are counted under: of IPv6 the network, as whoever has one address has them all.
+pub(super) fn address_subject(origin: &Origin) -> Option<(String, Counted)> {
+    origin.address.map(|address| (format!("address {}", network(address)), Counted::Address))
 }

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::{Settings, required};
+use super::Settings;
+use super::values::required;
 use crate::domain::administrator::SignInRules;
 use crate::domain::schedule::Span;
 

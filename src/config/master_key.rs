@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use secrecy::SecretString;
 
+use super::values::{list, path, secret, text};
 use super::{Database, Settings};
 
 /// Where a master key comes from.
@@ -144,29 +145,9 @@ impl Settings {
         None
     }
 
-    fn is_wrong(&self, names: &[&str]) -> bool {
+    pub(super) fn is_wrong(&self, names: &[&str]) -> bool {
         self.problems.iter().any(|problem| names.contains(&problem.setting.as_str()))
     }
-}
-
-#[expect(clippy::unnecessary_wraps, reason = "what `take` wants")]
-fn path(text: &str) -> Result<PathBuf, String> {
-    Ok(PathBuf::from(text))
-}
-
-#[expect(clippy::unnecessary_wraps, reason = "what `take` wants")]
-fn secret(text: &str) -> Result<SecretString, String> {
-    Ok(SecretString::from(text.to_owned()))
-}
-
-#[expect(clippy::unnecessary_wraps, reason = "what `take` wants")]
-fn text(text: &str) -> Result<String, String> {
-    Ok(text.to_owned())
-}
-
-/// Several values, comma-separated.
-fn list<T>(one: impl Fn(&str) -> Result<T, String>) -> impl Fn(&str) -> Result<Vec<T>, String> {
-    move |text| text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(&one).collect()
 }
 
 #[cfg(test)]

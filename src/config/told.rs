@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::{Config, Database, HeldIn, Issuance, LogFormat, MasterKeySource, MetricsListener};
+use super::{Config, Database, HeldIn, Issuance, LogFormat, MasterKeySource, MetricsListener, Upstream};
 use crate::domain::schedule::Span;
 
 /// A setting that is in force.
@@ -54,7 +54,7 @@ impl Config {
             LogFormat::Text => "text",
             LogFormat::Json => "json",
         };
-        let told = [
+        let mut told = vec![
             ("issuer", issuer.to_owned()),
             ("listen", self.listen.to_string()),
             ("metrics.listen", metrics),
@@ -78,10 +78,21 @@ impl Config {
             ("admin.session_idle", span(self.sign_in.idle)),
             ("admin.session_lifetime", span(self.sign_in.lifetime)),
             ("admin.second_factor", required(self.sign_in.second_factor_required)),
+            ("sso.issuer", self.sso.as_ref().map_or_else(|| "none".to_owned(), |sso| sso.issuer.clone())),
             ("directory.clients", self.directory_clients.to_string()),
             ("log.level", self.log_level.clone()),
             ("log.format", log_format.to_owned()),
         ];
+        if let Some(Upstream { client_id, scopes, mapping, .. }) = &self.sso {
+            told.extend([
+                ("sso.client_id", client_id.clone()),
+                ("sso.scopes", scopes.join(", ")),
+                ("sso.role_claim", mapping.role_claim.as_str().to_owned()),
+                ("sso.administrators", mapping.administrators.join(", ")),
+                ("sso.auditors", mapping.auditors.join(", ")),
+                ("sso.name_claim", mapping.name_claim.as_str().to_owned()),
+            ]);
+        }
         told.into_iter().map(|(name, value)| ToldSetting { name, value }).collect()
     }
 }

@@ -67,6 +67,8 @@ words! {
         RecoveryCode = "recovery-code",
         /// The link by which they set their password.
         Link = "link",
+        /// What their OpenID provider says of them (single sign-on).
+        SingleSignOn = "single-sign-on",
     }
 }
 

@@ -28,6 +28,7 @@ pub mod schedule;
 pub mod scope;
 pub mod second_factor;
 pub mod secret;
+pub mod single_sign_on;
 pub mod standing;
 pub mod tally;
 pub mod text;

@@ -17,6 +17,7 @@ mod workers;
 pub use self::description::openapi;
 pub use self::metrics::metrics;
 pub use self::middleware::Observed;
+pub use self::pages::SSO_CALLBACK;
 pub use self::workers::Workers;
 
 use std::sync::Arc;
@@ -34,6 +35,7 @@ use utoipa_axum::router::OpenApiRouter;
 use self::description::Description;
 use crate::admin::Admin;
 use crate::admin::sign_in::SignIn;
+use crate::admin::single_sign_on::SingleSignOn;
 use crate::config::{Issuer, ToldSetting};
 use crate::oauth::access::AccessVerifier;
 use crate::oauth::introspection::IntrospectionEndpoint;
@@ -79,6 +81,8 @@ pub struct Services {
     pub admin: Admin,
     /// How people sign in to the pages.
     pub sign_in: SignIn,
+    /// How they sign in by another provider, if there is one.
+    pub sso: Option<SingleSignOn>,
     /// What is in force, as people are told it.
     pub settings: Vec<ToldSetting>,
     /// Proxies whose `X-Forwarded-For` is believed.

@@ -7,6 +7,7 @@ pub mod clock;
 pub mod clock_check;
 pub mod directory;
 mod fault_point;
+pub mod issuers;
 pub mod key_maker;
 pub mod keyring;
 mod known_ids;
@@ -17,6 +18,7 @@ pub mod nonces;
 #[cfg(feature = "pkcs11")]
 pub mod pkcs11;
 mod private_file;
+pub mod provider;
 pub mod refusals;
 pub mod revocations;
 pub mod rotator;

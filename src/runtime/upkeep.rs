@@ -93,6 +93,7 @@ impl Upkeep {
         let mut tx = self.store.begin().await?;
         tx.forget_sessions(now).await?;
         tx.forget_sign_in_guards(now, now.minus(FORGOTTEN_AFTER)).await?;
+        tx.forget_sign_in_starts(now).await?;
         tx.commit().await
     }
 

@@ -21,6 +21,11 @@ statements! {
                signed_in_at, version, created_at, updated_at
         FROM administrators WHERE uid = $1";
 
+    ADMINISTRATOR_BY_EXTERNAL = r"
+        SELECT uid, name, role, enabled, password_hash, second_factor, code_step, external_issuer, external_subject,
+               signed_in_at, version, created_at, updated_at
+        FROM administrators WHERE external_issuer = $1 AND external_subject = $2";
+
     ADMINISTRATORS_AFTER = r"
         SELECT uid, name, role, enabled, password_hash, second_factor, code_step, external_issuer, external_subject,
                signed_in_at, version, created_at, updated_at
@@ -134,6 +139,24 @@ impl Store {
     ) -> Result<Option<Administrator>, StoreError> {
         let row = read!(self, pool => {
             sqlx::query_as::<_, AdministratorRow>(ADMINISTRATOR_BY_UID).bind(uid.0).fetch_optional(pool).await
+        })?;
+        row.map(Administrator::try_from).transpose()
+    }
+
+    /// The administrator whom another provider vouches for under this identity.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn administrator_by_external(
+        &self,
+        identity: &ExternalIdentity,
+    ) -> Result<Option<Administrator>, StoreError> {
+        let row = read!(self, pool => {
+            sqlx::query_as::<_, AdministratorRow>(ADMINISTRATOR_BY_EXTERNAL)
+                .bind(&identity.issuer)
+                .bind(&identity.subject)
+                .fetch_optional(pool)
+                .await
         })?;
         row.map(Administrator::try_from).transpose()
     }

@@ -25,6 +25,7 @@ mod sealed;
 mod secrets;
 mod shared_secrets;
 mod sign_in_guards;
+mod sign_in_starts;
 mod sqlite;
 mod statistics;
 mod tallies;
@@ -40,6 +41,7 @@ pub use keys::{LiveTokens, StoredKey, StoredPrivate};
 pub use postgres::Notifications;
 pub use sealed::{Holder, SealedKey};
 pub use sign_in_guards::StoredLink;
+pub use sign_in_starts::SignInStart;
 pub use statistics::{AUDIENCE_ROWS, AudienceUse, Counted, Delegation, Side, Span};
 pub use tallies::{DAYS_KEPT, HOURS_KEPT, Place, UncountedChain, UncountedEvent};
 
@@ -137,6 +139,7 @@ pub fn all_statements() -> impl Iterator<Item = (&'static str, &'static str)> {
         secrets::STATEMENTS,
         shared_secrets::STATEMENTS,
         sign_in_guards::STATEMENTS,
+        sign_in_starts::STATEMENTS,
         statistics::STATEMENTS,
         tallies::STATEMENTS,
     ]

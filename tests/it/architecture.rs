@@ -30,9 +30,10 @@ const CRATES: &[(&str, &[&str])] = &[
     // `http::` alone is often our own layer; its imports are not.
     ("tower_service", &["http"]),
     ("futures_util", &["http", "storage"]),
-    ("use http", &["http", "cli"]),
+    ("use http", &["http", "cli", "runtime"]),
     ("sqlx", &["storage"]),
-    ("reqwest", &["cli"]),
+    ("reqwest", &["cli", "runtime"]),
+    ("openidconnect", &["runtime"]),
     ("tokio", &["cli", "app", "http", "admin", "runtime", "storage"]),
     ("clap", &["cli"]),
     ("anyhow", &["cli"]),

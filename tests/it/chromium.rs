@@ -3,6 +3,7 @@
 
 mod every_page;
 mod keyboard;
+mod single_sign_on;
 mod window;
 mod work;
 

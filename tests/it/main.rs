@@ -43,6 +43,7 @@ mod rotation_kill;
 mod secrecy;
 mod signing_keys;
 mod signing_keys_api;
+mod single_sign_on;
 mod standing;
 mod statistics;
 mod storage;

@@ -26,8 +26,11 @@ mod set_up;
 mod settings;
 mod sign_in;
 mod signing_keys;
+mod single_sign_on;
 mod visitor;
 mod when;
+
+pub use self::single_sign_on::SSO_CALLBACK;
 
 use axum::Router;
 use axum::extract::{Request, State};
@@ -48,6 +51,7 @@ pub(super) fn routes(services: &Shared) -> Router<Shared> {
     Router::new()
         .merge(dashboard::routes())
         .merge(sign_in::routes())
+        .merge(single_sign_on::routes())
         .merge(set_up::routes())
         .merge(account::routes())
         .merge(clients::routes())

@@ -34,6 +34,15 @@ pub(super) struct SignedIn {
     base: String,
 }
 
+/// What a browser keeps for us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cookie {
+    /// What opens the session.
+    Session,
+    /// What a sign-in by another provider was begun with, until it comes back.
+    SingleSignOn,
+}
+
 /// Whoever the request turned out to come from, for the page of an error.
 #[derive(Clone, Default)]
 pub(super) struct Seen(pub(super) Arc<OnceLock<Person>>);
@@ -82,7 +91,7 @@ pub(super) async fn presented(
 ) -> Result<(Option<LiveSession>, Arc<Origin>), PageError> {
     let caller = parts.extensions.get::<Caller>();
     let Caller(origin) = caller.ok_or_else(|| Fault::internal("the request was not observed"))?;
-    let session = match cookie(&parts.headers, cookie_name(&services.issuer)) {
+    let session = match Cookie::Session.find(&parts.headers, &services.issuer) {
         Some(opener) => services.sign_in.session(opener).await?,
         None => None,
     };
@@ -113,18 +122,32 @@ fn is_https(issuer: &Issuer) -> bool {
     issuer.as_str().starts_with("https:")
 }
 
-/// What the cookie is called.
-pub(super) fn cookie_name(issuer: &Issuer) -> &'static str {
-    if is_https(issuer) { "__Host-jeton_session" } else { "jeton_session" }
-}
+// === impl Cookie ===
 
-/// The `Set-Cookie` that gives the cookie this value; without one, that takes it away. It lasts as long as the
-/// browser wants: when the session ends is kept here.
-pub(super) fn set_cookie(issuer: &Issuer, opener: Option<&str>) -> String {
-    let (name, value) = (cookie_name(issuer), opener.unwrap_or_default());
-    let secure = if is_https(issuer) { "; Secure" } else { "" };
-    let ended = if opener.is_none() { "; Max-Age=0" } else { "" };
-    format!("{name}={value}; Path=/; HttpOnly; SameSite=Lax{secure}{ended}")
+impl Cookie {
+    /// What it is called.
+    fn name(self, issuer: &Issuer) -> &'static str {
+        match (self, is_https(issuer)) {
+            (Self::Session, true) => "__Host-jeton_session",
+            (Self::Session, false) => "jeton_session",
+            (Self::SingleSignOn, true) => "__Host-jeton_sso",
+            (Self::SingleSignOn, false) => "jeton_sso",
+        }
+    }
+
+    /// Its value, in what a browser sent.
+    pub(super) fn find<'h>(self, headers: &'h HeaderMap, issuer: &Issuer) -> Option<&'h str> {
+        cookie(headers, self.name(issuer))
+    }
+
+    /// The `Set-Cookie` that gives it this value; without one, that takes it away. It lasts as long as the browser
+    /// wants: when its meaning ends is kept here.
+    pub(super) fn set(self, issuer: &Issuer, value: Option<&str>) -> String {
+        let name = self.name(issuer);
+        let secure = if is_https(issuer) { "; Secure" } else { "" };
+        let ended = if value.is_none() { "; Max-Age=0" } else { "" };
+        format!("{name}={}; Path=/; HttpOnly; SameSite=Lax{secure}{ended}", value.unwrap_or_default())
+    }
 }
 
 fn cookie<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
@@ -150,11 +173,14 @@ mod tests {
     fn a_cookie_is_tied_to_the_host_under_https() {
         let https = Issuer::parse("https://id.example.com/tenant").unwrap();
         assert_eq!(
-            set_cookie(&https, Some("x")),
+            Cookie::Session.set(&https, Some("x")),
             "__Host-jeton_session=x; Path=/; HttpOnly; SameSite=Lax; Secure"
         );
         let http = Issuer::parse("http://localhost:8080").unwrap();
-        assert_eq!(set_cookie(&http, None), "jeton_session=; Path=/; HttpOnly; SameSite=Lax; Max-Age=0");
+        assert_eq!(
+            Cookie::SingleSignOn.set(&http, None),
+            "jeton_sso=; Path=/; HttpOnly; SameSite=Lax; Max-Age=0"
+        );
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! `/admin/sign-in`, `/admin/second-factor`, `/admin/sign-out`
 
+use std::sync::Arc;
+
 use askama::Template;
 use axum::Router;
 use axum::extract::State;
@@ -30,10 +32,12 @@ const WRONG_CODE: &str = "The code is wrong, or was used before. Wait for the ne
 
 #[derive(Template)]
 #[template(path = "sign-in.html")]
-struct SignInPage {
+pub(super) struct SignInPage {
     frame: Frame,
     form: Form,
     trouble: Option<String>,
+    /// What the other provider is called by which people may sign in.
+    sso: Option<Arc<str>>,
 }
 
 #[derive(Template)]
@@ -68,13 +72,22 @@ pub(super) struct RecoveryCodesPage {
     pub(super) next: String,
 }
 
-async fn show(visitor: Visitor) -> Response {
+// === impl SignInPage ===
+
+impl SignInPage {
+    pub(super) fn new(services: &Shared, visitor: &Visitor, form: Form, trouble: Option<String>) -> Self {
+        let sso = services.sso.as_ref().map(|sso| Arc::clone(&sso.label));
+        Self { frame: visitor.frame("Sign in"), form, trouble, sso }
+    }
+}
+
+async fn show(State(services): State<Shared>, visitor: Visitor) -> Response {
     let next = visitor.asked("next");
     match &visitor.session {
         Some(session) if session.session.stage == Stage::SignedIn => visitor.go(&visitor.next(&next), None),
         _ => {
             let form = Form::of([("next", next)]);
-            page(&SignInPage { frame: visitor.frame("Sign in"), form, trouble: None })
+            page(&SignInPage::new(&services, &visitor, form, None))
         }
     }
 }
@@ -94,7 +107,7 @@ async fn sign_in(
             let refused = Refused::new(error, form.without(&["password"]), WRONG, &services)?;
             let retry_after = refused.retry_after();
             let Refused { status, form, trouble, .. } = refused;
-            let whole = SignInPage { frame: visitor.frame("Sign in"), form, trouble };
+            let whole = SignInPage::new(&services, &visitor, form, trouble);
             Ok(Refused::answer(retry_after, page_with(status, &whole)))
         }
     }

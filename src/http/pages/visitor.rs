@@ -12,7 +12,7 @@ use secrecy::{ExposeSecret, SecretString};
 use super::error::PageError;
 use super::form::Form;
 use super::frame::{Frame, Person};
-use super::session::{base, person, presented, set_cookie};
+use super::session::{Cookie, base, person, presented};
 use crate::admin::AdminError;
 use crate::admin::sign_in::{Attempt, LiveSession, OpenedSession, SignInError};
 use crate::config::Issuer;
@@ -29,6 +29,8 @@ pub(super) struct Visitor {
     agent: String,
     issuer: Issuer,
     query: String,
+    /// What a sign-in by another provider was begun with here.
+    pub(super) begun: Option<String>,
 }
 
 /// What to say when an attempt was refused, beside the form.
@@ -66,10 +68,15 @@ impl Visitor {
         self.issuer.as_str().split_once("://").map_or("", |(_, rest)| rest)
     }
 
-    /// A parameter of the query.
+    /// A parameter of the query; nothing as good as none.
     pub(super) fn asked(&self, name: &str) -> String {
-        let mut pairs = url::form_urlencoded::parse(self.query.as_bytes());
-        pairs.find(|(other, _)| other == name).map_or_else(String::new, |(_, value)| value.into_owned())
+        self.parameters(name).next().unwrap_or_default()
+    }
+
+    /// Every value that a parameter of the query has.
+    pub(super) fn parameters(&self, name: &str) -> impl Iterator<Item = String> {
+        let pairs = url::form_urlencoded::parse(self.query.as_bytes());
+        pairs.filter(move |(other, _)| other == name).map(|(_, value)| value.into_owned())
     }
 
     /// Their session, which waits for the second factor.
@@ -106,18 +113,24 @@ impl Visitor {
 
     /// The answer, with the cookie of another session.
     pub(super) fn with_session(&self, response: Response, opener: &SecretString) -> Response {
-        self.with_cookie(response, Some(opener.expose_secret()))
+        self.with_cookie(response, Cookie::Session, Some(opener.expose_secret()))
     }
 
     /// The answer, which takes the cookie away.
     pub(super) fn without_session(&self, response: Response) -> Response {
-        self.with_cookie(response, None)
+        self.with_cookie(response, Cookie::Session, None)
     }
 
-    fn with_cookie(&self, mut response: Response, opener: Option<&str>) -> Response {
-        if let Ok(mut value) = HeaderValue::try_from(set_cookie(&self.issuer, opener)) {
+    /// The answer, which gives a cookie this value, or takes it away.
+    pub(super) fn with_cookie(
+        &self,
+        mut response: Response,
+        cookie: Cookie,
+        value: Option<&str>,
+    ) -> Response {
+        if let Ok(mut value) = HeaderValue::try_from(cookie.set(&self.issuer, value)) {
             value.set_sensitive(true);
-            response.headers_mut().insert(SET_COOKIE, value);
+            response.headers_mut().append(SET_COOKIE, value);
         }
         response
     }
@@ -130,7 +143,8 @@ impl FromRequestParts<Shared> for Visitor {
         let (session, origin) = presented(parts, services).await?;
         let agent = parts.headers.get(USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let query = parts.uri.query().unwrap_or_default().to_owned();
-        Ok(Self { session, origin, agent: agent.to_owned(), issuer: services.issuer.clone(), query })
+        let begun = Cookie::SingleSignOn.find(&parts.headers, &services.issuer).map(ToOwned::to_owned);
+        Ok(Self { session, origin, agent: agent.to_owned(), issuer: services.issuer.clone(), query, begun })
     }
 }
 

@@ -9,8 +9,14 @@ use super::Person;
 use crate::harness::{Engine, Server};
 
 /// Pages of whoever is not signed in yet, and of one's own account: everybody may use these.
-const FOR_EVERYBODY: &[&str] =
-    &["sign_in.rs:", "set_up.rs:", "account.rs:", "mod.rs:/assets", "mod.rs:/{*anything}"];
+const FOR_EVERYBODY: &[&str] = &[
+    "sign_in.rs:",
+    "single_sign_on.rs:",
+    "set_up.rs:",
+    "account.rs:",
+    "mod.rs:/assets",
+    "mod.rs:/{*anything}",
+];
 
 /// A route, and which methods it takes.
 #[derive(Debug)]

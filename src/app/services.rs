@@ -1,0 +1,125 @@
+//! What the handlers call, put together.
+
+use std::sync::Arc;
+
+use super::read_secret;
+use crate::admin::Admin;
+use crate::admin::sign_in::SignIn;
+use crate::admin::single_sign_on::SingleSignOn;
+use crate::config::{ClientSecretSource, Config, Issuer, Upstream};
+use crate::domain::error::Fault;
+use crate::http::{SSO_CALLBACK, Services};
+use crate::oauth::access::AccessVerifier;
+use crate::oauth::dpop::Dpop;
+use crate::oauth::introspection::IntrospectionEndpoint;
+use crate::oauth::live::LiveTokens;
+use crate::oauth::request::ClientGate;
+use crate::oauth::revocation::RevocationEndpoint;
+use crate::oauth::token::TokenEndpoint;
+use crate::runtime::clock::Ambient;
+use crate::runtime::keyring::Keyring;
+use crate::runtime::ledger::Ledger;
+use crate::runtime::master_key::MasterKeys;
+use crate::runtime::provider::Provider;
+use crate::runtime::refusals::Refusals;
+use crate::runtime::rotator::Rotator;
+use crate::runtime::secrets::SecretVerifier;
+use crate::storage::Store;
+
+/// Everything that the handlers call.
+pub(super) fn services(
+    config: &Config,
+    issuer: &Issuer,
+    ambient: Ambient,
+    store: &Store,
+    (keyring, rotator): (Arc<Keyring>, Arc<Rotator>),
+    live: LiveTokens,
+    (ledger, dpop, master_keys): (Ledger, Arc<Dpop>, MasterKeys),
+) -> Result<Services, Fault> {
+    // Half of the cores for costly hashes leaves the other half for everybody else.
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
+    let secrets = Arc::new(SecretVerifier::new((cores / 2).max(1), &ambient)?);
+    let directory = Arc::clone(&live.directory);
+    let live = Arc::new(live);
+    let refusals = Refusals::new(ledger.clone());
+    let gate = Arc::new(ClientGate {
+        ambient: ambient.clone(),
+        directory: Arc::clone(&directory),
+        secrets: Arc::clone(&secrets),
+        refusals: refusals.clone(),
+    });
+    let admin = Admin {
+        store: store.clone(),
+        directory: Some(Arc::clone(&directory)),
+        rotator: Arc::clone(&rotator),
+        ledger: ledger.clone(),
+        refusals: refusals.clone(),
+        ambient: ambient.clone(),
+        longest: config.max_token_lifetime,
+    };
+    let sign_in =
+        SignIn { admin: admin.clone(), passwords: Arc::clone(&secrets), master_keys, rules: config.sign_in };
+    let sso = config.sso.as_ref().map(|upstream| single_sign_on(upstream, issuer, &sign_in));
+    Ok(Services {
+        issuer: issuer.clone(),
+        store: store.clone(),
+        tokens: TokenEndpoint {
+            issuer: issuer.as_str().to_owned(),
+            longest: config.max_token_lifetime,
+            ambient: ambient.clone(),
+            directory: Arc::clone(&directory),
+            keyring: Arc::clone(&keyring),
+            ledger: ledger.clone(),
+            refusals: refusals.clone(),
+            secrets: Arc::clone(&secrets),
+            tokens: Arc::clone(&live),
+            dpop: Arc::clone(&dpop),
+        },
+        introspection: IntrospectionEndpoint {
+            gate: Arc::clone(&gate),
+            tokens: Arc::clone(&live),
+            keyring: Arc::clone(&keyring),
+            issuer: issuer.as_str().to_owned(),
+        },
+        revocation: RevocationEndpoint {
+            gate,
+            tokens: Arc::clone(&live),
+            store: store.clone(),
+            ledger: ledger.clone(),
+            ambient: ambient.clone(),
+        },
+        access: AccessVerifier {
+            ambient: ambient.clone(),
+            tokens: Arc::clone(&live),
+            refusals,
+            ledger,
+            dpop,
+        },
+        admin,
+        sign_in,
+        sso: sso.transpose()?,
+        settings: config.told(),
+        trusted_proxies: config.trusted_proxies.clone(),
+        keyring,
+        rotator,
+        ambient,
+    })
+}
+
+/// Signing in by another provider. It is not asked for anything until somebody signs in: that it is away must not
+/// keep Jeton from starting.
+fn single_sign_on(upstream: &Upstream, issuer: &Issuer, sign_in: &SignIn) -> Result<SingleSignOn, Fault> {
+    let secret = match &upstream.client_secret {
+        ClientSecretSource::Value(secret) => secret.clone(),
+        ClientSecretSource::File(path) => read_secret("the client secret of single sign-on", path)?,
+    };
+    let redirect = format!("{}{SSO_CALLBACK}", issuer.as_str());
+    let provider = Provider::new(upstream, secret, &redirect, sign_in.admin.ambient.clone())?;
+    tracing::info!(
+        provider = upstream.issuer,
+        redirect_uri = redirect,
+        "people may sign in by single sign-on"
+    );
+    let (provider, label) = (Arc::new(provider), Arc::from(upstream.label.as_str()));
+    Ok(SingleSignOn { sign_in: sign_in.clone(), provider, label })
+}
