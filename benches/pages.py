@@ -29,7 +29,8 @@ FIRST = [
 ]
 
 # What stands for the parameters of a path.
-NAMES = {"clients": "c-0000500", "roles": "role-0000007", "resource-servers": "orders", "exchange-rules": "rule-0000007"}
+NAMES = {"clients": "c-0000500", "roles": "role-0000007", "resource-servers": "orders", "exchange-rules": "rule-0000007",
+         "administrators": "ada"}
 
 # As the pages are asked beside without a query. The most that the database has to look through: what nothing fits.
 QUERIES = [
@@ -52,6 +53,8 @@ QUERIES = [
     "/delegations?client_id=c-0000007",
     "/audit?client_id=c-0000500",
     "/audit?client_id=nobody",
+    "/audit?person=ada",
+    "/audit?person=nobody",
     "/audit?client_id=c-0000500&outcome=refused",
     "/audit?client_id=c-0000500&kind=changed",
     "/audit?kind=token_issued",
@@ -189,7 +192,7 @@ class Administrator:
 
     def __init__(self, programs, server):
         self.cookie, self.connection = None, http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
-        name = f"ada-{time.time_ns()}"
+        name = NAMES["administrators"]
         link = ask(programs, server.store, "admin", "create", name, "--role", "administrator")["link"]
         link = link.split("link=")[1]
         self.form("/set-up", 303, link=link, name=name, password=PASSWORD, again=PASSWORD)
@@ -236,14 +239,15 @@ def paths(person, store):
     keys, _ = person.get("/signing-keys")
     client, _ = person.get(f"/clients/{NAMES['clients']}")
     parameters = {"kid": re.search("/signing-keys/([^/]+)/revoke", keys)[1], "secret_id": re.search("/secrets/([^/]+)/remove", client)[1],
-                  "client_id": NAMES["clients"]}
+                  "client_id": NAMES["clients"], "role": "order-reader"}
     found = []
     for file in sorted(SOURCE.rglob("*.rs")):
         # Signing in is before all this, and the others are no pages.
-        if file.name in ("sign_in.rs", "set_up.rs"):
+        if file.name in ("sign_in.rs", "single_sign_on.rs", "set_up.rs"):
             continue
         for path, methods in re.findall(r'\.route\("([^"]+)",([^;\n]+)', file.read_text()):
-            if "get(" in methods and not path.startswith("/assets"):
+            # An export is as long as what it exports.
+            if "get(" in methods and not path.startswith(("/assets", "/audit/export")):
                 parameters["name"] = NAMES.get(path.split("/")[1], "none")
                 found.append((path, re.sub(r"\{(\w+)\}", lambda name: parameters[name[1]], path)))
     if len(found) < 25:

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::services::services;
+use crate::admin::audit_watch::AuditWatch;
 use crate::admin::sign_in::SignIn;
 use crate::admin::{Admin, AdminError};
 use crate::config::{Config, Database, Issuance, Issuer, MetricsListener};
@@ -272,6 +273,8 @@ impl App {
         tasks.spawn(Arc::clone(&rotator).run(stop.clone()));
         let upkeep = Upkeep::new(store.clone(), ledger.clone(), ambient.clone(), config.audit_retention);
         tasks.spawn(upkeep.run(stop.clone()));
+        let watch = AuditWatch::new(store.clone(), ledger.clone(), ambient.clone(), ambient.uuid()?);
+        tasks.spawn(watch.run(stop.clone()));
         tasks.spawn(Statistics::new(store.clone(), ambient.clone()).run(stop.clone()));
         let services = services(
             config,

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use super::overtaken::overtaken;
 use super::sign_in::{account, opener};
-use super::{Admin, AdminError, By, Page, PageRequest, Written, present, recorded};
+use super::{Admin, AdminError, By, Page, PageRequest, Written, present};
 use crate::domain::administrator::{Administrator, AdministratorRole, ExternalIdentity};
 use crate::domain::builtin;
 use crate::domain::ids::{AdministratorName, AdministratorUid, Permission};
@@ -320,6 +320,23 @@ impl Admin {
         Ok(Link { name: name.clone(), link: url, expires_at: link.ends_at })
     }
 
+    /// Signs somebody out everywhere. Answers how many sessions ended.
+    ///
+    /// # Errors
+    /// There is nobody of this name.
+    pub async fn end_sessions(&self, by: &By, name: &AdministratorName) -> Result<u64, AdminError> {
+        self.require(by, builtin::ADMINISTRATORS_WRITE).await?;
+        let administrator = self.stored_administrator(name).await?;
+        let mut tx = self.begin().await?;
+        let sessions = tx.end_sessions_of(administrator.uid).await?;
+        let ended = Written {
+            after: Some(serde_json::json!({ "sessions": sessions })),
+            ..written("administrator.sessions.end", name, None, None)
+        };
+        self.commit(tx, by, ended).await?;
+        Ok(sessions)
+    }
+
     /// Where a link leads: to the issuer, whose API is registered under its URL.
     pub(super) async fn link_url(&self, opener: &SecretString) -> Result<SecretString, AdminError> {
         let issuer = self.issuer().await?;
@@ -393,11 +410,5 @@ pub(super) fn written(
     before: Option<&AdministratorView>,
     after: Option<&AdministratorView>,
 ) -> Written {
-    Written {
-        action,
-        target: name.to_string(),
-        before: before.and_then(recorded),
-        after: after.and_then(recorded),
-        change: ChangeKind::Administrator,
-    }
+    Written::of(ChangeKind::Administrator, action, name, before, after)
 }

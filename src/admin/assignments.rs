@@ -1,6 +1,6 @@
 //! Which roles a client has.
 
-use super::{Admin, AdminError, By, HANDS_OUT, Written, recorded};
+use super::{Admin, AdminError, By, HANDS_OUT, Written};
 use crate::domain::builtin;
 use crate::domain::catalog::Catalog;
 use crate::domain::error::FieldError;
@@ -44,7 +44,18 @@ impl Admin {
         if !tx.assign_role(client.uid, uid, self.ambient.now()).await? {
             return Ok(());
         }
-        self.commit(tx, by, written("client.role.assign", client_id, None, Some(role))).await
+        self.commit(
+            tx,
+            by,
+            Written::of(
+                ChangeKind::Client(client_id.clone()),
+                "client.role.assign",
+                client_id,
+                None,
+                Some(role),
+            ),
+        )
+        .await
     }
 
     /// Takes a role away. Taking away what is not there is no error.
@@ -64,7 +75,18 @@ impl Admin {
         if !tx.unassign_role(client.uid, uid).await? {
             return Ok(());
         }
-        self.commit(tx, by, written("client.role.unassign", client_id, Some(role), None)).await
+        self.commit(
+            tx,
+            by,
+            Written::of(
+                ChangeKind::Client(client_id.clone()),
+                "client.role.unassign",
+                client_id,
+                Some(role),
+                None,
+            ),
+        )
+        .await
     }
 }
 
@@ -90,19 +112,4 @@ pub(super) fn roles_named(
 
 fn role_uid(catalog: &Catalog, name: &RoleName) -> Result<RoleUid, AdminError> {
     catalog.role_named(name).map(|role| role.uid).ok_or_else(|| AdminError::not_found("role", name.as_str()))
-}
-
-fn written(
-    action: &'static str,
-    client_id: &ClientId,
-    before: Option<&RoleName>,
-    after: Option<&RoleName>,
-) -> Written {
-    Written {
-        action,
-        target: client_id.to_string(),
-        before: before.and_then(recorded),
-        after: after.and_then(recorded),
-        change: ChangeKind::Client(client_id.clone()),
-    }
 }

@@ -1,5 +1,7 @@
 //! Reading the audit.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 use utoipa::{PartialSchema, ToSchema};
@@ -11,7 +13,7 @@ use crate::domain::builtin;
 use crate::domain::chain::Hash;
 use crate::domain::chain_check::{Found, Window};
 use crate::domain::error::Fault;
-use crate::domain::text::check_text;
+use crate::domain::text::{check_text, quoted};
 use crate::domain::time::Timestamp;
 use crate::domain::token_id;
 use crate::runtime::ledger::OVERTAKEN;
@@ -26,6 +28,10 @@ pub struct EventQuery {
     pub to: Option<Timestamp>,
     /// Of this client.
     pub client_id: Option<String>,
+    /// Of this client, or done to it.
+    pub about: Option<String>,
+    /// Of this person.
+    pub person: Option<String>,
     /// Of this kind.
     pub kind: Option<String>,
     /// With this outcome.
@@ -66,6 +72,64 @@ pub struct AuditEventView {
     pub event: Box<RawValue>,
 }
 
+// === impl EventQuery ===
+
+impl EventQuery {
+    /// What the store looks for.
+    pub(super) fn filter(self) -> Result<EventFilter, AdminError> {
+        if let Some(kind) = self.kind.as_deref().filter(|kind| !Event::KINDS.contains(kind)) {
+            let problem = format!("there is no kind of event '{}'", quoted(kind));
+            return Err(AdminError::invalid(
+                "kind",
+                problem,
+                format!("use one of {}", Event::KINDS.join(", ")),
+            ));
+        }
+        for (field, text) in [
+            ("client_id", &self.client_id),
+            ("about", &self.about),
+            ("person", &self.person),
+            ("jti", &self.jti),
+            ("txn", &self.txn),
+        ] {
+            check_text(field, text.as_deref().unwrap_or_default(), 255)?;
+        }
+        let near = |id: String| {
+            // Recorded at the time in it, or, when others overtook it, a moment later.
+            let near = token_id::made_at(&id).map(|at| Window { from: at, to: at.plus(OVERTAKEN) });
+            (id, near)
+        };
+        Ok(EventFilter {
+            from: self.from,
+            to: self.to,
+            client_id: self.client_id,
+            about: self.about,
+            person: self.person,
+            kind: self.kind,
+            outcome: self.outcome.map(|outcome| outcome.as_str().to_owned()),
+            jti: self.jti.map(near),
+            txn: self.txn.map(near),
+        })
+    }
+
+    /// What was asked for, as the audit tells it.
+    pub(super) fn told(&self) -> BTreeMap<&'static str, String> {
+        let time = |at: Option<Timestamp>| at.map(|at| at.to_string());
+        let members = [
+            ("from", time(self.from)),
+            ("to", time(self.to)),
+            ("client_id", self.client_id.clone()),
+            ("about", self.about.clone()),
+            ("person", self.person.clone()),
+            ("kind", self.kind.clone()),
+            ("outcome", self.outcome.map(|outcome| outcome.as_str().to_owned())),
+            ("jti", self.jti.clone()),
+            ("txn", self.txn.clone()),
+        ];
+        members.into_iter().filter_map(|(name, value)| Some((name, quoted(&value?)))).collect()
+    }
+}
+
 // === impl Admin ===
 
 impl Admin {
@@ -80,33 +144,9 @@ impl Admin {
         page: &PageRequest,
     ) -> Result<Page<AuditEventView>, AdminError> {
         self.require(by, builtin::AUDIT_READ).await?;
-        if let Some(kind) = query.kind.as_deref().filter(|kind| !Event::KINDS.contains(kind)) {
-            let problem = format!("there is no kind of event '{}'", crate::domain::text::quoted(kind));
-            return Err(AdminError::invalid(
-                "kind",
-                problem,
-                format!("use one of {}", Event::KINDS.join(", ")),
-            ));
-        }
-        for (field, text) in [("client_id", &query.client_id), ("jti", &query.jti), ("txn", &query.txn)] {
-            check_text(field, text.as_deref().unwrap_or_default(), 255)?;
-        }
+        let filter = query.filter()?;
         let (cursor, limit) = page.cursor()?;
         let after = if cursor.after.is_empty() { None } else { Some(read_cursor(&cursor.after)?) };
-        let near = |id: String| {
-            // Recorded at the time in it, or, when others overtook it, a moment later.
-            let near = token_id::made_at(&id).map(|at| Window { from: at, to: at.plus(OVERTAKEN) });
-            (id, near)
-        };
-        let filter = EventFilter {
-            from: query.from,
-            to: query.to,
-            client_id: query.client_id,
-            kind: query.kind,
-            outcome: query.outcome.map(|outcome| outcome.as_str().to_owned()),
-            jti: query.jti.map(near),
-            txn: query.txn.map(near),
-        };
         let found = self.store.events(&filter, after, cursor.limit).await?;
         let items = found.into_iter().map(AuditEventView::new).collect::<Result<_, _>>()?;
         Ok(Page::numbered(items, limit, |event: &AuditEventView| {

@@ -15,6 +15,9 @@ use crate::storage::{EventOrder, Store, StoreError};
 /// How often progress is told: every so many events.
 const TOLD: u64 = 10_000;
 
+/// How many checkpoints are read at a time.
+pub(super) const CHECKPOINTS: u32 = 500;
+
 /// Keys whose checkpoints are believed.
 pub struct TrustedKeys(HashMap<String, VerifyingKey>);
 
@@ -101,12 +104,7 @@ pub async fn check_store(
 ) -> Result<Report, AuditError> {
     let mut check = Check::default();
     // First what must be there, then what is: events that come in between do no harm.
-    for stored in store.checkpoints().await? {
-        keys.check(&stored.jws, Some((stored.writer, stored.seq.unsigned_abs())), &mut check);
-    }
-    for mark in store.marks().await? {
-        check.heed(mark.writer, mark.seq, mark.at, &mark.text);
-    }
+    hear_witnesses(store, keys, &mut check).await?;
     let mut seen = 0;
     store
         .each_event::<AuditError>(window, EventOrder::Chains, |found| {
@@ -118,10 +116,41 @@ pub async fn check_store(
             Ok(())
         })
         .await?;
+    look_before(store, &mut check).await?;
+    Ok(check.finish(window, true))
+}
+
+/// Tells the check what must be there: what is signed, and what events say about others. Twice does no harm.
+pub(super) async fn hear_witnesses(
+    store: &Store,
+    keys: &TrustedKeys,
+    check: &mut Check,
+) -> Result<(), StoreError> {
+    let mut after = None;
+    loop {
+        let some = store.checkpoints_before(Window::ALL.to, after, CHECKPOINTS).await?;
+        for stored in &some {
+            keys.check(&stored.jws, Some((stored.writer, stored.seq.unsigned_abs())), check);
+        }
+        after = some.last().map(|last| (last.writer, last.seq));
+        if some.len() < CHECKPOINTS as usize {
+            break;
+        }
+        // A signature takes a while, and others wait for this thread.
+        tokio::task::yield_now().await;
+    }
+    for mark in store.marks().await? {
+        check.heed(mark.writer, mark.seq, mark.at, &mark.text);
+    }
+    Ok(())
+}
+
+/// Shows the check the events before those that it was shown first.
+pub(super) async fn look_before(store: &Store, check: &mut Check) -> Result<(), StoreError> {
     for (writer, first) in check.cut_off() {
         check.before(writer, store.event(writer, first - 1).await?.as_ref());
     }
-    Ok(check.finish(window, true))
+    Ok(())
 }
 
 /// Checks an exported file, which `open` opens from its beginning each time, and tells how many events it has
@@ -198,12 +227,18 @@ pub async fn export(
         })
         .await?;
     for stored in store.checkpoints().await? {
-        take(&json(&Line::Checkpoint { checkpoint: stored.jws })?)?;
+        take(&checkpoint_line(stored.jws)?)?;
     }
     Ok(())
 }
 
-fn exported(found: &Found) -> Result<String, AuditError> {
+/// The line of a checkpoint.
+pub(super) fn checkpoint_line(jws: String) -> Result<String, AuditError> {
+    json(&Line::Checkpoint { checkpoint: jws })
+}
+
+/// The line of an event.
+pub(super) fn exported(found: &Found) -> Result<String, AuditError> {
     let Found { writer, seq, at, .. } = *found;
     // Somebody may have altered it: then the text that it is stands there, and does not have its hash.
     let altered = serde_json::to_string(&found.text).map_err(std::io::Error::from)?;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::exchange_rule_forms::Names;
 pub use super::exchange_rule_forms::{CreateExchangeRule, ExchangeRuleView, PartyName, UpdateExchangeRule};
 use super::overtaken::overtaken;
-use super::{Admin, AdminError, By, HANDS_OUT, Page, PageRequest, Written, check_search, found, recorded};
+use super::{Admin, AdminError, By, HANDS_OUT, Page, PageRequest, Written, check_search, found};
 use crate::domain::builtin;
 use crate::domain::catalog::Catalog;
 use crate::domain::exchange_rule::{ExchangeRule, Party};
@@ -73,7 +73,12 @@ impl Admin {
             other => other.into(),
         })?;
         let view = names.view(&rule)?;
-        self.commit(tx, by, written("exchange_rule.create", &rule.name, None, Some(&view))).await?;
+        self.commit(
+            tx,
+            by,
+            Written::of(ChangeKind::Catalog, "exchange_rule.create", &rule.name, None, Some(&view)),
+        )
+        .await?;
         Ok(view)
     }
 
@@ -222,7 +227,8 @@ impl Admin {
             drop(tx);
             return Err(self.overtaken_exchange_rule(by, name).await);
         }
-        self.commit(tx, by, written("exchange_rule.delete", name, Some(&view), None)).await
+        self.commit(tx, by, Written::of(ChangeKind::Catalog, "exchange_rule.delete", name, Some(&view), None))
+            .await
     }
 
     async fn replace_exchange_rule(
@@ -241,7 +247,8 @@ impl Admin {
         rule.version += 1;
         let view = names.view(&rule)?;
         let before = names.view(before)?;
-        self.commit(tx, by, written(action, &rule.name, Some(&before), Some(&view))).await?;
+        self.commit(tx, by, Written::of(ChangeKind::Catalog, action, &rule.name, Some(&before), Some(&view)))
+            .await?;
         Ok(view)
     }
 
@@ -338,19 +345,4 @@ pub(super) fn among(catalog: &Catalog, concerned: impl Fn(&ExchangeRule) -> bool
     let names: Vec<&str> =
         rules.filter(|rule| concerned(rule)).map(|rule| rule.name.as_str()).take(5).collect();
     (!names.is_empty()).then(|| names.join(", "))
-}
-
-fn written(
-    action: &'static str,
-    name: &ExchangeRuleName,
-    before: Option<&ExchangeRuleView>,
-    after: Option<&ExchangeRuleView>,
-) -> Written {
-    Written {
-        action,
-        target: name.to_string(),
-        before: before.and_then(recorded),
-        after: after.and_then(recorded),
-        change: ChangeKind::Catalog,
-    }
 }

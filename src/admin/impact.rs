@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::roles::GivenPermission;
@@ -12,12 +12,9 @@ use super::statistics::DelegationView;
 use super::{Admin, AdminError, By};
 use crate::domain::builtin;
 use crate::domain::catalog::Catalog;
-use crate::domain::claims::AccessTokenClaims;
 use crate::domain::client::Client;
-use crate::domain::delegation::Act;
 use crate::domain::exchange_rule::{ExchangeRule, Party};
 use crate::domain::ids::{ClientId, ExchangeRuleName, ResourceServerName, RoleName};
-use crate::domain::revocation::Revoked;
 use crate::domain::time::{DAY, HOUR, Timestamp};
 use crate::storage::{AUDIENCE_ROWS, Side, Span};
 
@@ -109,18 +106,6 @@ pub struct RoleImpact {
     pub gives: Vec<GivenPermission>,
     /// The exchange rules that name it: it cannot be deleted while they do.
     pub rules: Vec<ExchangeRuleName>,
-}
-
-/// What the event of a token says, as far as it matters here.
-#[derive(Deserialize)]
-struct Token {
-    jti: String,
-    txn: String,
-    subject: String,
-    #[serde(default)]
-    actors: Vec<String>,
-    audience: Vec<String>,
-    expires_at: Timestamp,
 }
 
 // === impl Admin ===
@@ -217,31 +202,14 @@ impl Admin {
         now: Timestamp,
     ) -> Result<(u64, bool, Vec<UsedResourceServer>), AdminError> {
         let hour_ago = now.minus(HOUR);
-        // What is older has ended, unless tokens.max_lifetime was lowered a moment ago.
-        let since = now.minus(self.longest.max(HOUR)).max(client.created_at);
-        let events = self.store.tokens_of(&client.client_id, since, TOKENS).await?;
-        let mut revoked = Revoked::default();
-        for revocation in self.store.live_revocations(now).await? {
-            revoked.insert(revocation);
-        }
-        let mark = client.token_mark();
-        let at_least = events.len() >= TOKENS as usize;
-        let mut live = 0;
+        let newest = self.newest_tokens(client, now, TOKENS).await?;
+        let live = newest.tokens.iter().filter(|(.., live)| *live).count() as u64;
         let mut used: BTreeMap<String, (u64, Timestamp)> = BTreeMap::new();
-        for (at, text) in events {
-            let Ok(token) = serde_json::from_str::<Token>(&text) else { continue };
-            if !token.jti.starts_with(&mark) {
-                continue;
-            }
-            if at >= hour_ago {
-                for audience in &token.audience {
-                    let (tokens, last) = used.entry(audience.clone()).or_insert((0, at));
-                    *tokens += 1;
-                    *last = at.max(*last);
-                }
-            }
-            if token.expires_at > now && revoked.find(&token.claims(client, at)).is_none() {
-                live += 1;
+        for (at, token, _) in newest.tokens.into_iter().filter(|(at, ..)| *at >= hour_ago) {
+            for audience in token.audience {
+                let (tokens, last) = used.entry(audience).or_insert((0, at));
+                *tokens += 1;
+                *last = at.max(*last);
             }
         }
         let mut used: Vec<_> = used
@@ -254,7 +222,7 @@ impl Admin {
             })
             .collect();
         used.sort_by_key(|server| std::cmp::Reverse(server.tokens));
-        Ok((live, at_least, used))
+        Ok((live, newest.more, used))
     }
 
     /// Who has passed a client's identity on in the last day, and whose it has passed on.
@@ -278,29 +246,4 @@ impl Admin {
 fn rules(catalog: &Catalog, concerned: impl Fn(&ExchangeRule) -> bool) -> Vec<ExchangeRuleName> {
     let rules = catalog.exchange_rules().iter();
     rules.filter(|rule| concerned(rule)).map(|rule| rule.name.clone()).collect()
-}
-
-// === impl Token ===
-
-impl Token {
-    /// What of its claims says whether it is revoked.
-    fn claims(self, client: &Client, at: Timestamp) -> AccessTokenClaims {
-        let actors = self.actors.into_iter().rev();
-        AccessTokenClaims {
-            iss: String::new(),
-            exp: self.expires_at.as_seconds(),
-            aud: self.audience.into_iter().collect(),
-            sub: self.subject,
-            client_id: client.client_id.clone(),
-            iat: at.as_seconds(),
-            jti: self.jti,
-            txn: self.txn,
-            scope: None,
-            roles: Vec::new(),
-            client_kind: client.kind,
-            act: actors.fold(None, |act, sub| Some(Act { sub, act: act.map(Box::new) })),
-            may_act: None,
-            cnf: None,
-        }
-    }
 }

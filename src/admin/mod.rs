@@ -8,7 +8,9 @@ pub mod administrators;
 pub mod assignments;
 pub mod audit;
 pub mod audit_check;
+pub mod audit_export;
 pub mod audit_tree;
+pub mod audit_watch;
 pub mod builtins;
 pub mod client_dry_run;
 mod client_forms;
@@ -36,8 +38,10 @@ pub mod sign_in_attempts;
 pub mod signing_keys;
 pub mod single_sign_on;
 pub mod statistics;
+pub mod token_use;
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -169,6 +173,22 @@ struct Written {
     before: Option<Value>,
     after: Option<Value>,
     change: ChangeKind,
+}
+
+// === impl Written ===
+
+impl Written {
+    /// What is at this name was that and is this, without secrets: a view never holds one.
+    fn of<T: Serialize>(
+        change: ChangeKind,
+        action: &'static str,
+        target: &impl fmt::Display,
+        before: Option<&T>,
+        after: Option<&T>,
+    ) -> Self {
+        let (before, after) = (before.and_then(recorded), after.and_then(recorded));
+        Self { action, target: target.to_string(), before, after, change }
+    }
 }
 
 // === impl By ===

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{Admin, AdminError, By, Page, PageRequest, Written, recorded};
+use super::{Admin, AdminError, By, Page, PageRequest, Written};
 use crate::domain::builtin;
 use crate::domain::ids::{ClientId, ResourceServerName};
 use crate::domain::time::Timestamp;
@@ -86,7 +86,12 @@ impl Admin {
         if !tx.add_operator(client.uid, server.uid, self.ambient.now()).await? {
             return Ok(());
         }
-        self.commit(tx, by, written("resource_server.operator.add", name, None, Some(client_id))).await
+        self.commit(
+            tx,
+            by,
+            Written::of(ChangeKind::Catalog, "resource_server.operator.add", name, None, Some(client_id)),
+        )
+        .await
     }
 
     /// Lets a client no longer operate a resource server. Doing it where it does not is no error.
@@ -106,21 +111,11 @@ impl Admin {
         if !tx.remove_operator(client.uid, server.uid).await? {
             return Ok(());
         }
-        self.commit(tx, by, written("resource_server.operator.remove", name, Some(client_id), None)).await
-    }
-}
-
-fn written(
-    action: &'static str,
-    name: &ResourceServerName,
-    before: Option<&ClientId>,
-    after: Option<&ClientId>,
-) -> Written {
-    Written {
-        action,
-        target: name.to_string(),
-        before: before.and_then(recorded),
-        after: after.and_then(recorded),
-        change: ChangeKind::Catalog,
+        self.commit(
+            tx,
+            by,
+            Written::of(ChangeKind::Catalog, "resource_server.operator.remove", name, Some(client_id), None),
+        )
+        .await
     }
 }

@@ -7,9 +7,7 @@ use super::overtaken::overtaken;
 pub use super::resource_server_forms::{
     CreateResourceServer, PermissionView, ResourceServerView, UpdateResourceServer,
 };
-use super::{
-    Admin, AdminError, By, Page, PageRequest, Written, check_search, exchange_rules, found, recorded,
-};
+use super::{Admin, AdminError, By, Page, PageRequest, Written, check_search, exchange_rules, found};
 use crate::domain::builtin;
 use crate::domain::catalog::Catalog;
 use crate::domain::error::FieldError;
@@ -59,7 +57,12 @@ impl Admin {
         let mut tx = self.begin().await?;
         tx.insert_resource_server(&server).await.map_err(|error| taken(error, &server))?;
         let view = ResourceServerView::from(&server);
-        self.commit(tx, by, written("resource_server.create", &server.name, None, Some(&view))).await?;
+        self.commit(
+            tx,
+            by,
+            Written::of(ChangeKind::Catalog, "resource_server.create", &server.name, None, Some(&view)),
+        )
+        .await?;
         self.provide_key(by, server.signing_algorithm).await;
         Ok(view)
     }
@@ -162,8 +165,18 @@ impl Admin {
         replace_permissions(&mut tx, &catalog, &before, &server).await?;
         server.version += 1;
         let view = ResourceServerView::from(&server);
-        self.commit(tx, by, written("resource_server.update", name, Some(&(&before).into()), Some(&view)))
-            .await?;
+        self.commit(
+            tx,
+            by,
+            Written::of(
+                ChangeKind::Catalog,
+                "resource_server.update",
+                name,
+                Some(&(&before).into()),
+                Some(&view),
+            ),
+        )
+        .await?;
         self.provide_key(by, server.signing_algorithm).await;
         Ok(view)
     }
@@ -200,7 +213,18 @@ impl Admin {
             drop(tx);
             return Err(self.overtaken_resource_server(by, name).await);
         }
-        self.commit(tx, by, written("resource_server.delete", name, Some(&(&server).into()), None)).await
+        self.commit(
+            tx,
+            by,
+            Written::of(
+                ChangeKind::Catalog,
+                "resource_server.delete",
+                name,
+                Some(&ResourceServerView::from(&server)),
+                None,
+            ),
+        )
+        .await
     }
 
     pub(super) async fn stored_resource_server(
@@ -324,20 +348,5 @@ fn taken(error: StoreError, server: &ResourceServer) -> AdminError {
             server.name, server.identifier
         )),
         other => other.into(),
-    }
-}
-
-fn written(
-    action: &'static str,
-    name: &ResourceServerName,
-    before: Option<&ResourceServerView>,
-    after: Option<&ResourceServerView>,
-) -> Written {
-    Written {
-        action,
-        target: name.to_string(),
-        before: before.and_then(recorded),
-        after: after.and_then(recorded),
-        change: ChangeKind::Catalog,
     }
 }

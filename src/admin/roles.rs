@@ -9,7 +9,7 @@ use super::object::object;
 use super::overtaken::overtaken;
 use super::{
     Admin, AdminError, By, HANDS_OUT, Page, PageRequest, Written, check_search, exchange_rules, found,
-    present, recorded,
+    present,
 };
 use crate::domain::builtin;
 use crate::domain::catalog::Catalog;
@@ -151,7 +151,8 @@ impl Admin {
             other => other.into(),
         })?;
         let view = RoleView::new(&role, &catalog);
-        self.commit(tx, by, written("role.create", &role.name, None, Some(&view))).await?;
+        self.commit(tx, by, Written::of(ChangeKind::Catalog, "role.create", &role.name, None, Some(&view)))
+            .await?;
         Ok(view)
     }
 
@@ -224,7 +225,12 @@ impl Admin {
         role.version += 1;
         let view = RoleView::new(&role, &catalog);
         let before = RoleView::new(&before, &catalog);
-        self.commit(tx, by, written("role.update", name, Some(&before), Some(&view))).await?;
+        self.commit(
+            tx,
+            by,
+            Written::of(ChangeKind::Catalog, "role.update", name, Some(&before), Some(&view)),
+        )
+        .await?;
         Ok(view)
     }
 
@@ -256,7 +262,7 @@ impl Admin {
             return Err(self.overtaken_role(by, name).await);
         }
         let view = RoleView::new(&role, &*self.catalog().await?);
-        self.commit(tx, by, written("role.delete", name, Some(&view), None)).await
+        self.commit(tx, by, Written::of(ChangeKind::Catalog, "role.delete", name, Some(&view), None)).await
     }
 
     async fn stored_role(&self, name: &RoleName) -> Result<Role, AdminError> {
@@ -328,19 +334,4 @@ fn given(
         }
     }
     permissions
-}
-
-fn written(
-    action: &'static str,
-    name: &RoleName,
-    before: Option<&RoleView>,
-    after: Option<&RoleView>,
-) -> Written {
-    Written {
-        action,
-        target: name.to_string(),
-        before: before.and_then(recorded),
-        after: after.and_then(recorded),
-        change: ChangeKind::Catalog,
-    }
 }

@@ -12,6 +12,7 @@ use utoipa::ToSchema;
 
 use super::{Admin, AdminError, By};
 use crate::domain::builtin;
+use crate::domain::ids::ResourceServerName;
 use crate::domain::tally::ISSUED;
 use crate::domain::text::check_text;
 use crate::domain::time::{DAY, HOUR, Timestamp};
@@ -155,6 +156,9 @@ pub struct DelegationView {
     /// The audience of the new tokens.
     #[schema(example = "https://payments.example")]
     pub audience: String,
+    /// The resource server of this audience, while it is registered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resource_server: Option<ResourceServerName>,
     /// How many exchanges.
     pub exchanges: u64,
     /// When the last was.
@@ -291,6 +295,10 @@ impl Admin {
         edges.sort_by_key(|edge| std::cmp::Reverse(edge.exchanges));
         more |= edges.len() > most as usize;
         edges.truncate(most as usize);
+        let catalog = self.catalog().await?;
+        for edge in &mut edges {
+            edge.resource_server = catalog.by_identifier(&edge.audience).map(|server| server.name.clone());
+        }
         Ok((edges, more))
     }
 
@@ -453,6 +461,7 @@ impl From<Delegation> for DelegationView {
             subject: edge.subject,
             actor: edge.actor,
             audience: edge.audience,
+            resource_server: None,
             exchanges: edge.exchanges.unsigned_abs(),
             last_at: Timestamp::from_micros(edge.last_at),
         }

@@ -4,6 +4,7 @@
 //! not know. No field ever holds a secret, a hash of one, or a token. `docs/audit.md` describes the events,
 //! and `docs/audit-event.schema.json` is made from the types here.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use serde::Serialize;
@@ -332,6 +333,30 @@ pub enum Event {
         #[schema(value_type = String, format = DateTime)]
         before: Timestamp,
     },
+    /// Somebody took a copy of the audit with them, through the pages.
+    AuditExported {
+        /// Who.
+        actor: Actor,
+        /// Which events, in the words of the list's filter; empty for all of them.
+        asked: BTreeMap<&'static str, String>,
+    },
+    /// A server has read the whole audit, and checked that no event was altered, removed or moved.
+    AuditChecked {
+        /// It was shown every event from before this instant.
+        #[schema(value_type = String, format = DateTime)]
+        until: Timestamp,
+        /// How long it took, in seconds.
+        seconds: u64,
+        /// How many events there were.
+        events: u64,
+        /// In how many chains.
+        chains: u64,
+        /// How many things are not as they were written.
+        findings: u64,
+        /// The first ten of them.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        first: Vec<String>,
+    },
 }
 
 /// The JSON of an event: what happened, how it ended, where it came from.
@@ -450,6 +475,8 @@ impl Event {
             Self::Stopped => "stopped",
             Self::LeftEventRejected { .. } => "left_event_rejected",
             Self::EventsDropped { .. } => "events_dropped",
+            Self::AuditExported { .. } => "audit_exported",
+            Self::AuditChecked { .. } => "audit_checked",
         }
     }
 
@@ -472,6 +499,8 @@ impl Event {
         "stopped",
         "left_event_rejected",
         "events_dropped",
+        "audit_exported",
+        "audit_checked",
     ];
 
     /// How it ended.
@@ -483,50 +512,6 @@ impl Event {
             | Self::SignInRefused { .. }
             | Self::LeftEventRejected { .. } => Outcome::Refused,
             _ => Outcome::Success,
-        }
-    }
-
-    fn columns(&self) -> Columns {
-        let text = |id: &ClientId| Some(id.as_str().to_owned());
-        let by = |actor: &Actor| match actor {
-            Actor::Client { client_id, jti } => (text(client_id), Some(jti.clone())),
-            Actor::Authenticated { client_id, .. } => (text(client_id), None),
-            Actor::Person { .. } | Actor::CommandLine { .. } | Actor::System => (None, None),
-        };
-        let (client_id, jti) = match self {
-            Self::TokenIssued { client_id, jti, .. } => (text(client_id), Some(jti.clone())),
-            Self::TokenRefused { client_id, .. } => (client_id.as_ref().and_then(text), None),
-            Self::AccessRefused { actor, claimed, .. } => {
-                let (proven, jti) = actor.as_ref().map_or((None, None), by);
-                (proven.or_else(|| claimed.as_ref().and_then(text)), jti)
-            }
-            Self::KeyCreated { actor, .. } => actor.as_ref().map_or((None, None), by),
-            Self::SignedIn { actor, .. }
-            | Self::SignedOut { actor, .. }
-            | Self::Revoked { actor, .. }
-            | Self::Changed { actor, .. }
-            | Self::KeyRevoked { actor, .. }
-            | Self::KeysRewrapped { actor, .. } => by(actor),
-            Self::SignInRefused { .. }
-            | Self::KeyScheduled { .. }
-            | Self::KeyRemoved { .. }
-            | Self::Started { .. }
-            | Self::Stopped
-            | Self::LeftEventRejected { .. }
-            | Self::EventsDropped { .. } => (None, None),
-        };
-        let (txn, continues) = match self {
-            Self::TokenIssued { txn, continues, .. } => (Some(txn.clone()), *continues),
-            Self::Revoked { txn, continues, .. } => (txn.clone(), *continues),
-            _ => (None, false),
-        };
-        Columns {
-            kind: self.kind().into(),
-            outcome: self.outcome().as_str().into(),
-            client_id,
-            jti,
-            txn,
-            continues,
         }
     }
 }

@@ -479,6 +479,8 @@ fn different(said: &Columns, found: &Columns) -> Option<&'static str> {
         ("jti", said.jti == found.jti),
         ("txn", said.txn == found.txn),
         ("continues", said.continues == found.continues),
+        ("person", said.person == found.person),
+        ("about", said.about == found.about),
     ];
     columns.into_iter().find(|(_, same)| !same).map(|(name, _)| name)
 }

@@ -5,6 +5,7 @@
 
 pub mod administrator;
 pub mod audit;
+mod audit_columns;
 pub mod back_off;
 pub mod binding;
 pub mod builtin;

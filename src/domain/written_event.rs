@@ -35,6 +35,10 @@ pub struct Columns {
     pub txn: Option<String>,
     /// Whether it continues that chain.
     pub continues: bool,
+    /// The person who did it, or tried to: an administrator's name, or whoever ran the command.
+    pub person: Option<String>,
+    /// The client that it was done to.
+    pub about: Option<String>,
 }
 
 /// An event in its place.
@@ -82,14 +86,28 @@ impl Columns {
             continues: bool,
             actor: Option<By>,
             claimed: Option<String>,
+            claimed_name: Option<String>,
+            action: Option<String>,
+            target: Option<String>,
+            what: Option<String>,
+            subject: Option<String>,
         }
         #[derive(Deserialize)]
         struct By {
             client_id: Option<String>,
             jti: Option<String>,
+            name: Option<String>,
+            user: Option<String>,
         }
         let found: Found = serde_json::from_str(text)?;
-        let (by, with) = found.actor.map_or((None, None), |actor| (actor.client_id, actor.jti));
+        let (by, with, person) = found
+            .actor
+            .map_or((None, None, None), |actor| (actor.client_id, actor.jti, actor.name.or(actor.user)));
+        let about = match &*found.kind {
+            "changed" => found.target.filter(|_| found.action.is_some_and(|action| is_of_client(&action))),
+            "revoked" => found.subject.filter(|_| found.what.is_some_and(|what| what == "client")),
+            _ => None,
+        };
         Ok(Self {
             kind: found.kind.into(),
             outcome: found.outcome.into(),
@@ -97,6 +115,13 @@ impl Columns {
             jti: found.jti.or(with),
             txn: found.txn,
             continues: found.continues,
+            person: person.or(found.claimed_name),
+            about,
         })
     }
+}
+
+/// Whether a change with this action is one of a client.
+pub(super) fn is_of_client(action: &str) -> bool {
+    action.starts_with("client.")
 }

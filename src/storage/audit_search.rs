@@ -11,78 +11,103 @@ use crate::domain::audit::Columns;
 use crate::domain::chain_check::{Found, Window};
 use crate::domain::time::Timestamp;
 
-/// Newest first: what fits the filter in a window, after a cursor, found in a certain way. A `+` before a
-/// column keeps both engines from using an index on it.
+/// What is read of an event.
+macro_rules! columns {
+    () => {
+        "writer, seq, at, prev, hash, kind, outcome, client_id, jti, txn, continues, person, about, event"
+    };
+}
+
+/// A page of what fits the filter in a window, after a cursor, found in a certain way. A `+` before a column keeps both
+/// engines from using an index on it.
 macro_rules! page {
-    (@conditions $at:literal) => {
+    (@select $access:literal, $at:literal, $after:literal) => {
         concat!(
-            $at, " >= $1 AND ", $at, " <= $2 AND (at < $2 OR writer < $3 OR (writer = $3 AND seq < $4))
+            "SELECT ", columns!(), " FROM audit_events WHERE ", $access,
+            " AND ", $at, " >= $1 AND ", $at, " <= $2 AND (", $after, ")
             AND (CAST($5 AS TEXT) IS NULL OR client_id = $5) AND (CAST($6 AS TEXT) IS NULL OR kind = $6)
             AND (CAST($7 AS TEXT) IS NULL OR outcome = $7) AND (CAST($8 AS TEXT) IS NULL OR jti = $8)
-            AND (CAST($9 AS TEXT) IS NULL OR txn = $9)"
+            AND (CAST($9 AS TEXT) IS NULL OR txn = $9) AND (CAST($13 AS TEXT) IS NULL OR person = $13)
+            AND (CAST($14 AS TEXT) IS NULL OR client_id = $14 OR about = $14)
+            AND (CAST($11 AS BIGINT) IS NULL OR CAST($12 AS BIGINT) IS NOT NULL)"
         )
     };
-    (@select $access:literal, $at:literal) => {
+    (@both $after:literal, $order:literal, $access:literal) => {
+        concat!(page!(@select $access, "at", $after), " ORDER BY ", $order, " LIMIT $10")
+    };
+    (@both $after:literal, $order:literal, $first:literal or $at:literal $second:literal) => {
         concat!(
-            "SELECT writer, seq, at, prev, hash, kind, outcome, client_id, jti, txn, continues, event
-            FROM audit_events WHERE ", $access, " AND ", page!(@conditions $at)
+            page!(@select $first, "at", $after), " UNION ALL ", page!(@select $second, $at, $after),
+            " ORDER BY ", $order, " LIMIT $10"
         )
     };
-    ($access:literal) => {
-        concat!(page!(@select $access, "at"), " ORDER BY at DESC, writer DESC, seq DESC LIMIT $10")
+    (newest $($access:tt)+) => {
+        page!(@both "at < $2 OR writer < $3 OR (writer = $3 AND seq < $4)", "at DESC, writer DESC, seq DESC", $($access)+)
     };
-    ($recent:literal or $later:literal) => {
-        concat!(
-            page!(@select $recent, "at"), " UNION ALL ", page!(@select $later, "+at"),
-            " ORDER BY at DESC, writer DESC, seq DESC LIMIT $10"
-        )
+    (oldest $($access:tt)+) => {
+        page!(@both "at > $1 OR writer > $3 OR (writer = $3 AND seq > $4)", "at, writer, seq", $($access)+)
     };
 }
 
 statements! {
-    EVENTS_BY_TIME = page!("CAST($11 AS BIGINT) IS NULL AND CAST($12 AS BIGINT) IS NULL");
+    EVENTS_BY_TIME = page!(newest "TRUE");
+    EVENTS_BY_TIME_OLDEST_FIRST = page!(oldest "TRUE");
 
-    EVENTS_OF_CLIENT = page!("client_id = $5 AND CAST($11 AS BIGINT) IS NULL AND CAST($12 AS BIGINT) IS NULL");
+    EVENTS_OF_CLIENT = page!(newest "client_id = $5");
+    EVENTS_OF_CLIENT_OLDEST_FIRST = page!(oldest "client_id = $5");
 
-    EVENTS_OF_KIND = page!("kind = $6 AND kind <> 'token_issued' AND CAST($11 AS BIGINT) IS NULL AND CAST($12 AS BIGINT) IS NULL");
+    /// What a client did, and what was done to it; both at once are among the first.
+    EVENTS_ABOUT_CLIENT = page!(newest "client_id = $14" or "at" "about = $14 AND (client_id IS NULL OR client_id <> $14)");
+    EVENTS_ABOUT_CLIENT_OLDEST_FIRST = page!(oldest "client_id = $14" or "at" "about = $14 AND (client_id IS NULL OR client_id <> $14)");
 
-    EVENTS_REFUSED = page!("outcome = 'refused' AND CAST($11 AS BIGINT) IS NULL AND CAST($12 AS BIGINT) IS NULL");
+    EVENTS_OF_PERSON = page!(newest "person = $13");
+    EVENTS_OF_PERSON_OLDEST_FIRST = page!(oldest "person = $13");
+
+    EVENTS_OF_KIND = page!(newest "kind = $6 AND kind <> 'token_issued'");
+    EVENTS_OF_KIND_OLDEST_FIRST = page!(oldest "kind = $6 AND kind <> 'token_issued'");
+
+    EVENTS_REFUSED = page!(newest "outcome = 'refused'");
+    EVENTS_REFUSED_OLDEST_FIRST = page!(oldest "outcome = 'refused'");
 
     /// Its own event is near the time that it tells; others are few.
-    EVENTS_OF_TOKEN = page!(
+    EVENTS_OF_TOKEN = page!(newest
         "at >= $11 AND at <= $12 AND jti = $8 AND kind = 'token_issued'"
-        or "jti = $8 AND jti IS NOT NULL AND kind <> 'token_issued'"
+        or "+at" "jti = $8 AND jti IS NOT NULL AND kind <> 'token_issued'"
+    );
+    EVENTS_OF_TOKEN_OLDEST_FIRST = page!(oldest
+        "at >= $11 AND at <= $12 AND jti = $8 AND kind = 'token_issued'"
+        or "+at" "jti = $8 AND jti IS NOT NULL AND kind <> 'token_issued'"
     );
 
     /// The event that began it is near the time that it tells; the others continue it.
-    EVENTS_OF_TXN = page!(
-        "at >= $11 AND at <= $12 AND txn = $9 AND NOT continues"
-        or "txn = $9 AND continues"
+    EVENTS_OF_TXN = page!(newest
+        "at >= $11 AND at <= $12 AND txn = $9 AND NOT continues" or "+at" "txn = $9 AND continues"
+    );
+    EVENTS_OF_TXN_OLDEST_FIRST = page!(oldest
+        "at >= $11 AND at <= $12 AND txn = $9 AND NOT continues" or "+at" "txn = $9 AND continues"
     );
 
-    EVENTS_IN_CHAINS = r"
-        SELECT writer, seq, at, prev, hash, kind, outcome, client_id, jti, txn, continues, event
-        FROM audit_events WHERE at >= $1 AND at < $2 ORDER BY writer, seq";
+    EVENTS_IN_CHAINS = concat!(
+        "SELECT ", columns!(), " FROM audit_events WHERE at >= $1 AND at < $2 ORDER BY writer, seq"
+    );
 
     /// The same for SQLite, which would sort every event of the window in a file: without the index on the
     /// time it reads them in the order that they are wanted in.
-    EVENTS_IN_CHAINS_AS_STORED = r"
-        SELECT writer, seq, at, prev, hash, kind, outcome, client_id, jti, txn, continues, event
-        FROM audit_events WHERE +at >= $1 AND +at < $2 ORDER BY writer, seq";
+    EVENTS_IN_CHAINS_AS_STORED = concat!(
+        "SELECT ", columns!(), " FROM audit_events WHERE +at >= $1 AND +at < $2 ORDER BY writer, seq"
+    );
 
-    EVENTS_IN_TIME = r"
-        SELECT writer, seq, at, prev, hash, kind, outcome, client_id, jti, txn, continues, event
-        FROM audit_events WHERE at >= $1 AND at < $2 ORDER BY at, writer, seq";
+    EVENTS_IN_TIME = concat!(
+        "SELECT ", columns!(), " FROM audit_events WHERE at >= $1 AND at < $2 ORDER BY at, writer, seq"
+    );
 
     /// The events that say something about others.
-    EVENT_MARKS = r"
-        SELECT writer, seq, at, prev, hash, kind, outcome, client_id, jti, txn, continues, event
-        FROM audit_events
-        WHERE kind IN ('started', 'events_dropped') AND kind <> 'token_issued' ORDER BY at";
+    EVENT_MARKS = concat!(
+        "SELECT ", columns!(), " FROM audit_events
+        WHERE kind IN ('started', 'events_dropped') AND kind <> 'token_issued' ORDER BY at"
+    );
 
-    EVENT = r"
-        SELECT writer, seq, at, prev, hash, kind, outcome, client_id, jti, txn, continues, event
-        FROM audit_events WHERE writer = $1 AND seq = $2";
+    EVENT = concat!("SELECT ", columns!(), " FROM audit_events WHERE writer = $1 AND seq = $2");
 
     EVENTS_BEFORE = "SELECT EXISTS (SELECT 1 FROM audit_events WHERE at < $1)";
 
@@ -97,6 +122,10 @@ pub struct EventFilter {
     pub to: Option<Timestamp>,
     /// Of this client.
     pub client_id: Option<String>,
+    /// Of this client, or done to it.
+    pub about: Option<String>,
+    /// Of this person.
+    pub person: Option<String>,
     /// Of this kind.
     pub kind: Option<String>,
     /// With this outcome.
@@ -116,6 +145,20 @@ pub struct EventCursor {
     pub writer: Uuid,
     /// Its place.
     pub seq: u64,
+}
+
+/// A way to find events, in both orders.
+struct Way {
+    newest_first: &'static str,
+    oldest_first: &'static str,
+}
+
+/// Where a page begins and the window ends.
+struct Place {
+    from: i64,
+    to: i64,
+    writer: Uuid,
+    seq: i64,
 }
 
 /// In which order events are read.
@@ -140,6 +183,8 @@ struct EventRow {
     jti: Option<String>,
     txn: Option<String>,
     continues: bool,
+    person: Option<String>,
+    about: Option<String>,
     event: String,
 }
 
@@ -160,6 +205,8 @@ impl From<EventRow> for Found {
                 jti: row.jti,
                 txn: row.txn,
                 continues: row.continues,
+                person: row.person,
+                about: row.about,
             }),
             text: row.event,
         }
@@ -179,7 +226,7 @@ impl Store {
         after: Option<EventCursor>,
         limit: u32,
     ) -> Result<Vec<Found>, StoreError> {
-        let newest = filter.to.map_or(i64::MAX, |to| to.as_micros().saturating_sub(1));
+        let newest = filter.newest();
         let after = after.unwrap_or(EventCursor {
             at: Timestamp::from_micros(i64::MAX),
             writer: Uuid::max(),
@@ -191,13 +238,45 @@ impl Store {
         } else {
             (after.at.as_micros(), after.writer, after.seq.cast_signed())
         };
-        let (sql, near) = filter.statement();
+        let (way, near) = filter.way();
+        let place = Place { from: filter.oldest(), to: at, writer, seq };
+        self.found(way.newest_first, filter, (place, near), limit).await
+    }
+
+    /// Events that fit, oldest first.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn events_oldest_first(
+        &self,
+        filter: &EventFilter,
+        after: Option<EventCursor>,
+        limit: u32,
+    ) -> Result<Vec<Found>, StoreError> {
+        let (oldest, to) = (filter.oldest(), filter.newest());
+        let place = match after.filter(|after| after.at.as_micros() >= oldest) {
+            Some(after) => {
+                Place { from: after.at.as_micros(), to, writer: after.writer, seq: after.seq.cast_signed() }
+            }
+            None => Place { from: oldest, to, writer: Uuid::nil(), seq: -1 },
+        };
+        let (way, near) = filter.way();
+        self.found(way.oldest_first, filter, (place, near), limit).await
+    }
+
+    async fn found(
+        &self,
+        sql: &'static str,
+        filter: &EventFilter,
+        (place, near): (Place, Option<Window>),
+        limit: u32,
+    ) -> Result<Vec<Found>, StoreError> {
         let rows = read!(self, pool => {
             sqlx::query_as::<_, EventRow>(sql)
-                .bind(filter.from.map_or(i64::MIN, Timestamp::as_micros))
-                .bind(at)
-                .bind(writer)
-                .bind(seq)
+                .bind(place.from)
+                .bind(place.to)
+                .bind(place.writer)
+                .bind(place.seq)
                 .bind(&filter.client_id)
                 .bind(&filter.kind)
                 .bind(&filter.outcome)
@@ -206,6 +285,8 @@ impl Store {
                 .bind(i64::from(limit))
                 .bind(near.map(|near| near.from.as_micros()))
                 .bind(near.map(|near| near.to.as_micros()))
+                .bind(&filter.person)
+                .bind(&filter.about)
                 .fetch_all(pool)
                 .await
         })?;
@@ -273,21 +354,37 @@ impl Store {
 // === impl EventFilter ===
 
 impl EventFilter {
-    /// The text whose index leaves the least to look at, and where a token's own event can only be.
-    fn statement(&self) -> (&'static str, Option<Window>) {
+    fn oldest(&self) -> i64 {
+        self.from.map_or(i64::MIN, Timestamp::as_micros)
+    }
+
+    fn newest(&self) -> i64 {
+        self.to.map_or(i64::MAX, |to| to.as_micros().saturating_sub(1))
+    }
+
+    /// The way whose index leaves the least to look at, and where a token's own event can only be.
+    fn way(&self) -> (Way, Option<Window>) {
         let never = Window { from: Timestamp::from_micros(1), to: Timestamp::from_micros(0) };
         if let Some((_, near)) = &self.jti {
-            (EVENTS_OF_TOKEN, Some(near.unwrap_or(never)))
+            (way(EVENTS_OF_TOKEN, EVENTS_OF_TOKEN_OLDEST_FIRST), Some(near.unwrap_or(never)))
         } else if let Some((_, near)) = &self.txn {
-            (EVENTS_OF_TXN, Some(near.unwrap_or(never)))
+            (way(EVENTS_OF_TXN, EVENTS_OF_TXN_OLDEST_FIRST), Some(near.unwrap_or(never)))
+        } else if self.person.is_some() {
+            (way(EVENTS_OF_PERSON, EVENTS_OF_PERSON_OLDEST_FIRST), None)
         } else if self.client_id.is_some() {
-            (EVENTS_OF_CLIENT, None)
+            (way(EVENTS_OF_CLIENT, EVENTS_OF_CLIENT_OLDEST_FIRST), None)
+        } else if self.about.is_some() {
+            (way(EVENTS_ABOUT_CLIENT, EVENTS_ABOUT_CLIENT_OLDEST_FIRST), None)
         } else if self.kind.as_deref().is_some_and(|kind| kind != "token_issued") {
-            (EVENTS_OF_KIND, None)
+            (way(EVENTS_OF_KIND, EVENTS_OF_KIND_OLDEST_FIRST), None)
         } else if self.outcome.as_deref() == Some("refused") {
-            (EVENTS_REFUSED, None)
+            (way(EVENTS_REFUSED, EVENTS_REFUSED_OLDEST_FIRST), None)
         } else {
-            (EVENTS_BY_TIME, None)
+            (way(EVENTS_BY_TIME, EVENTS_BY_TIME_OLDEST_FIRST), None)
         }
     }
+}
+
+const fn way(newest_first: &'static str, oldest_first: &'static str) -> Way {
+    Way { newest_first, oldest_first }
 }

@@ -32,7 +32,11 @@ statements! {
         INSERT INTO audit_checkpoints (writer, seq, at, jws) VALUES ($1, $2, $3, $4)
         ON CONFLICT (writer, seq) DO NOTHING";
 
-    CHECKPOINTS = "SELECT writer, seq, jws FROM audit_checkpoints ORDER BY writer, seq";
+    CHECKPOINTS = r"
+        SELECT writer, seq, jws FROM audit_checkpoints
+        WHERE at < $1 AND (writer, seq) > ($2, $3) ORDER BY writer, seq LIMIT $4";
+
+    LAST_CHECKPOINT = "SELECT MAX(at) FROM audit_checkpoints";
 
     /// Of a chain that goes on, the last one before the cut stays: what is left begins right after it.
     FORGET_CHECKPOINTS = r"
@@ -133,7 +137,38 @@ impl Store {
     /// # Errors
     /// The database is away.
     pub async fn checkpoints(&self) -> Result<Vec<StoredCheckpoint>, StoreError> {
-        Ok(read!(self, pool => sqlx::query_as(CHECKPOINTS).fetch_all(pool).await)?)
+        self.checkpoints_before(Timestamp::from_micros(i64::MAX), None, u32::MAX).await
+    }
+
+    /// Some of the checkpoints of what was recorded before `cut`, chain after chain, from behind one on.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn checkpoints_before(
+        &self,
+        cut: Timestamp,
+        after: Option<(Uuid, i64)>,
+        limit: u32,
+    ) -> Result<Vec<StoredCheckpoint>, StoreError> {
+        let (writer, seq) = after.unwrap_or((Uuid::nil(), -1));
+        Ok(read!(self, pool => {
+            sqlx::query_as(CHECKPOINTS)
+                .bind(cut.as_micros())
+                .bind(writer)
+                .bind(seq)
+                .bind(i64::from(limit))
+                .fetch_all(pool)
+                .await
+        })?)
+    }
+
+    /// When the newest event that is signed for was recorded.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn signed_until(&self) -> Result<Option<Timestamp>, StoreError> {
+        let at: Option<i64> = read!(self, pool => sqlx::query_scalar(LAST_CHECKPOINT).fetch_one(pool).await)?;
+        Ok(at.map(Timestamp::from_micros))
     }
 }
 

@@ -29,6 +29,7 @@ mod sign_in_starts;
 mod sqlite;
 mod statistics;
 mod tallies;
+mod turns;
 
 pub use administrator_sessions::StoredSession;
 pub use audit::{EventWriter, UsedId};
@@ -142,6 +143,7 @@ pub fn all_statements() -> impl Iterator<Item = (&'static str, &'static str)> {
         sign_in_starts::STATEMENTS,
         statistics::STATEMENTS,
         tallies::STATEMENTS,
+        turns::STATEMENTS,
     ]
     .into_iter()
     .flatten()

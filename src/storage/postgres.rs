@@ -58,9 +58,11 @@ pub(super) async fn connect(
 }
 
 const APPEND_EVENTS: &str = r"
-    INSERT INTO audit_events (writer, seq, at, prev, hash, kind, outcome, client_id, jti, txn, continues, event)
+    INSERT INTO audit_events
+        (writer, seq, at, prev, hash, kind, outcome, client_id, jti, txn, continues, person, about, event)
     SELECT * FROM UNNEST($1::UUID[], $2::BIGINT[], $3::BIGINT[], $4::BYTEA[], $5::BYTEA[], $6::TEXT[],
-        $7::TEXT[], $8::TEXT[], $9::TEXT[], $10::TEXT[], $11::BOOLEAN[], $12::TEXT[])";
+        $7::TEXT[], $8::TEXT[], $9::TEXT[], $10::TEXT[], $11::BOOLEAN[], $12::TEXT[], $13::TEXT[],
+        $14::TEXT[])";
 
 /// A column a bind, so that the statement is the same for any number of events and is planned once.
 pub(super) async fn append_events(
@@ -82,6 +84,8 @@ pub(super) async fn append_events(
         .bind(column(events, |event| event.event.columns.jti.as_deref()))
         .bind(column(events, |event| event.event.columns.txn.as_deref()))
         .bind(column(events, |event| event.event.columns.continues))
+        .bind(column(events, |event| event.event.columns.person.as_deref()))
+        .bind(column(events, |event| event.event.columns.about.as_deref()))
         .bind(column(events, |event| event.event.text.as_str()))
         .execute(executor)
         .await?;

@@ -74,8 +74,8 @@ pub(super) async fn append_events(
     events: &[Recorded],
 ) -> Result<(), sqlx::Error> {
     const COLUMNS: &str = "INSERT INTO audit_events \
-        (writer, seq, at, prev, hash, kind, outcome, client_id, jti, txn, continues, event) VALUES ";
-    const ROW: &str = "(?,?,?,?,?,?,?,?,?,?,?,?),";
+        (writer, seq, at, prev, hash, kind, outcome, client_id, jti, txn, continues, person, about, event) VALUES ";
+    const ROW: &str = "(?,?,?,?,?,?,?,?,?,?,?,?,?,?),";
     if events.is_empty() {
         return Ok(());
     }
@@ -98,6 +98,8 @@ pub(super) async fn append_events(
             .bind(columns.jti.as_deref())
             .bind(columns.txn.as_deref())
             .bind(columns.continues)
+            .bind(columns.person.as_deref())
+            .bind(columns.about.as_deref())
             .bind(event.text.as_str());
     }
     statement.execute(executor).await?;

@@ -1,5 +1,6 @@
 //! The frame of the pages: headers, cross-site requests, who is let in, the look of errors.
 
+mod administrators;
 mod clients;
 mod registry;
 pub(crate) mod routes;

@@ -4,10 +4,12 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use crate::harness::{Browser, Client, Database, Engine, Server, both_engines, command, jeton, run};
 use crate::retention::leave_text;
 use crate::token::GRANT;
+use jeton::admin::audit_watch::AuditWatch;
 use jeton::config::{Config, MasterKeySource};
 use jeton::domain::audit::Event;
 use jeton::domain::time::{DAY, Timestamp};
@@ -159,6 +161,7 @@ async fn be_busy(server: &Server) {
     root.post(&format!("/signing-keys/{kid}/revoke"), Value::Null).await.expect(200);
     let mut ada = server.first("ada").await.browser;
     futures_util::future::join_all([guess(server), guess(server)]).await;
+    assert_eq!(ada.get("/admin/audit/export?client_id=billing").await.status, 200);
     ada.post("/admin/sign-out", &[]).await.expect_redirect("/admin/sign-in");
     leave_text(server, "by hand").await;
     jeton(&server.database, &["clients", "create", "job", "--role", "order-reader"]);
@@ -197,6 +200,8 @@ async fn every_event_of_a_busy_server_fits_the_schema(server: Server) {
         .once(server.app.admin().ambient.now())
         .await
         .unwrap();
+    let (store, ledger, ambient) = (admin.store.clone(), admin.ledger.clone(), admin.ambient.clone());
+    AuditWatch::new(store, ledger, ambient, Uuid::nil()).once().await.unwrap();
     all.extend(events(&server.database).await);
 
     let schema = schema();

@@ -24,6 +24,7 @@ pub(super) fn routes() -> OpenApiRouter<Shared> {
         .routes(routes!(list, create))
         .routes(routes!(read, update, delete))
         .routes(routes!(make_link))
+        .routes(routes!(end_sessions))
 }
 
 /// Which page of the list.
@@ -180,4 +181,20 @@ async fn make_link(
 ) -> Result<Response, Problem> {
     let link = services.admin.link_for(&by, &name).await?;
     Ok(no_store((StatusCode::CREATED, Json(link)).into_response()))
+}
+
+/// Sign somebody out everywhere. They can sign in again with what they have.
+#[utoipa::path(
+    delete, path = "/administrators/{name}/sessions", tag = "Administrators", operation_id = "end_administrator_sessions",
+    params(("name" = AdministratorName, Path, description = "Their name")),
+    responses((status = 204, description = "They are signed out"), NoSuchThing, Refusals),
+    security(("token" = ["administrators:write"]))
+)]
+async fn end_sessions(
+    State(services): State<Shared>,
+    Administrator(by): Administrator,
+    Named(name): Named<AdministratorName>,
+) -> Result<StatusCode, Problem> {
+    services.admin.end_sessions(&by, &name).await?;
+    Ok(StatusCode::NO_CONTENT)
 }

@@ -12,12 +12,13 @@ use super::super::error::Problem;
 use super::super::extract::{Administrator, Filter};
 use super::{FilterRefusals, Refusals};
 use crate::admin::audit::{AuditEventView, EventQuery};
+use crate::admin::audit_watch::AuditState;
 use crate::admin::{Page, PageRequest};
 use crate::domain::audit::Outcome;
 use crate::domain::time::Timestamp;
 
 pub(super) fn routes() -> OpenApiRouter<Shared> {
-    OpenApiRouter::new().routes(routes!(list))
+    OpenApiRouter::new().routes(routes!(list)).routes(routes!(state))
 }
 
 /// Which page of the audit, and which events.
@@ -34,6 +35,12 @@ struct Search {
     /// Done or tried by this client.
     #[param(max_length = 255, pattern = r"^[^\u0000-\u0009\u000b-\u001f\u007f-\u009f]*$")]
     client_id: Option<String>,
+    /// Done or tried by this client, or done to it: registered or changed, its tokens taken back.
+    #[param(max_length = 255, pattern = r"^[^\u0000-\u0009\u000b-\u001f\u007f-\u009f]*$")]
+    about: Option<String>,
+    /// Done or tried by this person: an administrator's name, or whoever ran the command, as the event says it.
+    #[param(max_length = 255, pattern = r"^[^\u0000-\u0009\u000b-\u001f\u007f-\u009f]*$")]
+    person: Option<String>,
     /// Of this kind.
     #[param(example = "token_refused")]
     kind: Option<String>,
@@ -69,6 +76,8 @@ async fn list(
         from: search.from,
         to: search.to,
         client_id: given(search.client_id),
+        about: given(search.about),
+        person: given(search.person),
         kind: given(search.kind),
         outcome: search.outcome,
         jti: given(search.jti),
@@ -76,4 +85,18 @@ async fn list(
     };
     let page = PageRequest { cursor: search.cursor, limit: search.limit };
     Ok(Json(services.admin.audit_events(&by, query, &page).await?))
+}
+
+/// Say how far the audit is known to be as it was written: what the last check of all of it found, and until when events
+/// are signed for.
+#[utoipa::path(
+    get, path = "/audit-state", tag = "Audit", operation_id = "audit_state",
+    responses((status = 200, description = "How far", body = AuditState), Refusals),
+    security(("token" = ["audit:read"]))
+)]
+async fn state(
+    State(services): State<Shared>,
+    Administrator(by): Administrator,
+) -> Result<Json<AuditState>, Problem> {
+    Ok(Json(services.admin.audit_state(&by).await?))
 }

@@ -12,13 +12,16 @@ use super::{BodyRefusals, NoSuchThing, Refusals};
 use crate::admin::client_dry_run::{TriedRequest, TryToken};
 use crate::admin::effective_permissions::EffectivePermissions;
 use crate::admin::impact::{ClientImpact, ResourceServerImpact, RoleImpact};
-use crate::domain::ids::{ClientId, ResourceServerName, RoleName};
+use crate::admin::token_use::TokenUse;
+use crate::domain::ids::{ClientId, ExchangeRuleName, ResourceServerName, RoleName};
 
 pub(super) fn routes() -> OpenApiRouter<Shared> {
     OpenApiRouter::new()
         .routes(routes!(of_client))
         .routes(routes!(of_resource_server))
         .routes(routes!(of_role))
+        .routes(routes!(use_of_role))
+        .routes(routes!(use_of_exchange_rule))
         .routes(routes!(effective_permissions))
         .routes(routes!(try_token))
 }
@@ -66,6 +69,36 @@ async fn of_role(
     Named(name): Named<RoleName>,
 ) -> Result<Json<RoleImpact>, Problem> {
     Ok(Json(services.admin.role_impact(&by, &name).await?))
+}
+
+/// Say which tokens lean on a role: how many live, and who got some in the last hour.
+#[utoipa::path(
+    get, path = "/roles/{name}/use", tag = "Roles", operation_id = "role_use",
+    params(("name" = RoleName, Path, description = "Its name")),
+    responses((status = 200, description = "The tokens", body = TokenUse), NoSuchThing, Refusals),
+    security(("token" = ["roles:read"]))
+)]
+async fn use_of_role(
+    State(services): State<Shared>,
+    Administrator(by): Administrator,
+    Named(name): Named<RoleName>,
+) -> Result<Json<TokenUse>, Problem> {
+    Ok(Json(services.admin.role_use(&by, &name).await?))
+}
+
+/// Say which tokens were exchanged by a rule: how many live, and who got some in the last hour.
+#[utoipa::path(
+    get, path = "/exchange-rules/{name}/use", tag = "Exchange rules", operation_id = "exchange_rule_use",
+    params(("name" = ExchangeRuleName, Path, description = "Its name")),
+    responses((status = 200, description = "The tokens", body = TokenUse), NoSuchThing, Refusals),
+    security(("token" = ["exchange-rules:read"]))
+)]
+async fn use_of_exchange_rule(
+    State(services): State<Shared>,
+    Administrator(by): Administrator,
+    Named(name): Named<ExchangeRuleName>,
+) -> Result<Json<TokenUse>, Problem> {
+    Ok(Json(services.admin.exchange_rule_use(&by, &name).await?))
 }
 
 /// Say what a client may do at each resource server, and which of its roles let it.

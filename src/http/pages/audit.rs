@@ -2,21 +2,25 @@
 
 use askama::Template;
 use axum::Router;
+use axum::body::Body;
 use axum::extract::State;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use http::StatusCode;
+use futures_util::stream;
+use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 
 use super::error::PageError;
 use super::events::EventRow;
 use super::form::{Form, Query};
 use super::frame::Frame;
+use super::listed::Listed;
+use super::page_with;
 use super::session::SignedIn;
-use super::{page, page_with};
 use crate::admin::AdminError;
 use crate::admin::audit::EventQuery;
+use crate::admin::audit_watch::AuditState;
 use crate::domain::audit::{Event, Outcome};
-use crate::domain::error::FieldError;
+use crate::domain::error::{Fault, FieldError};
 use crate::domain::time::Timestamp;
 use crate::http::Shared;
 
@@ -24,7 +28,7 @@ use crate::http::Shared;
 const AT: &str = "/audit";
 
 pub(super) fn routes() -> Router<Shared> {
-    Router::new().route("/audit", get(list))
+    Router::new().route("/audit", get(list)).route("/audit/export", get(export))
 }
 
 #[derive(Template)]
@@ -36,8 +40,11 @@ struct List {
     outcomes: Vec<(&'static str, &'static str)>,
     events: Vec<EventRow>,
     next: Option<String>,
-    /// The same question to the API.
-    api: String,
+    /// The query of the copy of what is listed.
+    export: String,
+    /// How far it is known to be as it was written.
+    state: AuditState,
+    now: Timestamp,
 }
 
 async fn list(
@@ -49,35 +56,51 @@ async fn list(
         Ok(wanted) => services.admin.audit_events(&session.by, wanted, &query.page()).await,
         Err(error) => Err(error),
     };
+    let state = services.admin.audit_state(&session.by).await?;
     let any = std::iter::once(("", "Any"));
-    let mut list = List {
+    let export = query.narrowed();
+    let Listed { status, form, items, next } = Listed::new(query, found)?;
+    let list = List {
         frame: session.frame("Audit", AT),
-        form: Form::default(),
+        form,
         kinds: any.clone().chain(Event::KINDS.iter().map(|kind| (*kind, *kind))).collect(),
         outcomes: any.chain(Outcome::ALL.iter().map(|one| (one.as_str(), one.as_str()))).collect(),
-        events: Vec::new(),
-        next: None,
-        api: format!("{}/api/v1/audit-events", services.issuer.as_str()),
+        events: items.into_iter().map(EventRow::from).collect(),
+        next,
+        export,
+        state,
+        now: services.ambient.now(),
     };
-    match found {
-        Ok(found) => {
-            list.next = query.next(found.next_cursor.as_deref());
-            list.events = found.items.into_iter().map(EventRow::from).collect();
-            list.form = query.0;
-            Ok(page(&list))
-        }
-        Err(error) => {
-            list.form = query.0.refused(error)?;
-            Ok(page_with(StatusCode::UNPROCESSABLE_ENTITY, &list))
-        }
-    }
+    Ok(page_with(status, &list))
+}
+
+/// The events that are listed, all of them, as a file. It is read while it is sent.
+async fn export(
+    State(services): State<Shared>,
+    session: SignedIn,
+    query: Query,
+) -> Result<Response, PageError> {
+    let export = services.admin.export_audit(&session.by, wanted(&query)?).await?;
+    // A fault breaks the download off, so that half a copy does not look like a whole one.
+    let lines = stream::try_unfold(export, async |mut export| {
+        let next = export.next().await.inspect_err(|fault| tracing::warn!(%fault, "an export broke off"));
+        Ok::<_, Fault>(next?.map(|lines| (lines, export)))
+    });
+    let headers = [
+        (CONTENT_TYPE, "application/jsonl; charset=utf-8"),
+        (CONTENT_DISPOSITION, "attachment; filename=\"jeton-audit.jsonl\""),
+    ];
+    Ok((headers, Body::from_stream(lines)).into_response())
 }
 
 fn wanted(query: &Query) -> Result<EventQuery, AdminError> {
     Ok(EventQuery {
         from: time(query, "from")?,
         to: time(query, "to")?,
-        client_id: query.given("client_id"),
+        client_id: None,
+        // What it did, and what was done to it: who asks for a client wants both.
+        about: query.given("client_id"),
+        person: query.given("person"),
         kind: query.given("kind"),
         outcome: query.given("outcome").as_deref().and_then(Outcome::from_word),
         jti: query.given("jti"),

@@ -33,6 +33,12 @@ pub(super) fn differences(typed: &Form, stored: &Form, labels: &[Label]) -> Vec<
     differs.map(difference).collect()
 }
 
+/// The lines of a field that are stored and were not typed again: what a change takes away.
+pub(super) fn removed<'s>(typed: &Form, stored: &'s Form, name: &str) -> Vec<&'s str> {
+    let kept: Vec<&str> = typed.lines(name).collect();
+    stored.lines(name).filter(|line| !kept.contains(line)).collect()
+}
+
 /// Both versions side by side, and the form as it was typed, based on what is stored now: sent once more, it counts.
 pub(super) struct Clash {
     /// What was typed.

@@ -7,7 +7,8 @@ use http::StatusCode;
 use super::form::Form;
 use super::frame::Frame;
 use super::session::SignedIn;
-use super::{page, page_with};
+use super::{page, page_with, when};
+use crate::admin::token_use::TokenUse;
 use crate::domain::error::FieldError;
 
 /// What is about to be done.
@@ -34,6 +35,31 @@ struct Page<'a> {
     frame: Frame,
     confirmation: &'a Confirmation,
     form: &'a Form,
+    /// What was typed before, where a change is asked about.
+    kept: Vec<(&'a str, &'a str)>,
+}
+
+/// How many clients are named.
+const NAMED: usize = 10;
+
+/// The tokens that lean on something, in sentences: `3 tokens that were exchanged by it live now`.
+pub(super) fn leaning(used: &TokenUse, how: &str) -> Vec<String> {
+    let least = if used.at_least { "At least " } else { "" };
+    let live = if used.live_tokens == 1 { "lives" } else { "live" };
+    let mut sentences =
+        vec![format!("{least}{} that {how} {live} now.", when::many(used.live_tokens, "token"))];
+    for using in used.last_hour.iter().take(NAMED) {
+        let tokens = when::many(using.tokens, "token");
+        sentences.push(format!("In the last hour {} got {tokens} of that sort.", using.client_id));
+    }
+    match used.last_hour.len() {
+        0 => sentences.push("In the last hour nobody got one.".to_owned()),
+        clients if clients > NAMED => {
+            sentences.push(format!("And so did {}.", when::many(clients - NAMED, "more client")));
+        }
+        _ => {}
+    }
+    sentences
 }
 
 // === impl Confirmation ===
@@ -48,6 +74,21 @@ impl Confirmation {
         page(&self.page(session, &form))
     }
 
+    /// Asks once, if anything breaks, before the change of a form is made: what was typed is kept on the page that asks.
+    pub(super) fn before(
+        &self,
+        session: &SignedIn,
+        (typed, stored): (&Form, &Form),
+    ) -> Result<(), Box<Response>> {
+        // Somebody else has changed it: both versions come first.
+        let overtaken = typed.text("version") != stored.text("version");
+        match (self.breaks.is_empty() || overtaken, typed.was_sent("name")) {
+            (true, _) => Ok(()),
+            (false, true) => self.check(session, typed),
+            (false, false) => Err(Box::new(page(&self.page(session, typed)))),
+        }
+    }
+
     /// Whether the form says what had to be typed; else it is asked again.
     pub(super) fn check(&self, session: &SignedIn, form: &Form) -> Result<(), Box<Response>> {
         let Some((what, name)) = &self.name else { return Ok(()) };
@@ -60,6 +101,7 @@ impl Confirmation {
     }
 
     fn page<'a>(&'a self, session: &SignedIn, form: &'a Form) -> Page<'a> {
-        Page { frame: session.frame(self.title.clone(), self.section), confirmation: self, form }
+        let kept = form.rest(&["name", "version"]);
+        Page { frame: session.frame(self.title.clone(), self.section), confirmation: self, form, kept }
     }
 }

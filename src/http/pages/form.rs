@@ -128,6 +128,23 @@ impl Form {
         self.all(name).join(", ")
     }
 
+    /// What was sent beside these fields, to be sent once more: name and value.
+    pub(super) fn rest(&self, but: &[&str]) -> Vec<(&str, &str)> {
+        let others = self.fields.iter().filter(|(name, _)| !but.contains(&name.as_str()));
+        others.flat_map(|(name, values)| values.iter().map(|value| (name.as_str(), value.as_str()))).collect()
+    }
+
+    /// Whether a field was sent, filled or empty.
+    pub(super) fn was_sent(&self, name: &str) -> bool {
+        self.fields.contains_key(name)
+    }
+
+    /// What stands on the lines of a field, without white space around it.
+    pub(super) fn lines(&self, name: &str) -> impl Iterator<Item = &str> {
+        let lines = self.all(name).iter().flat_map(|value| value.lines());
+        lines.map(str::trim).filter(|line| !line.is_empty())
+    }
+
     /// The same form without what nobody may see again.
     pub(super) fn without(mut self, names: &[&str]) -> Self {
         self.fields.retain(|name, _| !names.contains(&name.as_str()));
@@ -178,11 +195,17 @@ impl Query {
 
     /// The query of the list's next page, if there is one.
     pub(super) fn next(&self, cursor: Option<&str>) -> Option<String> {
+        let mut query = url::form_urlencoded::Serializer::new(self.narrowed());
+        Some(query.append_pair("cursor", cursor?).finish())
+    }
+
+    /// The query without its place in the list: what narrows it.
+    pub(super) fn narrowed(&self) -> String {
         let mut query = url::form_urlencoded::Serializer::new(String::new());
         for (name, values) in self.0.fields.iter().filter(|(name, _)| *name != "cursor") {
             query.extend_pairs(values.iter().filter(|value| !value.is_empty()).map(|value| (name, value)));
         }
-        Some(query.append_pair("cursor", cursor?).finish())
+        query.finish()
     }
 }
 

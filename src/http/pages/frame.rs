@@ -16,6 +16,7 @@ pub(super) const NAVIGATION: &[(&str, &str, Option<&str>)] = &[
     ("/delegations", "Delegations", Some(builtin::AUDIT_READ)),
     ("/signing-keys", "Signing keys", Some(builtin::SIGNING_KEYS_READ)),
     ("/audit", "Audit", Some(builtin::AUDIT_READ)),
+    ("/administrators", "Administrators", Some(builtin::ADMINISTRATORS_READ)),
     ("/settings", "Settings", None),
 ];
 

@@ -171,8 +171,7 @@ impl<'f> Input<'f> {
     }
 
     fn lines_of(&self, name: &str) -> Vec<&'f str> {
-        let lines = self.form.all(name).iter().flat_map(|value| value.lines());
-        lines.map(str::trim).filter(|line| !line.is_empty()).collect()
+        self.form.lines(name).collect()
     }
 }
 

@@ -5,6 +5,7 @@
 //! every page (headers, cross-site requests, the look of errors) is done around it.
 
 mod account;
+mod administrators;
 mod assets;
 mod audit;
 mod change;
@@ -19,6 +20,7 @@ mod form;
 mod frame;
 mod guard;
 mod input;
+mod listed;
 mod resource_servers;
 mod roles;
 mod session;
@@ -61,6 +63,7 @@ pub(super) fn routes(services: &Shared) -> Router<Shared> {
         .merge(delegations::routes())
         .merge(signing_keys::routes())
         .merge(audit::routes())
+        .merge(administrators::routes())
         .merge(settings::routes())
         .route("/assets/{tag}/{name}", get(assets::serve))
         // Not a fallback: the issuer's path makes this a router in a router in a router, where fallbacks are lost.
@@ -97,6 +100,7 @@ const DONE: &[(&str, &str)] = &[
     ("tokens-revoked", "Its tokens are revoked."),
     ("rotated", "The next key is made. It signs after its lead."),
     ("key-revoked", "The key is revoked."),
+    ("sessions-ended", "Their sessions are ended."),
     ("operator-added", "It operates the resource server now."),
     ("operator-removed", "It no longer operates the resource server."),
 ];

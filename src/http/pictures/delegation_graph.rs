@@ -27,6 +27,8 @@ pub struct Edge {
     pub actor: Node,
     /// What the new tokens are for.
     pub audience: Node,
+    /// The path of a page that tells more about it.
+    pub href: Option<String>,
     /// How often.
     pub exchanges: u64,
 }
@@ -62,8 +64,16 @@ const HEADS: [&str; 3] = ["The identity of", "passed on by", "towards"];
 struct Layout<'a> {
     columns: [Vec<&'a Node>; 3],
     /// From the first column to the second, and from the second to the third.
-    between: [BTreeMap<(&'a str, &'a str), u64>; 2],
+    between: [BTreeMap<(&'a str, &'a str), Line<'a>>; 2],
     left_out: usize,
+}
+
+/// A line between two nodes: one for all edges that go along it.
+#[derive(Default)]
+struct Line<'a> {
+    exchanges: u64,
+    /// Of the edge with the most exchanges.
+    href: Option<&'a str>,
 }
 
 /// Draws who acts for whom towards what.
@@ -91,21 +101,24 @@ pub fn delegation_graph(graph: &DelegationGraph<'_>) -> String {
         svg.label("picture-text picture-faint", left(column), 16.0, head);
     }
     for (first, between) in layout.between.iter().enumerate() {
-        for ((from, to), exchanges) in between {
+        for ((from, to), line) in between {
             let (Some(from_y), Some(to_y)) = (layout.y(first, from, tall), layout.y(first + 1, to, tall))
             else {
                 continue;
             };
             let (x1, x2) = (left(first) + COLUMN, left(first + 1));
             let bend = GAP / 2.0;
-            svg.put(format_args!(
-                "<path class=\"picture-edge picture-w{}\" d=\"M{x1:.1} {from_y:.1}C{:.1} {from_y:.1} {:.1} {to_y:.1} \
-                 {x2:.1} {to_y:.1}\"><title>{}</title></path>",
-                weight(*exchanges),
+            let along = format!(
+                "M{x1:.1} {from_y:.1}C{:.1} {from_y:.1} {:.1} {to_y:.1} {x2:.1} {to_y:.1}",
                 x1 + bend,
-                x2 - bend,
-                escape(&format!("{from} → {to}: {}", many(*exchanges, "exchange")))
-            ));
+                x2 - bend
+            );
+            draw_line(
+                &mut svg,
+                line,
+                &along,
+                &format!("{from} → {to}: {}", many(line.exchanges, "exchange")),
+            );
         }
     }
     for (column, nodes) in layout.columns.iter().enumerate() {
@@ -121,6 +134,23 @@ pub fn delegation_graph(graph: &DelegationGraph<'_>) -> String {
         svg.label("picture-text picture-faint", EDGE, height - 12.0, &words);
     }
     svg.finish()
+}
+
+/// A line, and around one that leads somewhere room to hit it.
+fn draw_line(svg: &mut Svg, line: &Line<'_>, along: &str, told: &str) {
+    let (href, told) = (line.href.and_then(local), escape(told));
+    if let Some(href) = &href {
+        svg.put(format_args!(
+            "<a class=\"picture-link\" href=\"{href}\" aria-label=\"{told}\"><path class=\"picture-grip\" d=\"{along}\"/>"
+        ));
+    }
+    svg.put(format_args!(
+        "<path class=\"picture-edge picture-w{}\" d=\"{along}\"><title>{told}</title></path>",
+        weight(line.exchanges)
+    ));
+    if href.is_some() {
+        svg.put(format_args!("</a>"));
+    }
 }
 
 fn draw_node(svg: &mut Svg, column: usize, node: &Node, y: f64) {
@@ -158,7 +188,7 @@ impl<'a> Layout<'a> {
         by_number.sort_by(|a, b| b.exchanges.cmp(&a.exchanges).then_with(|| parts(a).cmp(&parts(b))));
         let mut nodes: [BTreeSet<&str>; 3] = Default::default();
         let mut columns: [Vec<&Node>; 3] = Default::default();
-        let mut between: [BTreeMap<(&str, &str), u64>; 2] = Default::default();
+        let mut between: [BTreeMap<(&str, &str), Line<'_>>; 2] = Default::default();
         let mut left_out = 0;
         for edge in by_number {
             let ends = [&edge.subject, &edge.actor, &edge.audience];
@@ -173,8 +203,12 @@ impl<'a> Layout<'a> {
                     columns[place].push(end);
                 }
             }
-            *between[0].entry((&edge.subject.label, &edge.actor.label)).or_default() += edge.exchanges;
-            *between[1].entry((&edge.actor.label, &edge.audience.label)).or_default() += edge.exchanges;
+            let ends = [(&edge.subject, &edge.actor), (&edge.actor, &edge.audience)];
+            for (lines, (from, to)) in between.iter_mut().zip(ends) {
+                let line = lines.entry((&from.label, &to.label)).or_default();
+                line.exchanges += edge.exchanges;
+                line.href = line.href.or(edge.href.as_deref());
+            }
         }
         let mut layout = Self { columns, between, left_out };
         layout.untangle();
@@ -259,7 +293,8 @@ mod tests {
     }
 
     fn edge(subject: &str, actor: &str, audience: &str, exchanges: u64) -> Edge {
-        Edge { subject: node(subject), actor: node(actor), audience: node(audience), exchanges }
+        let href = Some(format!("/admin/audit?client_id={actor}"));
+        Edge { subject: node(subject), actor: node(actor), audience: node(audience), href, exchanges }
     }
 
     fn draw(edges: &[Edge]) -> String {
@@ -277,8 +312,14 @@ mod tests {
     fn one_exchange_is_three_nodes_and_two_lines() {
         let drawn = draw(&[edge("front", "orders", "payments", 12)]);
         assert_eq!(
-            (drawn.matches("picture-link").count(), drawn.matches("<path").count()),
-            (3, 2),
+            (drawn.matches("picture-link").count(), drawn.matches("picture-edge").count()),
+            (5, 2),
+            "every node and every line leads somewhere: {drawn}"
+        );
+        assert!(
+            drawn.contains(
+                "href=\"/admin/audit?client_id=orders\" aria-label=\"front → orders: 12 exchanges\""
+            ),
             "{drawn}"
         );
         assert!(drawn.contains("href=\"/admin/front\""), "{drawn}");
@@ -294,7 +335,11 @@ mod tests {
     fn whoever_is_too_much_is_said_in_words_and_the_same_each_time() {
         let many: Vec<_> = (0..100).map(|n| edge(&format!("s{n:03}"), "gateway", "api", 1_000 - n)).collect();
         let drawn = draw(&many);
-        assert_eq!(drawn.matches("picture-link").count(), 60, "58 subjects, one actor, one audience");
+        assert_eq!(
+            drawn.matches("picture-link").count(),
+            60 + 59,
+            "58 subjects, one actor, one audience, and the lines between them"
+        );
         assert!(drawn.contains("42 more delegations with fewer exchanges not drawn"), "{drawn}");
         assert!(drawn.contains("s057") && !drawn.contains("s058"), "the most frequent ones are drawn");
         let mut turned = many.clone();
@@ -319,6 +364,7 @@ mod tests {
     fn labels_are_escaped_and_links_stay_here() {
         let mut evil = edge("<script>", "a\"b", "x", 1);
         evil.subject.href = Some("javascript:alert(1)".to_owned());
+        evil.href = Some("//elsewhere.example".to_owned());
         let drawn = draw(&[evil]);
         assert!(
             !drawn.contains("<script>") && !drawn.contains("javascript") && !drawn.contains("a\"b"),

@@ -38,6 +38,7 @@ mod tests {
             subject: node("a"),
             actor: node(&n.to_string()),
             audience: node("c"),
+            href: Some("/x".to_owned()),
             exchanges: 10_u64.pow(n),
         };
         let edges: Vec<_> = (0..5).map(edge).collect();

@@ -23,7 +23,7 @@ async fn a_list_is_searched_and_filtered(server: Server) {
             .filter(|id| page.contains(&format!(">{id}</a>")))
             .collect::<Vec<_>>()
     };
-    ada.does("/clients/beta/disable", &[]).await;
+    ada.does("/clients/beta/disable", &[("name", "beta")]).await;
     for (query, ids) in [
         ("", &["alpha", "beta", "gamma"][..]),
         ("q=THE+be", &["beta"]),
@@ -82,6 +82,7 @@ async fn a_client_is_registered_used_and_deleted(server: Server) {
     let page = ada.page("/clients/in%2Fvoices").await;
     assert!(!page.contains(&secret) && !page.contains("<invoices>"), "{page}");
     has(&page, &["Sends &#60;invoices&#62;", "finance", "order-reader", "orders:read", "token_issued"]);
+    has(&page, &["client.create", "client.secret.add"]);
     assert!(!server.database.dump().await.contains(&secret));
 
     // Rotated with overlap: both count until the old one is removed.
@@ -95,6 +96,8 @@ async fn a_client_is_registered_used_and_deleted(server: Server) {
     }
     let removal = format!("/clients/in%2Fvoices/secrets/{old}/remove");
     has(&ada.page(&removal).await, &["What breaks", "1 other secret left", &old]);
+    let used = ["2 tokens that were got with it live now", "in/voices got 2 tokens of that sort"];
+    has(&ada.page(&removal).await, &used);
     let refused = ada.send(&removal, &[("name", "other")]).await;
     assert_eq!(refused.status, 422);
     has(&refused.body, &["it is not the secret&#39;s name", "value=\"other\""]);
@@ -103,7 +106,14 @@ async fn a_client_is_registered_used_and_deleted(server: Server) {
     server.token(&Client::new("in/voices", &new), request).await.expect(200);
 
     // Roles, and what they give.
-    let page = ada.does("/clients/in%2Fvoices/roles/remove", &[("role", "order-reader")]).await;
+    let taking = "/clients/in%2Fvoices/roles/order-reader/remove";
+    has(
+        &ada.page(taking).await,
+        &["It may no longer do orders:read at orders", "have something from the role"],
+    );
+    assert_eq!(ada.send(taking, &[("name", "")]).await.status, 422);
+    let page = ada.does(taking, &[("name", "order-reader")]).await;
+    assert_eq!(ada.open(taking).await.status, 404, "it has it no more");
     has(&page, &["its tokens allow nothing", "Nothing anywhere"]);
     let refused = ada.send("/clients/in%2Fvoices/roles", &[("role", "none")]).await;
     assert_eq!(refused.status, 422);
@@ -118,7 +128,9 @@ async fn a_client_is_registered_used_and_deleted(server: Server) {
 
     // Switched off and on, its tokens taken back, deleted.
     has(&ada.page("/clients/in%2Fvoices/disable").await, &["that live now", "Enabling it undoes that"]);
-    has(&ada.does("/clients/in%2Fvoices/disable", &[]).await, &["It is disabled: it gets no tokens"]);
+    assert_eq!(ada.send("/clients/in%2Fvoices/disable", &[]).await.status, 422);
+    let named = [("name", "in/voices")];
+    has(&ada.does("/clients/in%2Fvoices/disable", &named).await, &["It is disabled: it gets no tokens"]);
     server.token(&Client::new("in/voices", &new), request).await.expect(401);
     ada.does("/clients/in%2Fvoices/enable", &[]).await;
     ada.does("/clients/in%2Fvoices/revoke-tokens", &[("name", "in/voices")]).await;

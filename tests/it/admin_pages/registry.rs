@@ -95,8 +95,21 @@ async fn an_api_a_role_and_a_rule_are_made_tried_changed_and_deleted(server: Ser
         ("mode", "impersonation"),
         ("max_depth", "2"),
     ];
-    has(&ada.does("/exchange-rules/gate-to-stock/edit", &change).await, &["client front", "impersonation"]);
-    has(&ada.does("/exchange-rules/gate-to-stock/disable", &[]).await, &["disabled"]);
+    // It takes something away, so it is asked once; what was typed is kept.
+    let asked = ada.send("/exchange-rules/gate-to-stock/edit", &change).await;
+    assert_eq!(asked.status, 200, "{asked:?}");
+    let kept = "<input type=\"hidden\" name=\"permissions\" value=\"stock:read\">";
+    has(&asked.body, &["What breaks", "0 tokens that were exchanged by it live now", kept]);
+    has(&ada.page("/exchange-rules/gate-to-stock").await, &["delegation"]);
+    let confirmed = [&change[..], &[("name", "gate-to-stock")]].concat();
+    has(
+        &ada.does("/exchange-rules/gate-to-stock/edit", &confirmed).await,
+        &["client front", "impersonation"],
+    );
+    has(&ada.page("/exchange-rules/gate-to-stock/disable").await, &["In the last hour nobody got one"]);
+    assert_eq!(ada.send("/exchange-rules/gate-to-stock/disable", &[]).await.status, 422);
+    let named = [("name", "gate-to-stock")];
+    has(&ada.does("/exchange-rules/gate-to-stock/disable", &named).await, &["disabled"]);
 
     end_of_the_api(&ada).await;
 }
@@ -105,7 +118,13 @@ async fn an_api_a_role_and_a_rule_are_made_tried_changed_and_deleted(server: Ser
 async fn end_of_the_api(ada: &Person<'_>) {
     has(&ada.does("/resource-servers/stock/operators", &[("client_id", "gate")]).await, &[">gate</a>"]);
     assert_eq!(ada.send("/resource-servers/stock/operators", &[("client_id", "nobody")]).await.status, 422);
-    ada.does("/resource-servers/stock/operators/remove", &[("client_id", "gate")]).await;
+    let removal = "/resource-servers/stock/operators/gate/remove";
+    has(
+        &ada.page(removal).await,
+        &["hears no more whether tokens for stock count", "it has exchanged no token"],
+    );
+    assert_eq!(ada.send(removal, &[("name", "stock")]).await.status, 422);
+    ada.does(removal, &[("name", "gate")]).await;
     let page = ada.page("/resource-servers/stock/delete").await;
     has(&page, &["The role stock-reader gives something there", "The exchange rule gate-to-stock names it"]);
     let page = ada.page("/resource-servers/stock/disable").await;
@@ -120,7 +139,7 @@ async fn end_of_the_api(ada: &Person<'_>) {
         &[("name", "gate-to-stock"), ("version", version(&page))],
     )
     .await;
-    ada.does("/clients/front/roles/remove", &[("role", "stock-reader")]).await;
+    ada.does("/clients/front/roles/stock-reader/remove", &[("name", "stock-reader")]).await;
     let page = ada.page("/roles/stock-reader/delete").await;
     ada.does("/roles/stock-reader/delete", &[("name", "stock-reader"), ("version", version(&page))]).await;
     let page = ada.page("/resource-servers/stock/delete").await;
@@ -153,9 +172,17 @@ async fn the_audit_is_filtered_and_told_in_full() {
     server.token(&billing, "grant_type=client_credentials&scope=orders:read").await.expect(200);
     server.token(&billing, "grant_type=client_credentials&scope=orders:none").await.expect(400);
     let eve = Person::signed_in(&server, "eve", "auditor").await;
-    has(&eve.page("/audit").await, &["token_issued", "client.create", "hash", "jeton audit verify"]);
+    has(
+        &eve.page("/audit").await,
+        &["token_issued", "client.create", "hash", "jeton audit verify", "Not checked yet"],
+    );
     let page = eve.page("/audit?client_id=billing&outcome=refused").await;
     has(&page, &["token_refused", "invalid_scope", "1 event on this page"]);
+    has(&page, &["/admin/audit/export?client_id=billing&#38;outcome=refused", "Download all that fits"]);
+    has(&eve.page("/audit?client_id=billing").await, &["client.create", "token_issued"]);
+    has(&eve.page("/audit?person=eve").await, &["No event fits"]);
+    assert_eq!(eve.open("/audit/export").await.status, 200);
+    has(&eve.page("/audit?person=eve").await, &["audit_exported", "1 event on this page"]);
     let page = eve.page("/audit?kind=token_issued&from=2026-11-22T08%3A00").await;
     has(&page, &["orders:read", "1 event on this page"]);
     has(&eve.page("/audit?to=2020-01-01T00%3A00").await, &["No event fits"]);

@@ -69,10 +69,11 @@ pub(crate) fn filled(path: &str, (secret, kid): (&str, &str)) -> String {
     let name = match path.split('/').nth(1) {
         Some("roles") => "order-reader",
         Some("exchange-rules") => "rule",
+        Some("administrators") => "ada",
         _ => "orders",
     };
     let path = path.replace("{client_id}", "billing").replace("{secret_id}", secret);
-    let path = path.replace("{kid}", kid).replace("{name}", name);
+    let path = path.replace("{kid}", kid).replace("{name}", name).replace("{role}", "order-reader");
     assert!(!path.contains('{'), "{path}: say here what stands for it");
     if path == "/" { String::new() } else { path }
 }
@@ -104,8 +105,9 @@ async fn nobody_changes_or_learns_what_they_may_not() {
             assert!(answer.status == 200 || answer.status == 403, "{path}: {answer:?}");
             assert!(!answer.body.contains(&billing.secret), "{path}");
             // But to sign out, which is in every page.
+            let is_page = answer.header("content-type").is_some_and(|sort| sort.starts_with("text/html"));
             let forms = answer.body.matches("method=\"post\"").count();
-            assert_eq!(forms, 1, "{path} has a button for an auditor: {}", answer.body);
+            assert_eq!(forms, usize::from(is_page), "{path} has a button for an auditor: {}", answer.body);
             for doing in
                 ["/edit\"", "/delete\"", "/disable\"", "/remove\"", "/revoke\"", "/revoke-tokens\"", "/new-"]
             {

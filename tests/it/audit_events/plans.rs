@@ -13,7 +13,7 @@ const DAYS: u32 = 10;
 
 /// The values of the statements' parameters, as literals that both engines take.
 struct Values {
-    texts: [String; 12],
+    texts: [String; 14],
 }
 
 /// The statement, what its plan must name on either engine, and what is asked for.
@@ -27,11 +27,26 @@ fn wanted(name: &str) -> (&'static [&'static str], Values) {
     set(3, "'ffffffff-ffff-ffff-ffff-ffffffffffff'".to_owned());
     set(4, i64::MAX.to_string());
     set(10, "51".to_owned());
-    let indexes: &[&str] = match name {
+    let base = name.strip_suffix("_OLDEST_FIRST");
+    if base.is_some() {
+        // From the middle on, behind an event that was read before.
+        set(1, middle.to_string());
+        set(3, "'00000000-0000-0000-0000-000000000002'".to_owned());
+        set(4, "7".to_owned());
+    }
+    let indexes: &[&str] = match base.unwrap_or(name) {
         "EVENTS_BY_TIME" => &["by_time"],
         "EVENTS_OF_CLIENT" => {
             set(5, "'client-7'".to_owned());
             &["by_client"]
+        }
+        "EVENTS_ABOUT_CLIENT" => {
+            set(14, "'client-7'".to_owned());
+            &["by_client", "about"]
+        }
+        "EVENTS_OF_PERSON" => {
+            set(13, "'ada'".to_owned());
+            &["by_person"]
         }
         "EVENTS_OF_KIND" => {
             set(6, "'changed'".to_owned());
@@ -105,12 +120,14 @@ async fn filled(engine: Engine) -> Database {
     database
         .execute(&format!(
             "INSERT INTO audit_events
-                 (writer, seq, at, prev, hash, kind, outcome, client_id, jti, txn, continues, event)
+                 (writer, seq, at, prev, hash, kind, outcome, client_id, jti, txn, continues, person, about, event)
              SELECT {writer}, n, {start} + n * {step}, {bytes}, {bytes},
                  CASE n % 200 WHEN 0 THEN 'changed' WHEN 100 THEN 'token_refused' ELSE 'token_issued' END,
                  CASE n % 200 WHEN 100 THEN 'refused' ELSE 'success' END,
                  'client-' || CAST(n % 50 AS TEXT), 'jti-' || CAST(n AS TEXT), 'txn-' || CAST(n AS TEXT),
                  CASE n % 100 WHEN 1 THEN {yes} ELSE {no} END,
+                 CASE n % 200 WHEN 0 THEN 'person-' || CAST(n % 7 AS TEXT) END,
+                 CASE n % 200 WHEN 0 THEN 'client-' || CAST(n % 50 AS TEXT) END,
                  '{{\"kind\":\"token_issued\",\"filler\":\"{}\"}}'
              FROM {numbers}",
             "x".repeat(600)
@@ -127,12 +144,12 @@ fn statements() -> impl Iterator<Item = (&'static str, &'static str)> {
 
 /// The highest `$n` of a statement.
 fn parameters(sql: &str) -> usize {
-    (1..=12).rev().find(|n| sql.contains(&format!("${n}"))).unwrap()
+    (1..=14).rev().find(|n| sql.contains(&format!("${n}"))).unwrap()
 }
 
-const TYPES: [&str; 12] = [
+const TYPES: [&str; 14] = [
     "BIGINT", "BIGINT", "UUID", "BIGINT", "TEXT", "TEXT", "TEXT", "TEXT", "TEXT", "BIGINT", "BIGINT",
-    "BIGINT",
+    "BIGINT", "TEXT", "TEXT",
 ];
 
 #[tokio::test(flavor = "multi_thread")]
@@ -145,7 +162,7 @@ async fn every_way_to_find_events_uses_its_index_on_postgres() {
         let (indexes, values) = wanted(name);
         let count = parameters(sql);
         let types =
-            if name.starts_with("EVENTS_IN") || name == "EVENTS_BEFORE" { ["BIGINT"; 12] } else { TYPES };
+            if name.starts_with("EVENTS_IN") || name == "EVENTS_BEFORE" { ["BIGINT"; 14] } else { TYPES };
         let prepare = format!("PREPARE {name} ({}) AS {sql}", types[..count].join(", "));
         connection.execute(AssertSqlSafe(prepare)).await.unwrap();
         // As the engine plans with the values in hand, and as it may after it has seen the statement often.
@@ -175,7 +192,7 @@ async fn every_way_to_find_events_uses_its_index_on_postgres() {
             assert!(wide || pruned, "{name}: not pruned\n{plan}");
         }
     }
-    assert_eq!(seen, 10);
+    assert_eq!(seen, 20);
 }
 
 /// Whether a line of a plan names a partition's index with this suffix.
@@ -189,6 +206,8 @@ fn uses(line: &str, suffix: &str) -> bool {
 fn suffix(index: &str) -> &'static str {
     match index {
         "by_time" => "_at_idx",
+        "by_person" => "_person_at_idx",
+        "about" => "_about_at_idx",
         "by_client" => "_client_id_at_idx",
         "by_kind" => "_kind_at_idx",
         "refused" => "_at_idx1",
@@ -247,5 +266,5 @@ async fn every_way_to_find_events_uses_its_index_on_sqlite() {
         }
         database.execute("DELETE FROM sqlite_stat1").await;
     }
-    assert_eq!(seen, 20);
+    assert_eq!(seen, 40);
 }

@@ -24,6 +24,7 @@ const ASKED: &[&str] = &[
     "/delegations?client_id=shop",
     "/audit?outcome=refused&client_id=billing",
     "/audit?kind=nothing",
+    "/audit?person=ada",
     "/signing-keys?done=rotated",
     "/no-such-page",
 ];
@@ -88,11 +89,19 @@ async fn axe_and_chromium_find_nothing_on_any_page() {
     assert!(paths.len() >= 30, "only {} pages were found", paths.len());
     paths.extend(ASKED.iter().map(|&path| path.to_owned()));
     paths.sort();
+    let mut pages = Vec::new();
+    for path in paths {
+        let answer = server.send("GET", &format!("/admin{path}"), &[&ada], "").await;
+        // What is downloaded has no looks.
+        if answer.header("content-disposition").is_none() {
+            pages.push(path);
+        }
+    }
 
     browsing("every-page", &server, DESK, async |window| {
         let mut faults = Vec::new();
         window.take_cookie(&ada).await;
-        for path in &paths {
+        for path in &pages {
             window.open_page(path).await;
             let name: String =
                 path.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();

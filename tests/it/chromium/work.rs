@@ -196,9 +196,7 @@ async fn rotate(window: &Window, server: &Server, old: Client) -> Client {
     window.find(&format!("a[href$='/secrets/{first}/remove']")).await.click().await.unwrap();
     window.is_on(&format!("Remove the secret {first}?")).await;
     window.look("what-breaks").await;
-    if window.driver.find(By::Name("name")).await.is_ok() {
-        window.fill("name", &first).await;
-    }
+    window.fill("name", &first).await;
     window.press("Remove the secret").await;
     window.reads("The secret is removed.").await;
     server.token(&old, GRANT).await.expect_oauth_error(401, "invalid_client");
@@ -210,6 +208,7 @@ async fn switch_off_and_on(window: &Window, server: &Server, billing: &Client) {
     window.press("Disable…").await;
     window.is_on("Disable billing?").await;
     window.look("disable").await;
+    window.fill("name", "billing").await;
     window.press("Disable it").await;
     window.reads("It is disabled.").await;
     server.token(billing, GRANT).await.expect_oauth_error(401, "invalid_client");

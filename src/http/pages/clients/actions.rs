@@ -28,7 +28,7 @@ pub(super) fn routes() -> Router<Shared> {
 }
 
 /// What breaks without a client, in sentences.
-fn broken(impact: &ClientImpact) -> Vec<String> {
+pub(super) fn broken(impact: &ClientImpact) -> Vec<String> {
     let client_id = &impact.client_id;
     let least = if impact.at_least { "at least " } else { "" };
     let mut sentences =
@@ -85,8 +85,7 @@ async fn disabling(
         "From now on it gets no tokens, and those that it has count no longer here. Enabling it undoes that."
             .to_owned(),
     );
-    // An emergency does not wait, and it can be undone.
-    Ok(Confirmation { title: format!("Disable {client_id}?"), button: "Disable it", name: None, ..asked })
+    Ok(Confirmation { title: format!("Disable {client_id}?"), button: "Disable it", ..asked })
 }
 
 async fn ask_disable(
@@ -101,7 +100,12 @@ async fn disable(
     State(services): State<Shared>,
     session: SignedIn,
     Named(client_id): Named<ClientId>,
+    form: Form,
 ) -> Result<Response, PageError> {
+    let confirmation = disabling(&services, &session, &client_id).await?;
+    if let Err(again) = confirmation.check(&session, &form) {
+        return Ok(*again);
+    }
     services.admin.set_client_enabled(&session.by, &client_id, false).await?;
     Ok(done(&session.path(&["clients", client_id.as_str()]), "disabled"))
 }

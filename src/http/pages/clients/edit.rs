@@ -8,12 +8,14 @@ use axum::routing::get;
 use http::StatusCode;
 
 use super::AT;
+use super::actions::broken;
 use super::fields::{self, Choices, LABELS};
 use crate::admin::AdminError;
 use crate::domain::builtin;
 use crate::domain::ids::ClientId;
 use crate::http::Shared;
-use crate::http::pages::change::{Clash, version};
+use crate::http::pages::change::{Clash, removed, version};
+use crate::http::pages::confirm::Confirmation;
 use crate::http::pages::error::PageError;
 use crate::http::pages::form::{Form, Named};
 use crate::http::pages::frame::Frame;
@@ -56,6 +58,52 @@ async fn ask(
     Ok(page(&edit(&services, &session, client_id, form, None).await?))
 }
 
+/// What a change takes away, if it does.
+async fn narrowing(
+    services: &Shared,
+    session: &SignedIn,
+    client_id: &ClientId,
+    (typed, stored): (&Form, &Form),
+) -> Result<Confirmation, PageError> {
+    let mut breaks = Vec::new();
+    for method in removed(typed, stored, "auth_methods") {
+        breaks.push(format!("It can no longer authenticate by {method}."));
+    }
+    for grant in removed(typed, stored, "grant_types") {
+        breaks.push(format!("It can no longer ask for tokens by {grant}."));
+    }
+    for (field, text) in [
+        ("allowed_networks", "It can call from these networks only."),
+        ("expires_at", "From its new end on it gets no tokens."),
+        ("may_act", "Nobody else than the client that is named may pass its identity on."),
+        ("token_binding", "Whether its tokens are bound to a key changes: without a proof it may get none."),
+        (
+            "default_resource_server",
+            "Requests that name nothing are answered with tokens for the new default.",
+        ),
+    ] {
+        if !typed.agrees(stored, field) && !typed.text(field).trim().is_empty() {
+            breaks.push(text.to_owned());
+        }
+    }
+    let default = "default_resource_server";
+    if typed.text(default).trim().is_empty() && !stored.text(default).is_empty() {
+        breaks.push("Requests that name nothing have no default any more.".to_owned());
+    }
+    if !breaks.is_empty() {
+        breaks.extend(broken(&services.admin.client_impact(&session.by, client_id).await?));
+    }
+    Ok(Confirmation {
+        title: format!("Change {client_id}, and take something away?"),
+        section: AT,
+        breaks,
+        button: "Change it",
+        name: Some(("the client's identifier", client_id.to_string())),
+        version: None,
+        back: session.path(&["clients", client_id.as_str()]),
+    })
+}
+
 async fn change(
     State(services): State<Shared>,
     session: SignedIn,
@@ -64,6 +112,10 @@ async fn change(
 ) -> Result<Response, PageError> {
     services.admin.permit(&session.by, builtin::CLIENTS_WRITE).await?;
     let stored = fields::stored(&services.admin.client(&session.by, &client_id).await?);
+    let confirmation = narrowing(&services, &session, &client_id, (&form, &stored)).await?;
+    if let Err(asked) = confirmation.before(&session, (&form, &stored)) {
+        return Ok(*asked);
+    }
     let changed = match fields::update(&form, &stored) {
         Ok(update) => services.admin.update_client(&session.by, &client_id, version(&form)?, update).await,
         Err(error) => Err(error),

@@ -18,9 +18,9 @@ use axum::routing::get;
 use super::error::PageError;
 use super::form::{Form, Query};
 use super::frame::Frame;
+use super::listed::Listed;
+use super::page_with;
 use super::session::SignedIn;
-use super::{page, page_with};
-use crate::admin::Page;
 use crate::admin::clients::ClientView;
 use crate::domain::client::ClientKind;
 use crate::domain::error::FieldError;
@@ -69,26 +69,9 @@ async fn list(
     let names = ["q", "kind", "owner", "label", "state"];
     let filtered = names.iter().any(|name| query.given(name).is_some());
     let frame = session.frame("Clients", AT).telling(&query);
-    let list = |form, found: Page<ClientView>, next| List {
-        frame,
-        form,
-        kinds: kinds(),
-        states: [("", "Any"), ("enabled", "Enabled"), ("disabled", "Disabled")],
-        clients: found.items,
-        next,
-        filtered,
-    };
-    match found {
-        Ok(found) => {
-            let next = query.next(found.next_cursor.as_deref());
-            Ok(page(&list(query.0, found, next)))
-        }
-        Err(error) => {
-            let form = query.0.refused(error)?;
-            let nothing = Page { items: Vec::new(), next_cursor: None };
-            Ok(page_with(http::StatusCode::UNPROCESSABLE_ENTITY, &list(form, nothing, None)))
-        }
-    }
+    let Listed { status, form, items: clients, next } = Listed::new(query, found)?;
+    let states = [("", "Any"), ("enabled", "Enabled"), ("disabled", "Disabled")];
+    Ok(page_with(status, &List { frame, form, kinds: kinds(), states, clients, next, filtered }))
 }
 
 fn kinds() -> Vec<(&'static str, &'static str)> {

@@ -15,7 +15,7 @@ use crate::domain::builtin;
 use crate::domain::client::{AuthMethod, GrantType};
 use crate::domain::ids::{ClientId, SecretId};
 use crate::http::Shared;
-use crate::http::pages::confirm::Confirmation;
+use crate::http::pages::confirm::{Confirmation, leaning};
 use crate::http::pages::error::PageError;
 use crate::http::pages::form::{Form, Named};
 use crate::http::pages::frame::Frame;
@@ -148,13 +148,15 @@ async fn removal(
         0 => format!("{client_id} has no other secret that counts: without one it gets no tokens."),
         others => format!("{client_id} has {} left.", when::many(others, "other secret")),
     };
-    let breaks = vec![
+    let tokens = services.admin.secret_use(&session.by, &client_id, &secret_id).await?;
+    let mut breaks = vec![
         format!(
             "Whoever still uses the secret {secret_id} is refused within a second, and its tokens with it."
         ),
         used,
         left,
     ];
+    breaks.extend(leaning(&tokens, "were got with it"));
     let confirmation = Confirmation {
         title: format!("Remove the secret {secret_id}?"),
         section: AT,

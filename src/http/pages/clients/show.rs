@@ -121,7 +121,7 @@ async fn read(
     }
     let mut events = None;
     if session.can(builtin::AUDIT_READ) {
-        let query = EventQuery { client_id: Some(client_id.to_string()), ..EventQuery::default() };
+        let query = EventQuery { about: Some(client_id.to_string()), ..EventQuery::default() };
         let page = PageRequest { cursor: None, limit: Some(RECENT) };
         let found = admin.audit_events(by, query, &page).await?;
         events = Some(found.items.into_iter().map(EventRow::from).collect());

@@ -9,13 +9,14 @@ use http::StatusCode;
 
 use super::AT;
 use crate::admin::exchange_rules::{CreateExchangeRule, ExchangeRuleView, PartyName, UpdateExchangeRule};
+use crate::admin::token_use::TokenUse;
 use crate::admin::{AdminError, PageRequest};
 use crate::domain::builtin;
 use crate::domain::exchange_rule::{ExchangeMode, USUAL_ACTORS};
 use crate::domain::ids::ExchangeRuleName;
 use crate::http::Shared;
-use crate::http::pages::change::{Clash, Label, version};
-use crate::http::pages::confirm::Confirmation;
+use crate::http::pages::change::{Clash, Label, removed, version};
+use crate::http::pages::confirm::{Confirmation, leaning};
 use crate::http::pages::error::PageError;
 use crate::http::pages::form::{Form, Named};
 use crate::http::pages::frame::Frame;
@@ -25,6 +26,11 @@ use crate::http::pages::{done, page, page_with, when};
 
 /// How many resource servers are suggested.
 const SUGGESTED: u32 = 200;
+
+/// How tokens lean on a rule.
+const EXCHANGED: &str = "were exchanged by it";
+
+const LIVE_ON: &str = "Tokens that were exchanged by it live on until they end.";
 
 const LABELS: &[Label] = &[
     ("description", "Description"),
@@ -44,7 +50,7 @@ pub(super) fn routes() -> Router<Shared> {
     Router::new()
         .route("/new-exchange-rule", get(ask_create).post(create))
         .route("/exchange-rules/{name}/edit", get(ask_change).post(change))
-        .route("/exchange-rules/{name}/disable", post(disable))
+        .route("/exchange-rules/{name}/disable", get(ask_disable).post(disable))
         .route("/exchange-rules/{name}/enable", post(enable))
         .route("/exchange-rules/{name}/delete", get(ask_delete).post(delete))
 }
@@ -184,6 +190,10 @@ async fn change(
 ) -> Result<Response, PageError> {
     services.admin.permit(&session.by, builtin::EXCHANGE_RULES_WRITE).await?;
     let before = stored(&services.admin.exchange_rule(&session.by, &name).await?);
+    let confirmation = narrowing(&services, &session, &name, (&form, &before)).await?;
+    if let Err(asked) = confirmation.before(&session, (&form, &before)) {
+        return Ok(*asked);
+    }
     let changed = match fields(Input::change(&form, &before)).read::<UpdateExchangeRule>() {
         Ok(update) => services.admin.update_exchange_rule(&session.by, &name, version(&form)?, update).await,
         Err(error) => Err(error),
@@ -205,11 +215,24 @@ async fn change(
     }
 }
 
-async fn disable(
+async fn ask_disable(
     State(services): State<Shared>,
     session: SignedIn,
     Named(name): Named<ExchangeRuleName>,
 ) -> Result<Response, PageError> {
+    Ok(disabling(&services, &session, &name).await?.ask(&session))
+}
+
+async fn disable(
+    State(services): State<Shared>,
+    session: SignedIn,
+    Named(name): Named<ExchangeRuleName>,
+    form: Form,
+) -> Result<Response, PageError> {
+    let confirmation = disabling(&services, &session, &name).await?;
+    if let Err(again) = confirmation.check(&session, &form) {
+        return Ok(*again);
+    }
     services.admin.set_exchange_rule_enabled(&session.by, &name, false).await?;
     Ok(done(&session.path(&["exchange-rules", name.as_str()]), "disabled"))
 }
@@ -223,7 +246,8 @@ async fn enable(
     Ok(done(&session.path(&["exchange-rules", name.as_str()]), "enabled"))
 }
 
-async fn deletion(
+/// What breaks without it, and what has to be confirmed.
+async fn taking_away(
     services: &Shared,
     session: &SignedIn,
     name: &ExchangeRuleName,
@@ -231,13 +255,12 @@ async fn deletion(
     services.admin.permit(&session.by, builtin::EXCHANGE_RULES_WRITE).await?;
     let rule = services.admin.exchange_rule(&session.by, name).await?;
     let (caller, subject) = (super::party(&rule.caller), super::party(&rule.subject));
-    let breaks = vec![
-        format!(
-            "The caller ({caller}) can no longer exchange a token of the subject ({subject}) for one at {}, unless another rule allows it.",
-            rule.resource_server
-        ),
-        "Tokens that were exchanged by it live on until they end.".to_owned(),
-    ];
+    let mut breaks = leaning(&used(services, session, name).await?, EXCHANGED);
+    breaks.push(format!(
+        "The caller ({caller}) can no longer exchange a token of the subject ({subject}) for one at {}, unless another rule allows it.",
+        rule.resource_server
+    ));
+    breaks.push(LIVE_ON.to_owned());
     Ok(Confirmation {
         title: format!("Delete the exchange rule {name}?"),
         section: AT,
@@ -249,12 +272,71 @@ async fn deletion(
     })
 }
 
+async fn used(services: &Shared, session: &SignedIn, name: &ExchangeRuleName) -> Result<TokenUse, PageError> {
+    Ok(services.admin.exchange_rule_use(&session.by, name).await?)
+}
+
+async fn disabling(
+    services: &Shared,
+    session: &SignedIn,
+    name: &ExchangeRuleName,
+) -> Result<Confirmation, PageError> {
+    let mut asked = taking_away(services, session, name).await?;
+    asked.breaks.push("Enabling it undoes that.".to_owned());
+    let title = format!("Disable the exchange rule {name}?");
+    Ok(Confirmation { title, button: "Disable it", version: None, ..asked })
+}
+
+/// What a change takes away, if it does.
+async fn narrowing(
+    services: &Shared,
+    session: &SignedIn,
+    name: &ExchangeRuleName,
+    (typed, stored): (&Form, &Form),
+) -> Result<Confirmation, PageError> {
+    let mut breaks = Vec::new();
+    for permission in removed(typed, stored, "permissions") {
+        breaks.push(format!("It no longer allows {permission}."));
+    }
+    for source in removed(typed, stored, "sources") {
+        breaks.push(format!(
+            "Tokens of {source} are no longer exchanged by it, unless the caller operates that."
+        ));
+    }
+    for (field, text) in [
+        ("caller", "Another may exchange by it than before; who did no longer may."),
+        ("subject", "It is about another identity than before; that of before is no longer passed on by it."),
+        ("mode", "Its mode changes: whoever reads act in the new tokens finds another, or none."),
+        ("expires_at", "Its end changes."),
+    ] {
+        let way = if field == "caller" { "caller_is" } else { "subject_is" };
+        let of_party = ["caller", "subject"].contains(&field) && !typed.agrees(stored, way);
+        let never = field == "expires_at" && typed.text(field).is_empty();
+        if (of_party || !typed.agrees(stored, field)) && !never {
+            breaks.push(text.to_owned());
+        }
+    }
+    if !breaks.is_empty() {
+        breaks.extend(leaning(&used(services, session, name).await?, EXCHANGED));
+        breaks.push(LIVE_ON.to_owned());
+    }
+    Ok(Confirmation {
+        title: format!("Change {name}, and take something away?"),
+        section: AT,
+        breaks,
+        button: "Change it",
+        name: Some(("the rule's name", name.to_string())),
+        version: None,
+        back: session.path(&["exchange-rules", name.as_str()]),
+    })
+}
+
 async fn ask_delete(
     State(services): State<Shared>,
     session: SignedIn,
     Named(name): Named<ExchangeRuleName>,
 ) -> Result<Response, PageError> {
-    Ok(deletion(&services, &session, &name).await?.ask(&session))
+    Ok(taking_away(&services, &session, &name).await?.ask(&session))
 }
 
 async fn delete(
@@ -263,7 +345,7 @@ async fn delete(
     Named(name): Named<ExchangeRuleName>,
     form: Form,
 ) -> Result<Response, PageError> {
-    let confirmation = deletion(&services, &session, &name).await?;
+    let confirmation = taking_away(&services, &session, &name).await?;
     if let Err(again) = confirmation.check(&session, &form) {
         return Ok(*again);
     }

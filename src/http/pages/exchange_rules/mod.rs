@@ -12,8 +12,9 @@ use axum::routing::get;
 use super::error::PageError;
 use super::form::{Form, Named, Query};
 use super::frame::Frame;
-use super::page;
+use super::listed::Listed;
 use super::session::SignedIn;
+use super::{page, page_with};
 use crate::admin::exchange_rules::{ExchangeRuleView, PartyName};
 use crate::domain::ids::ExchangeRuleName;
 use crate::http::Shared;
@@ -53,10 +54,10 @@ async fn list(
     query: Query,
 ) -> Result<Response, PageError> {
     let text = query.given("q");
-    let found = services.admin.exchange_rules(&session.by, text.as_deref(), &query.page()).await?;
-    let next = query.next(found.next_cursor.as_deref());
+    let found = services.admin.exchange_rules(&session.by, text.as_deref(), &query.page()).await;
     let frame = session.frame("Exchange rules", AT).telling(&query);
-    Ok(page(&List { frame, form: query.0, rules: found.items, next }))
+    let Listed { status, form, items: rules, next } = Listed::new(query, found)?;
+    Ok(page_with(status, &List { frame, form, rules, next }))
 }
 
 #[derive(Template)]

@@ -165,6 +165,10 @@ async fn change(
 ) -> Result<Response, PageError> {
     services.admin.permit(&session.by, builtin::RESOURCE_SERVERS_WRITE).await?;
     let before = stored(&services.admin.resource_server(&session.by, &name).await?);
+    let confirmation = moving(&services, &session, &name, (&form, &before)).await?;
+    if let Err(asked) = confirmation.before(&session, (&form, &before)) {
+        return Ok(*asked);
+    }
     let changed = match fields(Input::change(&form, &before)).read::<UpdateResourceServer>() {
         Ok(update) => {
             services.admin.update_resource_server(&session.by, &name, version(&form)?, update).await
@@ -184,6 +188,49 @@ async fn change(
             Ok(page_with(StatusCode::UNPROCESSABLE_ENTITY, &edit))
         }
     }
+}
+
+/// What a change makes others refuse, if it does.
+async fn moving(
+    services: &Shared,
+    session: &SignedIn,
+    name: &ResourceServerName,
+    (typed, stored): (&Form, &Form),
+) -> Result<Confirmation, PageError> {
+    let mut asked = taking_away(services, session, name).await?;
+    let names = |form: &Form| -> Vec<String> {
+        form.lines("permissions")
+            .filter_map(|line| line.split_whitespace().next().map(str::to_owned))
+            .collect()
+    };
+    let kept = names(typed);
+    let gone = names(stored).into_iter().filter(|permission| !kept.contains(permission));
+    let mut breaks: Vec<String> =
+        gone.map(|permission| format!("It no longer has the permission {permission}.")).collect();
+    for (field, text) in [
+        (
+            "identifier",
+            "Its audience changes: new tokens carry the new one, which verifiers have to expect, and whoever asks for the old one is refused.",
+        ),
+        (
+            "signing_algorithm",
+            "New tokens are signed with another algorithm, which verifiers have to accept.",
+        ),
+        ("token_profile", "New tokens have another type, which verifiers have to accept."),
+        (
+            "token_binding",
+            "The binding of new tokens to a key changes: clients that cannot prove one may be refused.",
+        ),
+    ] {
+        if !typed.agrees(stored, field) {
+            breaks.push(text.to_owned());
+        }
+    }
+    if !breaks.is_empty() {
+        breaks.append(&mut asked.breaks);
+    }
+    let title = format!("Change {name}, and let others break?");
+    Ok(Confirmation { title, button: "Change it", version: None, breaks, ..asked })
 }
 
 /// What breaks without it, and what has to be confirmed.

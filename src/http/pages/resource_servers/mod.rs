@@ -13,6 +13,7 @@ use http::StatusCode;
 use super::error::PageError;
 use super::form::{Form, Named, Query};
 use super::frame::Frame;
+use super::listed::Listed;
 use super::session::SignedIn;
 use super::{page, page_with};
 use crate::admin::PageRequest;
@@ -48,10 +49,10 @@ async fn list(
     query: Query,
 ) -> Result<Response, PageError> {
     let text = query.given("q");
-    let found = services.admin.resource_servers(&session.by, text.as_deref(), &query.page()).await?;
-    let next = query.next(found.next_cursor.as_deref());
+    let found = services.admin.resource_servers(&session.by, text.as_deref(), &query.page()).await;
     let frame = session.frame("Resource servers", AT).telling(&query);
-    Ok(page(&List { frame, form: query.0, servers: found.items, next }))
+    let Listed { status, form, items: servers, next } = Listed::new(query, found)?;
+    Ok(page_with(status, &List { frame, form, servers, next }))
 }
 
 #[derive(Template)]

@@ -13,8 +13,8 @@ use crate::admin::{AdminError, PageRequest};
 use crate::domain::builtin;
 use crate::domain::ids::RoleName;
 use crate::http::Shared;
-use crate::http::pages::change::{Clash, Label, version};
-use crate::http::pages::confirm::Confirmation;
+use crate::http::pages::change::{Clash, Label, removed, version};
+use crate::http::pages::confirm::{Confirmation, leaning};
 use crate::http::pages::error::PageError;
 use crate::http::pages::form::{Form, Named};
 use crate::http::pages::frame::Frame;
@@ -26,6 +26,9 @@ use crate::http::pages::{done, page, page_with, when};
 const BOXES: usize = 300;
 
 const LABELS: &[Label] = &[("description", "Description"), ("permissions", "What it gives")];
+
+/// How tokens lean on a role.
+const HELD: &str = "have something from it";
 
 /// What a permission is called in the form: where, and which.
 const PAIR: [&str; 2] = ["resource_server", "permission"];
@@ -135,6 +138,10 @@ async fn change(
 ) -> Result<Response, PageError> {
     services.admin.permit(&session.by, builtin::ROLES_WRITE).await?;
     let before = stored(&services.admin.role(&session.by, &name).await?);
+    let confirmation = narrowing(&services, &session, &name, removed(&form, &before, "permissions")).await?;
+    if let Err(asked) = confirmation.before(&session, (&form, &before)) {
+        return Ok(*asked);
+    }
     let wanted: Result<UpdateRole, _> =
         Input::change(&form, &before).text("description").pairs("permissions", PAIR).read();
     let changed = match wanted {
@@ -158,6 +165,32 @@ async fn change(
     }
 }
 
+/// What a change takes away, if it does.
+async fn narrowing(
+    services: &Shared,
+    session: &SignedIn,
+    name: &RoleName,
+    removed: Vec<&str>,
+) -> Result<Confirmation, PageError> {
+    let mut breaks: Vec<String> =
+        removed.into_iter().map(|permission| format!("It no longer gives {permission}.")).collect();
+    if !breaks.is_empty() {
+        let impact = services.admin.role_impact(&session.by, name).await?;
+        breaks.push(format!("{} it, and can do that no more.", when::have(impact.clients, "client")));
+        breaks.extend(leaning(&services.admin.role_use(&session.by, name).await?, HELD));
+        breaks.push("Tokens that are out keep what they say until they end.".to_owned());
+    }
+    Ok(Confirmation {
+        title: format!("Change {name}, and take something away?"),
+        section: AT,
+        breaks,
+        button: "Change it",
+        name: Some(("the role's name", name.to_string())),
+        version: None,
+        back: session.path(&["roles", name.as_str()]),
+    })
+}
+
 async fn deletion(services: &Shared, session: &SignedIn, name: &RoleName) -> Result<Confirmation, PageError> {
     services.admin.permit(&session.by, builtin::ROLES_WRITE).await?;
     let impact = services.admin.role_impact(&session.by, name).await?;
@@ -169,6 +202,7 @@ async fn deletion(services: &Shared, session: &SignedIn, name: &RoleName) -> Res
             "It cannot be deleted before they do not: take it away from them first.".to_owned(),
         ],
     };
+    breaks.extend(leaning(&services.admin.role_use(&session.by, name).await?, HELD));
     for given in &impact.gives {
         breaks.push(format!("It gives {} at {}.", given.permission, given.resource_server));
     }

@@ -11,8 +11,9 @@ use axum::routing::get;
 use super::error::PageError;
 use super::form::{Form, Named, Query};
 use super::frame::Frame;
-use super::page;
+use super::listed::Listed;
 use super::session::SignedIn;
+use super::{page, page_with};
 use crate::admin::impact::RoleImpact;
 use crate::admin::roles::RoleView;
 use crate::domain::ids::RoleName;
@@ -39,10 +40,10 @@ async fn list(
     session: SignedIn,
     query: Query,
 ) -> Result<Response, PageError> {
-    let found = services.admin.roles(&session.by, query.given("q").as_deref(), &query.page()).await?;
-    let next = query.next(found.next_cursor.as_deref());
+    let found = services.admin.roles(&session.by, query.given("q").as_deref(), &query.page()).await;
     let frame = session.frame("Roles", AT).telling(&query);
-    Ok(page(&List { frame, form: query.0, roles: found.items, next }))
+    let Listed { status, form, items: roles, next } = Listed::new(query, found)?;
+    Ok(page_with(status, &List { frame, form, roles, next }))
 }
 
 #[derive(Template)]
