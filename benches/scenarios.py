@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import load
+import pages as administration
 from load import CONNECTIONS, WARM_UP_SECONDS, calibrate, full_speed, peak_rss_mib, progress, wrk
 from servers import CLIENT_ID, SUBJECTS, basic, first_token, passing_on, register, register_more, serving
 from stores import add_clients, add_events, postgres, sqlite
@@ -25,6 +26,7 @@ ACTIVE = 1_000  # of the many clients, how many ask
 FIRST = 5_000  # clients that ask for the first time
 STARTS = 3  # cold starts a round
 BYTES_PER_ROW = 1_500  # of disk, in a full audit table, generously
+SLOW_PAGE_MS = 200  # a page that takes longer is told
 STEADY_RATE, STEADY_CONNECTIONS = 200, 16  # of the client beside the flood
 
 
@@ -268,6 +270,35 @@ def side_by_side(bench, variants, reference, column):
             result, _ = full_speed(server, bench.seconds, authorizations)
             note(results, name, result)
     return compare(results, reference, column)
+
+
+# --- the pages ------------------------------------------------------------------------------------------
+
+
+def pages(bench):
+    """Every page of administration, asked for by one person: one row a page, and a column for each engine."""
+    results = {}
+    for name in bench.among(ENGINES):
+        with new_directory() as directory, ENGINES[name](directory) as store:
+            authorization = register(bench.programs, store)
+            administration.get_ready(bench.programs, store)
+            with serving(bench.programs, directory, store, authorization) as server:
+                administration.refuse_one(server)
+            began = time.monotonic()
+            administration.fill(store, bench.clients, bench.rows)
+            progress(f"{name}: {bench.clients:,} clients, {bench.rows:,} events, in {time.monotonic() - began:.0f} s")
+            with serving(bench.programs, directory, store, authorization) as server:
+                load.check_answer(server)
+                measured = {}
+                administration.measure(bench.programs, server, bench.rounds,
+                                       lambda page, took, _: measured.setdefault(page, []).append(took))
+            for page, times in measured.items():
+                if max(times) > SLOW_PAGE_MS:
+                    progress(f"{name}: {page} took {max(times):,.0f} ms")
+                rounds = results.setdefault(page, [{} for _ in times])
+                for result, took in zip(rounds, times):
+                    result[f"{name} ms"] = took
+    return results
 
 
 # --- starting -------------------------------------------------------------------------------------------

@@ -39,7 +39,7 @@ class Store:
 
 
 class Sqlite(Store):
-    UID, HASH, WRITERS = "randomblob(16)", "randomblob(32)", 1
+    UID, HASH, WRITERS, JSON = "randomblob(16)", "randomblob(32)", 1, "TEXT"
 
     def __init__(self, directory):
         super().__init__(JETON_DATA_DIR=str(directory / "data"))
@@ -80,6 +80,7 @@ class Sqlite(Store):
 
 class Postgres(Store):
     UID, HASH, WRITERS = "gen_random_uuid()", "sha256(int8send(n))", 2
+    JSON = "JSONB"
 
     def __init__(self, database):
         self.url = f"{POSTGRES.rsplit('/', 1)[0]}/{database}"

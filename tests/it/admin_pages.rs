@@ -3,7 +3,7 @@
 mod administrators;
 mod clients;
 mod registry;
-mod routes;
+pub(crate) mod routes;
 
 use jeton::admin::By;
 use jeton::config::Issuer;

@@ -19,6 +19,7 @@ mod audit_schema;
 mod audit_verify;
 mod audit_watch;
 mod buffered;
+mod chromium;
 mod cli;
 mod directory;
 mod discovery;

@@ -9,19 +9,26 @@ use super::Person;
 use crate::harness::{Engine, Server};
 
 /// Pages of whoever is not signed in yet, and of one's own account: everybody may use these.
-const FOR_EVERYBODY: &[&str] =
-    &["sign_in.rs:", "set_up.rs:", "account.rs:", "mod.rs:/assets", "mod.rs:/{*anything}"];
+const FOR_EVERYBODY: &[&str] = &[
+    "sign_in.rs:",
+    "single_sign_on.rs:",
+    "set_up.rs:",
+    "account.rs:",
+    "mod.rs:/assets",
+    "mod.rs:/{*anything}",
+];
 
 /// A route, and which methods it takes.
 #[derive(Debug)]
-struct Route {
-    path: String,
-    reads: bool,
+pub(crate) struct Route {
+    pub(crate) path: String,
+    pub(crate) reads: bool,
     changes: bool,
+    for_everybody: bool,
 }
 
 /// Every `.route("…", …)` below `src/http/pages`, which is how routes are written there.
-fn routes() -> Vec<Route> {
+pub(crate) fn routes() -> Vec<Route> {
     let mut routes = Vec::new();
     find(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src/http/pages"), &mut routes);
     routes
@@ -40,19 +47,25 @@ fn find(directory: &Path, routes: &mut Vec<Route>) {
             let (route, rest) = part.split_once('"').unwrap();
             let methods: String = rest.chars().take_while(|c| !";\n".contains(*c)).collect();
             let here = format!("{file}:{route}");
-            if !FOR_EVERYBODY.iter().any(|other| here.starts_with(other)) {
-                routes.push(Route {
-                    path: route.to_owned(),
-                    reads: methods.contains("get("),
-                    changes: methods.contains("post("),
-                });
-            }
+            routes.push(Route {
+                path: route.to_owned(),
+                reads: methods.contains("get("),
+                changes: methods.contains("post("),
+                for_everybody: FOR_EVERYBODY.iter().any(|other| here.starts_with(other)),
+            });
         }
     }
 }
 
+/// A secret and a key that can be taken back, of the pages that lead there: that of a client, and that of the keys.
+pub(crate) fn named<'p>(keys: &'p str, client: &'p str) -> (&'p str, &'p str) {
+    let kid = keys.split("/signing-keys/").find(|part| part.contains("/revoke\"")).unwrap();
+    let secret = client.split("/secrets/").nth(1).unwrap();
+    (secret.split('/').next().unwrap(), kid.split('/').next().unwrap())
+}
+
 /// A path with names of what is there.
-fn filled(path: &str, (secret, kid): (&str, &str)) -> String {
+pub(crate) fn filled(path: &str, (secret, kid): (&str, &str)) -> String {
     let name = match path.split('/').nth(1) {
         Some("roles") => "order-reader",
         Some("exchange-rules") => "rule",
@@ -77,16 +90,15 @@ async fn nobody_changes_or_learns_what_they_may_not() {
     let eve = Person::signed_in(&server, "eve", "auditor").await;
     let nobody = Person { server: &server, cookie: "Accept: text/html".to_owned() };
     let keys = ada.page("/signing-keys").await;
-    let kid = keys.split("/signing-keys/").find(|part| part.contains("/revoke\"")).unwrap();
-    let kid = kid.split('/').next().unwrap();
     let page = ada.page("/clients/billing").await;
-    let secret = page.split("/secrets/").nth(1).unwrap().split('/').next().unwrap().to_owned();
+    let named = named(&keys, &page);
 
-    let routes = routes();
+    let mut routes = routes();
+    routes.retain(|route| !route.for_everybody);
     assert!(routes.iter().filter(|route| route.changes).count() >= 25, "they are found: {routes:?}");
     let before = server.last_change().await;
     for route in &routes {
-        let path = filled(&route.path, (&secret, kid));
+        let path = filled(&route.path, named);
         if route.reads {
             ada.page(&path).await;
             let answer = eve.open(&path).await;

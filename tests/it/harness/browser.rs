@@ -123,7 +123,8 @@ pub(crate) fn codes(answer: &Answer) -> Vec<String> {
     parts.map(|part| part.split('<').next().unwrap().to_owned()).collect()
 }
 
-fn code(secret: &str, server: &Server) -> String {
+/// The code that a device with this secret shows now.
+pub(crate) fn code(secret: &str, server: &Server) -> String {
     use jeton::runtime::clock::Clock;
 
     let secret = Secret::try_from_base32(secret).unwrap();

@@ -13,7 +13,7 @@ pub(crate) mod softhsm;
 
 pub(crate) use answer::Answer;
 pub(crate) use api::{Api, DESCRIBED, encoded};
-pub(crate) use browser::{Browser, PASSWORD, Person, codes, field};
+pub(crate) use browser::{Browser, PASSWORD, Person, code, codes, field};
 pub(crate) use database::{Database, Engine};
 pub(crate) use process::{Process, command, jeton, run};
 pub(crate) use replica::{Replica, both_replicas, issue, refusal, token};
