@@ -63,7 +63,8 @@ fn again_with_a_token() {
 async fn measure(config: &Config, algorithm: Algorithm, sessions: usize, callers: u32) {
     let keys = TokenKeys::of(config).expect("a token");
     let label = format!("{algorithm} {sessions} {callers}");
-    let made = keys.generate(algorithm, RsaBits::Rsa2048, label.clone()).await.expect("a pair");
+    let made =
+        keys.generate(algorithm, RsaBits::Rsa2048, label.clone()).await.expect("a token").expect("a pair");
     let held = Arc::new(HeldKey {
         token: keys.label().to_owned(),
         kid: KeyId::new(made.key_id()).expect("an identifier"),

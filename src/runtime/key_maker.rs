@@ -21,6 +21,9 @@ use crate::storage::{Store, StoreError, StoredPrivate, Tx};
 /// How long a pair in a token may go without a stored key. Making and storing one takes seconds.
 const UNCLAIMED: Duration = Duration::from_hours(1);
 
+/// How many pairs are made until one can be used.
+const TRIES: u32 = 3;
+
 /// How long a pair that is to be destroyed is looked for. It may be there and not be seen yet: `SoftHSM2` can miss what
 /// another process has made while this one made something too, until there is another change.
 const LOOKED_FOR: Duration = Duration::from_hours(1);
@@ -107,19 +110,37 @@ impl KeyMaker {
         if let Some(obstacle) = self.obstacle(algorithm).await? {
             return Err(Fault::internal(obstacle));
         }
+        let mut made = self.try_in_token(token, algorithm).await?;
+        for _ in 1..TRIES {
+            let Err(fault) = &made else { break };
+            tracing::warn!(%fault, "another pair is made");
+            made = self.try_in_token(token, algorithm).await?;
+        }
+        made
+    }
+
+    /// Makes a pair that can be used, or says inside why it cannot. Such a pair is destroyed.
+    async fn try_in_token(
+        &self,
+        token: &TokenKeys,
+        algorithm: Algorithm,
+    ) -> Result<Result<Made, Fault>, Fault> {
         let label = format!("jeton-{}", self.ambient.uuid()?);
         let due = self.ambient.now().plus(UNCLAIMED);
         let mut tx = self.store.begin().await.map_err(fault)?;
         tx.insert_leftover(&label, token.label(), due).await.map_err(fault)?;
         tx.commit().await.map_err(fault)?;
         let generated = token.generate(algorithm, self.rsa_bits, label.clone()).await;
-        if generated.is_err() {
+        if !matches!(generated, Ok(Ok(_))) {
             self.discard_pair(&label).await;
         }
-        let public_jwk = generated?;
+        let public_jwk = match generated? {
+            Ok(public_jwk) => public_jwk,
+            Err(fault) => return Ok(Err(fault)),
+        };
         let kid = KeyId::new(public_jwk.key_id()).map_err(Fault::internal)?;
         let private = StoredPrivate::InToken(token.label().to_owned());
-        Ok(Made { kid, public_jwk, private, pair: Some(label) })
+        Ok(Ok(Made { kid, public_jwk, private, pair: Some(label) }))
     }
 
     /// Claims what was made for the key that the transaction stores.

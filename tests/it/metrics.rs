@@ -8,9 +8,9 @@ use jeton::config::MetricsListener;
 use crate::harness::{Engine, Server};
 
 /// A free port of loopback.
-const ANY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
+pub(crate) const ANY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
 
-async fn scrape(server: &Server) -> String {
+pub(crate) async fn scrape(server: &Server) -> String {
     let address = server.app.metrics_address().unwrap();
     let answer = reqwest::get(format!("http://{address}/metrics")).await.unwrap();
     assert_eq!(
@@ -20,7 +20,7 @@ async fn scrape(server: &Server) -> String {
     answer.text().await.unwrap()
 }
 
-fn value(metrics: &str, name: &str) -> f64 {
+pub(crate) fn value(metrics: &str, name: &str) -> f64 {
     let line = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
     line.unwrap_or_else(|| panic!("no {name} in\n{metrics}")).parse().unwrap()
 }

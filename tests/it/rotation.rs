@@ -8,9 +8,10 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::harness::{Database, Engine, Replica, START, Server, both_engines, both_replicas};
+use crate::metrics;
 use crate::signing_keys::DAY;
 use crate::token::GRANT;
-use jeton::config::Config;
+use jeton::config::{Config, MetricsListener};
 use jeton::domain::rotation::{self, KeyState};
 use jeton::domain::schedule::{Schedule, Timing};
 use jeton::domain::time::Timestamp;
@@ -281,6 +282,7 @@ async fn a_clock_that_is_off_plans_no_keys_and_serves_on() {
         let usual = Timing::usual(Duration::from_mins(5));
         config.keys =
             Schedule::new(Timing { every, lead, verifier_cache, clock_tolerance, ..usual }).unwrap();
+        config.metrics = MetricsListener::At(metrics::ANY);
     };
     let server = Server::start_with(Engine::Postgres, short).await;
     let billing = server.billing().await;
@@ -298,6 +300,8 @@ async fn a_clock_that_is_off_plans_no_keys_and_serves_on() {
     // What it planned before it knew is none.
     let before = off.database.texts("SELECT kid FROM signing_keys ORDER BY kid").await;
     ready(&off, 503).await;
+    let ahead = metrics::value(&metrics::scrape(&off).await, "jeton_clock_ahead_seconds");
+    assert!((ahead - 600.0).abs() < 1.0, "{ahead}");
     assert_eq!(off.signs(&billing).await, kid);
     let rotate = off.app.admin().rotate_signing_key(&jeton::admin::By::system(), Algorithm::Es256).await;
     assert!(rotate.unwrap_err().to_string().contains("keys.clock_tolerance"), "nor for an operator");

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::harness::{Answer, Client, Server};
 use crate::token::{GRANT, verified};
+use jeton::jose::{self, Algorithm, RsaBits, SigningKey, TokenType};
 
 /// How one asks for an exchange.
 pub(crate) const EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
@@ -117,6 +118,15 @@ async fn exchanged(server: &Server, caller: &Client, token: &str, more: &str) ->
     let token = access_token(&exchange(server, caller, token, more).await);
     let claims = verified(server, &token).await.1;
     (token, claims)
+}
+
+/// What this token says, signed by somebody else: under the name of its own key, and under ours.
+async fn foreign(server: &Server, token: &str) -> [String; 2] {
+    let (header, claims) = verified(server, token).await;
+    let stranger = SigningKey::generate(Algorithm::Es256, RsaBits::Rsa2048).unwrap();
+    let own = stranger.public_jwk();
+    [own.key_id(), header["kid"].as_str().unwrap()]
+        .map(|kid| jose::sign(TokenType::AccessToken, kid, &stranger, &claims).unwrap())
 }
 
 /// What introspection says of a token, to a client.

@@ -45,7 +45,12 @@ impl TokenKeys {
     ///
     /// # Errors
     /// None.
-    pub async fn generate(&self, _: Algorithm, _: RsaBits, _: String) -> Result<PublicJwk, Fault> {
+    pub async fn generate(
+        &self,
+        _: Algorithm,
+        _: RsaBits,
+        _: String,
+    ) -> Result<Result<PublicJwk, Fault>, Fault> {
         match *self {}
     }
 

@@ -14,6 +14,8 @@ mod pool;
 #[cfg(feature = "pkcs11")]
 mod present;
 #[cfg(feature = "pkcs11")]
+mod turns;
+#[cfg(feature = "pkcs11")]
 mod worker;
 
 #[cfg(not(feature = "pkcs11"))]

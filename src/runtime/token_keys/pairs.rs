@@ -5,7 +5,7 @@ use cryptoki::object::{Attribute, AttributeType, ObjectClass, ObjectHandle};
 use cryptoki::session::Session;
 
 use super::mechanisms;
-use crate::jose::{Algorithm, PublicJwk, RsaBits};
+use crate::jose::{Algorithm, PublicJwk, RsaBits, VerifyingKey};
 
 /// Makes a pair with this label that can sign and whose private half cannot be read out. Its `CKA_ID` becomes the
 /// thumbprint of its public half.
@@ -36,6 +36,33 @@ pub(super) fn generate(
     Ok(jwk)
 }
 
+/// Makes sure that both halves of a new pair are found by its `CKA_ID`, and that the private one signs what the public
+/// one verifies. Or says what is wrong with it: a token can lose some of what it was told.
+pub(super) fn prove(
+    session: &Session,
+    algorithm: Algorithm,
+    made: &PublicJwk,
+) -> Result<Result<(), &'static str>, Error> {
+    // No JWS looks like this.
+    let message = b"Is this the pair?";
+    let Ok(verifying) = VerifyingKey::from_jwk(made) else {
+        return Ok(Err("its public half is none"));
+    };
+    if keys(session, ObjectClass::PUBLIC_KEY, made.key_id())?.is_empty() {
+        return Ok(Err("its public half is not found by its CKA_ID"));
+    }
+    let private = keys(session, ObjectClass::PRIVATE_KEY, made.key_id())?;
+    if private.is_empty() {
+        return Ok(Err("its private half is not found by its CKA_ID"));
+    }
+    for key in private {
+        if verifying.has_signed(message, &mechanisms::sign(session, algorithm, key, message)?) {
+            return Ok(Ok(()));
+        }
+    }
+    Ok(Err("its public half does not verify what its private half signs"))
+}
+
 /// The public half, or `None` when it is not what the algorithm wants.
 fn public_jwk(
     session: &Session,
@@ -63,10 +90,9 @@ fn unwrapped(value: &[u8]) -> &[u8] {
     }
 }
 
-/// The private keys with this `CKA_ID`.
-pub(super) fn private_keys(session: &Session, kid: &str) -> Result<Vec<ObjectHandle>, Error> {
-    session
-        .find_objects(&[Attribute::Class(ObjectClass::PRIVATE_KEY), Attribute::Id(kid.as_bytes().to_vec())])
+/// The keys of this class with this `CKA_ID`.
+pub(super) fn keys(session: &Session, class: ObjectClass, kid: &str) -> Result<Vec<ObjectHandle>, Error> {
+    session.find_objects(&[Attribute::Class(class), Attribute::Id(kid.as_bytes().to_vec())])
 }
 
 /// Destroys both halves of the pair whose label or `CKA_ID` this is, except when its `CKA_ID` is `spared`.

@@ -2,6 +2,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use super::pool::Pool;
+use super::turns::Turns;
 use super::{HeldKey, mechanisms, pairs};
 use crate::config::{self, Config};
 use crate::domain::error::Fault;
@@ -22,6 +23,7 @@ pub struct TokenKeys {
 pub(super) struct Opened {
     settings: config::Pkcs11,
     token: Mutex<Option<Arc<Token>>>,
+    pub(super) turns: Turns,
 }
 
 // === impl Opened ===
@@ -48,7 +50,7 @@ impl TokenKeys {
     #[must_use]
     pub fn of(config: &Config) -> Option<Self> {
         let settings = config.pkcs11.clone()?;
-        let opened = Arc::new(Opened { settings, token: Mutex::default() });
+        let opened = Arc::new(Opened { settings, token: Mutex::default(), turns: Turns::default() });
         Some(Self { opened, pool: Arc::default() })
     }
 
@@ -86,25 +88,34 @@ impl TokenKeys {
         pool.sign(key, message).await
     }
 
-    /// Makes a pair with this label; its `CKA_ID` is the key's identifier.
+    /// Makes a pair with this label; its `CKA_ID` is the key's identifier. It has been found by that in another session
+    /// and has signed.
     ///
     /// # Errors
-    /// The token is away, or cannot make it. A part of a pair may be left.
+    /// Outside: the token is away. Inside: why it has not made a pair that can be used. A part of one may be left.
     pub async fn generate(
         &self,
         algorithm: Algorithm,
         rsa_bits: RsaBits,
         label: String,
-    ) -> Result<PublicJwk, Fault> {
+    ) -> Result<Result<PublicJwk, Fault>, Fault> {
         let opened = Arc::clone(&self.opened);
         self.waiting(move || {
             let token = opened.token()?;
             let session = token.session(true)?;
-            pairs::generate(&session, algorithm, rsa_bits, &label).map_err(|error| {
-                Fault::unavailable(format!(
-                    "the PKCS#11 token '{}' does not make a key for {algorithm}: {error}",
-                    token.label()
-                ))
+            let _turn = opened.turns.change();
+            let made = pairs::generate(&session, algorithm, rsa_bits, &label);
+            let other = token.session(false)?;
+            let proven = made.and_then(|made| Ok(pairs::prove(&other, algorithm, &made)?.map(|()| made)));
+            let said = |error: &str| {
+                let token = token.label();
+                let problem =
+                    format!("the PKCS#11 token '{token}' does not make a key for {algorithm}: {error}");
+                Fault::unavailable(problem)
+            };
+            Ok(match proven {
+                Ok(proven) => proven.map_err(said),
+                Err(error) => Err(said(&error.to_string())),
             })
         })
         .await
@@ -120,6 +131,7 @@ impl TokenKeys {
         self.waiting(move || {
             let token = opened.token()?;
             let session = token.session(true)?;
+            let _turn = opened.turns.change();
             let destroyed =
                 pairs::destroy(&session, &name, &spared).map_err(|error| token.trouble(&error))?;
             if destroyed > 0 {

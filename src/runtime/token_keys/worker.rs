@@ -4,10 +4,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use cryptoki::error::Error;
-use cryptoki::object::ObjectHandle;
+use cryptoki::object::{ObjectClass, ObjectHandle};
 use cryptoki::session::Session;
 
 use super::present::Opened;
+use super::turns::Turns;
 use super::{HeldKey, mechanisms, pairs};
 use crate::domain::error::Fault;
 use crate::domain::ids::KeyId;
@@ -24,7 +25,7 @@ pub(super) struct Worker {
 enum Trouble {
     /// It says so.
     Token(Error),
-    /// It has no such private key, or several, or somebody else's.
+    /// It has no such private key, or somebody else's.
     Key(&'static str),
 }
 
@@ -47,14 +48,14 @@ impl Worker {
     /// (the token was taken out, somebody logged out), so that is tried once more in a new one.
     pub(super) fn sign(&mut self, key: &HeldKey, message: &[u8]) -> Result<Vec<u8>, Fault> {
         if let Some(session) = &self.session
-            && let Ok(signature) = attempt(session, &mut self.handles, key, message)
+            && let Ok(signature) = attempt(session, &self.opened.turns, &mut self.handles, key, message)
         {
             return Ok(signature);
         }
         self.handles.clear();
         self.session = None;
         let session = self.opened.token()?.session(false)?;
-        let done = attempt(&session, &mut self.handles, key, message);
+        let done = attempt(&session, &self.opened.turns, &mut self.handles, key, message);
         self.session = Some(session);
         done.map_err(|trouble| {
             let (kid, token) = (&key.kid, &key.token);
@@ -70,6 +71,7 @@ impl Worker {
 
 fn attempt(
     session: &Session,
+    turns: &Turns,
     handles: &mut HashMap<KeyId, ObjectHandle>,
     key: &HeldKey,
     message: &[u8],
@@ -77,16 +79,22 @@ fn attempt(
     if let Some(handle) = handles.get(&key.kid) {
         return Ok(mechanisms::sign(session, key.algorithm, *handle, message)?);
     }
-    let handle = match pairs::private_keys(session, key.kid.as_str())?[..] {
-        [handle] => handle,
-        [] => return Err(Trouble::Key("does not have the signing key")),
-        _ => return Err(Trouble::Key("has several keys with the CKA_ID")),
+    let found = {
+        let _turn = turns.search();
+        pairs::keys(session, ObjectClass::PRIVATE_KEY, key.kid.as_str())?
     };
-    let signature = mechanisms::sign(session, key.algorithm, handle, message)?;
-    // Once for each handle. Nobody could verify what another key signs.
-    if !key.verifying.has_signed(message, &signature) {
-        return Err(Trouble::Key("has another key than the published one under the CKA_ID"));
+    let mut trouble = Trouble::Key("does not have the signing key");
+    // One, as a rule. SoftHSM2 can show the same one twice, and one of them may be good for nothing.
+    for handle in found {
+        match mechanisms::sign(session, key.algorithm, handle, message) {
+            // Once for each handle. Nobody could verify what another key signs.
+            Ok(signature) if key.verifying.has_signed(message, &signature) => {
+                handles.insert(key.kid.clone(), handle);
+                return Ok(signature);
+            }
+            Ok(_) => trouble = Trouble::Key("has another key than the published one under the CKA_ID"),
+            Err(error) => trouble = Trouble::Token(error),
+        }
     }
-    handles.insert(key.kid.clone(), handle);
-    Ok(signature)
+    Err(trouble)
 }

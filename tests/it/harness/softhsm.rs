@@ -1,6 +1,7 @@
 //! A PKCS#11 token: `SoftHSM2` plays it.
 
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -64,6 +65,13 @@ impl Token {
         let own = self.settings.iter().map(|(name, value)| (*name, value.as_str()));
         // The last one of a name counts.
         own.chain(more.iter().copied()).collect()
+    }
+
+    /// Takes a mechanism away.
+    pub(crate) fn forbid(&self, mechanism: &str) {
+        let mut configuration = fs::OpenOptions::new().append(true).open(&self.settings[0].1).unwrap();
+        // Of what is to be taken away, it takes the first one to be named with its minus.
+        writeln!(configuration, "slots.mechanisms = -,{mechanism}").unwrap();
     }
 
     /// Changes something in it.

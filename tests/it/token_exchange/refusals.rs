@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{ACCESS_TOKEN, Chain, EXCHANGE, exchange, exchanged};
+use super::{ACCESS_TOKEN, Chain, EXCHANGE, exchange, exchanged, foreign};
 use crate::harness::{Server, both_engines};
 use crate::token::GRANT;
 
@@ -62,6 +62,9 @@ async fn what_is_no_token_of_ours_is_refused_rfc8693_2_2_2(server: Server) {
     refuse("another signature", &format!("{signed}.{}", "A".repeat(86))).await;
     let none = "eyJhbGciOiJub25lIiwidHlwIjoiYXQrand0In0";
     refuse("alg none", &format!("{none}.{}.", signed.split_once('.').unwrap().1)).await;
+    for foreign in foreign(&server, &token).await {
+        refuse("somebody else's", &foreign).await;
+    }
     server.clock.advance(Duration::from_secs(301));
     refuse("an expired one", &token).await;
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{ACCESS_TOKEN, Chain, access_token, exchange, exchanged, inactive, introspect};
+use super::{ACCESS_TOKEN, Chain, access_token, exchange, exchanged, foreign, inactive, introspect};
 use crate::harness::{Answer, Client, Server, both_engines};
 use crate::token::{GRANT, verified};
 
@@ -56,6 +56,10 @@ async fn introspection_is_inactive_for_whatever_does_not_count_rfc7662_2_2(serve
             continue;
         }
         assert_eq!(introspect(&server, &chain.orders, not_ours).await, inactive(), "{not_ours:.40}");
+    }
+    // Somebody else's, under its own key's name and under ours.
+    for foreign in foreign(&server, &token).await {
+        assert_eq!(introspect(&server, &chain.orders, &foreign).await, inactive(), "{foreign}");
     }
     // Another kind that our key signed.
     let headers = [
@@ -297,6 +301,13 @@ async fn a_forged_token_with_a_real_jti_revokes_nothing(server: Server) {
     for header in [header, "eyJhbGciOiJub25lIiwidHlwIjoiYXQrand0In0"] {
         let forged = format!("{header}.{}.{signature}", BASE64URL.encode(claims.to_string()));
         assert_eq!(revoke(&server, &chain.orders, &forged).await.status, 200, "RFC 7009 section 2.2");
+    }
+    for forged in foreign(&server, &token).await {
+        assert_eq!(
+            revoke(&server, &chain.front, &forged).await.status,
+            200,
+            "not even for whom it was issued to"
+        );
     }
     assert_eq!(introspect(&server, &chain.orders, &token).await["active"], true);
 }
