@@ -281,7 +281,7 @@ async fn two_servers_that_rotate_at_once_leave_one_pair_a_generation() {
     let secret = register(&database, &token.with(&[HELD]), &["ES256"]);
     let (one, other) =
         tokio::join!(Process::serve(&database, &environment), Process::serve(&database, &environment));
-    let log = || one.log() + &other.log();
+    let log = || format!("{}{}", one.log(), other.log());
     // The loser of a race says which pair it has destroyed; one that was removed goes by its identifier.
     until(&token, "both make the same generation", async || {
         for server in [&one, &other] {
@@ -368,7 +368,7 @@ fn in_a_process_of_its_own(token: &Token, name: &str) {
     let mut inside = std::process::Command::new(test);
     inside.args(["--exact", "--ignored", "--nocapture", &format!("pkcs11_keys::inside::{name}")]);
     let done = inside.envs(token.with(&[])).output().unwrap();
-    let said = String::from_utf8(done.stdout).unwrap() + &String::from_utf8(done.stderr).unwrap();
+    let said = [done.stdout, done.stderr].map(|text| String::from_utf8(text).unwrap()).concat();
     assert!(done.status.success() && said.contains("1 passed"), "{said}");
 }
 
