@@ -269,8 +269,10 @@ async fn keys_rotate_in_the_token_and_are_destroyed_there() {
         .await;
         assert!(!stored(&database).await.contains(kid), "not before it is removed");
     }
+    let log = server.log();
     server.stop().await;
-    assert_eq!(kept(&token, &database).await, stored(&database).await);
+    let (kept, stored) = (kept(&token, &database).await, stored(&database).await);
+    assert_eq!(kept, stored, "{:#?} {log}", token.objects());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -294,7 +296,6 @@ async fn two_servers_that_rotate_at_once_leave_one_pair_a_generation() {
     one.stop().await;
     other.stop().await;
     assert_eq!(kept(&token, &database).await, stored(&database).await, "{log}");
-    assert!(!log.contains("cannot be used here"), "{log}");
 }
 
 /// Changing the setting makes the next keys there; those that are, go on where they are.
