@@ -10,7 +10,7 @@ use super::clock::Ambient;
 use super::fault;
 use super::keyring::purpose;
 use super::master_key::MasterKeys;
-use super::token_keys::TokenKeys;
+use super::token_keys::{Flawed, TokenKeys};
 use crate::config::HeldIn;
 use crate::domain::error::Fault;
 use crate::domain::ids::KeyId;
@@ -126,21 +126,31 @@ impl KeyMaker {
         algorithm: Algorithm,
     ) -> Result<Result<Made, Fault>, Fault> {
         let label = format!("jeton-{}", self.ambient.uuid()?);
-        let due = self.ambient.now().plus(UNCLAIMED);
-        let mut tx = self.store.begin().await.map_err(fault)?;
-        tx.insert_leftover(&label, token.label(), due).await.map_err(fault)?;
-        tx.commit().await.map_err(fault)?;
+        self.leave(&label, token, self.ambient.now().plus(UNCLAIMED)).await?;
         let generated = token.generate(algorithm, self.rsa_bits, label.clone()).await;
         if !matches!(generated, Ok(Ok(_))) {
             self.discard_pair(&label).await;
         }
         let public_jwk = match generated? {
             Ok(public_jwk) => public_jwk,
-            Err(fault) => return Ok(Err(fault)),
+            Err(Flawed { fault, kid }) => {
+                if let Some(kid) = kid {
+                    self.leave(&kid, token, self.ambient.now()).await?;
+                    self.discard_pair(&kid).await;
+                }
+                return Ok(Err(fault));
+            }
         };
         let kid = KeyId::new(public_jwk.key_id()).map_err(Fault::internal)?;
         let private = StoredPrivate::InToken(token.label().to_owned());
         Ok(Ok(Made { kid, public_jwk, private, pair: Some(label) }))
+    }
+
+    /// Writes down what may be left over.
+    async fn leave(&self, name: &str, token: &TokenKeys, due: Timestamp) -> Result<(), Fault> {
+        let mut tx = self.store.begin().await.map_err(fault)?;
+        tx.insert_leftover(name, token.label(), due).await.map_err(fault)?;
+        tx.commit().await.map_err(fault)
     }
 
     /// Claims what was made for the key that the transaction stores.

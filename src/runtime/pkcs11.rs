@@ -19,12 +19,10 @@ use super::private_file;
 use crate::config;
 use crate::domain::error::Fault;
 
-/// How often a token is asked what it is: `SoftHSM2` has a general error for whoever asks while another process logs
-/// in.
-const TRIES: u32 = 10;
-
-/// How long it is left alone in between.
-const BREATH: Duration = Duration::from_millis(50);
+/// For how many milliseconds a token is left alone, in turn, that cannot say what it is: `SoftHSM2` has a general error
+/// for whoever asks while another process logs in. The first time not at all, because it can be asked again at once, and
+/// has general errors for ever in this process if it finds another process's new object before.
+const BREATHS: [u64; 10] = [0, 1, 2, 4, 8, 16, 32, 64, 128, 256];
 
 /// A token, and what it takes to be let in.
 pub struct Token {
@@ -221,11 +219,11 @@ fn find(module: &Pkcs11, label: &str) -> Result<Slot, Fault> {
 
 fn described(module: &Pkcs11, slot: Slot) -> Result<TokenInfo, Error> {
     let mut described = module.get_token_info(slot);
-    for _ in 1..TRIES {
+    for breath in BREATHS {
         if described.is_ok() {
             break;
         }
-        thread::sleep(BREATH);
+        thread::sleep(Duration::from_millis(breath));
         described = module.get_token_info(slot);
     }
     described

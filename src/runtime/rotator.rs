@@ -323,7 +323,7 @@ impl Rotator {
             Action::Remove { kid } => {
                 let Some(life) = life(&kid) else { return Ok(false) };
                 let event = Event::KeyRemoved { kid: kid.clone(), algorithm };
-                self.change(Some(event), now, async |tx| tx.remove_key(&kid, life.leaves_at).await).await
+                self.change(Some(event), now, async |tx| tx.remove_key(&kid, life.leaves_at, now).await).await
             }
         }
     }

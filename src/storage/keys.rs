@@ -270,8 +270,13 @@ impl Tx {
     ///
     /// # Errors
     /// The database is away.
-    pub async fn remove_key(&mut self, kid: &KeyId, known: Option<Timestamp>) -> Result<bool, StoreError> {
-        self.leave_removed_pair(kid).await?;
+    pub async fn remove_key(
+        &mut self,
+        kid: &KeyId,
+        known: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        self.leave_removed_pair(kid, now).await?;
         Ok(execute!(self, REMOVE_KEY, kid.as_str(), known.map(Timestamp::as_micros))? == 1)
     }
 }

@@ -13,10 +13,10 @@ statements! {
 
     INSERT_LEFTOVER = "INSERT INTO pkcs11_leftovers (name, token, due_at) VALUES ($1, $2, $3)";
 
-    /// Due since the key has left, so at once. Another replica may be removing the same key.
+    /// Due at once. Another replica may be removing the same key.
     LEAVE_REMOVED_PAIR = r"
         INSERT INTO pkcs11_leftovers (name, token, due_at)
-        SELECT kid, pkcs11_token, COALESCE(leaves_at, revoked_at, 0) FROM signing_keys WHERE kid = $1 AND pkcs11_token IS NOT NULL
+        SELECT kid, pkcs11_token, CAST($2 AS BIGINT) FROM signing_keys WHERE kid = $1 AND pkcs11_token IS NOT NULL
         ON CONFLICT (name) DO NOTHING";
 
     DELETE_LEFTOVER = "DELETE FROM pkcs11_leftovers WHERE name = $1";
@@ -67,8 +67,8 @@ impl Tx {
         Ok(execute!(self, DELETE_LEFTOVER, name)? == 1)
     }
 
-    pub(super) async fn leave_removed_pair(&mut self, kid: &KeyId) -> Result<(), StoreError> {
-        execute!(self, LEAVE_REMOVED_PAIR, kid.as_str())?;
+    pub(super) async fn leave_removed_pair(&mut self, kid: &KeyId, now: Timestamp) -> Result<(), StoreError> {
+        execute!(self, LEAVE_REMOVED_PAIR, kid.as_str(), now.as_micros())?;
         Ok(())
     }
 }

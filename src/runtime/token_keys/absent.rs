@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use super::HeldKey;
+use super::{Flawed, HeldKey};
 use crate::config::Config;
 use crate::domain::error::Fault;
 use crate::jose::{Algorithm, PublicJwk, RsaBits};
@@ -50,7 +50,7 @@ impl TokenKeys {
         _: Algorithm,
         _: RsaBits,
         _: String,
-    ) -> Result<Result<PublicJwk, Fault>, Fault> {
+    ) -> Result<Result<PublicJwk, Flawed>, Fault> {
         match *self {}
     }
 

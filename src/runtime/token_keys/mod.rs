@@ -23,6 +23,7 @@ pub use self::absent::TokenKeys;
 #[cfg(feature = "pkcs11")]
 pub use self::present::TokenKeys;
 
+use crate::domain::error::Fault;
 use crate::domain::ids::KeyId;
 use crate::jose::{Algorithm, VerifyingKey};
 
@@ -36,4 +37,13 @@ pub struct HeldKey {
     pub algorithm: Algorithm,
     /// What its signatures are checked with, because another pair may have its `CKA_ID`.
     pub verifying: VerifyingKey,
+}
+
+/// A pair that was made and cannot be used.
+#[derive(Debug)]
+pub struct Flawed {
+    /// Why.
+    pub fault: Fault,
+    /// What it would have been called. A half of it may have this `CKA_ID` and nothing else that it was told.
+    pub kid: Option<String>,
 }

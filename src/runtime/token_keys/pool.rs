@@ -1,7 +1,7 @@
 //! Threads that wait for the token, so that nobody else does.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
@@ -17,9 +17,16 @@ const QUEUE: usize = 1_024;
 /// How long a request waits for its signature.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// A way to the threads, which end when the last one is gone.
+/// How often it is asked whether the threads have ended: for two seconds.
+const TRIES: u32 = 1_000;
+
+/// How long they are left alone in between.
+const BREATH: Duration = Duration::from_millis(2);
+
+/// A way to the threads, which end when it is gone.
 pub(super) struct Pool {
     jobs: mpsc::Sender<Job>,
+    threads: Vec<JoinHandle<()>>,
 }
 
 struct Job {
@@ -37,14 +44,16 @@ impl Pool {
     pub(super) fn start(opened: &Arc<Opened>, threads: usize) -> Result<Self, Fault> {
         let (jobs, queue) = mpsc::channel(QUEUE);
         let queue: Queue = Arc::new(Mutex::new(queue));
+        let mut pool = Self { jobs, threads: Vec::with_capacity(threads) };
         for number in 0..threads {
             let (queue, worker) = (Arc::clone(&queue), Worker::new(Arc::clone(opened)));
-            thread::Builder::new()
+            let thread = thread::Builder::new()
                 .name(format!("pkcs11-{number}"))
                 .spawn(move || work(&queue, worker))
                 .map_err(|error| Fault::unavailable(format!("a thread for the PKCS#11 token: {error}")))?;
+            pool.threads.push(thread);
         }
-        Ok(Self { jobs })
+        Ok(pool)
     }
 
     /// # Errors
@@ -65,13 +74,27 @@ impl Pool {
     }
 }
 
+impl Drop for Pool {
+    /// The process may be ending, and a library that is called while it is taken down may crash it. So what is being
+    /// signed is waited for, but not for long: a device may hang.
+    fn drop(&mut self) {
+        let (nobody, _) = mpsc::channel(1);
+        self.jobs = nobody;
+        for _ in 0..TRIES {
+            if self.threads.iter().all(JoinHandle::is_finished) {
+                break;
+            }
+            thread::sleep(BREATH);
+        }
+    }
+}
+
 fn work(queue: &Queue, mut worker: Worker) {
     loop {
         // Held while waiting only: one thread waits, the others sign.
         let job = queue.lock().unwrap_or_else(PoisonError::into_inner).blocking_recv();
         let Some(Job { key, message, answer }) = job else {
-            // The process may be ending, and a library that is called while it is taken down may crash. Its sessions end
-            // with the process.
+            // Closing its session would be a call, too. It ends with the process.
             return std::mem::forget(worker);
         };
         // Whoever has given up meanwhile must not cost those behind.

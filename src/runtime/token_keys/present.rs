@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use super::pool::Pool;
 use super::turns::Turns;
-use super::{HeldKey, mechanisms, pairs};
+use super::{Flawed, HeldKey, mechanisms, pairs};
 use crate::config::{self, Config};
 use crate::domain::error::Fault;
 use crate::jose::{Algorithm, PublicJwk, RsaBits};
@@ -98,24 +98,26 @@ impl TokenKeys {
         algorithm: Algorithm,
         rsa_bits: RsaBits,
         label: String,
-    ) -> Result<Result<PublicJwk, Fault>, Fault> {
+    ) -> Result<Result<PublicJwk, Flawed>, Fault> {
         let opened = Arc::clone(&self.opened);
         self.waiting(move || {
             let token = opened.token()?;
             let session = token.session(true)?;
             let _turn = opened.turns.change();
-            let made = pairs::generate(&session, algorithm, rsa_bits, &label);
-            let other = token.session(false)?;
-            let proven = made.and_then(|made| Ok(pairs::prove(&other, algorithm, &made)?.map(|()| made)));
-            let said = |error: &str| {
+            let flawed = |kid: Option<&PublicJwk>, problem: &str| {
                 let token = token.label();
-                let problem =
-                    format!("the PKCS#11 token '{token}' does not make a key for {algorithm}: {error}");
-                Fault::unavailable(problem)
+                let said =
+                    format!("the PKCS#11 token '{token}' does not make a key for {algorithm}: {problem}");
+                Flawed { fault: Fault::unavailable(said), kid: kid.map(|made| made.key_id().to_owned()) }
             };
-            Ok(match proven {
-                Ok(proven) => proven.map_err(said),
-                Err(error) => Err(said(&error.to_string())),
+            let made = match pairs::generate(&session, algorithm, rsa_bits, &label) {
+                Ok(made) => made,
+                Err(error) => return Ok(Err(flawed(None, &error.to_string()))),
+            };
+            Ok(match pairs::prove(&token.session(false)?, algorithm, &made) {
+                Ok(Ok(())) => Ok(made),
+                Ok(Err(problem)) => Err(flawed(Some(&made), problem)),
+                Err(error) => Err(flawed(Some(&made), &error.to_string())),
             })
         })
         .await

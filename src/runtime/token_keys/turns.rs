@@ -9,9 +9,9 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockE
 use std::thread;
 use std::time::Duration;
 
-/// How often a search asks whether it is its turn: for half a second. What takes longer is a device that makes an RSA
-/// key, which is to sign meanwhile.
-const TRIES: u32 = 250;
+/// How often a search asks whether it is its turn: for nearly as long as a signature may take. What takes longer is a
+/// device that makes an RSA key, which is to sign meanwhile.
+const TRIES: u32 = 900;
 
 /// How long it waits in between.
 const BREATH: Duration = Duration::from_millis(2);

@@ -106,7 +106,8 @@ impl Token {
         self.tool("pkcs11-tool", &[&own[..], arguments].concat())
     }
 
-    /// The keys in it, in order.
+    /// The keys in it, in order. Best when nothing is made there: `SoftHSM2` writes the usual value of each attribute that it
+    /// does not find when it reads an object, and over all that another process has written into it meanwhile.
     pub(crate) fn objects(&self) -> Vec<Object> {
         let mut objects: Vec<Object> = Vec::new();
         let mut is_key = false;
