@@ -12,7 +12,7 @@ use super::{Admin, AdminError, By, Page, PageRequest, Written, present};
 use crate::domain::administrator::{Administrator, AdministratorRole, ExternalIdentity};
 use crate::domain::builtin;
 use crate::domain::ids::{AdministratorName, AdministratorUid, Permission};
-use crate::domain::single_sign_on::check_provider;
+use crate::domain::single_sign_on::{check_provider, is_subject};
 use crate::domain::time::Timestamp;
 use crate::storage::{ChangeKind, StoreError, StoredLink, Tx};
 
@@ -394,7 +394,7 @@ fn check_external(external: ExternalView) -> Result<ExternalIdentity, AdminError
     if let Err(fix) = check_provider(&issuer) {
         return Err(AdminError::invalid("external.issuer", "it is not what a provider calls itself", fix));
     }
-    if subject.is_empty() || subject.len() > 255 || subject.chars().any(char::is_control) {
+    if !is_subject(&subject) {
         return Err(AdminError::invalid(
             "external.subject",
             "it is not a subject",

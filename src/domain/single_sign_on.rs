@@ -136,6 +136,12 @@ pub fn check_provider(issuer: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// Whether a text can be what a provider calls somebody (`sub`, OpenID Connect Core §2).
+#[must_use]
+pub fn is_subject(subject: &str) -> bool {
+    !subject.is_empty() && subject.len() <= 255 && !subject.chars().any(char::is_control)
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;

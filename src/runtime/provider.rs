@@ -27,7 +27,7 @@ use super::issuers::{NoAnswer, Outbound, whole};
 use crate::config::Upstream;
 use crate::domain::administrator::ExternalIdentity;
 use crate::domain::error::Fault;
-use crate::domain::single_sign_on::Mapping;
+use crate::domain::single_sign_on::{Mapping, is_subject};
 use crate::domain::text::quoted;
 
 /// How far the provider's clock may be off.
@@ -199,9 +199,11 @@ impl Provider {
             published = newer;
         }
         let claims = self.verified(&published, &tokens, token, &proofs.nonce)?;
-        let subject = claims.subject();
-        let identity =
-            ExternalIdentity { issuer: self.issuer().to_owned(), subject: subject.as_str().to_owned() };
+        let (issuer, subject) = (self.issuer().to_owned(), claims.subject().as_str().to_owned());
+        if !is_subject(&subject) {
+            return Err(refused("the ID token does not count: its subject is empty, too long, or no text"));
+        }
+        let identity = ExternalIdentity { issuer, subject };
         let mut all = serde_json::to_value(claims).map_err(Fault::internal)?;
         if !self.mapping.is_answered_by(&all) {
             self.look_up(&published, &tokens, claims, &mut all).await?;

@@ -201,6 +201,13 @@ impl AsyncHttpClient<'_> for Outbound {
 
     fn call(&self, request: HttpRequest) -> Self::Future {
         let outbound = self.clone();
-        Box::pin(async move { Self::call(&outbound, request).await })
+        Box::pin(async move {
+            let answer = Self::call(&outbound, request).await?;
+            // What stands in such an answer is no verdict about anybody.
+            if answer.status().is_server_error() || answer.status().as_u16() == 429 {
+                return Err(NoAnswer::Away(format!("it answers {}", answer.status())));
+            }
+            Ok(answer)
+        })
     }
 }

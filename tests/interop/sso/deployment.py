@@ -3,6 +3,7 @@
 import html
 import os
 import re
+import signal
 import subprocess
 import time
 from pathlib import Path
@@ -30,7 +31,10 @@ class Provider:
         command = [node, NODE / "oidc-provider.mjs", str(self.port), redirect_uri]
         environment = {"PATH": os.environ["PATH"], "OIDC_CLIENT_SECRET": SECRET}
         with self.log.open("ab") as output:
-            self.process = subprocess.Popen(command, env=environment, stdout=output, stderr=output)
+            # A group of its own: `node` is a script that starts the real one.
+            self.process = subprocess.Popen(
+                command, env=environment, stdout=output, stderr=output, start_new_session=True
+            )
         deadline = time.monotonic() + 30
         while self.process.poll() is None and time.monotonic() < deadline:
             if self.issuer in self.log.read_text():
@@ -40,7 +44,7 @@ class Provider:
 
     def stop(self):
         if self.process:
-            self.process.terminate()
+            os.killpg(self.process.pid, signal.SIGTERM)
             self.process.wait(timeout=10)
             self.process = None
             self.log.unlink()

@@ -38,6 +38,7 @@ async fn an_id_token_counts_only_whole() {
         (json!({ "iat": now + 61 }), "not made just now"),
         (json!({ "at_hash": "AAAAAAAAAAAAAAAAAAAAAA" }), "at_hash"),
         (json!({ "sub": null }), "cannot be read"),
+        (json!({ "sub": "a\u{0}b" }), "its subject"),
         (json!({ "exp": null }), "cannot be read"),
     ] {
         provider.script().lies = lies;
@@ -77,6 +78,8 @@ async fn an_id_token_counts_only_signed_by_a_published_key() {
     }
     // That this Jeton is not known there is nobody's fault who signs in.
     provider.script().token_answer = Some((401, json!({ "error": "invalid_client" })));
+    Browser::new(&server).sign_in(&provider).await.expect_page(503, "does not answer as it should");
+    provider.script().token_answer = Some((502, json!("a proxy before it")));
     Browser::new(&server).sign_in(&provider).await.expect_page(503, "does not answer as it should");
     provider.script().token_answer = None;
     assert!(server.events("signed_in").await.is_empty());
