@@ -65,8 +65,8 @@ fn fits(root: &Value, schema: &Value, value: &Value) -> Result<(), String> {
             }
             "additionalProperties" => {
                 let named = |name: &str| schema["properties"].get(name).is_some();
-                let others = value.as_object().into_iter().flatten().filter(|(name, _)| !named(name));
-                others.map(|(_, member)| fits(root, wanted, member)).collect::<Result<(), _>>()?;
+                let mut others = value.as_object().into_iter().flatten().filter(|(name, _)| !named(name));
+                others.try_for_each(|(_, member)| fits(root, wanted, member))?;
             }
             "propertyNames" => {
                 for name in value.as_object().into_iter().flat_map(|object| object.keys()) {
