@@ -63,6 +63,16 @@ fn fits(root: &Value, schema: &Value, value: &Value) -> Result<(), String> {
                     value.get(name).map_or(Ok(()), |member| fits(root, part, member))?;
                 }
             }
+            "additionalProperties" => {
+                let named = |name: &str| schema["properties"].get(name).is_some();
+                let mut others = value.as_object().into_iter().flatten().filter(|(name, _)| !named(name));
+                others.try_for_each(|(_, member)| fits(root, wanted, member))?;
+            }
+            "propertyNames" => {
+                for name in value.as_object().into_iter().flat_map(|object| object.keys()) {
+                    fits(root, wanted, &json!(name))?;
+                }
+            }
             "items" => {
                 for item in value.as_array().into_iter().flatten() {
                     fits(root, wanted, item)?;
