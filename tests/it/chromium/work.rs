@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use secrecy::ExposeSecret;
 use serde_json::json;
-use thirtyfour::prelude::*;
 
 use super::server;
 use super::window::{DESK, PHONE_AT_NIGHT, Window, browsing};
