@@ -192,7 +192,7 @@ async fn rotate(window: &Window, server: &Server, old: Client) -> Client {
     }
     window.is_on("billing").await;
     window.look("two-secrets").await;
-    window.find(&format!("a[href$='/secrets/{first}/remove']")).await.click().await.unwrap();
+    window.click(&window.find(&format!("a[href$='/secrets/{first}/remove']")).await).await;
     window.is_on(&format!("Remove the secret {first}?")).await;
     window.look("what-breaks").await;
     window.fill("name", &first).await;
