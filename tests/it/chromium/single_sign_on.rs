@@ -31,7 +31,9 @@ impl Drop for Provider {
 impl Provider {
     /// Starts it for whom it sends back there, and waits until it answers.
     async fn start(port: u16, back: &str) -> Self {
-        let child = Command::new(NODE)
+        // Node itself: the one of the environment is a wrapper, whose end its child would outlive.
+        let node = Command::new(NODE).args(["--print", "process.execPath"]).output().unwrap();
+        let child = Command::new(String::from_utf8(node.stdout).unwrap().trim())
             .args([PROVIDER, &port.to_string(), back])
             .env("OIDC_CLIENT_SECRET", SECRET)
             .stdout(Stdio::null())
