@@ -3,6 +3,7 @@
 mod services;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -236,7 +237,7 @@ impl App {
         let store = connect(config).await?;
         store.migrate().await.map_err(fault)?;
         check_durable(config, &store).await?;
-        let mut workers = Workers::start()?;
+        let mut workers = Workers::start(threads(config))?;
         let writes_on = workers.home_of_the_ledger();
         let sealed = unseal(config, &store, &ambient, ProcessKind::Server, &writes_on).await?;
         // Other replicas may serve the stored issuer: only one that an operator wrote down replaces it.
@@ -381,6 +382,15 @@ impl App {
             Ok(())
         })
     }
+}
+
+/// How many threads serve. While answers wait for PostgreSQL, that gets a core: beside as many threads as cores the
+/// ledger's batches are smaller and dearer (decision 028).
+fn threads(config: &Config) -> NonZeroUsize {
+    let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+    let shared = config.audit_issuance == Issuance::Durable && !matches!(config.database, Database::Sqlite);
+    let usual = NonZeroUsize::new(cores.get() - usize::from(shared)).unwrap_or(NonZeroUsize::MIN);
+    config.server_threads.unwrap_or(usual)
 }
 
 /// While there is no administrator, whoever reads the log of the newest start becomes the first one. This is the one

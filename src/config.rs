@@ -16,6 +16,7 @@ pub use self::told::ToldSetting;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -24,7 +25,7 @@ use secrecy::SecretString;
 
 use self::values::{
     clients, days, is_kubernetes_service_link, issuance, log_directives, log_format, metrics_listener,
-    networks, plain_text, required, seconds, truth,
+    networks, plain_text, required, seconds, threads, truth,
 };
 use crate::domain::administrator::SignInRules;
 use crate::domain::schedule::{Schedule, Span, Timing};
@@ -51,6 +52,8 @@ pub struct Config {
     pub pkcs11: Option<Pkcs11>,
     /// Proxies whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// How many threads serve; by what there is to do, if nobody says.
+    pub server_threads: Option<NonZeroUsize>,
     /// The longest lifetime a resource server may ask for.
     pub max_token_lifetime: Duration,
     /// Whether a DPoP proof must have a nonce of ours.
@@ -234,6 +237,7 @@ impl Settings {
             );
         }
         let trusted_proxies = self.take("server.trusted_proxies", networks).unwrap_or_default();
+        let server_threads = self.take("server.threads", threads);
         let max_token_lifetime = self.take("tokens.max_lifetime", seconds).unwrap_or(Duration::from_hours(1));
         let dpop_nonce_required = self.take("dpop.nonce", required).unwrap_or(true);
         let keys = self.keys(max_token_lifetime);
@@ -256,6 +260,7 @@ impl Settings {
             other_master_keys: master_keys.others,
             pkcs11: master_keys.pkcs11,
             trusted_proxies,
+            server_threads,
             max_token_lifetime,
             dpop_nonce_required,
             keys,

@@ -65,6 +65,10 @@ impl Config {
                 "server.trusted_proxies",
                 if proxies.is_empty() { "none".to_owned() } else { proxies.join(", ") },
             ),
+            (
+                "server.threads",
+                self.server_threads.map_or_else(|| "by the cores".to_owned(), |threads| threads.to_string()),
+            ),
             ("tokens.max_lifetime", span(self.max_token_lifetime)),
             ("dpop.nonce", required(self.dpop_nonce_required)),
             ("keys.rotate_every", span(self.keys.every())),

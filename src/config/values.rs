@@ -1,6 +1,7 @@
 //! What the texts of settings mean.
 
 use std::net::IpAddr;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -47,6 +48,11 @@ pub(super) fn is_kubernetes_service_link(rest: &str) -> bool {
         || rest.contains("_PORT_")
         || rest.contains("SERVICE_HOST")
         || rest.contains("SERVICE_PORT")
+}
+
+pub(super) fn threads(text: &str) -> Result<NonZeroUsize, String> {
+    let count = text.parse::<NonZeroUsize>().ok().filter(|count| count.get() <= 1_024);
+    count.ok_or_else(|| "write a number of threads from 1 to 1024".to_owned())
 }
 
 pub(super) fn metrics_listener(text: &str) -> Result<MetricsListener, String> {

@@ -1,4 +1,4 @@
-//! The threads that serve: one for each core, each with a runtime and connections of its own.
+//! The threads that serve, each with a runtime and connections of its own.
 //!
 //! A request stays on one thread from its first byte to its last. A runtime whose threads take tasks from each other
 //! wakes them for that, which costs more here than it gains: requests are short, all alike and many. Connections are
@@ -53,12 +53,12 @@ struct Own {
 // === impl Workers ===
 
 impl Workers {
-    /// Starts the threads, which have nothing to do yet.
+    /// Starts this many threads, which have nothing to do yet.
     ///
     /// # Errors
     /// A thread cannot be started.
-    pub fn start() -> Result<Self, Fault> {
-        let count = thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    pub fn start(count: NonZeroUsize) -> Result<Self, Fault> {
+        let count = count.get();
         let over = CancellationToken::new();
         let mut workers = Self { threads: Vec::with_capacity(count), serving: Vec::new(), over };
         for number in 0..count {

@@ -102,6 +102,10 @@ def before_call(context, case, kwargs):
     if case.meta is None:
         return
     path, wise = case.operation.path, every_other()
+    # The examples speak of a client that is there already, so one of its name cannot be registered.
+    if case.method == "POST" and path == "/api/v1/clients" and isinstance(case.body, dict):
+        if case.body.get("client_id") == "billing":
+            case.body["client_id"] = f"billing-{time.time_ns()}"
     tag = (case.headers or {}).get("If-Match")
     unquoted = tag == "0" and case.meta.is_negative_at(ParameterLocation.BODY)
     if tag is not None and (unquoted or not case.meta.is_negative_at(ParameterLocation.HEADER)):
