@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::harness::{Database, Engine, Replica, START, Server, both_engines, both_replicas};
+use crate::harness::{Database, Engine, Process, Replica, START, Server, both_engines, both_replicas};
 use crate::metrics;
 use crate::signing_keys::DAY;
 use crate::token::GRANT;
@@ -312,4 +312,35 @@ async fn a_clock_that_is_off_plans_no_keys_and_serves_on() {
     off.app.rotator().settle().await.unwrap();
     assert_eq!(off.kids("ES256").await.len(), 1);
     assert_eq!(off.signs(&billing).await, kid);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_whose_clock_is_off_says_so_in_its_log() {
+    let database = Database::create(Engine::Postgres).await;
+    // Keys are there, made by a clock that was right.
+    Process::serve(&database, &[]).await.stop().await;
+    // Whoever connects from now on is told an hour more than this machine's clock says.
+    database
+        .execute(
+            "CREATE FUNCTION public.clock_timestamp() RETURNS timestamptz LANGUAGE sql
+             AS $$ SELECT pg_catalog.clock_timestamp() + interval '1 hour' $$",
+        )
+        .await;
+    database
+        .execute(
+            "DO $$ BEGIN
+                 EXECUTE format('ALTER DATABASE %I SET search_path = public, pg_catalog', current_database());
+             END $$",
+        )
+        .await;
+    let server = Process::start(&database, &["serve"], &[]);
+    let said = async {
+        while !server.log().contains("no keys are planned by this clock") {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    assert!(timeout(Duration::from_secs(20), said).await.is_ok(), "{}", server.log());
+    let line = server.log().lines().find(|line| line.contains("planned by this clock")).unwrap().to_owned();
+    assert!(line.contains("behind the database's") && line.contains("keys.clock_tolerance"), "{line}");
+    server.stop().await;
 }
