@@ -1,11 +1,13 @@
 """Jeton as processes: the binary under test, the stores that it runs on, a server that is started and stopped."""
 
 import base64
+import fcntl
 import json
 import os
 import random
 import socket
 import subprocess
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -17,15 +19,25 @@ TARGET = Path(os.environ.get("CARGO_TARGET_DIR", Path(__file__).resolve().parent
 JETON = Path(os.environ.get("JETON_BIN", TARGET / "debug" / "jeton")).resolve()
 
 
+# Locked files, one for each port that this process has chosen; the locks end with the process.
+_chosen = []
+
+
 def free_port():
     """A port below the range that Linux gives to outgoing connections: one of those may have taken any other port
-    by the time a server that was stopped comes back to it."""
+    by the time a server that was stopped comes back to it. It is nobody else's who asks here, in this process or
+    another, until this process ends: between the choice and the server's start it only looks free."""
+    folder = Path(tempfile.gettempdir()) / "jeton-interop-ports"
+    folder.mkdir(exist_ok=True)
     for port in random.sample(range(20000, 30000), 100):
+        lock = (folder / str(port)).open("w")
         try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             with socket.create_server(("127.0.0.1", port)):
+                _chosen.append(lock)
                 return port
         except OSError:
-            continue
+            lock.close()
     raise SystemExit("none of a hundred ports from 20000 to 29999 is free")
 
 
