@@ -41,7 +41,8 @@ pub(super) struct Token {
     pub(super) audience: Vec<String>,
     #[serde(default)]
     roles: Vec<String>,
-    secret_id: String,
+    #[serde(alias = "secret_id")]
+    credential_id: String,
     exchange: Option<Exchanged>,
     expires_at: Timestamp,
 }
@@ -108,7 +109,7 @@ impl Admin {
         self.require(by, builtin::CLIENTS_READ).await?;
         self.stored_client(client_id).await?;
         let secret = secret_id.as_str();
-        self.token_use(std::slice::from_ref(client_id), false, |token| token.secret_id == secret).await
+        self.token_use(std::slice::from_ref(client_id), false, |token| token.credential_id == secret).await
     }
 
     /// The tokens of a client that one of its roles has put something into.

@@ -10,6 +10,7 @@ use crate::config::{ClientSecretSource, Config, Issuer, Upstream};
 use crate::domain::error::Fault;
 use crate::http::{SSO_CALLBACK, Services};
 use crate::oauth::access::AccessVerifier;
+use crate::oauth::client_auth::Verifiers;
 use crate::oauth::dpop::Dpop;
 use crate::oauth::introspection::IntrospectionEndpoint;
 use crate::oauth::live::LiveTokens;
@@ -39,13 +40,14 @@ pub(super) fn services(
     // Half of the cores for costly hashes leaves the other half for everybody else.
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
     let secrets = Arc::new(SecretVerifier::new((cores / 2).max(1), &ambient)?);
+    let verifiers = Arc::new(Verifiers { secrets: Arc::clone(&secrets) });
     let directory = Arc::clone(&live.directory);
     let live = Arc::new(live);
     let refusals = Refusals::new(ledger.clone());
     let gate = Arc::new(ClientGate {
         ambient: ambient.clone(),
         directory: Arc::clone(&directory),
-        secrets: Arc::clone(&secrets),
+        verifiers: Arc::clone(&verifiers),
         refusals: refusals.clone(),
     });
     let admin = Admin {
@@ -71,7 +73,7 @@ pub(super) fn services(
             keyring: Arc::clone(&keyring),
             ledger: ledger.clone(),
             refusals: refusals.clone(),
-            secrets: Arc::clone(&secrets),
+            verifiers,
             tokens: Arc::clone(&live),
             dpop: Arc::clone(&dpop),
         },

@@ -14,7 +14,7 @@ use super::chain::ChainEnd;
 use super::client::{AuthMethod, GrantType};
 use super::error::Fault;
 use super::exchange_rule::ExchangeMode;
-use super::ids::{AdministratorName, ClientId, ExchangeRuleName, KeyId, RoleName, SecretId};
+use super::ids::{AdministratorName, ClientId, CredentialId, ExchangeRuleName, KeyId, RoleName};
 use super::revocation::RevokedKind;
 use super::time::Timestamp;
 use super::words::words;
@@ -94,9 +94,9 @@ pub enum Event {
         client_id: ClientId,
         /// How it authenticated.
         auth_method: AuthMethod,
-        /// Which of its secrets it used.
+        /// Which of its credentials it used.
         #[schema(value_type = String)]
-        secret_id: SecretId,
+        credential_id: CredentialId,
         /// The grant.
         grant_type: GrantType,
         /// The request's own words.
@@ -144,10 +144,10 @@ pub enum Event {
         /// How it authenticated, or tried to.
         #[serde(skip_serializing_if = "Option::is_none")]
         auth_method: Option<AuthMethod>,
-        /// With which of its secrets it did.
+        /// With which of its credentials it did.
         #[serde(skip_serializing_if = "Option::is_none")]
         #[schema(value_type = Option<String>)]
-        secret_id: Option<SecretId>,
+        credential_id: Option<CredentialId>,
         /// The grant type, as sent.
         #[serde(skip_serializing_if = "Option::is_none")]
         grant_type: Option<String>,
@@ -417,9 +417,9 @@ pub enum Actor {
         client_id: ClientId,
         /// How.
         auth_method: AuthMethod,
-        /// With which of its secrets.
+        /// With which of its credentials.
         #[schema(value_type = String)]
-        secret_id: SecretId,
+        credential_id: CredentialId,
     },
     /// Somebody who has signed in to the pages.
     Person {

@@ -169,6 +169,19 @@ text! {
 }
 
 text! {
+    /// The short name of any credential of a client: of a secret, of a registered key, of a certificate.
+    CredentialId, "credential_id", (64, r"^[A-Za-z0-9-]+$", "k7q2mzxa"),
+    |text| (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-'),
+    "use the id from the list of the client's credentials"
+}
+
+impl From<SecretId> for CredentialId {
+    fn from(secret_id: SecretId) -> Self {
+        Self(secret_id.0)
+    }
+}
+
+text! {
     /// The name of somebody who administers: what they sign in with, and what the audit calls them. In lower case, so
     /// that nobody looks like another; an address of mail fits.
     AdministratorName, "name", (100, r"^(?!jtn_)[a-z0-9][a-z0-9._@+-]*$", "ada"),

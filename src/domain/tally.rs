@@ -92,7 +92,9 @@ struct Text {
     client_id: Option<String>,
     #[serde(default)]
     authenticated: bool,
-    secret_id: Option<String>,
+    /// Earlier events have it as `secret_id`.
+    #[serde(alias = "secret_id")]
+    credential_id: Option<String>,
     grant_type: Option<String>,
     error: Option<String>,
     repeated: Option<Repeated>,
@@ -156,7 +158,7 @@ impl Tally {
                 passed.last_at = passed.last_at.max(at);
             }
         }
-        self.proven(at, &client_id, event.secret_id);
+        self.proven(at, &client_id, event.credential_id);
         later(self.tokens_at.entry(client_id).or_insert(at), at);
     }
 
@@ -169,7 +171,7 @@ impl Tally {
             return;
         }
         if event.authenticated {
-            self.proven(at, &client_id, event.secret_id);
+            self.proven(at, &client_id, event.credential_id);
         } else {
             self.claimed.insert(client_id);
         }
@@ -189,9 +191,9 @@ impl Tally {
         *counted = counted.saturating_add(count);
     }
 
-    fn proven(&mut self, at: Timestamp, client_id: &str, secret_id: Option<String>) {
-        if let Some(secret_id) = secret_id {
-            later(self.secrets_at.entry((client_id.to_owned(), secret_id)).or_insert(at), at);
+    fn proven(&mut self, at: Timestamp, client_id: &str, credential_id: Option<String>) {
+        if let Some(credential_id) = credential_id {
+            later(self.secrets_at.entry((client_id.to_owned(), credential_id)).or_insert(at), at);
         }
     }
 }
@@ -201,7 +203,7 @@ impl Tally {
 impl Text {
     /// Whether every text in it is one that can be stored. No event of ours is otherwise.
     fn is_sound(&self) -> bool {
-        let texts = [&self.client_id, &self.secret_id, &self.subject].into_iter().flatten();
+        let texts = [&self.client_id, &self.credential_id, &self.subject].into_iter().flatten();
         texts.chain(&self.audience).all(|text| text.len() <= LONGEST && !text.contains('\0'))
             && self.repeated.as_ref().is_none_or(|repeated| u32::try_from(repeated.count).is_ok())
     }

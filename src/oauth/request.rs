@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::client_auth::{self, Authenticated, Caller, Presentation};
+use super::client_auth::{self, Authenticated, Caller, Presentation, Verifiers};
 use super::form::Form;
 use crate::domain::audit::{Actor, AuditEvent, Event, Origin};
 use crate::domain::error::{Failure, OAuthError};
@@ -11,7 +11,6 @@ use crate::domain::text::quoted;
 use crate::runtime::clock::Ambient;
 use crate::runtime::directory::Directory;
 use crate::runtime::refusals::Refusals;
-use crate::runtime::secrets::SecretVerifier;
 
 /// A request as it came, body unread. It holds secrets, so it has no `Debug` form.
 pub struct ClientRequest<'a> {
@@ -36,8 +35,8 @@ pub struct ClientGate {
     pub ambient: Ambient,
     /// What is registered.
     pub directory: Arc<Directory>,
-    /// What checks secrets.
-    pub secrets: Arc<SecretVerifier>,
+    /// What checks credentials.
+    pub verifiers: Arc<Verifiers>,
     /// What records refusals.
     pub refusals: Refusals,
 }
@@ -108,7 +107,7 @@ impl ClientGate {
         let registration = self.directory.client(&presented.client_id).await?;
         *claimed = Some((presented.client_id.clone(), registration.is_some()));
         let caller = Caller { address: request.origin.address, now: self.ambient.now() };
-        let client = client_auth::verify(&self.secrets, method, &presented, registration, caller).await?;
+        let client = client_auth::verify(&self.verifiers, method, &presented, registration, caller).await?;
         Ok((client, form))
     }
 }
@@ -122,7 +121,7 @@ impl Authenticated {
         Actor::Authenticated {
             client_id: self.registration.client.client_id.clone(),
             auth_method: self.method,
-            secret_id: self.credential.secret_id.clone(),
+            credential_id: self.credential.credential_id.clone(),
         }
     }
 }

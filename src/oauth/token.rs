@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
-use super::client_auth::{self, Authenticated, Caller, Presentation};
+use super::client_auth::{self, Authenticated, Caller, Presentation, Verifiers};
 use super::dpop::{self, Dpop, Proof};
 use super::form::Form;
 use super::grants::{self, Context, Grant, Resolved};
@@ -20,7 +20,7 @@ use crate::domain::claims::{self, Occasion};
 use crate::domain::client::{AuthMethod, GrantType};
 use crate::domain::delegation::Act;
 use crate::domain::error::{ErrorCode, Failure, OAuthError};
-use crate::domain::ids::{ClientId, SecretId};
+use crate::domain::ids::{ClientId, CredentialId};
 use crate::domain::policy::{self, Asked};
 use crate::domain::scope::Scope;
 use crate::domain::text::quoted;
@@ -30,7 +30,6 @@ use crate::runtime::directory::Directory;
 use crate::runtime::keyring::Keyring;
 use crate::runtime::ledger::{Ledger, RecordError};
 use crate::runtime::refusals::Refusals;
-use crate::runtime::secrets::SecretVerifier;
 use crate::storage::UsedId;
 
 /// Issues tokens.
@@ -50,8 +49,8 @@ pub struct TokenEndpoint {
     pub ledger: Ledger,
     /// What records refusals.
     pub refusals: Refusals,
-    /// What checks secrets.
-    pub secrets: Arc<SecretVerifier>,
+    /// What checks credentials.
+    pub verifiers: Arc<Verifiers>,
     /// Which tokens count.
     pub tokens: Arc<LiveTokens>,
     /// What checks DPoP proofs.
@@ -83,7 +82,7 @@ struct Attempt {
     known: bool,
     authenticated: bool,
     auth_method: Option<AuthMethod>,
-    secret_id: Option<SecretId>,
+    credential_id: Option<CredentialId>,
     grant_type: Option<String>,
     asked: AskedFor,
 }
@@ -222,9 +221,9 @@ impl TokenEndpoint {
         let registration = self.directory.client(&presented.client_id).await?;
         attempt.known = registration.is_some();
         let caller = Caller { address: request.origin.address, now: self.ambient.now() };
-        let client = client_auth::verify(&self.secrets, method, &presented, registration, caller).await?;
+        let client = client_auth::verify(&self.verifiers, method, &presented, registration, caller).await?;
         attempt.authenticated = true;
-        attempt.secret_id = Some(client.credential.secret_id.clone());
+        attempt.credential_id = Some(client.credential.credential_id.clone());
         if !client.registration.client.grant_types.contains(&grant.grant_type()) {
             return Err(OAuthError::new(
                 ErrorCode::UnauthorizedClient,
@@ -281,7 +280,7 @@ impl TokenEndpoint {
         let event = Event::TokenIssued {
             client_id: claims.client_id,
             auth_method: client.method,
-            secret_id: client.credential.secret_id.clone(),
+            credential_id: client.credential.credential_id.clone(),
             grant_type,
             asked: words,
             subject: claims.sub,
@@ -297,7 +296,8 @@ impl TokenEndpoint {
             kid: signed.kid,
             jkt: proof.map(|proof| proof.jkt.clone()),
         };
-        let used = proof.map(|proof| proof.used.clone()).into_iter().collect();
+        let of_credential = client.credential.used.clone();
+        let used = of_credential.into_iter().chain(proof.map(|proof| proof.used.clone())).collect();
         Ok(Issued { response, at: now, event, used })
     }
 
@@ -320,7 +320,7 @@ impl Attempt {
             client_id: self.client_id,
             authenticated: self.authenticated,
             auth_method: self.auth_method,
-            secret_id: self.secret_id,
+            credential_id: self.credential_id,
             grant_type: self.grant_type,
             asked: self.asked,
             error: error.code.as_str(),

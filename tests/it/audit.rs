@@ -64,7 +64,7 @@ async fn a_grant_is_recorded_once_and_whole(server: Server) {
     let secrets = server.app.admin().secrets(&By::system(), &client_id("shop")).await.unwrap();
     let expected = json!({
         "kind": "token_issued", "client_id": "shop", "auth_method": "client_secret_basic",
-        "secret_id": secrets[0].secret_id, "grant_type": "client_credentials",
+        "credential_id": secrets[0].secret_id, "grant_type": "client_credentials",
         "asked": { "resource": ["https://orders.example", "https://stock.example"] },
         "subject": "shop", "audience": ["https://orders.example", "https://stock.example"],
         "scope": "orders:read orders:write stock:read",
@@ -183,7 +183,7 @@ async fn a_refused_request_is_recorded_with_its_reason(server: Server) {
     let detail = refused("unknown", &resource("https://nowhere.example"), unknown).await;
     let expected = json!({
         "kind": "token_refused", "client_id": "billing", "authenticated": true,
-        "auth_method": "client_secret_basic", "secret_id": detail["secret_id"],
+        "auth_method": "client_secret_basic", "credential_id": detail["credential_id"],
         "grant_type": "client_credentials", "asked": { "resource": ["https://nowhere.example"] },
         "error": "invalid_target", "reason": unknown,
     });

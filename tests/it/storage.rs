@@ -507,7 +507,7 @@ async fn events_are_appended_together_and_whole(store: Store, database: Database
             client_id: n.is_multiple_of(3).then(|| ClientId::new(format!("c{n}")).unwrap()),
             authenticated: false,
             auth_method: None,
-            secret_id: None,
+            credential_id: None,
             grant_type: None,
             asked: AskedFor::default(),
             error: "invalid_request",

@@ -242,7 +242,7 @@ async fn several_secrets_work_at_once(server: Server) {
     for secret in [&*first.secret, &second.secret, CHOSEN, another].repeat(2) {
         let answer = server.token(&Client::new("billing", secret), GRANT).await;
         answer.expect(200);
-        used.push(server.recorded(&answer).await.detail["secret_id"].as_str().unwrap().to_owned());
+        used.push(server.recorded(&answer).await.detail["credential_id"].as_str().unwrap().to_owned());
     }
     assert_eq!(used[..4], used[4..], "the audit tells which one was used");
     assert_eq!(used.iter().collect::<BTreeSet<_>>().len(), 4, "{used:?}");
@@ -323,7 +323,7 @@ async fn a_revoked_secret_is_refused_at_once(server: Server) {
     for revoked in [&billing, &chosen] {
         let answer = server.token(revoked, GRANT).await;
         answer.expect(200);
-        let secret_id = server.recorded(&answer).await.detail["secret_id"].as_str().unwrap().to_owned();
+        let secret_id = server.recorded(&answer).await.detail["credential_id"].as_str().unwrap().to_owned();
         revoke_one(&server, "billing", &secret_id).await;
         refused(&server, "revoked", &server.token(revoked, GRANT).await, NO_SUCH).await;
         server.token(&other, GRANT).await.expect(200);

@@ -2,13 +2,11 @@
 
 use secrecy::SecretString;
 
-use super::{Method, Presentation, Presented, Verified, verify_secret};
-use crate::domain::client::{AuthMethod, Registration};
-use crate::domain::error::{Failure, OAuthError};
+use super::secret::Secret;
+use super::{Method, Presentation, Presented};
+use crate::domain::client::AuthMethod;
+use crate::domain::error::OAuthError;
 use crate::domain::ids::ClientId;
-use crate::domain::time::Timestamp;
-use crate::oauth::Boxed;
-use crate::runtime::secrets::SecretVerifier;
 
 pub(super) struct ClientSecretPost;
 
@@ -26,18 +24,11 @@ impl Method for ClientSecretPost {
         };
         Some(
             ClientId::new(client_id)
-                .map(|client_id| Presented { client_id, secret: SecretString::from(secret.to_owned()) })
+                .map(|client_id| Presented {
+                    client_id,
+                    proof: Box::new(Secret(SecretString::from(secret.to_owned()))),
+                })
                 .map_err(|_| OAuthError::invalid_client("the client_id is not one")),
         )
-    }
-
-    fn verify<'a>(
-        &'a self,
-        secrets: &'a SecretVerifier,
-        registration: Option<&'a Registration>,
-        presented: &'a Presented,
-        now: Timestamp,
-    ) -> Boxed<'a, Result<Verified, Failure>> {
-        verify_secret(secrets, registration, presented, now)
     }
 }

@@ -6,19 +6,20 @@
 
 mod client_secret_basic;
 mod client_secret_post;
+mod secret;
 
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
-
-use secrecy::SecretString;
 
 use super::Boxed;
 use super::form::Form;
 use crate::domain::client::{AuthMethod, Registration};
 use crate::domain::error::{Failure, OAuthError};
-use crate::domain::ids::{ClientId, SecretId};
+use crate::domain::ids::{ClientId, CredentialId};
 use crate::domain::time::Timestamp;
 use crate::runtime::secrets::SecretVerifier;
+use crate::storage::UsedId;
 
 /// Every method. Discovery, registration and the audit follow from this list.
 pub static METHODS: &[&dyn Method] =
@@ -36,16 +37,31 @@ pub trait Method: Send + Sync {
 
     /// What the request presents for this method: nothing, a credential, or an attempt at one.
     fn present(&self, request: &Presentation<'_>) -> Option<Result<Presented, OAuthError>>;
+}
 
-    /// Checks the credential against a client. Without one (unknown or not admitted) it must cost the
-    /// same and fail.
-    fn verify<'a>(
-        &'a self,
-        secrets: &'a SecretVerifier,
-        registration: Option<&'a Registration>,
-        presented: &'a Presented,
-        now: Timestamp,
-    ) -> Boxed<'a, Result<Verified, Failure>>;
+/// What is presented as proof of a client's identity. Its `Debug` form holds no secret.
+pub trait Proof: fmt::Debug + Send + Sync {
+    /// Checks it against the client. Without one (unknown or not admitted) it must cost the same and fail.
+    fn verify<'a>(&'a self, claim: Claim<'a>) -> Boxed<'a, Result<Verified, Failure>>;
+}
+
+/// What a proof is checked against.
+#[derive(Clone, Copy)]
+pub struct Claim<'a> {
+    /// What checks.
+    pub verifiers: &'a Verifiers,
+    /// The claimed client.
+    pub client_id: &'a ClientId,
+    /// That client, if it is admitted.
+    pub registration: Option<&'a Registration>,
+    /// When.
+    pub now: Timestamp,
+}
+
+/// What credentials are checked with.
+pub struct Verifiers {
+    /// Secrets.
+    pub secrets: Arc<SecretVerifier>,
 }
 
 /// The parts of a request that can hold a credential; hence no `Debug` form.
@@ -62,16 +78,18 @@ pub struct Presented {
     /// The claimed client.
     pub client_id: ClientId,
     /// The proof.
-    pub secret: SecretString,
+    pub proof: Box<dyn Proof>,
 }
 
 /// A credential that held.
 #[derive(Clone, Debug)]
 pub struct Verified {
     /// Which one.
-    pub secret_id: SecretId,
+    pub credential_id: CredentialId,
     /// Its own end.
     pub not_after: Option<Timestamp>,
+    /// What of it counts once. Whoever answers the request records it first.
+    pub used: Option<UsedId>,
 }
 
 /// A client whose identity is proven.
@@ -133,7 +151,7 @@ pub struct Caller {
 /// # Errors
 /// `invalid_client`, with the reason for the audit only, or a fault.
 pub async fn verify(
-    secrets: &SecretVerifier,
+    verifiers: &Verifiers,
     method: &'static dyn Method,
     presented: &Presented,
     registration: Option<Arc<Registration>>,
@@ -141,7 +159,13 @@ pub async fn verify(
 ) -> Result<Authenticated, Failure> {
     let admitted = admit(registration.as_deref(), method.name(), caller);
     // Verified in any case, so that the time it takes does not tell who is registered.
-    let verified = method.verify(secrets, admitted.as_ref().ok().copied(), presented, caller.now).await;
+    let claim = Claim {
+        verifiers,
+        client_id: &presented.client_id,
+        registration: admitted.as_ref().ok().copied(),
+        now: caller.now,
+    };
+    let verified = presented.proof.verify(claim).await;
     if let (Err(reason), Ok(_) | Err(Failure::Refused(_))) = (&admitted, &verified) {
         return Err(OAuthError::invalid_client(reason.clone()).into());
     }
@@ -167,23 +191,4 @@ fn admit(
         return Err("the caller's address is outside the client's allowed networks".to_owned());
     }
     Ok(registration)
-}
-
-/// The check that both secret methods share.
-fn verify_secret<'a>(
-    secrets: &'a SecretVerifier,
-    registration: Option<&'a Registration>,
-    presented: &'a Presented,
-    now: Timestamp,
-) -> Boxed<'a, Result<Verified, Failure>> {
-    Box::pin(async move {
-        let secret = secrets
-            .identify(&presented.client_id, registration, &presented.secret)
-            .await?
-            .ok_or_else(|| OAuthError::invalid_client("the secret is none of the client's"))?;
-        secret.check(now).map_err(|why| {
-            OAuthError::invalid_client(format!("secret {} is {}", secret.secret_id, why.as_str()))
-        })?;
-        Ok(Verified { secret_id: secret.secret_id.clone(), not_after: secret.expires_at })
-    })
 }

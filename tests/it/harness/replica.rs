@@ -8,7 +8,7 @@ use jeton::app::{self, Sealed};
 use jeton::config::Config;
 use jeton::domain::audit::{AskedFor, AuditEvent, Event, Origin, ProcessKind};
 use jeton::domain::client::{AuthMethod, GrantType};
-use jeton::domain::ids::{ClientId, KeyId, SecretId};
+use jeton::domain::ids::{ClientId, CredentialId, KeyId};
 use jeton::domain::time::Timestamp;
 use jeton::runtime::clock::{Ambient, ManualClock, SystemEntropy};
 use jeton::runtime::keyring::Keyring;
@@ -122,7 +122,7 @@ pub(crate) fn token() -> AuditEvent {
     let event = Event::TokenIssued {
         client_id: ClientId::new("billing").unwrap(),
         auth_method: AuthMethod::ClientSecretBasic,
-        secret_id: SecretId::new("abc").unwrap(),
+        credential_id: CredentialId::new("abc").unwrap(),
         grant_type: GrantType::ClientCredentials,
         asked: AskedFor::default(),
         subject: "billing".to_owned(),
@@ -147,7 +147,7 @@ pub(crate) fn refusal(at: Timestamp) -> AuditEvent {
         client_id: None,
         authenticated: false,
         auth_method: None,
-        secret_id: None,
+        credential_id: None,
         grant_type: None,
         asked: AskedFor::default(),
         error: "invalid_request",
