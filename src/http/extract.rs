@@ -12,6 +12,7 @@ use http_body_util::LengthLimitError;
 use serde::de::DeserializeOwned;
 use utoipa::ToSchema;
 
+use super::client_certificate::ClientCertificate;
 use super::error::{Problem, etag};
 use super::json;
 use super::middleware::Caller;
@@ -83,8 +84,9 @@ impl FromRequestParts<Shared> for Administrator {
         let base = issuer.as_str().strip_suffix(issuer.path()).unwrap_or(issuer.as_str());
         let path = parts.extensions.get::<OriginalUri>().map_or_else(|| parts.uri.path(), |uri| uri.0.path());
         let url = format!("{base}{path}");
-        let presented =
-            Presented { scheme, token, proofs: &proofs, method: parts.method.as_str(), url: &url };
+        let certificate = ClientCertificate::of(&parts.extensions).map_err(Problem::malformed)?;
+        let method = parts.method.as_str();
+        let presented = Presented { scheme, token, proofs: &proofs, method, url: &url, certificate };
         let principal = services.access.principal(&presented, &origin).await.map_err(|error| {
             Problem::access(&error, scheme, issuer.as_str(), || {
                 services.access.dpop.nonce(services.ambient.now())
@@ -110,12 +112,16 @@ impl ClientCall {
             dpop: headers.get_all("dpop").iter().map(HeaderValue::as_bytes).collect(),
             query: self.parts.uri.query(),
             body: self.body.as_ref().map_or(&[], |bytes| &bytes[..]),
+            certificate: ClientCertificate::of(&self.parts.extensions).ok().flatten(),
             origin: &self.origin,
         }
     }
 
-    /// Why the body could not be read, if it could not.
+    /// Why the request could not be read, if it could not.
     pub(super) fn unread(&self) -> Option<(StatusCode, OAuthError)> {
+        if let Err(text) = ClientCertificate::of(&self.parts.extensions) {
+            return Some((StatusCode::BAD_REQUEST, OAuthError::invalid_request(text)));
+        }
         let (status, text) = match self.body.as_ref().err()? {
             Unread::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "the body is over 64 KiB"),
             Unread::BrokeOff => (StatusCode::BAD_REQUEST, "the body broke off"),

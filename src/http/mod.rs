@@ -1,6 +1,7 @@
 //! HTTP, and the only place that knows axum: bytes in, use-cases called, answers out.
 
 mod api;
+mod client_certificate;
 mod description;
 mod docs;
 mod error;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::client_auth::{self, Authenticated, Caller, Presentation, Verifiers};
 use super::form::Form;
 use crate::domain::audit::{Actor, AuditEvent, Event, Origin};
+use crate::domain::certificate::PeerCertificate;
 use crate::domain::error::{Failure, OAuthError};
 use crate::domain::ids::ClientId;
 use crate::domain::text::quoted;
@@ -24,6 +25,8 @@ pub struct ClientRequest<'a> {
     pub query: Option<&'a str>,
     /// The body.
     pub body: &'a [u8],
+    /// The certificate that the caller holds the key of, if it has shown one.
+    pub certificate: Option<Arc<PeerCertificate>>,
     /// Where it came from.
     pub origin: &'a Origin,
 }
