@@ -25,13 +25,14 @@ use crate::runtime::provider::Provider;
 use crate::runtime::refusals::Refusals;
 use crate::runtime::rotator::Rotator;
 use crate::runtime::secrets::SecretVerifier;
+use crate::runtime::tls::ClientTrust;
 use crate::storage::Store;
 
 /// Everything that the handlers call.
 pub(super) fn services(
     config: &Config,
-    issuer: &Issuer,
-    ambient: Ambient,
+    (issuer, mtls_url): (&Issuer, Option<Arc<str>>),
+    (ambient, client_trust): (Ambient, Arc<ClientTrust>),
     store: &Store,
     (keyring, rotator): (Arc<Keyring>, Arc<Rotator>),
     live: LiveTokens,
@@ -102,6 +103,9 @@ pub(super) fn services(
         sso: sso.transpose()?,
         settings: config.told(),
         trusted_proxies: config.trusted_proxies.clone(),
+        certificate_header: config.tls.header,
+        client_trust,
+        mtls_url,
         keyring,
         rotator,
         ambient,

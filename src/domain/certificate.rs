@@ -9,6 +9,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::FromDer;
+use x509_parser::revocation_list::CertificateRevocationList;
 
 use super::time::Timestamp;
 
@@ -60,6 +61,11 @@ pub struct AlternativeNames {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("it is not one X.509 certificate in DER of at most 32 KiB")]
 pub struct NotACertificate;
+
+/// Bytes are not a list of revoked certificates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("it is not one list of revoked certificates (X.509 CRL) with a next update")]
+pub struct NotARevocationList;
 
 // === impl PeerCertificate ===
 
@@ -134,6 +140,16 @@ impl AlternativeNames {
 #[must_use]
 pub fn thumbprint(der: &[u8]) -> String {
     BASE64URL.encode(digest::digest(&digest::SHA256, der))
+}
+
+/// When a list of revoked certificates ends: after that it may lack what was revoked since.
+///
+/// # Errors
+/// It is no such list, or says no end (RFC 5280 §5.1.2.5 wants one).
+pub fn revocation_list_end(der: &[u8]) -> Result<Timestamp, NotARevocationList> {
+    let (rest, list) = CertificateRevocationList::from_der(der).map_err(|_| NotARevocationList)?;
+    let end = list.next_update().filter(|_| rest.is_empty()).ok_or(NotARevocationList)?;
+    Ok(Timestamp::from_seconds(end.timestamp()))
 }
 
 fn address(bytes: &[u8]) -> Option<IpAddr> {

@@ -15,7 +15,7 @@ use utoipa::ToSchema;
 use super::client_certificate::ClientCertificate;
 use super::error::{Problem, etag};
 use super::json;
-use super::middleware::Caller;
+use super::middleware::{Base, Caller};
 use super::{API_BODY, Shared, TOKEN_BODY};
 use crate::admin::{Authority, By};
 use crate::domain::audit::{Actor, Origin};
@@ -81,8 +81,9 @@ impl FromRequestParts<Shared> for Administrator {
             .ok_or_else(token_required)?;
         let proofs: Vec<&[u8]> = parts.headers.get_all("dpop").iter().map(HeaderValue::as_bytes).collect();
         // The URL as callers use it: a proxy may have changed Host, and what is nested sees a part of the path.
-        let base = issuer.as_str().strip_suffix(issuer.path()).unwrap_or(issuer.as_str());
+        let base = parts.extensions.get::<Base>().map_or(issuer.as_str(), |base| &base.0);
         let path = parts.extensions.get::<OriginalUri>().map_or_else(|| parts.uri.path(), |uri| uri.0.path());
+        let path = path.strip_prefix(issuer.path()).unwrap_or(path);
         let url = format!("{base}{path}");
         let certificate = ClientCertificate::of(&parts.extensions).map_err(Problem::malformed)?;
         let method = parts.method.as_str();
@@ -112,6 +113,7 @@ impl ClientCall {
             dpop: headers.get_all("dpop").iter().map(HeaderValue::as_bytes).collect(),
             query: self.parts.uri.query(),
             body: self.body.as_ref().map_or(&[], |bytes| &bytes[..]),
+            base: self.parts.extensions.get::<Base>().map(|base| &*base.0),
             certificate: ClientCertificate::of(&self.parts.extensions).ok().flatten(),
             origin: &self.origin,
         }

@@ -25,6 +25,8 @@ pub struct ClientRequest<'a> {
     pub query: Option<&'a str>,
     /// The body.
     pub body: &'a [u8],
+    /// What stands for the issuer in the URL that it was sent to, if it is not the issuer itself (RFC 8705 §5).
+    pub base: Option<&'a str>,
     /// The certificate that the caller holds the key of, if it has shown one.
     pub certificate: Option<Arc<PeerCertificate>>,
     /// Where it came from.

@@ -25,6 +25,7 @@ pub mod rotator;
 pub mod sealed;
 pub mod secrets;
 pub mod statistics;
+pub mod tls;
 pub mod token_keys;
 mod trouble;
 pub mod upkeep;
