@@ -162,7 +162,8 @@ pub fn offline_admin(store: Store, config: &Config, sealed: &Sealed, ambient: Am
     let ledger = sealed.ledger.clone();
     let refusals = Refusals::new(ledger.clone());
     let rotator = Arc::clone(&sealed.rotator);
-    Admin { store, directory: None, rotator, ledger, refusals, ambient, longest: config.max_token_lifetime }
+    let (longest, reach) = (config.max_token_lifetime, config.certificate_reach());
+    Admin { store, directory: None, rotator, ledger, refusals, ambient, longest, reach }
 }
 
 /// The usual place of exporters of OpenTelemetry's metrics.

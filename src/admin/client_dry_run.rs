@@ -1,14 +1,17 @@
 //! Use-case: what a client would get for a token request, and why, without a token.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::effective_permissions::{HeldAt, held_by};
+use super::longest_lived::{InForce, longest_lived};
 use super::{Admin, AdminError, By};
 use crate::domain::builtin;
 use crate::domain::catalog::Catalog;
 use crate::domain::claims::{self, AccessTokenClaims, Occasion};
-use crate::domain::client::{ClientSecret, GrantType, Registration};
+use crate::domain::client::{GrantType, Registration};
 use crate::domain::delegation::MayAct;
 use crate::domain::error::{ErrorCode, OAuthError};
 use crate::domain::ids::{ClientId, ResourceServerName, RoleName};
@@ -111,10 +114,14 @@ pub struct TriedToken {
     pub expires_in: i64,
     /// Everything that bounds its life.
     pub bounds: Vec<TriedBound>,
-    /// Whether the request must prove a key with a `DPoP` proof, and who wants that.
+    /// Whether the request must prove a key, and who wants that.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "the client")]
     pub needs_proof_for: Option<String>,
+    /// What it must bring for that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "a DPoP proof (RFC 9449 section 5)")]
+    pub needs_proof: Option<String>,
     /// The `typ` of its header.
     #[schema(value_type = String, example = "at+jwt")]
     pub typ: &'static str,
@@ -143,7 +150,7 @@ pub struct TriedBound {
 
 impl Admin {
     /// What a token request of a client would give, with every step. Nothing is issued or recorded. The client is
-    /// taken to call from where it may, with that of its secrets that lives longest.
+    /// taken to call from where it may, with that of its credentials that lives longest.
     ///
     /// # Errors
     /// `clients:read` is missing, there is no such client, the request is none, or the database is away.
@@ -161,10 +168,12 @@ impl Admin {
         let mut steps = Steps::default();
         steps.take("client", check_client(&registration, now));
         steps.take("grant_type", check_grant(&registration));
-        let secret = longest_lived(&registration, now);
-        steps.take("credential", check_credential(&registration, secret));
-        let grantee =
-            Grantee::of_client(&catalog, &registration, secret.and_then(|secret| secret.expires_at));
+        let credential = longest_lived(&registration, now);
+        let found = |credential: &InForce| format!("the client authenticates with {}", credential.name);
+        steps.take("credential", credential.as_ref().map(found).map_err(Clone::clone));
+        let credential = credential.ok();
+        let ends_at = credential.as_ref().and_then(|credential| credential.ends_at);
+        let grantee = Grantee::of_client(&catalog, &registration, ends_at);
         let decided = policy::decide(&catalog, &grantee, &asked, self.longest, now);
         steps.take("decision", decided.as_ref().map(decided_text).map_err(Clone::clone));
         let decided = decided.ok();
@@ -174,8 +183,8 @@ impl Admin {
             let mut bounds = self.bounds(&catalog, &decision, now);
             bounds
                 .extend(registration.client.expires_at.map(|end| ("the end of the client".to_owned(), end)));
-            bounds.extend(secret.and_then(|secret| {
-                Some((format!("the end of the secret {}", secret.secret_id), secret.expires_at?))
+            bounds.extend(credential.and_then(|credential| {
+                Some((format!("the end of {}", credential.name), credential.ends_at?))
             }));
             token(&catalog, &registration, &decision, bounds, now)
         });
@@ -270,25 +279,6 @@ fn check_grant(registration: &Registration) -> Result<String, OAuthError> {
     ))
 }
 
-/// Of the secrets that are in force, the one with the latest end.
-fn longest_lived(registration: &Registration, now: Timestamp) -> Option<&ClientSecret> {
-    let in_force = registration.secrets.iter().filter(|secret| secret.check(now).is_ok());
-    in_force.max_by_key(|secret| secret.expires_at.unwrap_or(Timestamp::from_micros(i64::MAX)))
-}
-
-fn check_credential(
-    registration: &Registration,
-    secret: Option<&ClientSecret>,
-) -> Result<String, OAuthError> {
-    match secret {
-        Some(secret) => Ok(format!("the client authenticates with the secret {}", secret.secret_id)),
-        None if registration.secrets.is_empty() => {
-            Err(OAuthError::invalid_client("the client has no secret; add one"))
-        }
-        None => Err(OAuthError::invalid_client("every secret of the client is expired; add one")),
-    }
-}
-
 fn decided_text(decision: &Decision) -> String {
     let audience: Vec<&str> = decision.audience.iter().map(AsRef::as_ref).collect();
     format!("a token for {} with the scope '{}'", audience.join(" and "), decision.scope)
@@ -369,15 +359,23 @@ fn token(
         ends_at,
         decides: ends_at == decision.expires_at,
     });
+    let wishes = policy::bound_for(client, catalog, &decision.audience);
     TriedToken {
         audience: decision.audience.iter().map(ToString::to_string).collect(),
         scope: decision.scope.to_string(),
         roles: decision.roles.clone(),
         expires_in: claims.exp - claims.iat,
         bounds: bounds.collect(),
-        needs_proof_for: policy::bound_for(client, catalog, &decision.audience).map(|who| who.to_string()),
+        needs_proof_for: listed(wishes.iter().map(|(who, _)| who.to_string())),
+        needs_proof: listed(wishes.iter().filter_map(|(_, binding)| binding.needs()).map(str::to_owned)),
         typ: decision.profile.token_type().as_str(),
         algorithm: decision.algorithm.to_string(),
         claims,
     }
+}
+
+/// What is wanted, each thing once; nothing, where nothing is.
+fn listed(wanted: impl Iterator<Item = String>) -> Option<String> {
+    let wanted: BTreeSet<_> = wanted.collect();
+    (!wanted.is_empty()).then(|| wanted.into_iter().collect::<Vec<_>>().join(" and "))
 }

@@ -8,6 +8,7 @@ use serde_json::json;
 use utoipa::ToSchema;
 use utoipa::openapi::schema::{Object, ObjectBuilder, Schema, Type};
 
+use super::client_certificates::CertificateSubject;
 use super::{nullable, present};
 use crate::domain::binding::TokenBinding;
 use crate::domain::catalog::Catalog;
@@ -70,6 +71,9 @@ pub struct CreateClient {
     /// Whether its tokens must be bound to a key that it proves.
     #[serde(default = "default_binding")]
     pub token_binding: TokenBinding,
+    /// The subject that its certificate must have; `tls_client_auth` needs it.
+    #[serde(default)]
+    pub tls_client_auth_subject: Option<CertificateSubject>,
     /// Its roles, by name.
     #[serde(default)]
     #[schema(value_type = Vec<RoleName>, max_items = 100, example = json!(["order-reader"]))]
@@ -128,6 +132,10 @@ pub struct UpdateClient {
     #[serde(deserialize_with = "present")]
     #[schema(value_type = TokenBinding)]
     pub token_binding: Option<TokenBinding>,
+    /// The subject that its certificate must have.
+    #[serde(deserialize_with = "nullable")]
+    #[schema(value_type = Option<CertificateSubject>)]
+    pub tls_client_auth_subject: Option<Option<CertificateSubject>>,
 }
 
 /// A client as people see it.
@@ -166,6 +174,9 @@ pub struct ClientView {
     pub may_act: Option<ClientId>,
     /// Whether its tokens must be bound to a key that it proves.
     pub token_binding: TokenBinding,
+    /// The subject that its certificate must have; `tls_client_auth` needs it.
+    #[schema(required = true)]
+    pub tls_client_auth_subject: Option<CertificateSubject>,
     /// Counts changes; the `ETag`.
     pub version: i64,
     /// When it was registered.
@@ -236,6 +247,7 @@ impl CreateClient {
             allowed_networks: Vec::new(),
             may_act: None,
             token_binding: default_binding(),
+            tls_client_auth_subject: None,
             roles: Vec::new(),
         }
     }
@@ -260,6 +272,7 @@ impl ClientView {
             allowed_networks: client.allowed_networks,
             may_act: client.may_act,
             token_binding: client.token_binding,
+            tls_client_auth_subject: client.certificate_subject.as_ref().map(CertificateSubject::of),
             version: client.version,
             created_at: client.created_at,
             updated_at: client.updated_at,

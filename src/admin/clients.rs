@@ -61,10 +61,14 @@ impl Admin {
             allowed_networks: networks(&new.allowed_networks, &mut errors),
             may_act: new.may_act,
             token_binding: new.token_binding,
+            certificate_subject: new.tls_client_auth_subject.and_then(|subject| subject.read(&mut errors)),
             version: 1,
             created_at: now,
             updated_at: now,
         };
+        if errors.is_empty() {
+            errors.extend(self.wrong_use_of_certificates(&client, None));
+        }
         check(&client, now, errors)?;
         self.require_all_of(by, &catalog, None, &roles, HANDS_OUT).await?;
 
@@ -166,6 +170,12 @@ impl Admin {
         client.auth_methods = update.auth_methods.unwrap_or(client.auth_methods);
         client.may_act = update.may_act.unwrap_or(client.may_act);
         client.token_binding = update.token_binding.unwrap_or(client.token_binding);
+        if let Some(subject) = update.tls_client_auth_subject {
+            client.certificate_subject = subject.and_then(|subject| subject.read(&mut errors));
+        }
+        if errors.is_empty() {
+            errors.extend(self.wrong_use_of_certificates(&client, Some(&before)));
+        }
         check(&client, before.created_at, errors)?;
         self.require_power_over(by, &catalog, &before).await?;
         match self.replace_client(by, "client.update", &catalog, before, client).await {

@@ -12,6 +12,7 @@ pub mod audit_export;
 pub mod audit_tree;
 pub mod audit_watch;
 pub mod builtins;
+pub mod client_certificates;
 pub mod client_dry_run;
 mod client_forms;
 pub mod clients;
@@ -21,6 +22,7 @@ mod exchange_rule_forms;
 pub mod exchange_rules;
 mod external_accounts;
 pub mod impact;
+mod longest_lived;
 pub mod object;
 pub mod operators;
 mod overtaken;
@@ -54,6 +56,7 @@ use utoipa::ToSchema;
 pub use self::overtaken::Current;
 use crate::domain::audit::{Actor, AuditEvent, Event, Origin};
 use crate::domain::catalog::Catalog;
+use crate::domain::client::CertificateReach;
 use crate::domain::error::{Fault, FieldError};
 use crate::domain::exchange_rule::Party;
 use crate::domain::ids::{ClientUid, Permission, RoleUid};
@@ -82,6 +85,8 @@ pub struct Admin {
     pub ambient: Ambient,
     /// The longest token lifetime that a resource server may ask for.
     pub longest: Duration,
+    /// What this server knows of its callers' certificates.
+    pub reach: CertificateReach,
 }
 
 /// Who administers, and what they may do.

@@ -59,6 +59,7 @@ pub(super) fn services(
         refusals: refusals.clone(),
         ambient: ambient.clone(),
         longest: config.max_token_lifetime,
+        reach: config.certificate_reach(),
     };
     let sign_in =
         SignIn { admin: admin.clone(), passwords: Arc::clone(&secrets), master_keys, rules: config.sign_in };

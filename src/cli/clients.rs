@@ -3,8 +3,9 @@
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
-use super::{Offline, output, try_client};
+use super::{Offline, client_certificates, output, try_client};
 use crate::admin::PageRequest;
+use crate::admin::client_certificates::{CertificateSubject, CertificateView};
 use crate::admin::clients::{ClientView, CreateClient};
 use crate::admin::secrets::{AddSecret, AddedSecret, SecretView};
 use crate::domain::binding::TokenBinding;
@@ -56,6 +57,9 @@ pub(super) enum Command {
     /// A client's secrets.
     #[command(subcommand)]
     Secret(Secret),
+    /// A client's certificates, for `self_signed_tls_client_auth`.
+    #[command(subcommand)]
+    Certificate(client_certificates::Command),
 }
 
 #[derive(Debug, Args)]
@@ -93,9 +97,13 @@ pub(super) struct Create {
     /// The client that alone may act for it.
     #[arg(long, value_name = "CLIENT_ID", value_parser = client_id)]
     may_act: Option<ClientId>,
-    /// Whether its tokens must be bound to a key that it proves: optional or dpop.
+    /// Whether its tokens must be bound to a key that it proves: optional, dpop, mtls or either.
     #[arg(long, value_name = "BINDING", default_value = "optional")]
     token_binding: TokenBinding,
+    /// The subject that its certificate must have, for `tls_client_auth`: KIND is `subject_dn`, `san_dns`, `san_uri`,
+    /// `san_ip` or `san_email`.
+    #[arg(long, value_name = "KIND=TEXT", value_parser = client_certificates::subject)]
+    certificate_subject: Option<CertificateSubject>,
     /// Its end, for example 2027-01-01T00:00:00Z.
     #[arg(long, value_name = "TIME", value_parser = timestamp)]
     expires_at: Option<Timestamp>,
@@ -145,6 +153,7 @@ struct Shown {
     roles: Vec<RoleName>,
     operates: Vec<ResourceServerName>,
     secrets: Vec<SecretView>,
+    certificates: Vec<CertificateView>,
 }
 
 pub(super) async fn run(command: Command, offline: &Offline, json: bool) -> anyhow::Result<()> {
@@ -189,6 +198,7 @@ pub(super) async fn run(command: Command, offline: &Offline, json: bool) -> anyh
                 roles: admin.client_roles(by, &client_id).await?,
                 operates: admin.operated_by(by, &client_id).await?,
                 secrets: admin.secrets(by, &client_id).await?,
+                certificates: admin.certificates(by, &client_id).await?,
             };
             output::one(&shown, json)
         }
@@ -198,6 +208,7 @@ pub(super) async fn run(command: Command, offline: &Offline, json: bool) -> anyh
         Command::Enable { client_id } => {
             output::one(&admin.set_client_enabled(by, &client_id, true).await?, json)
         }
+        Command::Certificate(command) => client_certificates::run(command, offline, json).await,
         Command::Secret(Secret::Add { client_id, description, expires_in }) => {
             let new = AddSecret { description, expires_in, ..AddSecret::default() };
             output::one(&admin.add_secret(by, &client_id, new).await?, json)?;
@@ -234,6 +245,7 @@ impl From<Create> for CreateClient {
         client.allowed_networks = create.allowed_networks;
         client.may_act = create.may_act;
         client.token_binding = create.token_binding;
+        client.tls_client_auth_subject = create.certificate_subject;
         client.expires_at = create.expires_at;
         if !create.grant_types.is_empty() {
             client.grant_types = create.grant_types.into_iter().collect();
@@ -245,7 +257,7 @@ impl From<Create> for CreateClient {
     }
 }
 
-fn client_id(text: &str) -> Result<ClientId, FieldError> {
+pub(super) fn client_id(text: &str) -> Result<ClientId, FieldError> {
     ClientId::new(text)
 }
 
@@ -267,7 +279,7 @@ fn secret_id(text: &str) -> Result<SecretId, FieldError> {
     SecretId::new(text)
 }
 
-fn timestamp(text: &str) -> Result<Timestamp, String> {
+pub(super) fn timestamp(text: &str) -> Result<Timestamp, String> {
     Timestamp::parse(text).map_err(|_| "write a time such as 2027-01-01T00:00:00Z".to_owned())
 }
 

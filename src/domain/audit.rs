@@ -132,6 +132,9 @@ pub enum Event {
         /// The thumbprint of the DPoP key that it is bound to.
         #[serde(skip_serializing_if = "Option::is_none")]
         jkt: Option<String>,
+        /// The thumbprint of the certificate that it is bound to (`x5t#S256`).
+        #[serde(skip_serializing_if = "Option::is_none")]
+        x5t: Option<String>,
     },
     /// A token request was refused.
     TokenRefused {

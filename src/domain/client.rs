@@ -10,6 +10,8 @@ use ipnet::IpNet;
 use secrecy::SecretString;
 
 use super::binding::TokenBinding;
+use super::certificate_subject::ExpectedSubject;
+use super::client_certificate::ClientCertificate;
 use super::error::FieldError;
 use super::ids::{ClientId, ClientUid, ResourceServerUid, RoleUid, SecretId};
 use super::secret::SecretOrigin;
@@ -48,6 +50,55 @@ words! {
         ClientSecretBasic = "client_secret_basic",
         /// RFC 6749 §2.3.1, in the body.
         ClientSecretPost = "client_secret_post",
+        /// RFC 8705 §2.1: a certificate of a trusted authority with the registered subject.
+        TlsClientAuth = "tls_client_auth",
+        /// RFC 8705 §2.2: a registered certificate, whoever issued it.
+        SelfSignedTlsClientAuth = "self_signed_tls_client_auth",
+    }
+}
+
+// === impl AuthMethod ===
+
+impl AuthMethod {
+    /// Whether its credential is a secret.
+    #[must_use]
+    pub const fn takes_secret(self) -> bool {
+        matches!(self, Self::ClientSecretBasic | Self::ClientSecretPost)
+    }
+
+    /// What this server must know of callers' certificates for it to work.
+    #[must_use]
+    pub const fn needs(self) -> CertificateReach {
+        match self {
+            Self::ClientSecretBasic | Self::ClientSecretPost => CertificateReach::None,
+            Self::SelfSignedTlsClientAuth => CertificateReach::Shown,
+            Self::TlsClientAuth => CertificateReach::Trusted,
+        }
+    }
+}
+
+/// What a server knows of its callers' certificates, as it is configured. Each knows what the one before does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum CertificateReach {
+    /// Nothing: none arrives.
+    #[default]
+    None,
+    /// Which they are: it asks for them, or a proxy tells it.
+    Shown,
+    /// Whether an authority that is trusted has issued them, too.
+    Trusted,
+}
+
+// === impl CertificateReach ===
+
+impl CertificateReach {
+    /// What is missing to what is needed.
+    #[must_use]
+    pub const fn why_not(self, needed: Self) -> &'static str {
+        match (self, needed) {
+            (Self::Shown, Self::Trusted) => "no authority that issues certificates for clients is configured",
+            _ => "no certificate of a client reaches this server",
+        }
     }
 }
 
@@ -82,6 +133,8 @@ pub struct Client {
     pub may_act: Option<ClientId>,
     /// Whether its tokens must be bound to a key.
     pub token_binding: TokenBinding,
+    /// The subject that its certificate must have, for `tls_client_auth`.
+    pub certificate_subject: Option<ExpectedSubject>,
     /// Counts changes; the `ETag` of the API.
     pub version: i64,
     /// When it was registered.
@@ -159,6 +212,8 @@ pub struct Registration {
     pub secrets: Vec<ClientSecret>,
     /// Its roles.
     pub roles: Vec<RoleUid>,
+    /// Its certificates, those out of force too; none unless it may authenticate by them.
+    pub certificates: Vec<ClientCertificate>,
 }
 
 /// The most labels on one client.
@@ -220,6 +275,7 @@ mod tests {
             allowed_networks: networks.iter().map(|network| network.parse().unwrap()).collect(),
             may_act: None,
             token_binding: TokenBinding::Optional,
+            certificate_subject: None,
             version: 1,
             created_at: Timestamp::from_seconds(0),
             updated_at: Timestamp::from_seconds(0),

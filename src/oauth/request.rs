@@ -65,6 +65,11 @@ impl ClientRequest<'_> {
         }
         Form::parse(self.body)
     }
+
+    /// What of it can hold a credential.
+    pub(super) fn presentation<'b>(&'b self, form: &'b Form) -> Presentation<'b> {
+        Presentation { authorization: &self.authorization, form, certificate: self.certificate.as_ref() }
+    }
 }
 
 // === impl ClientGate ===
@@ -107,12 +112,13 @@ impl ClientGate {
         claimed: &mut Option<(ClientId, bool)>,
     ) -> Result<(Authenticated, Form), Failure> {
         let form = request.read()?;
-        let presentation = Presentation { authorization: &request.authorization, form: &form };
-        let (method, presented) = client_auth::present(&presentation)?;
-        let registration = self.directory.client(&presented.client_id).await?;
-        *claimed = Some((presented.client_id.clone(), registration.is_some()));
+        let presentation = request.presentation(&form);
+        let mut offered = client_auth::present(&presentation)?;
+        let registration = self.directory.client(&offered.client_id).await?;
+        *claimed = Some((offered.client_id.clone(), registration.is_some()));
+        offered.meant_for(registration.as_deref());
         let caller = Caller { address: request.origin.address, now: self.ambient.now() };
-        let client = client_auth::verify(&self.verifiers, method, &presented, registration, caller).await?;
+        let client = client_auth::verify(&self.verifiers, &offered, registration, caller).await?;
         Ok((client, form))
     }
 }

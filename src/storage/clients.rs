@@ -6,22 +6,25 @@ use uuid::Uuid;
 use super::engine::{execute, read};
 use super::rows::{ClientRow, RegistrationRow};
 use super::{Store, StoreError, Tx, corrupt, statements};
-use crate::domain::client::{Client, ClientKind, Registration};
+use crate::domain::certificate_subject::ExpectedSubject;
+use crate::domain::client::{AuthMethod, Client, ClientKind, Registration};
 use crate::domain::ids::{ClientId, ClientUid, RoleUid};
 use crate::domain::time::Timestamp;
 
 statements! {
     CLIENT_BY_ID = r"
         SELECT uid, client_id, description, kind, owner, labels, enabled, expires_at, default_resource_server,
-               grant_types, auth_methods, allowed_networks, may_act, token_binding, version, created_at, updated_at
+               grant_types, auth_methods, allowed_networks, may_act, token_binding,
+               certificate_subject_kind, certificate_subject, version, created_at, updated_at
         FROM clients WHERE client_id = $1";
 
-    /// In one question, because this is what the first request of every client waits for.
+    /// In one question, because this is what the first request of every client waits for. Certificates, which few have,
+    /// are another: beside secrets and roles they would multiply the rows.
     REGISTRATION = r"
         SELECT clients.uid, clients.client_id, clients.description, clients.kind, clients.owner, clients.labels,
                clients.enabled, clients.expires_at, clients.default_resource_server, clients.grant_types,
                clients.auth_methods, clients.allowed_networks, clients.may_act, clients.token_binding,
-               clients.version, clients.created_at, clients.updated_at, secrets.secret_id, secrets.hash, secrets.origin,
+               clients.certificate_subject_kind, clients.certificate_subject, clients.version, clients.created_at, clients.updated_at, secrets.secret_id, secrets.hash, secrets.origin,
                secrets.description AS secret_description, secrets.created_at AS secret_created_at,
                secrets.expires_at AS secret_expires_at, roles.role
         FROM clients
@@ -33,7 +36,8 @@ statements! {
     /// Keyset pages: the place after a client id does not move when others come or go.
     LIST_CLIENTS = r"
         SELECT uid, client_id, description, kind, owner, labels, enabled, expires_at, default_resource_server,
-               grant_types, auth_methods, allowed_networks, may_act, token_binding, version, created_at, updated_at
+               grant_types, auth_methods, allowed_networks, may_act, token_binding,
+               certificate_subject_kind, certificate_subject, version, created_at, updated_at
         FROM clients
         WHERE client_id > $1
           AND (CAST($2 AS TEXT) IS NULL OR kind = $2)
@@ -51,8 +55,9 @@ statements! {
     INSERT_CLIENT = r"
         INSERT INTO clients (uid, client_id, description, kind, owner, labels, enabled, expires_at,
             default_resource_server, grant_types, auth_methods, allowed_networks,
-            version, created_at, updated_at, search, may_act, token_binding)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)";
+            version, created_at, updated_at, search, may_act, token_binding, certificate_subject_kind,
+            certificate_subject)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)";
 
     /// Only the version that was read is replaced: a second writer finds no row.
     UPDATE_CLIENT = r"
@@ -60,7 +65,7 @@ statements! {
         SET description = $3, kind = $4, owner = $5, labels = $6, enabled = $7, expires_at = $8,
             default_resource_server = $9, grant_types = $10, auth_methods = $11,
             allowed_networks = $12, version = version + 1, updated_at = $13, search = $14,
-            may_act = $15, token_binding = $16
+            may_act = $15, token_binding = $16, certificate_subject_kind = $17, certificate_subject = $18
         WHERE uid = $1 AND version = $2";
 
     /// Changes nothing, and lets nobody else change it until the end of the transaction.
@@ -119,7 +124,7 @@ impl Store {
         row.map(Client::try_from).transpose()
     }
 
-    /// A client with its secrets and roles: all that a token request needs of it.
+    /// A client with its secrets, roles and certificates: all that a token request needs of it.
     ///
     /// # Errors
     /// The database is away.
@@ -127,7 +132,13 @@ impl Store {
         let rows = read!(self, pool => {
             sqlx::query_as::<_, RegistrationRow>(REGISTRATION).bind(client_id.as_str()).fetch_all(pool).await
         })?;
-        RegistrationRow::together(rows)
+        let mut registration = RegistrationRow::together(rows)?;
+        if let Some(Registration { client, certificates, .. }) = &mut registration
+            && client.auth_methods.contains(&AuthMethod::SelfSignedTlsClientAuth)
+        {
+            *certificates = self.certificates(client.uid).await?;
+        }
+        Ok(registration)
     }
 
     /// A page of clients, in the order of their identifiers.
@@ -224,7 +235,9 @@ impl Tx {
             client.updated_at.as_micros(),
             search_text(client),
             client.may_act.as_ref().map(ClientId::as_str),
-            client.token_binding.as_str()
+            client.token_binding.as_str(),
+            client.certificate_subject.as_ref().map(|subject| subject.kind().as_str()),
+            client.certificate_subject.as_ref().map(ExpectedSubject::as_str)
         )?;
         Ok(())
     }
@@ -253,7 +266,9 @@ impl Tx {
             client.updated_at.as_micros(),
             search_text(client),
             client.may_act.as_ref().map(ClientId::as_str),
-            client.token_binding.as_str()
+            client.token_binding.as_str(),
+            client.certificate_subject.as_ref().map(|subject| subject.kind().as_str()),
+            client.certificate_subject.as_ref().map(ExpectedSubject::as_str)
         )?;
         Ok(changed == 1)
     }

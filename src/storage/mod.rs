@@ -10,6 +10,7 @@ mod audit;
 mod audit_search;
 mod chains;
 mod changes;
+mod client_certificates;
 mod clients;
 mod engine;
 mod exchange_rules;
@@ -128,6 +129,7 @@ pub fn all_statements() -> impl Iterator<Item = (&'static str, &'static str)> {
         audit_search::STATEMENTS,
         chains::STATEMENTS,
         changes::STATEMENTS,
+        client_certificates::STATEMENTS,
         clients::STATEMENTS,
         exchange_rules::STATEMENTS,
         keys::STATEMENTS,

@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::{StoreError, corrupt};
 use crate::domain::binding::TokenBinding;
+use crate::domain::certificate_subject::{ExpectedSubject, SubjectKind};
 use crate::domain::client::{AuthMethod, Client, ClientKind, ClientSecret, GrantType, Registration};
 use crate::domain::ids::{
     ClientId, ClientUid, Identifier, Permission, ResourceServerName, ResourceServerUid, RoleName, RoleUid,
@@ -37,6 +38,8 @@ pub(super) struct ClientRow {
     allowed_networks: Json<Vec<ipnet::IpNet>>,
     may_act: Option<String>,
     token_binding: String,
+    certificate_subject_kind: Option<String>,
+    certificate_subject: Option<String>,
     version: i64,
     created_at: i64,
     updated_at: i64,
@@ -63,6 +66,7 @@ impl TryFrom<ClientRow> for Client {
             allowed_networks: row.allowed_networks.0,
             may_act: row.may_act.as_deref().map(client_id).transpose()?,
             token_binding: token_binding(&row.token_binding)?,
+            certificate_subject: certificate_subject(row.certificate_subject_kind, row.certificate_subject)?,
             version: row.version,
             created_at: Timestamp::from_micros(row.created_at),
             updated_at: Timestamp::from_micros(row.updated_at),
@@ -138,7 +142,8 @@ impl RegistrationRow {
                 client = Some(Client::try_from(row.client)?);
             }
         }
-        Ok(client.map(|client| Registration { client, secrets, roles: roles.into_iter().collect() }))
+        let roles = roles.into_iter().collect();
+        Ok(client.map(|client| Registration { client, secrets, roles, certificates: Vec::new() }))
     }
 }
 
@@ -227,6 +232,15 @@ pub(super) fn permission(text: &str) -> Result<Permission, StoreError> {
 
 pub(super) fn client_id(text: &str) -> Result<ClientId, StoreError> {
     ClientId::new(text).map_err(|_| corrupt("client id", text))
+}
+
+fn certificate_subject(
+    kind: Option<String>,
+    text: Option<String>,
+) -> Result<Option<ExpectedSubject>, StoreError> {
+    let Some((kind, text)) = kind.zip(text) else { return Ok(None) };
+    let kind = SubjectKind::from_word(&kind).ok_or_else(|| corrupt("kind of subject", &kind))?;
+    ExpectedSubject::new(kind, &text).map(Some).map_err(|_| corrupt("subject", &text))
 }
 
 fn token_binding(word: &str) -> Result<TokenBinding, StoreError> {

@@ -32,6 +32,7 @@ mod ledger_once;
 mod ledger_tamper;
 mod master_key;
 mod metrics;
+mod mutual_tls;
 mod openapi;
 mod operators;
 #[cfg(feature = "pkcs11")]

@@ -43,7 +43,7 @@ async fn edit(
     form: Form,
     clash: Option<Clash>,
 ) -> Result<Edit, PageError> {
-    let choices = Choices::read(services, session).await?;
+    let choices = Choices::read(services, session, &form).await?;
     let frame = session.frame(format!("Change {client_id}"), AT);
     Ok(Edit { frame, client_id, form, choices, clash })
 }
@@ -77,6 +77,10 @@ async fn narrowing(
         ("expires_at", "From its new end on it gets no tokens."),
         ("may_act", "Nobody else than the client that is named may pass its identity on."),
         ("token_binding", "Whether its tokens are bound to a key changes: without a proof it may get none."),
+        (
+            "tls_client_auth_subject",
+            "Certificates with another subject no longer prove that it is this client.",
+        ),
         (
             "default_resource_server",
             "Requests that name nothing are answered with tokens for the new default.",

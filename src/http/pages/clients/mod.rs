@@ -1,6 +1,7 @@
 //! `/admin/clients`: clients, and all that is done with one.
 
 mod actions;
+mod certificates;
 mod dry_run;
 mod edit;
 mod fields;
@@ -38,6 +39,7 @@ pub(super) fn routes() -> Router<Shared> {
         .merge(edit::routes())
         .merge(actions::routes())
         .merge(secrets::routes())
+        .merge(certificates::routes())
         .merge(roles::routes())
         .merge(dry_run::routes())
 }

@@ -70,8 +70,12 @@ impl Edit {
             TokenProfile::Jwt => (profile.as_str(), "jwt: for verifiers that know no other type"),
         };
         let binding = |binding: &TokenBinding| match binding {
-            TokenBinding::Optional => (binding.as_str(), "Bound to a key if the request proves one (DPoP)"),
+            TokenBinding::Optional => {
+                (binding.as_str(), "Bound to a key if the request proves one (DPoP or certificate)")
+            }
             TokenBinding::Dpop => (binding.as_str(), "Always bound to a key (DPoP)"),
+            TokenBinding::Mtls => (binding.as_str(), "Always bound to a client certificate (mutual TLS)"),
+            TokenBinding::Either => (binding.as_str(), "Always bound, by DPoP or to a client certificate"),
         };
         Self {
             frame: session.frame(title, AT),
