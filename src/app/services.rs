@@ -17,6 +17,7 @@ use crate::oauth::request::ClientGate;
 use crate::oauth::revocation::RevocationEndpoint;
 use crate::oauth::token::TokenEndpoint;
 use crate::runtime::clock::Ambient;
+use crate::runtime::failures::Failures;
 use crate::runtime::keyring::Keyring;
 use crate::runtime::ledger::Ledger;
 use crate::runtime::master_key::MasterKeys;
@@ -36,9 +37,8 @@ pub(super) fn services(
     live: LiveTokens,
     (ledger, dpop, master_keys): (Ledger, Arc<Dpop>, MasterKeys),
 ) -> Result<Services, Fault> {
-    // Half of the cores for costly hashes leaves the other half for everybody else.
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
-    let secrets = Arc::new(SecretVerifier::new((cores / 2).max(1), &ambient)?);
+    let secrets = Arc::new(SecretVerifier::new(&config.limits, &ambient)?);
+    let failures = Arc::new(Failures::new(&config.limits, &ambient));
     let directory = Arc::clone(&live.directory);
     let live = Arc::new(live);
     let refusals = Refusals::new(ledger.clone());
@@ -46,6 +46,7 @@ pub(super) fn services(
         ambient: ambient.clone(),
         directory: Arc::clone(&directory),
         secrets: Arc::clone(&secrets),
+        failures: Arc::clone(&failures),
         refusals: refusals.clone(),
     });
     let admin = Admin {
@@ -72,6 +73,7 @@ pub(super) fn services(
             ledger: ledger.clone(),
             refusals: refusals.clone(),
             secrets: Arc::clone(&secrets),
+            failures: Arc::clone(&failures),
             tokens: Arc::clone(&live),
             dpop: Arc::clone(&dpop),
         },

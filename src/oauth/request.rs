@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::client_auth::{self, Authenticated, Caller, Presentation};
+use super::client_auth::{self, Authenticated, Caller, Checks, Presentation};
 use super::form::Form;
 use crate::domain::audit::{Actor, AuditEvent, Event, Origin};
 use crate::domain::error::{Failure, OAuthError};
@@ -10,6 +10,7 @@ use crate::domain::ids::ClientId;
 use crate::domain::text::quoted;
 use crate::runtime::clock::Ambient;
 use crate::runtime::directory::Directory;
+use crate::runtime::failures::Failures;
 use crate::runtime::refusals::Refusals;
 use crate::runtime::secrets::SecretVerifier;
 
@@ -38,6 +39,8 @@ pub struct ClientGate {
     pub directory: Arc<Directory>,
     /// What checks secrets.
     pub secrets: Arc<SecretVerifier>,
+    /// What counts failures.
+    pub failures: Arc<Failures>,
     /// What records refusals.
     pub refusals: Refusals,
 }
@@ -108,7 +111,8 @@ impl ClientGate {
         let registration = self.directory.client(&presented.client_id).await?;
         *claimed = Some((presented.client_id.clone(), registration.is_some()));
         let caller = Caller { address: request.origin.address, now: self.ambient.now() };
-        let client = client_auth::verify(&self.secrets, method, &presented, registration, caller).await?;
+        let checks = Checks { secrets: &self.secrets, failures: &self.failures };
+        let client = client_auth::verify(checks, method, &presented, registration, caller).await?;
         Ok((client, form))
     }
 }

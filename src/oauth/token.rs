@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
-use super::client_auth::{self, Authenticated, Caller, Presentation};
+use super::client_auth::{self, Authenticated, Caller, Checks, Presentation};
 use super::dpop::{self, Dpop, Proof};
 use super::form::Form;
 use super::grants::{self, Context, Grant, Resolved};
@@ -27,6 +27,7 @@ use crate::domain::text::quoted;
 use crate::domain::time::Timestamp;
 use crate::runtime::clock::Ambient;
 use crate::runtime::directory::Directory;
+use crate::runtime::failures::Failures;
 use crate::runtime::keyring::Keyring;
 use crate::runtime::ledger::{Ledger, RecordError};
 use crate::runtime::refusals::Refusals;
@@ -52,6 +53,8 @@ pub struct TokenEndpoint {
     pub refusals: Refusals,
     /// What checks secrets.
     pub secrets: Arc<SecretVerifier>,
+    /// What counts failed authentications.
+    pub failures: Arc<Failures>,
     /// Which tokens count.
     pub tokens: Arc<LiveTokens>,
     /// What checks DPoP proofs.
@@ -222,7 +225,8 @@ impl TokenEndpoint {
         let registration = self.directory.client(&presented.client_id).await?;
         attempt.known = registration.is_some();
         let caller = Caller { address: request.origin.address, now: self.ambient.now() };
-        let client = client_auth::verify(&self.secrets, method, &presented, registration, caller).await?;
+        let checks = Checks { secrets: &self.secrets, failures: &self.failures };
+        let client = client_auth::verify(checks, method, &presented, registration, caller).await?;
         attempt.authenticated = true;
         attempt.secret_id = Some(client.credential.secret_id.clone());
         if !client.registration.client.grant_types.contains(&grant.grant_type()) {

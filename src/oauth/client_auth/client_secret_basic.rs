@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use secrecy::SecretString;
 use zeroize::Zeroizing;
 
-use super::{Method, Presentation, Presented, Verified, verify_secret};
+use super::{Method, Presentation, Presented, Stake, Verified, verify_secret};
 use crate::domain::client::{AuthMethod, Registration};
 use crate::domain::error::{Failure, OAuthError};
 use crate::domain::ids::ClientId;
@@ -33,7 +33,14 @@ impl Method for ClientSecretBasic {
             Some(space) => (&header[..space], &header[space + 1..]),
             None => (*header, &[][..]),
         };
-        scheme.eq_ignore_ascii_case(b"Basic").then(|| parse(credentials))
+        scheme.eq_ignore_ascii_case(b"Basic").then(|| {
+            let (client_id, secret) = parse(credentials)?;
+            Ok(Presented { client_id, secret })
+        })
+    }
+
+    fn stake(&self, secrets: &SecretVerifier, presented: &Presented) -> Stake {
+        Stake::of_secret(secrets, presented)
     }
 
     fn verify<'a>(
@@ -49,7 +56,10 @@ impl Method for ClientSecretBasic {
 
 /// The caller chose this method, so whatever is wrong with it is `invalid_client` with a challenge, and
 /// since no client is named yet, it can be told what is wrong.
-fn parse(credentials: &[u8]) -> Result<Presented, OAuthError> {
+///
+/// # Errors
+/// It is not the base64 of a client identifier, a colon and a secret, form-urlencoded each.
+pub fn parse(credentials: &[u8]) -> Result<(ClientId, SecretString), OAuthError> {
     let refuse =
         |public: &'static str| OAuthError { public: public.into(), ..OAuthError::invalid_client(public) };
     let decoded = Zeroizing::new(
@@ -67,7 +77,7 @@ fn parse(credentials: &[u8]) -> Result<Presented, OAuthError> {
     let secret = SecretString::from(escaped(&decoded[colon + 1..])?);
     let client_id =
         ClientId::new(&client_id).map_err(|_| OAuthError::invalid_client("the client_id is not one"))?;
-    Ok(Presented { client_id, secret })
+    Ok((client_id, secret))
 }
 
 #[cfg(test)]
@@ -75,20 +85,20 @@ mod tests {
     use super::*;
     use secrecy::ExposeSecret;
 
-    fn basic(text: &str) -> Result<Presented, OAuthError> {
+    fn basic(text: &str) -> Result<(ClientId, SecretString), OAuthError> {
         parse(BASE64.encode(text).as_bytes())
     }
 
     #[test]
     fn id_and_secret_are_form_urlencoded_rfc6749_2_3_1() {
-        let presented = basic("a%3Ab%25c%2Bd%C3%A9:s%3A+%25%2B%C3%A9").unwrap();
-        assert_eq!(presented.client_id.as_str(), "a:b%c+dé");
-        assert_eq!(presented.secret.expose_secret(), "s: %+é");
+        let (client_id, secret) = basic("a%3Ab%25c%2Bd%C3%A9:s%3A+%25%2B%C3%A9").unwrap();
+        assert_eq!(client_id.as_str(), "a:b%c+dé");
+        assert_eq!(secret.expose_secret(), "s: %+é");
     }
 
     #[test]
     fn the_first_colon_separates() {
-        assert_eq!(basic("a:b:c").unwrap().secret.expose_secret(), "b:c");
+        assert_eq!(basic("a:b:c").unwrap().1.expose_secret(), "b:c");
     }
 
     #[test]

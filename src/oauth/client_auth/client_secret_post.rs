@@ -2,7 +2,7 @@
 
 use secrecy::SecretString;
 
-use super::{Method, Presentation, Presented, Verified, verify_secret};
+use super::{Method, Presentation, Presented, Stake, Verified, verify_secret};
 use crate::domain::client::{AuthMethod, Registration};
 use crate::domain::error::{Failure, OAuthError};
 use crate::domain::ids::ClientId;
@@ -29,6 +29,10 @@ impl Method for ClientSecretPost {
                 .map(|client_id| Presented { client_id, secret: SecretString::from(secret.to_owned()) })
                 .map_err(|_| OAuthError::invalid_client("the client_id is not one")),
         )
+    }
+
+    fn stake(&self, secrets: &SecretVerifier, presented: &Presented) -> Stake {
+        Stake::of_secret(secrets, presented)
     }
 
     fn verify<'a>(

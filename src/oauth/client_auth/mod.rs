@@ -6,6 +6,10 @@
 
 mod client_secret_basic;
 mod client_secret_post;
+mod guard;
+
+pub use self::client_secret_basic::parse as parse_basic;
+pub use self::guard::Stake;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -18,6 +22,7 @@ use crate::domain::client::{AuthMethod, Registration};
 use crate::domain::error::{Failure, OAuthError};
 use crate::domain::ids::{ClientId, SecretId};
 use crate::domain::time::Timestamp;
+use crate::runtime::failures::Failures;
 use crate::runtime::secrets::SecretVerifier;
 
 /// Every method. Discovery, registration and the audit follow from this list.
@@ -36,6 +41,12 @@ pub trait Method: Send + Sync {
 
     /// What the request presents for this method: nothing, a credential, or an attempt at one.
     fn present(&self, request: &Presentation<'_>) -> Option<Result<Presented, OAuthError>>;
+
+    /// What its check is worth to whoever guesses. A method whose credentials can be guessed, or cost much to check,
+    /// says so, and is limited where too much has failed.
+    fn stake(&self, _secrets: &SecretVerifier, _presented: &Presented) -> Stake {
+        Stake::Little
+    }
 
     /// Checks the credential against a client. Without one (unknown or not admitted) it must cost the
     /// same and fail.
@@ -128,11 +139,33 @@ pub struct Caller {
     pub now: Timestamp,
 }
 
+/// What client authentication needs besides the client.
+#[derive(Clone, Copy)]
+pub struct Checks<'a> {
+    /// What checks secrets.
+    pub secrets: &'a SecretVerifier,
+    /// What counts failures.
+    pub failures: &'a Failures,
+}
+
 /// Checks what was presented against the client of this name, if there is one.
 ///
 /// # Errors
-/// `invalid_client`, with the reason for the audit only, or a fault.
+/// `invalid_client` or, when too much has failed, `temporarily_unavailable`, with the reason for the audit only; or a
+/// fault.
 pub async fn verify(
+    checks: Checks<'_>,
+    method: &'static dyn Method,
+    presented: &Presented,
+    registration: Option<Arc<Registration>>,
+    caller: Caller,
+) -> Result<Authenticated, Failure> {
+    let stake = method.stake(checks.secrets, presented);
+    let check = verify_unlimited(checks.secrets, method, presented, registration, caller);
+    guard::limited(checks.failures, stake, presented, caller, check).await
+}
+
+async fn verify_unlimited(
     secrets: &SecretVerifier,
     method: &'static dyn Method,
     presented: &Presented,
