@@ -123,12 +123,6 @@ impl SecretVerifier {
         }
     }
 
-    /// Whether a secret of this form could be guessed, and costs much to check.
-    #[must_use]
-    pub fn can_be_guessed(presented: &SecretString) -> bool {
-        matches!(form(presented), Form::Chosen)
-    }
-
     /// Which secret this was when it was verified before. Whether it still counts is asked by
     /// [`identify`](Self::identify).
     #[must_use]

@@ -3,6 +3,7 @@
 use super::{Authenticated, Caller, Presented};
 use crate::domain::error::{ErrorCode, Failure, OAuthError};
 use crate::domain::ids::SecretId;
+use crate::domain::secret::can_be_chosen;
 use crate::runtime::failures::{Failures, Limit, Limited, Source};
 use crate::runtime::secrets::SecretVerifier;
 
@@ -18,9 +19,9 @@ pub enum Stake {
 }
 
 impl Stake {
-    /// That of a secret.
+    /// That of a secret. One that somebody chose costs much, and may be in somebody's list.
     pub(super) fn of_secret(secrets: &SecretVerifier, presented: &Presented) -> Self {
-        if !SecretVerifier::can_be_guessed(&presented.secret) {
+        if !can_be_chosen(&presented.secret) {
             return Self::Little;
         }
         secrets.remembered(&presented.client_id, &presented.secret).map_or(Self::Much, Self::Proven)
