@@ -12,7 +12,7 @@
 //! |---|---|
 //! | [`domain`] | the rules, pure: who may what, what a token says |
 //! | [`storage`] | the only SQL, one text for PostgreSQL and SQLite |
-//! | [`runtime`] | what lives as long as the process: clock, directory, keyring, ledger, refusals, upkeep, audit key, master keys |
+//! | [`runtime`] | what lives as long as the process: clock, directory, keyring, ledger, refusals, failures, upkeep, audit key, master keys |
 //! | [`oauth`] | the protocol, without HTTP: the token pipeline, grants, client authentication |
 //! | [`admin`] | the use-cases behind the REST API and the command line |
 //! | [`http`] | axum: bytes in, answers out |
@@ -25,6 +25,7 @@
 //! | standard | file |
 //! |---|---|
 //! | RFC 6749 OAuth 2.0 | `oauth/token.rs`, `oauth/form.rs`, `oauth/client_auth/`, `oauth/grants/` |
+//! | RFC 6585 limits | `oauth/client_auth/guard.rs`, `runtime/failures/` |
 //! | RFC 6750 bearer tokens (our API) | `oauth/access.rs`, `http/extract.rs` |
 //! | RFC 7009 revocation | `oauth/revocation.rs`, `domain/revocation.rs` |
 //! | RFC 7515, 7517, 7519, 7638, 8037, 9964 JOSE | `jose/` |

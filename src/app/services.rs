@@ -18,6 +18,7 @@ use crate::oauth::request::ClientGate;
 use crate::oauth::revocation::RevocationEndpoint;
 use crate::oauth::token::TokenEndpoint;
 use crate::runtime::clock::Ambient;
+use crate::runtime::failures::Failures;
 use crate::runtime::keyring::Keyring;
 use crate::runtime::ledger::Ledger;
 use crate::runtime::master_key::MasterKeys;
@@ -37,10 +38,9 @@ pub(super) fn services(
     live: LiveTokens,
     (ledger, dpop, master_keys): (Ledger, Arc<Dpop>, MasterKeys),
 ) -> Result<Services, Fault> {
-    // Half of the cores for costly hashes leaves the other half for everybody else.
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
-    let secrets = Arc::new(SecretVerifier::new((cores / 2).max(1), &ambient)?);
-    let verifiers = Arc::new(Verifiers { secrets: Arc::clone(&secrets) });
+    let secrets = Arc::new(SecretVerifier::new(&config.limits, &ambient)?);
+    let failures = Failures::new(&config.limits, &ambient);
+    let verifiers = Arc::new(Verifiers { secrets: Arc::clone(&secrets), failures });
     let directory = Arc::clone(&live.directory);
     let live = Arc::new(live);
     let refusals = Refusals::new(ledger.clone());

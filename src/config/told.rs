@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use super::{Config, Database, HeldIn, Issuance, LogFormat, MasterKeySource, MetricsListener, Upstream};
+use crate::domain::allowance::Allowance;
 use crate::domain::schedule::Span;
 
 /// A setting that is in force.
@@ -49,6 +50,9 @@ impl Config {
             HeldIn::Pkcs11 => "pkcs11",
         };
         let proxies: Vec<_> = self.trusted_proxies.iter().map(ToString::to_string).collect();
+        let or_off = |allowed: Option<Allowance>| {
+            allowed.map_or_else(|| "off".to_owned(), |allowed| allowed.to_string())
+        };
         let required = |needed: bool| if needed { "required" } else { "optional" }.to_owned();
         let log_format = match self.log_format {
             LogFormat::Text => "text",
@@ -83,6 +87,15 @@ impl Config {
             ("admin.session_lifetime", span(self.sign_in.lifetime)),
             ("admin.second_factor", required(self.sign_in.second_factor_required)),
             ("sso.issuer", self.sso.as_ref().map_or_else(|| "none".to_owned(), |sso| sso.issuer.clone())),
+            ("limits.failures_per_client", or_off(self.limits.failures_per_client)),
+            ("limits.failures_per_address", or_off(self.limits.failures_per_address)),
+            (
+                "limits.costly_checks",
+                self.limits
+                    .costly_checks
+                    .map_or_else(|| "half of the cores".to_owned(), |at_once| at_once.to_string()),
+            ),
+            ("limits.costly_waiting", self.limits.costly_waiting.to_string()),
             ("directory.clients", self.directory_clients.to_string()),
             ("log.level", self.log_level.clone()),
             ("log.format", log_format.to_owned()),

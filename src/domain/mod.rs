@@ -4,6 +4,7 @@
 //! property-tested without a server.
 
 pub mod administrator;
+pub mod allowance;
 pub mod audit;
 mod audit_columns;
 pub mod back_off;

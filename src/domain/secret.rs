@@ -55,7 +55,7 @@ pub fn generate(entropy: &[u8; 32]) -> SecretString {
 pub fn form(secret: &SecretString) -> Form {
     let text = secret.expose_secret();
     if !text.starts_with(PREFIX) {
-        return if check_chosen(secret).is_ok() { Form::Chosen } else { Form::Impossible };
+        return if can_be_chosen(secret) { Form::Chosen } else { Form::Impossible };
     }
     let whole = text.len() == PREFIX.len() + BODY + CHECKSUM && text.is_ascii();
     if !whole {
@@ -67,6 +67,12 @@ pub fn form(secret: &SecretString) -> Form {
     } else {
         Form::Impossible
     }
+}
+
+/// Whether it has the form of a chosen secret. Costs less than to tell the form of one that has not.
+#[must_use]
+pub fn can_be_chosen(secret: &SecretString) -> bool {
+    !secret.expose_secret().starts_with(PREFIX) && check_chosen(secret).is_ok()
 }
 
 /// Checks a secret that a person chose or another system exported.

@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use http::header::CONTENT_TYPE;
 use prometheus_client::encoding::text;
+use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
@@ -18,6 +19,7 @@ use super::{Services, Shared};
 use crate::domain::error::Fault;
 use crate::domain::rotation;
 use crate::domain::time::Timestamp;
+use crate::runtime::failures::Limit;
 
 /// What `OpenMetrics` 1.0 calls itself.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -68,7 +70,31 @@ fn registry(services: &Services) -> Registry {
         "How far this machine's clock is ahead of the database's, beyond what can be told",
         clock,
     );
+    register_limits(&mut registry, services);
     registry
+}
+
+/// What was turned away, and what waits to be checked.
+fn register_limits(registry: &mut Registry, services: &Services) {
+    let (secrets, failures) = (&services.tokens.verifiers.secrets, &services.tokens.verifiers.failures);
+    let limited = Family::<[(&'static str, &'static str); 1], Counter>::default();
+    for limit in Limit::ALL {
+        limited.get_or_create(&[("limit", limit.as_str())]).inc_by(failures.limited(limit));
+    }
+    let (waiting, turned_away) = (Gauge::<i64>::default(), Counter::<u64>::default());
+    waiting.set(i64::try_from(secrets.costly_waiting()).unwrap_or(i64::MAX));
+    turned_away.inc_by(secrets.costly_turned_away());
+    registry.register(
+        "jeton_client_authentications_limited",
+        "Attempts that were refused because too many authentications had failed",
+        limited,
+    );
+    registry.register("jeton_costly_checks", "Costly checks of secrets that run or wait", waiting);
+    registry.register(
+        "jeton_costly_checks_turned_away",
+        "Costly checks of secrets that were not made because too many waited",
+        turned_away,
+    );
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a double tells seconds to the microsecond for 285 years")]

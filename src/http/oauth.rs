@@ -106,6 +106,7 @@ struct TokenForm {
         (status = 400, description = "The request was refused (RFC 6749 §5.2)", body = OAuthErrorBody),
         (status = 401, description = "Client authentication failed", body = OAuthErrorBody),
         (status = 413, description = "The body is over 64 KiB", body = OAuthErrorBody),
+        (status = 429, description = "Too many authentications have failed from here; try again after the seconds of Retry-After", body = OAuthErrorBody, headers(("Retry-After" = u64, description = "Seconds until another attempt is looked at"))),
         (status = 500, description = "Something is broken here", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "Temporarily unavailable; no verdict", body = Problem, content_type = "application/problem+json"),
     ),

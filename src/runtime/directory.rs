@@ -233,6 +233,9 @@ impl Directory {
             // no verdict.
             let heard = self.heard.load().elapsed() < FRESH;
             if heard && !self.known.load().may_have(client_id) && !self.doubts.take() {
+                // Remembered like one that was looked for, so that a name that is tried again takes as long as a
+                // registered one.
+                self.unknown.insert(client_id.clone(), generation).await;
                 return Ok(None);
             }
             let known = self

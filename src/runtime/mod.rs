@@ -6,6 +6,7 @@ pub mod audit_key;
 pub mod clock;
 pub mod clock_check;
 pub mod directory;
+pub mod failures;
 mod fault_point;
 pub mod issuers;
 pub mod key_maker;

@@ -5,8 +5,9 @@
 //! the costly profile on a bounded pool, even when there is no such client. What was verified or refused
 //! once is remembered under a keyed hash whose key dies with the process.
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use argon2::password_hash::phc::PasswordHash;
 use argon2::password_hash::{self, PasswordHasher, PasswordVerifier};
@@ -17,6 +18,7 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::Semaphore;
 
 use super::clock::Ambient;
+use crate::config::Limits;
 use crate::domain::client::{ClientSecret, MOST_CHOSEN_SECRETS, Registration};
 use crate::domain::error::Fault;
 use crate::domain::ids::{ClientId, SecretId};
@@ -28,9 +30,6 @@ const LIGHT: (u32, u32) = (64, 1);
 /// Argon2id parameters for secrets of unknown entropy, as OWASP recommends: (KiB, passes).
 const COSTLY: (u32, u32) = (19 * 1_024, 2);
 
-/// How many costly checks may wait for the pool; beyond, 503.
-const WAITING: usize = 64;
-
 /// How many outcomes are remembered (about 100 bytes each).
 const REMEMBERED: u64 = 100_000;
 
@@ -39,8 +38,15 @@ pub struct SecretVerifier {
     key: hmac::Key,
     outcomes: Cache<[u8; 32], Outcome>,
     pool: Arc<Semaphore>,
-    waiting: AtomicUsize,
+    queue: Queue,
     decoy: SecretString,
+}
+
+/// What waits for the pool, and what was turned away.
+struct Queue {
+    most: usize,
+    length: AtomicUsize,
+    turned_away: AtomicU64,
 }
 
 /// What is remembered of a presented secret for one client.
@@ -71,17 +77,20 @@ pub fn hash(secret: &SecretString, origin: SecretOrigin, ambient: &Ambient) -> R
 // === impl SecretVerifier ===
 
 impl SecretVerifier {
-    /// A verifier that remembers nothing yet, with `permits` costly checks at a time.
+    /// A verifier that remembers nothing yet.
     ///
     /// # Errors
     /// The source of randomness failed.
-    pub fn new(permits: usize, ambient: &Ambient) -> Result<Self, Fault> {
+    pub fn new(limits: &Limits, ambient: &Ambient) -> Result<Self, Fault> {
         let decoy = SecretString::from(ambient.request_id()?);
+        // Half of the cores for costly checks leaves the other half for everybody else.
+        let half = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get) / 2;
+        let at_once = limits.costly_checks.map_or_else(half, NonZeroUsize::get).max(1);
         Ok(Self {
             key: hmac::Key::new(hmac::HMAC_SHA256, &ambient.bytes::<32>()?),
             outcomes: Cache::new(REMEMBERED),
-            pool: Arc::new(Semaphore::new(permits)),
-            waiting: AtomicUsize::new(0),
+            pool: Arc::new(Semaphore::new(at_once)),
+            queue: Queue::new(limits.costly_waiting),
             decoy: hash(&decoy, SecretOrigin::Chosen, ambient)?,
         })
     }
@@ -112,6 +121,28 @@ impl SecretVerifier {
             }
             Form::Chosen => Box::pin(self.identify_chosen(client_id, registration, presented)).await,
         }
+    }
+
+    /// Which secret this was when it was verified before. Whether it still counts is asked by
+    /// [`identify`](Self::identify).
+    #[must_use]
+    pub fn remembered(&self, client_id: &ClientId, presented: &SecretString) -> Option<SecretId> {
+        match self.outcomes.get(&self.memory_key(client_id, presented)) {
+            Some(Outcome::Is(secret_id)) => Some(secret_id),
+            _ => None,
+        }
+    }
+
+    /// How many costly checks run or wait.
+    #[must_use]
+    pub fn costly_waiting(&self) -> usize {
+        self.queue.length.load(Ordering::Relaxed)
+    }
+
+    /// How many were turned away because too many waited.
+    #[must_use]
+    pub fn costly_turned_away(&self) -> u64 {
+        self.queue.turned_away.load(Ordering::Relaxed)
     }
 
     /// Hashes a password that a person chose, where it can hold up nothing else.
@@ -219,7 +250,7 @@ impl SecretVerifier {
         &self,
         work: impl FnOnce() -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, Fault> {
-        let _place = Place::take(&self.waiting)?;
+        let _place = self.queue.take()?;
         let permit = Arc::clone(&self.pool).acquire_owned().await.map_err(Fault::internal)?;
         tokio::task::spawn_blocking(move || {
             let _permit = permit;
@@ -244,17 +275,24 @@ impl SecretVerifier {
 /// A place in the pool's queue, given back when dropped.
 struct Place<'a>(&'a AtomicUsize);
 
-// === impl Place ===
+// === impl Queue ===
 
-impl<'a> Place<'a> {
-    fn take(waiting: &'a AtomicUsize) -> Result<Self, Fault> {
-        let place = Self(waiting);
-        if waiting.fetch_add(1, Ordering::Relaxed) >= WAITING {
+impl Queue {
+    const fn new(most: NonZeroUsize) -> Self {
+        Self { most: most.get(), length: AtomicUsize::new(0), turned_away: AtomicU64::new(0) }
+    }
+
+    fn take(&self) -> Result<Place<'_>, Fault> {
+        let place = Place(&self.length);
+        if self.length.fetch_add(1, Ordering::Relaxed) >= self.most {
+            self.turned_away.fetch_add(1, Ordering::Relaxed);
             return Err(Fault::unavailable("too many secrets wait to be checked"));
         }
         Ok(place)
     }
 }
+
+// === impl Place ===
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {

@@ -6,7 +6,11 @@
 
 mod client_secret_basic;
 mod client_secret_post;
+mod guard;
 mod secret;
+
+pub use self::client_secret_basic::parse as parse_basic;
+pub use self::guard::Stake;
 
 use std::fmt;
 use std::net::IpAddr;
@@ -18,6 +22,7 @@ use crate::domain::client::{AuthMethod, Registration};
 use crate::domain::error::{Failure, OAuthError};
 use crate::domain::ids::{ClientId, CredentialId};
 use crate::domain::time::Timestamp;
+use crate::runtime::failures::Failures;
 use crate::runtime::secrets::SecretVerifier;
 use crate::storage::UsedId;
 
@@ -41,6 +46,12 @@ pub trait Method: Send + Sync {
 
 /// What is presented as proof of a client's identity. Its `Debug` form holds no secret.
 pub trait Proof: fmt::Debug + Send + Sync {
+    /// What its check is worth to whoever guesses. Proofs that can be guessed, or cost much to check, say so, and are
+    /// limited where too much has failed.
+    fn stake(&self, _verifiers: &Verifiers, _client_id: &ClientId) -> Stake {
+        Stake::Little
+    }
+
     /// Checks it against the client. Without one (unknown or not admitted) it must cost the same and fail.
     fn verify<'a>(&'a self, claim: Claim<'a>) -> Boxed<'a, Result<Verified, Failure>>;
 }
@@ -62,6 +73,8 @@ pub struct Claim<'a> {
 pub struct Verifiers {
     /// Secrets.
     pub secrets: Arc<SecretVerifier>,
+    /// What counts failures.
+    pub failures: Failures,
 }
 
 /// The parts of a request that can hold a credential; hence no `Debug` form.
@@ -149,8 +162,21 @@ pub struct Caller {
 /// Checks what was presented against the client of this name, if there is one.
 ///
 /// # Errors
-/// `invalid_client`, with the reason for the audit only, or a fault.
+/// `invalid_client` or, when too much has failed, `temporarily_unavailable`, with the reason for the audit only; or a
+/// fault.
 pub async fn verify(
+    verifiers: &Verifiers,
+    method: &'static dyn Method,
+    presented: &Presented,
+    registration: Option<Arc<Registration>>,
+    caller: Caller,
+) -> Result<Authenticated, Failure> {
+    let stake = presented.proof.stake(verifiers, &presented.client_id);
+    let check = verify_unlimited(verifiers, method, presented, registration, caller);
+    guard::limited(&verifiers.failures, stake, &presented.client_id, caller, check).await
+}
+
+async fn verify_unlimited(
     verifiers: &Verifiers,
     method: &'static dyn Method,
     presented: &Presented,

@@ -16,7 +16,7 @@ use jeton::admin::resource_servers::CreateResourceServer;
 use jeton::admin::roles::CreateRole;
 use jeton::admin::secrets::AddSecret;
 use jeton::app::App;
-use jeton::config::{Config, Issuer, MetricsListener};
+use jeton::config::{Config, Issuer, Limits, MetricsListener};
 use jeton::domain::error::Fault;
 use jeton::domain::ids::{AdministratorName, ClientId, ResourceServerName};
 use jeton::domain::time::Timestamp;
@@ -56,6 +56,8 @@ impl Server {
         config.listen = SocketAddr::from(([127, 0, 0, 1], 0));
         config.metrics = MetricsListener::Off;
         config.issuer = Some(Issuer::parse("http://localhost:8080").unwrap());
+        // Tests try many wrong secrets from one address; those of the limits set them.
+        config.limits = Limits { failures_per_client: None, failures_per_address: None, ..config.limits };
         change(&mut config);
         let clock = Arc::new(ManualClock::new(START));
         let ambient = Ambient::new(Arc::clone(&clock) as _, Arc::new(SystemEntropy));
