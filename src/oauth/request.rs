@@ -109,10 +109,15 @@ impl ClientGate {
         let presentation = Presentation { authorization: &request.authorization, form: &form };
         let (method, presented) = client_auth::present(&presentation)?;
         let registration = self.directory.client(&presented.client_id).await?;
-        *claimed = Some((presented.client_id.clone(), registration.is_some()));
+        let known = registration.is_some();
+        *claimed = Some((presented.client_id.clone(), known));
         let caller = Caller { address: request.origin.address, now: self.ambient.now() };
         let checks = Checks { secrets: &self.secrets, failures: &self.failures };
-        let client = client_auth::verify(checks, method, &presented, registration, caller).await?;
+        let client = client_auth::verify(checks, method, &presented, registration, caller).await;
+        if client.is_err() && known {
+            self.directory.look_as_if_unknown(&presented.client_id).await;
+        }
+        let client = client?;
         Ok((client, form))
     }
 }

@@ -226,7 +226,11 @@ impl TokenEndpoint {
         attempt.known = registration.is_some();
         let caller = Caller { address: request.origin.address, now: self.ambient.now() };
         let checks = Checks { secrets: &self.secrets, failures: &self.failures };
-        let client = client_auth::verify(checks, method, &presented, registration, caller).await?;
+        let client = client_auth::verify(checks, method, &presented, registration, caller).await;
+        if client.is_err() && attempt.known {
+            self.directory.look_as_if_unknown(&presented.client_id).await;
+        }
+        let client = client?;
         attempt.authenticated = true;
         attempt.secret_id = Some(client.credential.secret_id.clone());
         if !client.registration.client.grant_types.contains(&grant.grant_type()) {
