@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use jeton::domain::ids::ClientId;
-use jeton::oauth::client_auth::{Presentation, parse_basic, present};
+use jeton::oauth::client_auth::parse_basic;
 use jeton::oauth::form::Form;
 use secrecy::ExposeSecret;
 use url::form_urlencoded::byte_serialize;
@@ -16,8 +16,7 @@ pub(crate) fn run(input: &[u8]) {
 
 /// Whatever the header is, it is read in one way or refused.
 fn as_header(input: &[u8]) {
-    let form = Form::default();
-    if let Ok((_, presented)) = present(&Presentation { authorization: &[input], form: &form }) {
+    if let Ok(presented) = super::present(&[input], &Form::default()) {
         let credentials = &input[b"Basic ".len()..];
         assert!(input[..5].eq_ignore_ascii_case(b"Basic"), "another scheme was read as Basic");
         let (client_id, _) = parse_basic(credentials).expect("what is presented can be parsed");

@@ -1,14 +1,17 @@
 //! JWTs as our own tokens are read: the compact form, the header, the claims (RFC 7515, RFC 7519, RFC 9068).
 //!
-//! Another reader of claims (a client assertion's) is a call beside [`claims`].
+//! And as client assertions are (RFC 7523 §2.2), by whichever method reads them. Another reader of claims is a call
+//! beside [`claims`].
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jeton::domain::claims::AccessTokenClaims;
 use jeton::jose::{PublicJwk, TokenType, Unverified, VerifyingKey};
+use jeton::oauth::form::Form;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use url::form_urlencoded::Serializer;
 
 /// A key that signs nothing in here, so nothing may seem to be signed with it.
 const KEY: &str = r#"{"use":"sig","alg":"EdDSA","kid":"kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k","kty":"OKP",
@@ -25,6 +28,7 @@ pub(crate) fn run(input: &[u8]) {
 }
 
 fn read(text: &str) {
+    as_assertion(text);
     let Ok(token) = Unverified::parse(text) else { return };
     let parts: Vec<&str> = text.split('.').collect();
     assert_eq!(parts.len(), 3, "a JWT has three parts");
@@ -42,6 +46,27 @@ fn read(text: &str) {
     let key = VerifyingKey::from_jwk(&key).expect("a key");
     assert!(!token.is_signed_by(&key) && token.verify::<Value>(&key).is_err(), "nobody has signed it");
     claims::<AccessTokenClaims>(&token);
+}
+
+/// A client that an assertion presents is the one that it says it is of, and it is no other kind of token.
+fn as_assertion(text: &str) {
+    let mut body = Serializer::new(String::new());
+    body.append_pair("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer");
+    body.append_pair("client_assertion", text);
+    let form = Form::parse(body.finish().as_bytes()).expect("a form");
+    let Ok(presented) = super::present(&[], &form) else { return };
+    let part = |part: &str| -> Value {
+        let bytes = URL_SAFE_NO_PAD.decode(part).expect("a part is base64url");
+        serde_json::from_slice(&bytes).expect("a part is JSON")
+    };
+    let parts: Vec<&str> = text.split('.').collect();
+    let (header, claims) = (part(parts[0]), part(parts[1]));
+    assert_eq!(claims["sub"], presented.client_id.as_str());
+    let typ = header["typ"].as_str().unwrap_or_default().to_ascii_lowercase();
+    assert!(
+        !["at+jwt", "dpop+jwt"].contains(&typ.trim_start_matches("application/")),
+        "'{typ}' is no assertion"
+    );
 }
 
 /// Claims that can be read stay the same when they are written again.

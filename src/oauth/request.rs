@@ -105,9 +105,14 @@ impl ClientGate {
         let presentation = Presentation { authorization: &request.authorization, form: &form };
         let (method, presented) = client_auth::present(&presentation)?;
         let registration = self.directory.client(&presented.client_id).await?;
-        *claimed = Some((presented.client_id.clone(), registration.is_some()));
+        let known = registration.is_some();
+        *claimed = Some((presented.client_id.clone(), known));
         let caller = Caller { address: request.origin.address, now: self.ambient.now() };
-        let client = client_auth::verify(&self.verifiers, method, &presented, registration, caller).await?;
+        let client = client_auth::verify(&self.verifiers, method, &presented, registration, caller).await;
+        if client.is_err() && known {
+            self.directory.look_as_if_unknown(&presented.client_id).await;
+        }
+        let client = client?;
         Ok((client, form))
     }
 }

@@ -221,7 +221,11 @@ impl TokenEndpoint {
         let registration = self.directory.client(&presented.client_id).await?;
         attempt.known = registration.is_some();
         let caller = Caller { address: request.origin.address, now: self.ambient.now() };
-        let client = client_auth::verify(&self.verifiers, method, &presented, registration, caller).await?;
+        let client = client_auth::verify(&self.verifiers, method, &presented, registration, caller).await;
+        if client.is_err() && attempt.known {
+            self.directory.look_as_if_unknown(&presented.client_id).await;
+        }
+        let client = client?;
         attempt.authenticated = true;
         attempt.credential_id = Some(client.credential.credential_id.clone());
         if !client.registration.client.grant_types.contains(&grant.grant_type()) {
