@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::credentials::Tended;
 use super::read_secret;
 use crate::admin::Admin;
 use crate::admin::sign_in::SignIn;
@@ -32,13 +33,13 @@ pub(super) fn services(
     issuer: &Issuer,
     ambient: Ambient,
     store: &Store,
-    (keyring, rotator): (Arc<Keyring>, Arc<Rotator>),
-    live: LiveTokens,
+    (keyring, rotator, live): (Arc<Keyring>, Arc<Rotator>, LiveTokens),
     (ledger, dpop, master_keys): (Ledger, Arc<Dpop>, MasterKeys),
+    Tended { ending, verified }: Tended,
 ) -> Result<Services, Fault> {
     // Half of the cores for costly hashes leaves the other half for everybody else.
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
-    let secrets = Arc::new(SecretVerifier::new((cores / 2).max(1), &ambient)?);
+    let secrets = Arc::new(SecretVerifier::new((cores / 2).max(1), &ambient)?.upgrading(verified));
     let directory = Arc::clone(&live.directory);
     let live = Arc::new(live);
     let refusals = Refusals::new(ledger.clone());
@@ -56,6 +57,7 @@ pub(super) fn services(
         refusals: refusals.clone(),
         ambient: ambient.clone(),
         longest: config.max_token_lifetime,
+        warn_before: config.warn_before,
     };
     let sign_in =
         SignIn { admin: admin.clone(), passwords: Arc::clone(&secrets), master_keys, rules: config.sign_in };
@@ -100,6 +102,7 @@ pub(super) fn services(
         sso: sso.transpose()?,
         settings: config.told(),
         trusted_proxies: config.trusted_proxies.clone(),
+        ending,
         keyring,
         rotator,
         ambient,

@@ -108,7 +108,7 @@ async fn nobody_makes_somebody_stronger(server: Server) {
     narrow.post("/administrators", new("auditor")).await.expect_forbidden("administrators:read");
     let reads: Vec<&str> = jeton::domain::builtin::PERMISSIONS
         .iter()
-        .filter(|(name, _, reads)| *reads || *name == "administrators:write")
+        .filter(|(name, _, held)| *held == HeldBy::Readers || *name == "administrators:write")
         .map(|(name, _, _)| *name)
         .collect();
     let half = server.api_as(&boss, &reads.join("+")).await;

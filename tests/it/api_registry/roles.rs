@@ -242,7 +242,11 @@ async fn built_in_roles_stay_as_they_are(server: Server) {
             .collect();
         let mut expected: Vec<_> = jeton::domain::builtin::PERMISSIONS
             .iter()
-            .filter(|(_, _, reads)| *reads || name == "administrator")
+            .filter(|(_, _, held)| match held {
+                HeldBy::Readers => true,
+                HeldBy::Administrators => name == "administrator",
+                HeldBy::Nobody => false,
+            })
             .map(|(permission, _, _)| ("jeton", *permission))
             .collect();
         expected.sort_unstable();

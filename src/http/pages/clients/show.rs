@@ -17,6 +17,7 @@ use crate::admin::effective_permissions::HeldAt;
 use crate::admin::secrets::SecretView;
 use crate::domain::builtin;
 use crate::domain::ids::{ClientId, RoleName};
+use crate::domain::secret::SecretOrigin;
 use crate::domain::time::Timestamp;
 use crate::http::Shared;
 use crate::http::pages::error::PageError;
@@ -69,6 +70,29 @@ impl Show {
             (_, true, _) => Some("Its end has come: it gets no tokens. Change its end to let it go on."),
             (_, _, true) => Some("It has no secret that counts, so it gets no tokens. Add one below."),
             _ => None,
+        }
+    }
+
+    /// The choices of what a rotation replaces.
+    fn replaceable(&self) -> Vec<(&str, String)> {
+        let named = self.secrets.iter().filter(|secret| !secret.expired).map(|secret| {
+            let name = secret.secret_id.as_str();
+            let told = if secret.description.is_empty() {
+                name.to_owned()
+            } else {
+                format!("{name}: {}", secret.description)
+            };
+            (name, told)
+        });
+        std::iter::once(("", "The newest that counts".to_owned())).chain(named).collect()
+    }
+
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "what a template passes")]
+    #[expect(clippy::unused_self, reason = "called by the template")]
+    fn maker(&self, origin: &SecretOrigin) -> &'static str {
+        match origin {
+            SecretOrigin::Generated => "this server",
+            SecretOrigin::Chosen => "somebody",
         }
     }
 
