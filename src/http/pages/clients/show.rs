@@ -47,6 +47,8 @@ struct Show {
     /// The path of this page.
     path: String,
     secrets: Vec<SecretView>,
+    /// The choices of what a rotation replaces.
+    replaceable: Vec<(String, String)>,
     roles: Vec<RoleName>,
     /// Roles that it could be given.
     suggested: Vec<RoleName>,
@@ -71,20 +73,6 @@ impl Show {
             (_, _, true) => Some("It has no secret that counts, so it gets no tokens. Add one below."),
             _ => None,
         }
-    }
-
-    /// The choices of what a rotation replaces.
-    fn replaceable(&self) -> Vec<(&str, String)> {
-        let named = self.secrets.iter().filter(|secret| !secret.expired).map(|secret| {
-            let name = secret.secret_id.as_str();
-            let told = if secret.description.is_empty() {
-                name.to_owned()
-            } else {
-                format!("{name}: {}", secret.description)
-            };
-            (name, told)
-        });
-        std::iter::once(("", "The newest that counts".to_owned())).chain(named).collect()
     }
 
     #[expect(clippy::trivially_copy_pass_by_ref, reason = "what a template passes")]
@@ -150,16 +138,32 @@ async fn read(
         let found = admin.audit_events(by, query, &page).await?;
         events = Some(found.items.into_iter().map(EventRow::from).collect());
     }
+    let secrets = admin.secrets(by, client_id).await?;
     Ok(Show {
         frame: session.frame(client_id.as_str(), AT),
         form,
         path: session.path(&["clients", client_id.as_str()]),
         client,
-        secrets: admin.secrets(by, client_id).await?,
+        replaceable: replaceable(&secrets),
+        secrets,
         roles,
         suggested,
         held: admin.effective_permissions(by, client_id).await?.resource_servers,
         events,
         now: services.ambient.now(),
     })
+}
+
+/// What a rotation may replace, with the names that people know it by.
+fn replaceable(secrets: &[SecretView]) -> Vec<(String, String)> {
+    let named = secrets.iter().filter(|secret| !secret.expired).map(|secret| {
+        let name = secret.secret_id.to_string();
+        let told = if secret.description.is_empty() {
+            name.clone()
+        } else {
+            format!("{name}: {}", secret.description)
+        };
+        (name, told)
+    });
+    std::iter::once((String::new(), "The newest that counts".to_owned())).chain(named).collect()
 }
