@@ -194,9 +194,10 @@ pub struct ClientView {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub credentials_end_at: Option<Timestamp>,
-    /// Whether that is within `credentials.warn_before`. Absent in answers to changes.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub expires_soon: Option<bool>,
+    /// True where that is within `credentials.warn_before`; absent elsewhere, and in answers to changes.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[schema(required = false)]
+    pub expires_soon: bool,
 }
 
 /// An address or network, for OpenAPI.
@@ -286,7 +287,7 @@ impl ClientView {
             updated_at: client.updated_at,
             last_used_at: None,
             credentials_end_at: None,
-            expires_soon: None,
+            expires_soon: false,
         }
     }
 
@@ -297,7 +298,7 @@ impl ClientView {
         now: Timestamp,
         warn_before: Duration,
     ) -> Self {
-        let expires_soon = Some(ends_soon(credentials_end_at, now, warn_before));
+        let expires_soon = ends_soon(credentials_end_at, now, warn_before);
         Self { credentials_end_at, expires_soon, ..self }
     }
 }

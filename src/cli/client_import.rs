@@ -289,7 +289,7 @@ mod tests {
     }
 
     fn told(lines: &Lines) -> String {
-        lines.errors.iter().map(|error| format!("{error}\n")).collect()
+        lines.errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
     }
 
     #[test]

@@ -63,7 +63,7 @@ mod tests {
         verify(&SecretString::from(presented.to_owned()), &SecretString::from(hash.to_owned())).unwrap()
     }
 
-    /// Test vectors of OpenWall's `crypt_blowfish`, and what Python's `bcrypt` and `hashlib` make.
+    /// Test vectors of `crypt_blowfish`, and what Python's `bcrypt` and `hashlib` make.
     const KNOWN: &[(&str, &str)] = &[
         ("U*U", "$2a$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW"),
         ("U*U*", "$2y$05$CCCCCCCCCCCCCCCCCCCCC.VGOzA784oUp/Z0DY336zx7pLYAy0lwK"),

@@ -5,6 +5,7 @@ use serde_json::json;
 
 use jeton::admin::By;
 use jeton::config::{Config, MasterKeySource};
+use jeton::domain::builtin::HeldBy;
 use jeton::domain::ids::AdministratorName;
 
 use crate::harness::{Browser, Engine, PASSWORD, Person, Server, both_engines, command, field, jeton, run};

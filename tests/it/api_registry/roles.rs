@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use jeton::domain::builtin::HeldBy;
+
 use crate::harness::{Server, both_engines};
 
 both_engines!(

@@ -70,13 +70,10 @@ fn confirmation(
     secrets: &[SecretView],
     wanted: &RotateSecret,
 ) -> Confirmation {
-    let old = match wanted.secret_ids.first() {
-        Some(named) => secrets.iter().find(|secret| secret.secret_id == *named),
-        None => {
-            let counts = || secrets.iter().filter(|secret| !secret.expired);
-            counts().find(|secret| secret.replaced_by.is_none()).or_else(|| counts().next())
-        }
-    };
+    let counts = || secrets.iter().filter(|secret| !secret.expired);
+    let usual = || counts().find(|secret| secret.replaced_by.is_none()).or_else(|| counts().next());
+    let named = wanted.secret_ids.first();
+    let old = named.map_or_else(usual, |named| secrets.iter().find(|secret| secret.secret_id == *named));
     let overlap = wanted.overlap.map_or(USUAL_OVERLAP.as_secs(), u64::from);
     let span = when::span(i64::try_from(overlap).unwrap_or(i64::MAX));
     let mut breaks = Vec::new();
