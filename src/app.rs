@@ -1,5 +1,6 @@
 //! The composition root: opens everything, starts the tasks, and stops them in order.
 
+mod credentials;
 mod services;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -157,7 +158,16 @@ pub fn offline_admin(store: Store, config: &Config, sealed: &Sealed, ambient: Am
     let ledger = sealed.ledger.clone();
     let refusals = Refusals::new(ledger.clone());
     let rotator = Arc::clone(&sealed.rotator);
-    Admin { store, directory: None, rotator, ledger, refusals, ambient, longest: config.max_token_lifetime }
+    Admin {
+        store,
+        directory: None,
+        rotator,
+        ledger,
+        refusals,
+        ambient,
+        longest: config.max_token_lifetime,
+        warn_before: config.warn_before,
+    }
 }
 
 /// The usual place of exporters of OpenTelemetry's metrics.
@@ -277,14 +287,15 @@ impl App {
         let watch = AuditWatch::new(store.clone(), ledger.clone(), ambient.clone(), ambient.uuid()?);
         tasks.spawn(watch.run(stop.clone()));
         tasks.spawn(Statistics::new(store.clone(), ambient.clone()).run(stop.clone()));
+        let credentials = credentials::tend(config.warn_before, (&store, &ledger, &ambient), (&tasks, &stop));
         let services = services(
             config,
             &issuer,
             ambient,
             &store,
-            (keyring, rotator),
-            live,
+            (keyring, rotator, live),
             (ledger, dpop, master_keys),
+            credentials,
         )?;
         let (admin, sign_in) = (services.admin.clone(), services.sign_in.clone());
         let metrics = metrics_listener(config.metrics).await?;

@@ -2,6 +2,7 @@
 //! the setting, where it came from, and what to write instead; an unknown setting is an error too.
 
 mod administration;
+mod credentials;
 mod issuer;
 mod limits;
 mod master_key;
@@ -70,6 +71,8 @@ pub struct Config {
     pub audit_issuance: Issuance,
     /// How long audit events are kept; in whole days.
     pub audit_retention: Duration,
+    /// How long before its end a credential is said to end soon.
+    pub warn_before: Duration,
     /// How people sign in.
     pub sign_in: SignInRules,
     /// The OpenID provider by which people may sign in too.
@@ -249,6 +252,7 @@ impl Settings {
         let keys_held_in = self.held_in(master_keys.pkcs11.as_ref());
         let audit_issuance = self.take("audit.issuance", issuance).unwrap_or(Issuance::Durable);
         let audit_retention = self.take("audit.retention", days).unwrap_or(Duration::from_hours(24 * 400));
+        let warn_before = self.warn_before();
         let sign_in = self.sign_in();
         let sso = self.sso();
         let limits = self.limits();
@@ -273,6 +277,7 @@ impl Settings {
             keys_held_in,
             audit_issuance,
             audit_retention,
+            warn_before,
             sign_in,
             sso,
             limits,

@@ -163,8 +163,11 @@ impl Admin {
         steps.take("grant_type", check_grant(&registration));
         let secret = longest_lived(&registration, now);
         steps.take("credential", check_credential(&registration, secret));
-        let grantee =
+        let mut grantee =
             Grantee::of_client(&catalog, &registration, secret.and_then(|secret| secret.expires_at));
+        if registration.may_rotate_own_secrets(secret.map(|secret| secret.secret_id.as_str())) {
+            grantee = grantee.with_own_secrets(&catalog);
+        }
         let decided = policy::decide(&catalog, &grantee, &asked, self.longest, now);
         steps.take("decision", decided.as_ref().map(decided_text).map_err(Clone::clone));
         let decided = decided.ok();

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::credentials::Tended;
 use super::read_secret;
 use crate::admin::Admin;
 use crate::admin::sign_in::SignIn;
@@ -34,11 +35,11 @@ pub(super) fn services(
     issuer: &Issuer,
     ambient: Ambient,
     store: &Store,
-    (keyring, rotator): (Arc<Keyring>, Arc<Rotator>),
-    live: LiveTokens,
+    (keyring, rotator, live): (Arc<Keyring>, Arc<Rotator>, LiveTokens),
     (ledger, dpop, master_keys): (Ledger, Arc<Dpop>, MasterKeys),
+    Tended { ending, verified }: Tended,
 ) -> Result<Services, Fault> {
-    let secrets = Arc::new(SecretVerifier::new(&config.limits, &ambient)?);
+    let secrets = Arc::new(SecretVerifier::new(&config.limits, &ambient)?.upgrading(verified));
     let failures = Failures::new(&config.limits, &ambient);
     let verifiers = Arc::new(Verifiers { secrets: Arc::clone(&secrets), failures });
     let directory = Arc::clone(&live.directory);
@@ -58,6 +59,7 @@ pub(super) fn services(
         refusals: refusals.clone(),
         ambient: ambient.clone(),
         longest: config.max_token_lifetime,
+        warn_before: config.warn_before,
     };
     let sign_in =
         SignIn { admin: admin.clone(), passwords: Arc::clone(&secrets), master_keys, rules: config.sign_in };
@@ -102,6 +104,7 @@ pub(super) fn services(
         sso: sso.transpose()?,
         settings: config.told(),
         trusted_proxies: config.trusted_proxies.clone(),
+        ending,
         keyring,
         rotator,
         ambient,

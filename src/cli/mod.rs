@@ -4,6 +4,8 @@
 mod administrators;
 mod audit;
 mod audit_tree;
+mod client_import;
+mod client_secrets;
 mod clients;
 mod exchange_rules;
 mod health;

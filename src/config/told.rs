@@ -83,6 +83,7 @@ impl Config {
             ("keys.held_in", held_in.to_owned()),
             ("audit.issuance", issuance.to_owned()),
             ("audit.retention", span(self.audit_retention)),
+            ("credentials.warn_before", span(self.warn_before)),
             ("admin.session_idle", span(self.sign_in.idle)),
             ("admin.session_lifetime", span(self.sign_in.lifetime)),
             ("admin.second_factor", required(self.sign_in.second_factor_required)),

@@ -89,6 +89,7 @@ pub(super) fn client(n: usize, roles: &[usize]) -> Registration {
         allowed_networks: Vec::new(),
         may_act: None,
         token_binding: TokenBinding::Optional,
+        may_rotate_own_secrets: false,
         version: 1,
         created_at: NOW,
         updated_at: NOW,

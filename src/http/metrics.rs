@@ -1,7 +1,7 @@
 //! `/metrics`, for Prometheus and whatever else reads `OpenMetrics`, on a listener of its own: it needs no token, so
 //! it stays where only the operator's network reaches it.
 
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicI64, AtomicU64};
 
 use axum::Router;
 use axum::extract::State;
@@ -25,6 +25,7 @@ use crate::runtime::failures::Limit;
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 type Seconds = Gauge<f64, AtomicU64>;
+type ByKind = Family<[(&'static str, &'static str); 1], Gauge<i64, AtomicI64>>;
 type ByAlgorithm = Family<[(&'static str, &'static str); 1], Seconds>;
 
 /// The metrics as a server of their own.
@@ -58,6 +59,12 @@ fn registry(services: &Services) -> Registry {
         }
     }
     clock.set(services.rotator.clock().ahead());
+    let (soon, ended) = (ByKind::default(), ByKind::default());
+    for (kind, count) in services.ending.load().iter() {
+        let label = [("kind", kind.as_str())];
+        soon.get_or_create(&label).set(whole(count.soon));
+        ended.get_or_create(&label).set(whole(count.ended));
+    }
     let mut registry = Registry::default();
     registry.register("jeton_signing_key_age_seconds", "How long the active signing key has signed", age);
     registry.register(
@@ -69,6 +76,16 @@ fn registry(services: &Services) -> Registry {
         "jeton_clock_ahead_seconds",
         "How far this machine's clock is ahead of the database's, beyond what can be told",
         clock,
+    );
+    registry.register(
+        "jeton_credentials_expiring",
+        "How many credentials end within credentials.warn_before and have not been replaced, 10000 at most",
+        soon,
+    );
+    registry.register(
+        "jeton_credentials_expired",
+        "How many credentials have ended and have neither been replaced nor removed, 10000 at most",
+        ended,
     );
     register_limits(&mut registry, services);
     registry
@@ -95,6 +112,10 @@ fn register_limits(registry: &mut Registry, services: &Services) {
         "Costly checks of secrets that were not made because too many waited",
         turned_away,
     );
+}
+
+fn whole(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a double tells seconds to the microsecond for 285 years")]

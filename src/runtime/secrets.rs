@@ -15,12 +15,14 @@ use argon2::{Algorithm, Argon2, Params, Version};
 use aws_lc_rs::hmac;
 use moka::sync::Cache;
 use secrecy::{ExposeSecret, SecretString};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc};
 
 use super::clock::Ambient;
+use super::foreign_secrets::{self, Upgrade};
 use crate::config::Limits;
 use crate::domain::client::{ClientSecret, MOST_CHOSEN_SECRETS, Registration};
 use crate::domain::error::Fault;
+use crate::domain::foreign_hash::ForeignScheme;
 use crate::domain::ids::{ClientId, SecretId};
 use crate::domain::secret::{Form, SecretOrigin, form};
 
@@ -40,6 +42,8 @@ pub struct SecretVerifier {
     pool: Arc<Semaphore>,
     queue: Queue,
     decoy: SecretString,
+    ambient: Ambient,
+    upgrades: Option<mpsc::Sender<Upgrade>>,
 }
 
 /// What waits for the pool, and what was turned away.
@@ -92,7 +96,15 @@ impl SecretVerifier {
             pool: Arc::new(Semaphore::new(at_once)),
             queue: Queue::new(limits.costly_waiting),
             decoy: hash(&decoy, SecretOrigin::Chosen, ambient)?,
+            ambient: ambient.clone(),
+            upgrades: None,
         })
+    }
+
+    /// The same, which hands on what is to be stored in place of another server's hash.
+    #[must_use]
+    pub fn upgrading(self, upgrades: mpsc::Sender<Upgrade>) -> Self {
+        Self { upgrades: Some(upgrades), ..self }
     }
 
     /// Which of the client's secrets was presented, expired ones included; `None` when it is none of
@@ -223,26 +235,62 @@ impl SecretVerifier {
             .map(|secret| (Some(secret.secret_id.clone()), secret.hash.clone()))
             .chain(decoys)
             .collect();
-        let found = self.verify_on_pool(presented.clone(), hashes).await?;
-        let outcome = found.clone().map_or(Outcome::IsNone { of: ids }, Outcome::Is);
-        self.outcomes.insert(memory, outcome);
-        Ok(found.and_then(|secret_id| find(&secret_id)))
+        let Some((secret_id, ours)) = self.verify_on_pool(presented.clone(), hashes).await? else {
+            self.outcomes.insert(memory, Outcome::IsNone { of: ids });
+            return Ok(None);
+        };
+        let found = find(&secret_id);
+        // What could not be handed on is not remembered: the next request tries again.
+        if found.is_none_or(|secret| self.hand_on(registration, secret, ours)) {
+            self.outcomes.insert(memory, Outcome::Is(secret_id));
+        }
+        Ok(found)
     }
 
+    /// Which of these it is, and our own hash of it where it was verified by another server's.
     async fn verify_on_pool(
         &self,
         presented: SecretString,
         hashes: Vec<(Option<SecretId>, SecretString)>,
-    ) -> Result<Option<SecretId>, Fault> {
+    ) -> Result<Option<(SecretId, Option<SecretString>)>, Fault> {
+        let ambient = self.ambient.clone();
         let check = move || {
-            for (secret_id, hash) in hashes {
-                if verify(&presented, &hash)? {
-                    return Ok(secret_id);
+            for (secret_id, stored) in hashes {
+                if verify(&presented, &stored)? {
+                    let foreign = ForeignScheme::of(stored.expose_secret()).is_some();
+                    // It was right, whatever becomes of the better hash.
+                    let ours =
+                        foreign.then(|| hash(&presented, SecretOrigin::Chosen, &ambient).ok()).flatten();
+                    return Ok(secret_id.map(|secret_id| (secret_id, ours)));
                 }
             }
             Ok(None)
         };
         self.on_pool(check).await
+    }
+
+    /// Has our own hash stored of a secret that was verified by another server's. Answers whether that is under way, or
+    /// not needed.
+    fn hand_on(
+        &self,
+        registration: Option<&Registration>,
+        secret: &ClientSecret,
+        ours: Option<SecretString>,
+    ) -> bool {
+        let (Some(scheme), Some(registration)) = (foreign_secrets::scheme_of(secret), registration) else {
+            return true;
+        };
+        let (Some(after), Some(upgrades)) = (ours, &self.upgrades) else { return false };
+        let client = &registration.client;
+        let upgrade = Upgrade {
+            client: client.uid,
+            client_id: client.client_id.clone(),
+            secret_id: secret.secret_id.clone(),
+            scheme,
+            before: secret.hash.clone(),
+            after,
+        };
+        upgrades.try_send(upgrade).is_ok()
     }
 
     /// Runs costly work where it cannot hold up anything else.
@@ -311,6 +359,9 @@ fn argon2id((memory, passes): (u32, u32)) -> Result<Argon2<'static>, Fault> {
 /// # Errors
 /// The hash cannot be read: a corrupt store is no verdict about the caller.
 fn verify(presented: &SecretString, hash: &SecretString) -> Result<bool, Fault> {
+    if ForeignScheme::of(hash.expose_secret()).is_some() {
+        return foreign_secrets::verify(presented, hash);
+    }
     let unusable = |error| Fault::internal(format!("a stored secret's hash: {error}"));
     let hash = PasswordHash::new(hash.expose_secret()).map_err(|error| unusable(error.to_string()))?;
     match Argon2::default().verify_password(presented.expose_secret().as_bytes(), &hash) {

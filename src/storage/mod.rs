@@ -11,6 +11,7 @@ mod audit_search;
 mod chains;
 mod changes;
 mod clients;
+mod credentials;
 mod engine;
 mod exchange_rules;
 mod keys;
@@ -37,6 +38,7 @@ pub use audit_search::{EventCursor, EventFilter, EventOrder};
 pub use chains::{OpenChain, StoredAuditKey, StoredCheckpoint};
 pub use changes::{Change, ChangeKind};
 pub use clients::{ClientFilter, Cursor};
+pub use credentials::MOST_COUNTED;
 pub use engine::{ConnectOptions, LossySetting, Store, Tx};
 pub use keys::{LiveTokens, StoredKey, StoredPrivate};
 pub use postgres::Notifications;
@@ -129,6 +131,7 @@ pub fn all_statements() -> impl Iterator<Item = (&'static str, &'static str)> {
         chains::STATEMENTS,
         changes::STATEMENTS,
         clients::STATEMENTS,
+        credentials::STATEMENTS,
         exchange_rules::STATEMENTS,
         keys::STATEMENTS,
         leftovers::STATEMENTS,

@@ -5,6 +5,7 @@ mod audit_events;
 mod client_roles;
 mod client_secrets;
 mod clients;
+mod ending_credentials;
 mod exchange_rules;
 mod impact;
 mod operators;
@@ -29,6 +30,7 @@ pub(super) fn routes() -> OpenApiRouter<Shared> {
         .merge(clients::routes())
         .merge(client_secrets::routes())
         .merge(client_roles::routes())
+        .merge(ending_credentials::routes())
         .merge(resource_servers::routes())
         .merge(operators::routes())
         .merge(revocations::routes())

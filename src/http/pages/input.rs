@@ -87,6 +87,12 @@ impl<'f> Input<'f> {
         self.put(name, value)
     }
 
+    /// A box of its own: whether it is ticked.
+    pub(super) fn truth(self, name: &'static str) -> Self {
+        let value = json!(self.form.has(name, "yes"));
+        self.put(name, value)
+    }
+
     /// One value on a line.
     pub(super) fn lines(self, name: &'static str) -> Self {
         let value = self.lines_of(name).into_iter().map(Value::from).collect();

@@ -103,7 +103,7 @@ impl Server {
         let client_id = ClientId::new(client_id).unwrap();
         let new: AddSecret = serde_json::from_value(new).unwrap();
         let added = self.app.admin().add_secret(&By::system(), &client_id, new).await.unwrap();
-        Client { id: client_id.to_string(), secret: added.client_secret.expose_secret().to_owned() }
+        Client { id: client_id.to_string(), secret: added.client_secret.unwrap().expose_secret().to_owned() }
     }
 
     pub(crate) async fn resource_server(&self, new: Value) {

@@ -72,6 +72,9 @@ async fn narrowing(
     for grant in removed(typed, stored, "grant_types") {
         breaks.push(format!("It can no longer ask for tokens by {grant}."));
     }
+    if !removed(typed, stored, "may_rotate_own_secrets").is_empty() {
+        breaks.push("It can no longer rotate its own secrets.".to_owned());
+    }
     for (field, text) in [
         ("allowed_networks", "It can call from these networks only."),
         ("expires_at", "From its new end on it gets no tokens."),

@@ -29,6 +29,7 @@ pub(super) const LABELS: &[Label] = &[
     ("allowed_networks", "Allowed networks"),
     ("may_act", "May act for it"),
     ("token_binding", "Token binding"),
+    ("may_rotate_own_secrets", "Own secrets"),
 ];
 
 /// What the choices are, with what each means.
@@ -37,6 +38,7 @@ pub(super) struct Choices {
     pub(super) grants: Vec<(&'static str, &'static str, &'static str)>,
     pub(super) methods: Vec<(&'static str, &'static str, &'static str)>,
     pub(super) bindings: Vec<(&'static str, &'static str)>,
+    pub(super) own_secrets: [(&'static str, &'static str, &'static str); 1],
     /// Resource servers, by name.
     pub(super) resource_servers: Vec<String>,
     /// Roles: name, name, description.
@@ -63,6 +65,11 @@ impl Choices {
             grants: GrantType::ALL.iter().map(|grant| grant_means(*grant)).collect(),
             methods: AuthMethod::ALL.iter().map(|method| method_means(*method)).collect(),
             bindings: TokenBinding::ALL.iter().map(|binding| binding_means(*binding)).collect(),
+            own_secrets: [(
+                "yes",
+                "It may rotate its own secrets",
+                "With a token for this server's API that allows nothing else.",
+            )],
             resource_servers,
             roles,
         })
@@ -145,6 +152,9 @@ pub(super) fn stored(view: &ClientView) -> Form {
     for method in &view.auth_methods {
         form.put("auth_methods", method.as_str());
     }
+    if view.may_rotate_own_secrets {
+        form.put("may_rotate_own_secrets", "yes");
+    }
     form
 }
 
@@ -171,4 +181,5 @@ fn fields(input: Input<'_>) -> Input<'_> {
         .lines("allowed_networks")
         .optional("may_act")
         .text("token_binding")
+        .truth("may_rotate_own_secrets")
 }

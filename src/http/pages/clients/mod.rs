@@ -6,6 +6,7 @@ mod edit;
 mod fields;
 mod new;
 mod roles;
+mod rotation;
 mod secrets;
 mod show;
 
@@ -38,6 +39,7 @@ pub(super) fn routes() -> Router<Shared> {
         .merge(edit::routes())
         .merge(actions::routes())
         .merge(secrets::routes())
+        .merge(rotation::routes())
         .merge(roles::routes())
         .merge(dry_run::routes())
 }
