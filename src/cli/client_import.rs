@@ -7,7 +7,7 @@ use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 use serde_json::{Map, Value, json};
 
-use super::clients::role_name;
+use super::arguments::role_name;
 use super::{Offline, output};
 use crate::admin::AdminError;
 use crate::admin::client_import::ImportedClient;

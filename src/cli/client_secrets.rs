@@ -8,7 +8,7 @@ use clap::{Args, Subcommand};
 use secrecy::SecretString;
 use serde_json::json;
 
-use super::clients::{client_id, secret_id, timestamp};
+use super::arguments::{client_id, secret_id, timestamp};
 use super::{Offline, output};
 use crate::admin::secrets::{AddSecret, RotateSecret, UpdateSecret};
 use crate::domain::ids::{ClientId, SecretId};

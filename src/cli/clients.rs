@@ -3,6 +3,7 @@
 use clap::{Args, Subcommand, ValueEnum};
 use serde::Serialize;
 
+use super::arguments::{client_id, grant_type, pair, resource_server_name, role_name, timestamp};
 use super::client_secrets::{self, Secret, shown_once};
 use super::{Offline, client_import, output, try_client};
 use crate::admin::PageRequest;
@@ -10,8 +11,7 @@ use crate::admin::clients::{ClientView, CreateClient, UpdateClient};
 use crate::admin::secrets::{AddSecret, AddedSecret, SecretView};
 use crate::domain::binding::TokenBinding;
 use crate::domain::client::{AuthMethod, ClientKind, GrantType};
-use crate::domain::error::FieldError;
-use crate::domain::ids::{ClientId, ResourceServerName, RoleName, SecretId};
+use crate::domain::ids::{ClientId, ResourceServerName, RoleName};
 use crate::domain::time::Timestamp;
 use crate::storage::ClientFilter;
 
@@ -238,35 +238,4 @@ impl From<Create> for CreateClient {
         }
         client
     }
-}
-
-pub(super) fn client_id(text: &str) -> Result<ClientId, FieldError> {
-    ClientId::new(text)
-}
-
-/// The short name is the end of the registered one, which nobody types.
-fn grant_type(text: &str) -> Result<GrantType, String> {
-    let short = GrantType::ALL.iter().find(|grant| grant.as_str().rsplit(':').next() == Some(text));
-    short.map_or_else(|| text.parse(), |grant| Ok(*grant))
-}
-
-pub(super) fn role_name(text: &str) -> Result<RoleName, FieldError> {
-    RoleName::new(text)
-}
-
-fn resource_server_name(text: &str) -> Result<ResourceServerName, FieldError> {
-    ResourceServerName::new(text)
-}
-
-pub(super) fn secret_id(text: &str) -> Result<SecretId, FieldError> {
-    SecretId::new(text)
-}
-
-pub(super) fn timestamp(text: &str) -> Result<Timestamp, String> {
-    Timestamp::parse(text).map_err(|_| "write a time such as 2027-01-01T00:00:00Z".to_owned())
-}
-
-fn pair(text: &str) -> Result<(String, String), String> {
-    let (name, value) = text.split_once('=').ok_or("write NAME=VALUE")?;
-    Ok((name.to_owned(), value.to_owned()))
 }

@@ -2,6 +2,7 @@
 //! something work on the database directly, with or without a server beside them.
 
 mod administrators;
+mod arguments;
 mod audit;
 mod audit_tree;
 mod client_import;

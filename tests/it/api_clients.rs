@@ -61,7 +61,7 @@ async fn a_new_client_keeps_all_that_was_said_of_it(server: Server) {
         "default_resource_server": "orders", "grant_types": ["client_credentials"],
         "auth_methods": ["client_secret_post"],
         "allowed_networks": ["10.1.2.3/8", "192.0.2.7", "2001:db8::1/32"], "roles": ["order-reader"],
-        "may_act": "spiffe://prod/gateway", "token_binding": "dpop",
+        "may_act": "spiffe://prod/gateway", "token_binding": "dpop", "may_rotate_own_secrets": true,
     });
     let mut expected = new.clone();
     expected.as_object_mut().unwrap().remove("roles");

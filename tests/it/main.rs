@@ -21,6 +21,7 @@ mod audit_watch;
 mod buffered;
 mod chromium;
 mod cli;
+mod cli_secrets;
 mod directory;
 mod discovery;
 mod docs;

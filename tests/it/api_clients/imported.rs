@@ -52,7 +52,7 @@ async fn a_secret_of_another_server_is_hashed_anew_when_it_is_presented(server: 
         let answer = api.post(SECRETS, json!({ "secret_hash": hash, "description": "moved in" })).await;
         let added = answer.expect(201);
         assert_eq!((&added["origin"], &added["imported_as"]), (&json!("chosen"), &json!(scheme)));
-        assert!(added.get("client_secret").is_none() && !answer.body.contains("$"), "{answer:?}");
+        assert!(added.get("client_secret").is_none() && !answer.body.contains('$'), "{answer:?}");
         let id = added["secret_id"].as_str().unwrap();
         let client = Client::new("billing", secret);
         server.token(&Client::new("billing", &format!("{secret}x")), ASK).await.expect(401);

@@ -188,7 +188,7 @@ async fn leave_to_rotate_makes_no_request_ambiguous(server: Server) {
     server.api_as(&bare, "").await.get(OWN).await.expect(200);
     // What administrators are told agrees.
     let api = server.administrator().await;
-    let tried = api.post("/clients/bare/try-token", json!({ "scope": "secrets:self" })).await;
+    let tried = api.post("/clients/bare/dry-run", json!({ "scope": "secrets:self" })).await;
     assert_eq!(tried.expect(200)["token"]["scope"], json!(["secrets:self"]), "{tried:?}");
 }
 
