@@ -18,8 +18,8 @@ use tracing::Instrument;
 
 use super::Shared;
 use super::client_certificate::ClientCertificate;
+use super::connection::Peer;
 use super::error::{self, Broken};
-use super::workers::Peer;
 use crate::domain::audit::Origin;
 use crate::domain::error::FaultKind;
 

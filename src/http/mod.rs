@@ -2,6 +2,7 @@
 
 mod api;
 mod client_certificate;
+mod connection;
 mod description;
 mod docs;
 mod error;
