@@ -78,7 +78,7 @@ async fn observe(services: Shared, mut request: Request, mut application: Router
         Origin { address, request_id: Some(request_id.clone()), trace_id: trace_id(request.headers()) };
     request.extensions_mut().insert(Caller(Arc::new(origin)));
     if let Some(certificate) = certificate {
-        tracing::debug!(?certificate, request_id, "the caller has a certificate");
+        tracing::debug!(certificate = ?certificate.0, request_id, "the caller has a certificate");
         request.extensions_mut().insert(certificate);
     }
     if let Some(url) = services.mtls_url.as_ref().filter(|_| is_mutual) {

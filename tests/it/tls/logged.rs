@@ -92,3 +92,35 @@ async fn a_certificate_told_by_a_header_counts_from_a_proxy_alone() {
         process.stop().await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn that_a_list_of_revoked_certificates_has_ended_is_logged_and_nothing_is_trusted_by_it() {
+    let files = Files::new();
+    fs::write(files.file("revoked.pem"), files.authority.revocation_list(&[], (2026, 2, 1))).unwrap();
+    let database = Database::create(Engine::Sqlite).await;
+    let (ca, crl) =
+        (files.file("ca.pem").display().to_string(), files.file("revoked.pem").display().to_string());
+    let process = Process::serve(
+        &database,
+        &[
+            ("JETON_SERVER__TRUSTED_PROXIES", "127.0.0.1"),
+            ("JETON_SERVER__CLIENT_CERTIFICATE_HEADER", "client-cert"),
+            ("JETON_MTLS__CLIENT_CA", &ca),
+            ("JETON_MTLS__CRLS", &crl),
+            ("JETON_LOG__LEVEL", "jeton=debug"),
+        ],
+    )
+    .await;
+    logged(&process, &["ERROR", "has ended", "revoked.pem", "2026-02-01"]).await;
+    let client = files.authority.issue("client");
+    let header = format!(":{}:", BASE64.encode(&client.der));
+    reqwest::Client::new()
+        .get(format!("{}/livez", process.base))
+        .header("Client-Cert", &header)
+        .send()
+        .await
+        .unwrap();
+    logged(&process, &[&thumbprint(&client.der), "trusted: false"]).await;
+    logged(&process, &["not trusted", "expired"]).await;
+    process.stop().await;
+}
