@@ -7,6 +7,7 @@ mod issuer;
 mod limits;
 mod master_key;
 mod sso;
+mod tls;
 mod told;
 mod values;
 
@@ -14,6 +15,7 @@ pub use self::issuer::Issuer;
 pub use self::limits::Limits;
 pub use self::master_key::{HeldIn, MasterKeySource, Pkcs11};
 pub use self::sso::{ClientSecretSource, Upstream};
+pub use self::tls::{CertificateHeader, MutualTls, PemPair, TlsSettings};
 pub use self::told::ToldSetting;
 
 use std::collections::BTreeMap;
@@ -37,7 +39,7 @@ use crate::jose::RsaBits;
 /// Every setting, checked.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The issuer identifier; absent means `http://` and the address listened on (development).
+    /// The issuer identifier; absent means `http://` or `https://` and the address listened on (development).
     pub issuer: Option<Issuer>,
     /// Where the server listens.
     pub listen: SocketAddr,
@@ -53,8 +55,10 @@ pub struct Config {
     pub other_master_keys: Vec<MasterKeySource>,
     /// The PKCS#11 token that master keys and signing keys may be in.
     pub pkcs11: Option<Pkcs11>,
-    /// Proxies whose `X-Forwarded-For` is believed.
+    /// Proxies that are believed about callers: `X-Forwarded-For`, and the header with certificates if there is one.
     pub trusted_proxies: Vec<IpNet>,
+    /// TLS, and whose certificates are trusted.
+    pub tls: TlsSettings,
     /// How many threads serve; by what there is to do, if nobody says.
     pub server_threads: Option<NonZeroUsize>,
     /// The longest lifetime a resource server may ask for.
@@ -225,6 +229,7 @@ impl Settings {
 
     /// Reads every known setting; a wrong one is noted and counts as not given.
     fn config(&mut self) -> Config {
+        let issuer_is_meant = self.is_set("issuer");
         let issuer = self.take("issuer", Issuer::parse);
         let listen = self.take("listen", |text| {
             text.parse().map_err(|_| "write an address and a port, for example 127.0.0.1:8080".to_owned())
@@ -236,14 +241,31 @@ impl Settings {
         let database = self.database();
         let master_keys = self.master_keys(&database, &data_dir);
         let behind_tls_proxy = self.take("server.behind_tls_proxy", truth).unwrap_or(false);
-        if !listen.ip().is_loopback() && !behind_tls_proxy {
+        let tls_is_meant = self.is_set("tls.certificate") || self.is_set("tls.key");
+        if !listen.ip().is_loopback() && !behind_tls_proxy && !tls_is_meant {
             self.refuse(
                 "listen",
                 &listen.to_string(),
-                "without TLS, listen on 127.0.0.1, or set server.behind_tls_proxy = true when a proxy ends TLS before Jeton",
+                "without TLS, listen on 127.0.0.1; or set tls.certificate and tls.key, or server.behind_tls_proxy = true \
+                 when a proxy ends TLS before Jeton",
             );
         }
+        let proxies_are_meant = self.is_set("server.trusted_proxies");
         let trusted_proxies = self.take("server.trusted_proxies", networks).unwrap_or_default();
+        let tls = self.tls(listen, proxies_are_meant);
+        match &issuer {
+            Some(issuer) if tls.main.is_some() && issuer.as_str().starts_with("http:") => {
+                self.refuse("issuer", issuer.as_str(), "write it with https: the server speaks TLS");
+            }
+            None if tls.main.is_some() && !issuer_is_meant && listen.ip().is_unspecified() => {
+                self.refuse(
+                    "issuer",
+                    "issuer",
+                    "set it to the URL that callers use: the server listens everywhere",
+                );
+            }
+            _ => {}
+        }
         let server_threads = self.take("server.threads", threads);
         let max_token_lifetime = self.take("tokens.max_lifetime", seconds).unwrap_or(Duration::from_hours(1));
         let dpop_nonce_required = self.take("dpop.nonce", required).unwrap_or(true);
@@ -269,6 +291,7 @@ impl Settings {
             other_master_keys: master_keys.others,
             pkcs11: master_keys.pkcs11,
             trusted_proxies,
+            tls,
             server_threads,
             max_token_lifetime,
             dpop_nonce_required,
@@ -326,6 +349,16 @@ impl Settings {
             }
             None => Database::Sqlite,
         }
+    }
+
+    /// Whether somebody has written a setting, right or wrong. What is wrong is told once, not again as missing.
+    fn is_set(&self, name: &str) -> bool {
+        self.values.get(name).is_some_and(|(text, _)| !text.is_empty())
+    }
+
+    /// Whether one of these settings was refused.
+    fn refused(&self, names: &[&str]) -> bool {
+        self.problems.iter().any(|problem| names.contains(&problem.setting.as_str()))
     }
 
     /// Reads one setting and takes it off the list; an empty text is as good as none.

@@ -27,13 +27,14 @@ use crate::runtime::provider::Provider;
 use crate::runtime::refusals::Refusals;
 use crate::runtime::rotator::Rotator;
 use crate::runtime::secrets::SecretVerifier;
+use crate::runtime::tls::ClientTrust;
 use crate::storage::Store;
 
 /// Everything that the handlers call.
 pub(super) fn services(
     config: &Config,
-    issuer: &Issuer,
-    ambient: Ambient,
+    (issuer, mtls_url): (&Issuer, Option<Arc<str>>),
+    (ambient, client_trust): (Ambient, Arc<ClientTrust>),
     store: &Store,
     (keyring, rotator, live): (Arc<Keyring>, Arc<Rotator>, LiveTokens),
     (ledger, dpop, master_keys): (Ledger, Arc<Dpop>, MasterKeys),
@@ -105,6 +106,9 @@ pub(super) fn services(
         settings: config.told(),
         trusted_proxies: config.trusted_proxies.clone(),
         ending,
+        certificate_header: config.tls.header,
+        client_trust,
+        mtls_url,
         keyring,
         rotator,
         ambient,

@@ -1,6 +1,7 @@
 //! Settings as people are told them. Nothing secret, and nothing that holds a secret: where the database is says its
 //! engine alone.
 
+use std::path::Path;
 use std::time::Duration;
 
 use super::{Config, Database, HeldIn, Issuance, LogFormat, MasterKeySource, MetricsListener, Upstream};
@@ -23,8 +24,9 @@ impl Config {
     #[must_use]
     pub fn told(&self) -> Vec<ToldSetting> {
         let span = |span: Duration| Span(span).to_string();
-        let issuer =
-            self.issuer.as_ref().map_or("http:// and the address listened on", |issuer| issuer.as_str());
+        let file = |path: &Path| path.display().to_string();
+        let none = || "none".to_owned();
+        let issuer = self.issuer.as_ref().map_or("the address listened on", |issuer| issuer.as_str());
         let database = match &self.database {
             Database::Sqlite => "SQLite, a file in the data directory",
             Database::Postgres { .. } => "PostgreSQL",
@@ -68,6 +70,13 @@ impl Config {
             (
                 "server.trusted_proxies",
                 if proxies.is_empty() { "none".to_owned() } else { proxies.join(", ") },
+            ),
+            ("tls.certificate", self.tls.main.as_ref().map_or_else(none, |pair| file(&pair.certificate))),
+            ("mtls.listen", self.tls.mutual.as_ref().map_or_else(none, |mutual| mutual.listen.to_string())),
+            ("mtls.client_ca", self.tls.client_ca.as_deref().map_or_else(none, file)),
+            (
+                "server.client_certificate_header",
+                self.tls.header.map_or_else(none, |header| header.name().to_owned()),
             ),
             (
                 "server.threads",

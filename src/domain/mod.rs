@@ -11,6 +11,7 @@ pub mod back_off;
 pub mod binding;
 pub mod builtin;
 pub mod catalog;
+pub mod certificate;
 pub mod chain;
 pub mod chain_check;
 pub mod claims;

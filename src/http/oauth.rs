@@ -167,7 +167,7 @@ fn answer(body: &TokenBody<'_>) -> Response {
 )]
 pub(super) async fn metadata(State(services): State<Shared>, headers: HeaderMap) -> Response {
     let algorithms = services.keyring.algorithms(services.ambient.now());
-    let document = discovery::metadata(services.issuer.as_str(), algorithms);
+    let document = discovery::metadata(services.issuer.as_str(), services.mtls_url.as_deref(), algorithms);
     cacheable(&headers, &document, services.rotator.schedule())
 }
 

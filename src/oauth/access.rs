@@ -10,6 +10,7 @@ use super::live::{EXPIRED, LiveError, LiveTokens, NOT_OURS};
 use crate::domain::audit::{Actor, AuditEvent, Event, Origin};
 use crate::domain::binding::{Confirmation, TokenBinding};
 use crate::domain::builtin;
+use crate::domain::certificate::PeerCertificate;
 use crate::domain::claims::AccessTokenClaims;
 use crate::domain::error::{Fault, OAuthError};
 use crate::domain::ids::{ClientId, Permission};
@@ -59,6 +60,8 @@ pub struct Presented<'a> {
     pub method: &'a str,
     /// The request's URL as callers use it: under the issuer.
     pub url: &'a str,
+    /// The certificate that the caller holds the key of, if it has shown one.
+    pub certificate: Option<Arc<PeerCertificate>>,
 }
 
 /// Who calls the API, and what it may do now.

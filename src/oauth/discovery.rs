@@ -42,17 +42,45 @@ pub struct Metadata {
     pub dpop_signing_alg_values_supported: &'static [Algorithm],
     /// The claims of a token.
     pub claims_supported: &'static [&'static str],
+    /// The same endpoints where clients are asked for certificates, if they are (RFC 8705 §5).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mtls_endpoint_aliases: Option<Endpoints>,
 }
 
-/// The document of this issuer.
+/// The endpoints at which clients authenticate.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct Endpoints {
+    /// Where tokens are asked for.
+    pub token_endpoint: String,
+    /// Where resource servers ask whether a token counts.
+    pub introspection_endpoint: String,
+    /// Where clients take tokens back.
+    pub revocation_endpoint: String,
+}
+
+// === impl Endpoints ===
+
+impl Endpoints {
+    /// Those below a URL.
+    fn below(base: &str) -> Self {
+        Self {
+            token_endpoint: format!("{base}/oauth2/token"),
+            introspection_endpoint: format!("{base}/oauth2/introspect"),
+            revocation_endpoint: format!("{base}/oauth2/revoke"),
+        }
+    }
+}
+
+/// The document of this issuer. `mtls` is the URL at which clients are asked for certificates, if they are.
 #[must_use]
-pub fn metadata(issuer: &str, algorithms: Vec<Algorithm>) -> Metadata {
+pub fn metadata(issuer: &str, mtls: Option<&str>, algorithms: Vec<Algorithm>) -> Metadata {
+    let Endpoints { token_endpoint, introspection_endpoint, revocation_endpoint } = Endpoints::below(issuer);
     let methods: Vec<_> = METHODS.iter().map(|method| method.name().as_str()).collect();
     Metadata {
         issuer: issuer.to_owned(),
-        token_endpoint: format!("{issuer}/oauth2/token"),
-        introspection_endpoint: format!("{issuer}/oauth2/introspect"),
-        revocation_endpoint: format!("{issuer}/oauth2/revoke"),
+        token_endpoint,
+        introspection_endpoint,
+        revocation_endpoint,
         jwks_uri: format!("{issuer}/.well-known/jwks.json"),
         grant_types_supported: GRANTS.iter().map(|grant| grant.grant_type().as_str()).collect(),
         token_endpoint_auth_methods_supported: methods.clone(),
@@ -79,5 +107,6 @@ pub fn metadata(issuer: &str, algorithms: Vec<Algorithm>) -> Metadata {
             "may_act",
             "cnf",
         ],
+        mtls_endpoint_aliases: mtls.map(Endpoints::below),
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::client_auth::{self, Authenticated, Caller, Presentation, Verifiers};
 use super::form::Form;
 use crate::domain::audit::{Actor, AuditEvent, Event, Origin};
+use crate::domain::certificate::PeerCertificate;
 use crate::domain::error::{Failure, OAuthError};
 use crate::domain::ids::ClientId;
 use crate::domain::text::quoted;
@@ -24,6 +25,10 @@ pub struct ClientRequest<'a> {
     pub query: Option<&'a str>,
     /// The body.
     pub body: &'a [u8],
+    /// What stands for the issuer in the URL that it was sent to, if it is not the issuer itself (RFC 8705 §5).
+    pub base: Option<&'a str>,
+    /// The certificate that the caller holds the key of, if it has shown one.
+    pub certificate: Option<Arc<PeerCertificate>>,
     /// Where it came from.
     pub origin: &'a Origin,
 }

@@ -308,7 +308,7 @@ impl TokenEndpoint {
     /// What the request's DPoP proof proves, if there is one. Nothing is used up before: a client that is sent
     /// back for a nonce comes again with the same assertion.
     fn prove(&self, request: &ClientRequest<'_>) -> Result<Option<Proof>, OAuthError> {
-        let url = format!("{}/oauth2/token", self.issuer);
+        let url = format!("{}/oauth2/token", request.base.unwrap_or(&self.issuer));
         let now = self.ambient.now();
         // The endpoint takes nothing but POST.
         let expected = dpop::Expected { method: "POST", url: &url, access_token: None, now };

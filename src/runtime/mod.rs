@@ -29,6 +29,7 @@ pub mod sealed;
 pub mod secret_upgrades;
 pub mod secrets;
 pub mod statistics;
+pub mod tls;
 pub mod token_keys;
 mod trouble;
 pub mod upkeep;

@@ -45,6 +45,9 @@ const CRATES: &[(&str, &[&str])] = &[
     ("totp_rs", &["domain"]),
     ("zxcvbn", &["domain"]),
     ("argon2", &["runtime"]),
+    ("rustls", &["runtime", "http"]),
+    ("tokio_rustls", &["http"]),
+    ("x509_parser", &["domain"]),
     ("rand", &["runtime"]),
     ("jsonwebtoken", &["jose"]),
 ];

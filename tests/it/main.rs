@@ -52,6 +52,7 @@ mod single_sign_on;
 mod standing;
 mod statistics;
 mod storage;
+mod tls;
 mod token;
 mod token_client_auth;
 mod token_errors;

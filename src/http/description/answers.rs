@@ -52,7 +52,7 @@ impl<'a> About<'a> {
     pub(super) fn answer<T: Serialize>(&self, examples: &Examples, schema: &T) -> Option<Value> {
         match self.path {
             "/.well-known/oauth-authorization-server" | "/.well-known/openid-configuration" => {
-                written(&discovery::metadata(ISSUER, Algorithm::ALWAYS.to_vec()))
+                written(&discovery::metadata(ISSUER, None, Algorithm::ALWAYS.to_vec()))
             }
             _ => examples.of(schema),
         }
