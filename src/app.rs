@@ -157,7 +157,16 @@ pub fn offline_admin(store: Store, config: &Config, sealed: &Sealed, ambient: Am
     let ledger = sealed.ledger.clone();
     let refusals = Refusals::new(ledger.clone());
     let rotator = Arc::clone(&sealed.rotator);
-    Admin { store, directory: None, rotator, ledger, refusals, ambient, longest: config.max_token_lifetime }
+    Admin {
+        store,
+        directory: None,
+        rotator,
+        ledger,
+        refusals,
+        ambient,
+        longest: config.max_token_lifetime,
+        outside: Arc::new(config.outbound.outside.clone()),
+    }
 }
 
 /// The usual place of exporters of OpenTelemetry's metrics.

@@ -4,12 +4,14 @@
 mod administration;
 mod issuer;
 mod master_key;
+mod outbound;
 mod sso;
 mod told;
 mod values;
 
 pub use self::issuer::Issuer;
 pub use self::master_key::{HeldIn, MasterKeySource, Pkcs11};
+pub use self::outbound::{Assertions, Outbound};
 pub use self::sso::{ClientSecretSource, Upstream};
 pub use self::told::ToldSetting;
 
@@ -72,6 +74,10 @@ pub struct Config {
     pub sign_in: SignInRules,
     /// The OpenID provider by which people may sign in too.
     pub sso: Option<Upstream>,
+    /// How client assertions are read.
+    pub assertions: Assertions,
+    /// What Jeton calls outside, when a registration names it.
+    pub outbound: Outbound,
     /// How many clients are kept in memory.
     pub directory_clients: u64,
     /// `tracing` directives, for example `info` or `jeton=debug`.
@@ -247,6 +253,8 @@ impl Settings {
         let audit_retention = self.take("audit.retention", days).unwrap_or(Duration::from_hours(24 * 400));
         let sign_in = self.sign_in();
         let sso = self.sso();
+        let assertions = self.assertions();
+        let outbound = self.outbound();
         let directory_clients = self.take("directory.clients", clients).unwrap_or(50_000);
         let log_level = self.take("log.level", log_directives).unwrap_or_else(|| "info".to_owned());
         let log_format = self.take("log.format", log_format).unwrap_or(LogFormat::Text);
@@ -270,6 +278,8 @@ impl Settings {
             audit_retention,
             sign_in,
             sso,
+            assertions,
+            outbound,
             directory_clients,
             log_level,
             log_format,

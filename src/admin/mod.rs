@@ -14,6 +14,7 @@ pub mod audit_watch;
 pub mod builtins;
 pub mod client_dry_run;
 mod client_forms;
+pub mod client_keys;
 pub mod clients;
 pub mod effective_permissions;
 pub mod exchange_dry_run;
@@ -57,6 +58,7 @@ use crate::domain::catalog::Catalog;
 use crate::domain::error::{Fault, FieldError};
 use crate::domain::exchange_rule::Party;
 use crate::domain::ids::{ClientUid, Permission, RoleUid};
+use crate::domain::outside::Outside;
 use crate::domain::text::check_text;
 use crate::runtime::clock::Ambient;
 use crate::runtime::directory::Directory;
@@ -82,6 +84,8 @@ pub struct Admin {
     pub ambient: Ambient,
     /// The longest token lifetime that a resource server may ask for.
     pub longest: Duration,
+    /// What a registration may have Jeton call.
+    pub outside: Arc<Outside>,
 }
 
 /// Who administers, and what they may do.

@@ -166,7 +166,7 @@ impl Admin {
         let secrets = self.store.secrets(client.uid).await?;
         let uses: HashMap<_, _> = self.store.last_uses(client.uid).await?.into_iter().collect();
         let view = |secret: &ClientSecret| SecretView {
-            last_used_at: uses.get(&secret.secret_id).copied(),
+            last_used_at: uses.get(secret.secret_id.as_str()).copied(),
             ..SecretView::new(secret, now)
         };
         Ok(secrets.iter().map(view).collect())

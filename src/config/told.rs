@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 use super::{Config, Database, HeldIn, Issuance, LogFormat, MasterKeySource, MetricsListener, Upstream};
 use crate::domain::schedule::Span;
 
@@ -48,7 +50,6 @@ impl Config {
             HeldIn::Database => "database",
             HeldIn::Pkcs11 => "pkcs11",
         };
-        let proxies: Vec<_> = self.trusted_proxies.iter().map(ToString::to_string).collect();
         let required = |needed: bool| if needed { "required" } else { "optional" }.to_owned();
         let log_format = match self.log_format {
             LogFormat::Text => "text",
@@ -61,10 +62,7 @@ impl Config {
             ("data_dir", self.data_dir.display().to_string()),
             ("database_url", database.to_owned()),
             ("master_key", master_key),
-            (
-                "server.trusted_proxies",
-                if proxies.is_empty() { "none".to_owned() } else { proxies.join(", ") },
-            ),
+            ("server.trusted_proxies", listed(&self.trusted_proxies)),
             (
                 "server.threads",
                 self.server_threads.map_or_else(|| "by the cores".to_owned(), |threads| threads.to_string()),
@@ -83,6 +81,11 @@ impl Config {
             ("admin.session_lifetime", span(self.sign_in.lifetime)),
             ("admin.second_factor", required(self.sign_in.second_factor_required)),
             ("sso.issuer", self.sso.as_ref().map_or_else(|| "none".to_owned(), |sso| sso.issuer.clone())),
+            ("assertions.max_lifetime", span(self.assertions.max_lifetime)),
+            ("outbound.allow_http", self.outbound.outside.allow_http.to_string()),
+            ("outbound.allowed_networks", listed(&self.outbound.outside.allowed_networks)),
+            ("outbound.keys_stale_for", span(self.outbound.keys_stale_for)),
+            ("outbound.keys_cooldown", span(self.outbound.keys_cooldown)),
             ("directory.clients", self.directory_clients.to_string()),
             ("log.level", self.log_level.clone()),
             ("log.format", log_format.to_owned()),
@@ -99,6 +102,11 @@ impl Config {
         }
         told.into_iter().map(|(name, value)| ToldSetting { name, value }).collect()
     }
+}
+
+fn listed(networks: &[IpNet]) -> String {
+    let texts: Vec<_> = networks.iter().map(ToString::to_string).collect();
+    if texts.is_empty() { "none".to_owned() } else { texts.join(", ") }
 }
 
 #[cfg(test)]

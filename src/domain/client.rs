@@ -10,6 +10,7 @@ use ipnet::IpNet;
 use secrecy::SecretString;
 
 use super::binding::TokenBinding;
+use super::client_key::ClientKey;
 use super::error::FieldError;
 use super::ids::{ClientId, ClientUid, ResourceServerUid, RoleUid, SecretId};
 use super::secret::SecretOrigin;
@@ -48,6 +49,8 @@ words! {
         ClientSecretBasic = "client_secret_basic",
         /// RFC 6749 §2.3.1, in the body.
         ClientSecretPost = "client_secret_post",
+        /// OpenID Connect Core §9, RFC 7523 §2.2.
+        PrivateKeyJwt = "private_key_jwt",
     }
 }
 
@@ -82,6 +85,12 @@ pub struct Client {
     pub may_act: Option<ClientId>,
     /// Whether its tokens must be bound to a key.
     pub token_binding: TokenBinding,
+    /// Where the keys are published that it signs assertions with; else it is registered with its keys.
+    pub jwks_uri: Option<String>,
+    /// Whether an assertion must say that it is one (`typ` `client-authentication+jwt`).
+    pub assertion_type_required: bool,
+    /// Whether an assertion may name the token endpoint as its audience, as libraries did before RFC 10070.
+    pub legacy_assertion_audience: bool,
     /// Counts changes; the `ETag` of the API.
     pub version: i64,
     /// When it was registered.
@@ -157,6 +166,8 @@ pub struct Registration {
     pub client: Client,
     /// Its secrets, expired ones too.
     pub secrets: Vec<ClientSecret>,
+    /// The keys that it is registered with, expired ones too.
+    pub keys: Vec<ClientKey>,
     /// Its roles.
     pub roles: Vec<RoleUid>,
 }
@@ -220,6 +231,9 @@ mod tests {
             allowed_networks: networks.iter().map(|network| network.parse().unwrap()).collect(),
             may_act: None,
             token_binding: TokenBinding::Optional,
+            jwks_uri: None,
+            assertion_type_required: false,
+            legacy_assertion_audience: false,
             version: 1,
             created_at: Timestamp::from_seconds(0),
             updated_at: Timestamp::from_seconds(0),

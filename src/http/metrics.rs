@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use http::header::CONTENT_TYPE;
 use prometheus_client::encoding::text;
+use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
@@ -67,6 +68,13 @@ fn registry(services: &Services) -> Registry {
         "jeton_clock_ahead_seconds",
         "How far this machine's clock is ahead of the database's, beyond what can be told",
         clock,
+    );
+    let legacy = Counter::<u64>::default();
+    legacy.inc_by(services.tokens.verifiers.assertions.legacy_audiences());
+    registry.register(
+        "jeton_legacy_assertion_audiences",
+        "Client assertions that were accepted only because of legacy_assertion_audience",
+        legacy,
     );
     registry
 }

@@ -10,6 +10,7 @@ use crate::domain::ids::ClientId;
 use crate::domain::text::quoted;
 use crate::runtime::clock::Ambient;
 use crate::runtime::directory::Directory;
+use crate::runtime::ledger::{Ledger, RecordError};
 use crate::runtime::refusals::Refusals;
 
 /// A request as it came, body unread. It holds secrets, so it has no `Debug` form.
@@ -39,6 +40,8 @@ pub struct ClientGate {
     pub verifiers: Arc<Verifiers>,
     /// What records refusals.
     pub refusals: Refusals,
+    /// What uses assertions up.
+    pub ledger: Ledger,
 }
 
 // === impl ClientRequest ===
@@ -108,6 +111,13 @@ impl ClientGate {
         *claimed = Some((presented.client_id.clone(), registration.is_some()));
         let caller = Caller { address: request.origin.address, now: self.ambient.now() };
         let client = client_auth::verify(&self.verifiers, method, &presented, registration, caller).await?;
+        // What counts once counts here too, and before anything is answered.
+        if let Some(used) = client.credential.used.clone() {
+            self.ledger.spend(used).await.map_err(|error| match error {
+                RecordError::UsedBefore => client_auth::used_before().into(),
+                RecordError::Fault(fault) => Failure::from(fault),
+            })?;
+        }
         Ok((client, form))
     }
 }

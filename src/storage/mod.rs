@@ -10,6 +10,7 @@ mod audit;
 mod audit_search;
 mod chains;
 mod changes;
+mod client_keys;
 mod clients;
 mod engine;
 mod exchange_rules;
@@ -36,6 +37,7 @@ pub use audit::{EventWriter, UsedId};
 pub use audit_search::{EventCursor, EventFilter, EventOrder};
 pub use chains::{OpenChain, StoredAuditKey, StoredCheckpoint};
 pub use changes::{Change, ChangeKind};
+pub use client_keys::KeysHeld;
 pub use clients::{ClientFilter, Cursor};
 pub use engine::{ConnectOptions, LossySetting, Store, Tx};
 pub use keys::{LiveTokens, StoredKey, StoredPrivate};
@@ -128,6 +130,7 @@ pub fn all_statements() -> impl Iterator<Item = (&'static str, &'static str)> {
         audit_search::STATEMENTS,
         chains::STATEMENTS,
         changes::STATEMENTS,
+        client_keys::STATEMENTS,
         clients::STATEMENTS,
         exchange_rules::STATEMENTS,
         keys::STATEMENTS,

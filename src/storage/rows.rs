@@ -37,6 +37,9 @@ pub(super) struct ClientRow {
     allowed_networks: Json<Vec<ipnet::IpNet>>,
     may_act: Option<String>,
     token_binding: String,
+    jwks_uri: Option<String>,
+    assertion_type_required: bool,
+    legacy_assertion_audience: bool,
     version: i64,
     created_at: i64,
     updated_at: i64,
@@ -63,6 +66,9 @@ impl TryFrom<ClientRow> for Client {
             allowed_networks: row.allowed_networks.0,
             may_act: row.may_act.as_deref().map(client_id).transpose()?,
             token_binding: token_binding(&row.token_binding)?,
+            jwks_uri: row.jwks_uri,
+            assertion_type_required: row.assertion_type_required,
+            legacy_assertion_audience: row.legacy_assertion_audience,
             version: row.version,
             created_at: Timestamp::from_micros(row.created_at),
             updated_at: Timestamp::from_micros(row.updated_at),
@@ -138,7 +144,12 @@ impl RegistrationRow {
                 client = Some(Client::try_from(row.client)?);
             }
         }
-        Ok(client.map(|client| Registration { client, secrets, roles: roles.into_iter().collect() }))
+        Ok(client.map(|client| Registration {
+            client,
+            secrets,
+            keys: Vec::new(),
+            roles: roles.into_iter().collect(),
+        }))
     }
 }
 

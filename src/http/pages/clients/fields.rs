@@ -97,6 +97,9 @@ fn method_means(method: AuthMethod) -> (&'static str, &'static str, &'static str
         AuthMethod::ClientSecretPost => {
             "The secret in the body of the request. For software that cannot set the header; bodies are logged more often."
         }
+        AuthMethod::PrivateKeyJwt => {
+            "It signs a short statement with a private key that only it has: nothing that is sent can be used again."
+        }
     };
     (method.as_str(), method.as_str(), means)
 }
