@@ -19,9 +19,16 @@ use crate::domain::time::Timestamp;
 use crate::jose::{Algorithm, ForeignKey, ForeignKeyError, Object};
 use crate::storage::{ChangeKind, StoreError};
 
+/// The most bytes of a key in PEM form: four times those of an RSA key of 8192 bits.
+const LONGEST_PEM: usize = 10_000;
+
 /// A public key to add. It has no `Debug` form: what somebody sends by mistake may be private.
 #[derive(Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({
+    "jwk": { "kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo" },
+    "description": "deployed 2026-11", "expires_in": 7_776_000,
+}))]
 pub struct AddKey {
     /// The key as a JWK (RFC 7517), with its public members alone. This or `pem`.
     #[serde(default)]
@@ -295,6 +302,7 @@ fn read(new: AddKey, now: Timestamp) -> Result<ClientKey, AdminError> {
     }
     let key = match (new.jwk, new.pem) {
         (Some(jwk), None) => ForeignKey::from_object(jwk).map_err(|error| refused("jwk", error)),
+        (None, Some(pem)) if pem.len() > LONGEST_PEM => Err(refused("pem", ForeignKeyError::NotPem)),
         (None, Some(pem)) => ForeignKey::from_pem(&pem).map_err(|error| refused("pem", error)),
         (Some(_), Some(_)) => {
             Err(AdminError::invalid("pem", "there is a jwk too", "give the key in one form"))

@@ -274,9 +274,8 @@ impl Admin {
             return Err(AdminError::STALE);
         }
         if client.jwks_uri.is_some() && tx.keys_held(client.uid).await?.count > 0 {
-            return Err(AdminError::Conflict(
-                "the client is registered with keys: remove them first, or leave out jwks_uri".to_owned(),
-            ));
+            let fix = "remove them first, or leave jwks_uri out";
+            return Err(AdminError::invalid("jwks_uri", "the client is registered with keys", fix));
         }
         client.version += 1;
         let client_id = client.client_id.clone();

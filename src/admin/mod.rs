@@ -22,6 +22,7 @@ mod exchange_rule_forms;
 pub mod exchange_rules;
 mod external_accounts;
 pub mod impact;
+mod longest_lived;
 pub mod object;
 pub mod operators;
 mod overtaken;

@@ -3,8 +3,9 @@
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
-use super::{Offline, output, try_client};
+use super::{Offline, client_keys, output, try_client};
 use crate::admin::PageRequest;
+use crate::admin::client_keys::KeyView;
 use crate::admin::clients::{ClientView, CreateClient};
 use crate::admin::secrets::{AddSecret, AddedSecret, SecretView};
 use crate::domain::binding::TokenBinding;
@@ -33,7 +34,7 @@ pub(super) enum Command {
         #[arg(long)]
         text: Option<String>,
     },
-    /// Show a client with its roles, what it operates, and its secrets (not the secrets themselves).
+    /// Show a client with its roles, what it operates, its keys and its secrets (not the secrets themselves).
     Show {
         /// Which.
         #[arg(value_parser = client_id)]
@@ -56,6 +57,9 @@ pub(super) enum Command {
     /// A client's secrets.
     #[command(subcommand)]
     Secret(Secret),
+    /// A client's public keys.
+    #[command(subcommand)]
+    Key(client_keys::Key),
 }
 
 #[derive(Debug, Args)]
@@ -99,6 +103,15 @@ pub(super) struct Create {
     /// Its end, for example 2027-01-01T00:00:00Z.
     #[arg(long, value_name = "TIME", value_parser = timestamp)]
     expires_at: Option<Timestamp>,
+    /// Where its public keys are published.
+    #[arg(long, value_name = "URL")]
+    jwks_uri: Option<String>,
+    /// Refuse assertions that do not say that they are some (typ client-authentication+jwt).
+    #[arg(long)]
+    assertion_type_required: bool,
+    /// Accept assertions that name the token endpoint as their audience.
+    #[arg(long)]
+    legacy_assertion_audience: bool,
     /// Add no secret.
     #[arg(long)]
     no_secret: bool,
@@ -145,11 +158,13 @@ struct Shown {
     roles: Vec<RoleName>,
     operates: Vec<ResourceServerName>,
     secrets: Vec<SecretView>,
+    keys: Vec<KeyView>,
 }
 
 pub(super) async fn run(command: Command, offline: &Offline, json: bool) -> anyhow::Result<()> {
     let Offline { admin, by, .. } = offline;
     match command {
+        Command::Key(key) => client_keys::run(key, offline, json).await,
         Command::Try(wanted) => try_client::run(wanted, offline, json).await,
         Command::Create(create) => {
             let with_secret = !create.no_secret;
@@ -189,6 +204,7 @@ pub(super) async fn run(command: Command, offline: &Offline, json: bool) -> anyh
                 roles: admin.client_roles(by, &client_id).await?,
                 operates: admin.operated_by(by, &client_id).await?,
                 secrets: admin.secrets(by, &client_id).await?,
+                keys: admin.keys(by, &client_id).await?,
             };
             output::one(&shown, json)
         }
@@ -234,6 +250,9 @@ impl From<Create> for CreateClient {
         client.allowed_networks = create.allowed_networks;
         client.may_act = create.may_act;
         client.token_binding = create.token_binding;
+        client.jwks_uri = create.jwks_uri;
+        client.assertion_type_required = create.assertion_type_required;
+        client.legacy_assertion_audience = create.legacy_assertion_audience;
         client.expires_at = create.expires_at;
         if !create.grant_types.is_empty() {
             client.grant_types = create.grant_types.into_iter().collect();
@@ -245,7 +264,7 @@ impl From<Create> for CreateClient {
     }
 }
 
-fn client_id(text: &str) -> Result<ClientId, FieldError> {
+pub(super) fn client_id(text: &str) -> Result<ClientId, FieldError> {
     ClientId::new(text)
 }
 
@@ -267,7 +286,7 @@ fn secret_id(text: &str) -> Result<SecretId, FieldError> {
     SecretId::new(text)
 }
 
-fn timestamp(text: &str) -> Result<Timestamp, String> {
+pub(super) fn timestamp(text: &str) -> Result<Timestamp, String> {
     Timestamp::parse(text).map_err(|_| "write a time such as 2027-01-01T00:00:00Z".to_owned())
 }
 

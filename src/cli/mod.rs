@@ -4,6 +4,7 @@
 mod administrators;
 mod audit;
 mod audit_tree;
+mod client_keys;
 mod clients;
 mod exchange_rules;
 mod health;

@@ -15,7 +15,10 @@ use crate::admin::token_use::TokenUse;
 use crate::domain::ids::{ClientId, CredentialId};
 
 pub(super) fn routes() -> OpenApiRouter<Shared> {
-    OpenApiRouter::new().routes(routes!(list, add)).routes(routes!(update, remove)).routes(routes!(use_of_key))
+    OpenApiRouter::new()
+        .routes(routes!(list, add))
+        .routes(routes!(update, remove))
+        .routes(routes!(use_of_key))
 }
 
 /// List the public keys that a client is registered with, newest first.

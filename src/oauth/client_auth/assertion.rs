@@ -115,7 +115,7 @@ impl Assertion {
         if !ForeignKey::ALGORITHMS.contains(&algorithm) {
             return Err(format!("the assertion is signed with {algorithm}, which is not accepted").into());
         }
-        let kind = kind(&unverified)?;
+        let said = kind(&unverified)?;
         if unverified.names_a_key() {
             return Err(
                 "the assertion's header has jwk, jku, x5c or x5u: the registered keys count alone".into()
@@ -133,7 +133,7 @@ impl Assertion {
             client_id,
             algorithm,
             kid,
-            kind,
+            kind: said,
             claims: Claims::read(&claims),
         })
     }
@@ -298,12 +298,6 @@ fn time(object: &Object, name: &str) -> Result<Option<Timestamp>, Reason> {
     let seconds =
         seconds.ok_or_else(|| Reason::from(format!("the assertion's {name} is no time in seconds")))?;
     Ok(Some(Timestamp::from_seconds(seconds)))
-}
-
-/// Whether this was an assertion's; its second use is refused.
-#[must_use]
-pub fn is_of_assertion(used: &UsedId) -> bool {
-    used.purpose == PURPOSE
 }
 
 #[cfg(test)]

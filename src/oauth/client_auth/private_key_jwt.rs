@@ -137,13 +137,12 @@ impl Assertions {
             None => Err("there is no client to check it against".into()),
         };
         // One signature is verified in any case, so that the time it takes does not tell who is registered.
-        let verified = match &found {
-            Ok(candidate) => assertion.is_signed_with(&candidate.key),
-            Err(_) => {
-                let decoy = self.decoys.iter().find(|decoy| decoy.with(assertion.algorithm).is_some());
-                std::hint::black_box(decoy.is_some_and(|decoy| assertion.is_signed_with(decoy)));
-                false
-            }
+        let verified = if let Ok(candidate) = &found {
+            assertion.is_signed_with(&candidate.key)
+        } else {
+            let decoy = self.decoys.iter().find(|decoy| decoy.with(assertion.algorithm).is_some());
+            std::hint::black_box(decoy.is_some_and(|decoy| assertion.is_signed_with(decoy)));
+            false
         };
         let candidate = found.map_err(OAuthError::invalid_client)?;
         if !verified {

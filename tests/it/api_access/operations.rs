@@ -99,7 +99,9 @@ async fn operation(server: &Server, path: &str, method: &str, id: &str, descript
     // Not the one that signs the tokens of this test.
     let kid = "SELECT kid FROM signing_keys WHERE algorithm = 'RS256' ORDER BY generation DESC";
     let kid = server.database.texts(kid).await.remove(0);
+    let key_id = server.public_key(&name).await;
     let path = path
+        .replace("{key_id}", &key_id)
         .replace("{client_id}", &name)
         .replace("{name}", &name)
         .replace("{role}", &name)
@@ -145,6 +147,8 @@ fn body(id: &str) -> Value {
         "rotate_signing_key" => json!({ "algorithm": "ES256" }),
         "revoke_tokens" => json!({ "kind": "client", "subject": "revoke-tokens" }),
         "try_exchange" => json!({ "caller": "try-exchange", "subject": "try-exchange", "audience": [] }),
+        "add_client_key" => json!({ "pem": crate::private_key_jwt::PEM }),
+        "update_client_key" => json!({ "description": "changed" }),
         "add_client_secret" => json!({ "description": "made" }),
         "update_client" | "update_role" | "update_resource_server" | "update_exchange_rule" => {
             json!({ "description": "changed" })
