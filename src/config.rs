@@ -6,6 +6,7 @@ mod credentials;
 mod issuer;
 mod limits;
 mod master_key;
+mod outbound;
 mod sso;
 mod tls;
 mod told;
@@ -14,6 +15,7 @@ mod values;
 pub use self::issuer::Issuer;
 pub use self::limits::Limits;
 pub use self::master_key::{HeldIn, MasterKeySource, Pkcs11};
+pub use self::outbound::{Assertions, Outbound};
 pub use self::sso::{ClientSecretSource, Upstream};
 pub use self::tls::{CertificateHeader, MutualTls, PemPair, TlsSettings};
 pub use self::told::ToldSetting;
@@ -83,6 +85,10 @@ pub struct Config {
     pub sso: Option<Upstream>,
     /// What failures and costly checks may take.
     pub limits: Limits,
+    /// How client assertions are read.
+    pub assertions: Assertions,
+    /// What Jeton calls outside, when a registration names it.
+    pub outbound: Outbound,
     /// How many clients are kept in memory.
     pub directory_clients: u64,
     /// `tracing` directives, for example `info` or `jeton=debug`.
@@ -278,6 +284,8 @@ impl Settings {
         let sign_in = self.sign_in();
         let sso = self.sso();
         let limits = self.limits();
+        let assertions = self.assertions();
+        let outbound = self.outbound();
         let directory_clients = self.take("directory.clients", clients).unwrap_or(50_000);
         let log_level = self.take("log.level", log_directives).unwrap_or_else(|| "info".to_owned());
         let log_format = self.take("log.format", log_format).unwrap_or(LogFormat::Text);
@@ -304,6 +312,8 @@ impl Settings {
             sign_in,
             sso,
             limits,
+            assertions,
+            outbound,
             directory_clients,
             log_level,
             log_format,

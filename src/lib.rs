@@ -29,6 +29,7 @@
 //! | RFC 6750 bearer tokens (our API) | `oauth/access.rs`, `http/extract.rs` |
 //! | RFC 7009 revocation | `oauth/revocation.rs`, `domain/revocation.rs` |
 //! | RFC 7515, 7517, 7519, 7638, 8037, 9964 JOSE | `jose/` |
+//! | RFC 7521, 7523, 10070 client assertions | `oauth/client_auth/private_key_jwt.rs`, `oauth/client_auth/assertion.rs` |
 //! | RFC 7662 introspection, RFC 9701 signed answers | `oauth/introspection.rs`, `oauth/live.rs` |
 //! | RFC 8414, OpenID Connect Discovery | `oauth/discovery.rs` |
 //! | RFC 8693 token exchange | `oauth/grants/token_exchange.rs`, `domain/delegation.rs`, `domain/exchange_tree.rs` |

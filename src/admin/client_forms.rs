@@ -75,6 +75,21 @@ pub struct CreateClient {
     /// Whether it may add secrets of its own at `/clients/self/secrets`, each in place of an earlier one.
     #[serde(default)]
     pub may_rotate_own_secrets: bool,
+    /// Where the public keys are published that it signs assertions with (RFC 7517 §5). Not beside keys that are
+    /// registered here.
+    #[serde(default)]
+    #[schema(
+        max_length = 500,
+        pattern = r"^https?://[^\s\u0000-\u0020]+$",
+        example = "https://billing.example.com/jwks.json"
+    )]
+    pub jwks_uri: Option<String>,
+    /// Whether an assertion must say that it is one (`typ` `client-authentication+jwt`).
+    #[serde(default)]
+    pub assertion_type_required: bool,
+    /// Whether an assertion may name the token endpoint as its audience, as libraries did before RFC 10070.
+    #[serde(default)]
+    pub legacy_assertion_audience: bool,
     /// Its roles, by name.
     #[serde(default)]
     #[schema(value_type = Vec<RoleName>, max_items = 100, example = json!(["order-reader"]))]
@@ -137,9 +152,22 @@ pub struct UpdateClient {
     #[serde(deserialize_with = "present")]
     #[schema(value_type = bool)]
     pub may_rotate_own_secrets: Option<bool>,
+    /// Where the public keys are published that it signs assertions with.
+    #[serde(deserialize_with = "nullable")]
+    #[schema(value_type = Option<String>, max_length = 500, pattern = r"^https?://[^\s\u0000-\u0020]+$", example = "https://billing.example.com/jwks.json")]
+    pub jwks_uri: Option<Option<String>>,
+    /// Whether an assertion must say that it is one.
+    #[serde(deserialize_with = "present")]
+    #[schema(value_type = bool)]
+    pub assertion_type_required: Option<bool>,
+    /// Whether an assertion may name the token endpoint as its audience.
+    #[serde(deserialize_with = "present")]
+    #[schema(value_type = bool)]
+    pub legacy_assertion_audience: Option<bool>,
 }
 
 /// A client as people see it.
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct ClientView {
     /// Its public identifier.
@@ -177,6 +205,13 @@ pub struct ClientView {
     pub token_binding: TokenBinding,
     /// Whether it may add secrets of its own, each in place of an earlier one.
     pub may_rotate_own_secrets: bool,
+    /// Where the public keys are published that it signs assertions with; it is registered with them, when null.
+    #[schema(required = true)]
+    pub jwks_uri: Option<String>,
+    /// Whether an assertion must say that it is one (`typ` `client-authentication+jwt`).
+    pub assertion_type_required: bool,
+    /// Whether an assertion may name the token endpoint as its audience, as libraries did before RFC 10070.
+    pub legacy_assertion_audience: bool,
     /// Counts changes; the `ETag`.
     pub version: i64,
     /// When it was registered.
@@ -257,6 +292,9 @@ impl CreateClient {
             may_act: None,
             token_binding: default_binding(),
             may_rotate_own_secrets: false,
+            jwks_uri: None,
+            assertion_type_required: false,
+            legacy_assertion_audience: false,
             roles: Vec::new(),
         }
     }
@@ -282,6 +320,9 @@ impl ClientView {
             may_act: client.may_act,
             token_binding: client.token_binding,
             may_rotate_own_secrets: client.may_rotate_own_secrets,
+            jwks_uri: client.jwks_uri,
+            assertion_type_required: client.assertion_type_required,
+            legacy_assertion_audience: client.legacy_assertion_audience,
             version: client.version,
             created_at: client.created_at,
             updated_at: client.updated_at,

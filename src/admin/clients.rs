@@ -97,6 +97,7 @@ impl Admin {
             errors.push(FieldError::new("roles", problem, "use at most 100, and give more afterwards"));
         }
         let roles = roles_named(catalog, &new.roles, &mut errors);
+        self.check_jwks_uri(new.jwks_uri.as_deref(), &mut errors);
         let now = self.ambient.now();
         let client = Client {
             uid: ClientUid(self.ambient.uuid()?),
@@ -118,6 +119,9 @@ impl Admin {
             may_act: new.may_act,
             token_binding: new.token_binding,
             may_rotate_own_secrets: new.may_rotate_own_secrets,
+            jwks_uri: new.jwks_uri,
+            assertion_type_required: new.assertion_type_required,
+            legacy_assertion_audience: new.legacy_assertion_audience,
             version: 1,
             created_at: now,
             updated_at: now,
@@ -208,6 +212,14 @@ impl Admin {
         client.token_binding = update.token_binding.unwrap_or(client.token_binding);
         client.may_rotate_own_secrets =
             update.may_rotate_own_secrets.unwrap_or(client.may_rotate_own_secrets);
+        if let Some(uri) = update.jwks_uri {
+            self.check_jwks_uri(uri.as_deref(), &mut errors);
+            client.jwks_uri = uri;
+        }
+        client.assertion_type_required =
+            update.assertion_type_required.unwrap_or(client.assertion_type_required);
+        client.legacy_assertion_audience =
+            update.legacy_assertion_audience.unwrap_or(client.legacy_assertion_audience);
         check(&client, before.created_at, errors)?;
         self.require_power_over(by, &catalog, &before).await?;
         match self.replace_client(by, "client.update", &catalog, before, client).await {
@@ -303,6 +315,10 @@ impl Admin {
         if !tx.update_client(&client).await? {
             return Err(AdminError::STALE);
         }
+        if client.jwks_uri.is_some() && tx.keys_held(client.uid).await?.count > 0 {
+            let fix = "remove them first, or leave jwks_uri out";
+            return Err(AdminError::invalid("jwks_uri", "the client is registered with keys", fix));
+        }
         client.version += 1;
         let client_id = client.client_id.clone();
         let view = ClientView::new(client, catalog);
@@ -315,6 +331,11 @@ impl Admin {
         };
         self.commit(tx, by, written).await?;
         Ok(view)
+    }
+
+    /// Notes what is wrong with where a client's keys are.
+    fn check_jwks_uri(&self, uri: Option<&str>, errors: &mut Vec<FieldError>) {
+        errors.extend(uri.and_then(|uri| self.outside.check("jwks_uri", uri).err()));
     }
 
     /// Why a change is refused that is based on another version.

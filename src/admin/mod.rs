@@ -15,6 +15,7 @@ pub mod builtins;
 pub mod client_dry_run;
 mod client_forms;
 pub mod client_import;
+pub mod client_keys;
 pub mod clients;
 pub mod effective_permissions;
 pub mod ending_credentials;
@@ -23,6 +24,7 @@ mod exchange_rule_forms;
 pub mod exchange_rules;
 mod external_accounts;
 pub mod impact;
+mod longest_lived;
 pub mod object;
 pub mod operators;
 mod overtaken;
@@ -62,6 +64,7 @@ use crate::domain::catalog::Catalog;
 use crate::domain::error::{Fault, FieldError};
 use crate::domain::exchange_rule::Party;
 use crate::domain::ids::{ClientUid, Permission, RoleUid};
+use crate::domain::outside::Outside;
 use crate::domain::text::check_text;
 use crate::runtime::clock::Ambient;
 use crate::runtime::directory::Directory;
@@ -89,6 +92,8 @@ pub struct Admin {
     pub longest: Duration,
     /// How long before its end a credential is said to end soon.
     pub warn_before: Duration,
+    /// What a registration may have Jeton call.
+    pub outside: Arc<Outside>,
 }
 
 /// Who administers, and what they may do.

@@ -169,7 +169,7 @@ impl Admin {
         let secrets = self.store.secrets(client).await?;
         let uses: HashMap<_, _> = self.store.last_uses(client).await?.into_iter().collect();
         let view = |secret: &ClientSecret| SecretView {
-            last_used_at: uses.get(&secret.secret_id).copied(),
+            last_used_at: uses.get(secret.secret_id.as_str()).copied(),
             ..self.secret_view(secret, now)
         };
         Ok(secrets.iter().map(view).collect())
@@ -233,7 +233,7 @@ impl Admin {
     ) -> Result<AdminError, AdminError> {
         let AdminError::Conflict(problem) = error else { return Ok(error) };
         let uses: HashMap<_, _> = self.store.last_uses(client.uid).await?.into_iter().collect();
-        let last_use = |secret: &ClientSecret| uses.get(&secret.secret_id).copied();
+        let last_use = |secret: &ClientSecret| uses.get(secret.secret_id.as_str()).copied();
         let now = self.ambient.now();
         // The first: those that count no more, then what was replaced, then what was used longest ago.
         let least = stored.iter().min_by_key(|secret| {

@@ -11,7 +11,7 @@ use crate::config::{ClientSecretSource, Config, Issuer, Upstream};
 use crate::domain::error::Fault;
 use crate::http::{SSO_CALLBACK, Services};
 use crate::oauth::access::AccessVerifier;
-use crate::oauth::client_auth::Verifiers;
+use crate::oauth::client_auth::{Assertions, Verifiers};
 use crate::oauth::dpop::Dpop;
 use crate::oauth::introspection::IntrospectionEndpoint;
 use crate::oauth::live::LiveTokens;
@@ -25,6 +25,7 @@ use crate::runtime::ledger::Ledger;
 use crate::runtime::master_key::MasterKeys;
 use crate::runtime::provider::Provider;
 use crate::runtime::refusals::Refusals;
+use crate::runtime::remote_keys::{Patience, RemoteKeys};
 use crate::runtime::rotator::Rotator;
 use crate::runtime::secrets::SecretVerifier;
 use crate::runtime::tls::ClientTrust;
@@ -42,7 +43,12 @@ pub(super) fn services(
 ) -> Result<Services, Fault> {
     let secrets = Arc::new(SecretVerifier::new(&config.limits, &ambient)?.upgrading(verified));
     let failures = Failures::new(&config.limits, &ambient);
-    let verifiers = Arc::new(Verifiers { secrets: Arc::clone(&secrets), failures });
+    let outside = Arc::new(config.outbound.outside.clone());
+    let patience =
+        Patience { stale_for: config.outbound.keys_stale_for, cooldown: config.outbound.keys_cooldown };
+    let remote = Arc::new(RemoteKeys::new(Arc::clone(&outside), patience, ambient.clone()));
+    let assertions = Assertions::new(issuer.as_str(), config.assertions.max_lifetime, remote)?;
+    let verifiers = Arc::new(Verifiers { secrets: Arc::clone(&secrets), failures, assertions });
     let directory = Arc::clone(&live.directory);
     let live = Arc::new(live);
     let refusals = Refusals::new(ledger.clone());
@@ -51,6 +57,7 @@ pub(super) fn services(
         directory: Arc::clone(&directory),
         verifiers: Arc::clone(&verifiers),
         refusals: refusals.clone(),
+        ledger: ledger.clone(),
     });
     let admin = Admin {
         store: store.clone(),
@@ -61,6 +68,7 @@ pub(super) fn services(
         ambient: ambient.clone(),
         longest: config.max_token_lifetime,
         warn_before: config.warn_before,
+        outside,
     };
     let sign_in =
         SignIn { admin: admin.clone(), passwords: Arc::clone(&secrets), master_keys, rules: config.sign_in };

@@ -5,8 +5,9 @@ use serde::Serialize;
 
 use super::arguments::{client_id, grant_type, pair, resource_server_name, role_name, timestamp};
 use super::client_secrets::{self, Secret, shown_once};
-use super::{Offline, client_import, output, try_client};
+use super::{Offline, client_import, client_keys, output, try_client};
 use crate::admin::PageRequest;
+use crate::admin::client_keys::KeyView;
 use crate::admin::clients::{ClientView, CreateClient, UpdateClient};
 use crate::admin::secrets::{AddSecret, AddedSecret, SecretView};
 use crate::domain::binding::TokenBinding;
@@ -34,7 +35,7 @@ pub(super) enum Command {
         #[arg(long)]
         text: Option<String>,
     },
-    /// Show a client with its roles, what it operates, and its secrets (not the secrets themselves).
+    /// Show a client with its roles, what it operates, its keys and its secrets (not the secrets themselves).
     Show {
         /// Which.
         #[arg(value_parser = client_id)]
@@ -70,8 +71,12 @@ pub(super) enum Command {
     /// A client's secrets.
     #[command(subcommand)]
     Secret(Secret),
+    /// A client's public keys.
+    #[command(subcommand)]
+    Key(client_keys::Key),
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 #[derive(Debug, Args)]
 pub(super) struct Create {
     /// Its public identifier, which never changes.
@@ -116,6 +121,15 @@ pub(super) struct Create {
     /// Whether it may add secrets of its own, each in place of an earlier one.
     #[arg(long)]
     may_rotate_own_secrets: bool,
+    /// Where its public keys are published.
+    #[arg(long, value_name = "URL")]
+    jwks_uri: Option<String>,
+    /// Refuse assertions that do not say that they are some (typ client-authentication+jwt).
+    #[arg(long)]
+    assertion_type_required: bool,
+    /// Accept assertions that name the token endpoint as their audience.
+    #[arg(long)]
+    legacy_assertion_audience: bool,
     /// Add no secret.
     #[arg(long)]
     no_secret: bool,
@@ -146,12 +160,14 @@ struct Shown {
     roles: Vec<RoleName>,
     operates: Vec<ResourceServerName>,
     secrets: Vec<SecretView>,
+    keys: Vec<KeyView>,
 }
 
 pub(super) async fn run(command: Command, offline: &Offline, json: bool) -> anyhow::Result<()> {
     let Offline { admin, by, .. } = offline;
     match command {
         Command::Import(import) => client_import::run(import, offline, json).await,
+        Command::Key(key) => client_keys::run(key, offline, json).await,
         Command::Try(wanted) => try_client::run(wanted, offline, json).await,
         Command::Create(create) => {
             let with_secret = !create.no_secret;
@@ -191,6 +207,7 @@ pub(super) async fn run(command: Command, offline: &Offline, json: bool) -> anyh
                 roles: admin.client_roles(by, &client_id).await?,
                 operates: admin.operated_by(by, &client_id).await?,
                 secrets: admin.secrets(by, &client_id).await?,
+                keys: admin.keys(by, &client_id).await?,
             };
             output::one(&shown, json)
         }
@@ -228,6 +245,9 @@ impl From<Create> for CreateClient {
         client.allowed_networks = create.allowed_networks;
         client.may_act = create.may_act;
         client.token_binding = create.token_binding;
+        client.jwks_uri = create.jwks_uri;
+        client.assertion_type_required = create.assertion_type_required;
+        client.legacy_assertion_audience = create.legacy_assertion_audience;
         client.expires_at = create.expires_at;
         client.may_rotate_own_secrets = create.may_rotate_own_secrets;
         if !create.grant_types.is_empty() {

@@ -6,6 +6,7 @@ mod arguments;
 mod audit;
 mod audit_tree;
 mod client_import;
+mod client_keys;
 mod client_secrets;
 mod clients;
 mod exchange_rules;

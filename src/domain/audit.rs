@@ -133,6 +133,10 @@ pub enum Event {
         /// The thumbprint of the DPoP key that it is bound to.
         #[serde(skip_serializing_if = "Option::is_none")]
         jkt: Option<String>,
+        /// Whether the client's assertion named the token endpoint as its audience, which only its legacy switch let
+        /// pass.
+        #[serde(skip_serializing_if = "is_false")]
+        legacy_assertion_audience: bool,
     },
     /// A token request was refused.
     TokenRefused {

@@ -11,6 +11,7 @@ use ipnet::IpNet;
 use secrecy::SecretString;
 
 use super::binding::TokenBinding;
+use super::client_key::ClientKey;
 use super::credential::ends_soon;
 use super::error::FieldError;
 use super::ids::{ClientId, ClientUid, ResourceServerUid, RoleUid, SecretId};
@@ -50,10 +51,13 @@ words! {
         ClientSecretBasic = "client_secret_basic",
         /// RFC 6749 §2.3.1, in the body.
         ClientSecretPost = "client_secret_post",
+        /// OpenID Connect Core §9, RFC 7523 §2.2.
+        PrivateKeyJwt = "private_key_jwt",
     }
 }
 
 /// A registered client.
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Client {
     /// Database key.
@@ -86,6 +90,12 @@ pub struct Client {
     pub token_binding: TokenBinding,
     /// Whether it may add secrets of its own, each in place of an earlier one.
     pub may_rotate_own_secrets: bool,
+    /// Where the keys are published that it signs assertions with; else it is registered with its keys.
+    pub jwks_uri: Option<String>,
+    /// Whether an assertion must say that it is one (`typ` `client-authentication+jwt`).
+    pub assertion_type_required: bool,
+    /// Whether an assertion may name the token endpoint as its audience, as libraries did before RFC 10070.
+    pub legacy_assertion_audience: bool,
     /// Counts changes; the `ETag` of the API.
     pub version: i64,
     /// When it was registered.
@@ -169,6 +179,8 @@ pub struct Registration {
     pub client: Client,
     /// Its secrets, expired ones too.
     pub secrets: Vec<ClientSecret>,
+    /// The keys that it is registered with, expired ones too.
+    pub keys: Vec<ClientKey>,
     /// Its roles.
     pub roles: Vec<RoleUid>,
 }
@@ -253,6 +265,9 @@ mod tests {
             may_act: None,
             token_binding: TokenBinding::Optional,
             may_rotate_own_secrets: false,
+            jwks_uri: None,
+            assertion_type_required: false,
+            legacy_assertion_audience: false,
             version: 1,
             created_at: Timestamp::from_seconds(0),
             updated_at: Timestamp::from_seconds(0),

@@ -5,10 +5,10 @@
 //! What a secret *costs* to check depends on its form alone, never on who it is presented for, so that
 //! nothing about a client can be read from the time an answer takes.
 
-use aws_lc_rs::digest;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::error::FieldError;
+use super::fingerprint::fingerprint;
 use super::ids::SecretId;
 use super::text::SECRET_PREFIX as PREFIX;
 use super::words::words;
@@ -63,7 +63,7 @@ pub fn form(secret: &SecretString) -> Form {
     }
     let (body, checksum) = text.split_at(PREFIX.len() + BODY);
     if base62(&crc32(body.as_bytes()).to_be_bytes(), CHECKSUM) == checksum {
-        Form::Generated(fingerprint(text))
+        Form::Generated(name(text))
     } else {
         Form::Impossible
     }
@@ -103,16 +103,10 @@ pub fn check_chosen(secret: &SecretString) -> Result<(), FieldError> {
     Ok(())
 }
 
-/// Forty bits of SHA-256, as eight base32 digits: enough to tell a client's secrets apart and to find
-/// out which one leaked, and nothing against the 256 bits of the secret.
-fn fingerprint(text: &str) -> SecretId {
-    const BASE32: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
-    let hash = digest::digest(&digest::SHA256, text.as_bytes());
-    let bits = hash.as_ref()[..5].iter().fold(0_u64, |bits, byte| bits << 8 | u64::from(*byte));
-    let digits: String =
-        (0..8).rev().map(|digit| char::from(BASE32[(bits >> (digit * 5) & 31) as usize])).collect();
+/// What names a generated secret.
+fn name(text: &str) -> SecretId {
     #[expect(clippy::expect_used, reason = "eight letters and digits always have the form of a secret id")]
-    SecretId::new(digits).expect("base32 digits")
+    SecretId::new(fingerprint(text)).expect("base32 digits")
 }
 
 /// The number `bytes` (big endian) in base 62, padded to `width` digits.

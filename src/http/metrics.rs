@@ -88,6 +88,13 @@ fn registry(services: &Services) -> Registry {
         ended,
     );
     register_limits(&mut registry, services);
+    let legacy = Counter::<u64>::default();
+    legacy.inc_by(services.tokens.verifiers.assertions.legacy_audiences());
+    registry.register(
+        "jeton_legacy_assertion_audiences",
+        "Client assertions that were accepted only because of legacy_assertion_audience",
+        legacy,
+    );
     registry
 }
 

@@ -80,6 +80,12 @@ struct TokenForm {
     /// With `client_id`, instead of HTTP Basic.
     #[schema(value_type = String, required = false)]
     client_secret: Option<String>,
+    /// A statement that the client has signed, instead of a secret (RFC 7523 §2.2).
+    #[schema(value_type = String, required = false)]
+    client_assertion: Option<String>,
+    /// `urn:ietf:params:oauth:client-assertion-type:jwt-bearer`, with `client_assertion`.
+    #[schema(value_type = String, required = false)]
+    client_assertion_type: Option<String>,
     /// The token to exchange (RFC 8693 §2.1).
     #[schema(value_type = String, required = false)]
     subject_token: Option<String>,

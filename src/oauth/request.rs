@@ -11,6 +11,7 @@ use crate::domain::ids::ClientId;
 use crate::domain::text::quoted;
 use crate::runtime::clock::Ambient;
 use crate::runtime::directory::Directory;
+use crate::runtime::ledger::{Ledger, RecordError};
 use crate::runtime::refusals::Refusals;
 
 /// A request as it came, body unread. It holds secrets, so it has no `Debug` form.
@@ -44,6 +45,8 @@ pub struct ClientGate {
     pub verifiers: Arc<Verifiers>,
     /// What records refusals.
     pub refusals: Refusals,
+    /// What uses assertions up.
+    pub ledger: Ledger,
 }
 
 // === impl ClientRequest ===
@@ -118,6 +121,13 @@ impl ClientGate {
             self.directory.look_as_if_unknown(&presented.client_id).await;
         }
         let client = client?;
+        // What counts once counts here too, and before anything is answered.
+        if let Some(used) = client.credential.used.clone() {
+            self.ledger.spend(used).await.map_err(|error| match error {
+                RecordError::UsedBefore => client_auth::used_before().into(),
+                RecordError::Fault(fault) => Failure::from(fault),
+            })?;
+        }
         Ok((client, form))
     }
 }

@@ -139,11 +139,7 @@ impl TokenEndpoint {
         match self.ledger.record_issuance(&event, used).await {
             Ok(()) => Ok(response),
             Err(RecordError::UsedBefore) => {
-                let error = if with_proof {
-                    dpop::used_before()
-                } else {
-                    OAuthError::invalid_client("the assertion was used before")
-                };
+                let error = if with_proof { dpop::used_before() } else { client_auth::used_before() };
                 Err(Box::pin(self.refused(request, attempt, error)).await)
             }
             Err(RecordError::Fault(fault)) => Err(fault.into()),
@@ -299,6 +295,7 @@ impl TokenEndpoint {
             expires_at: decision.expires_at,
             kid: signed.kid,
             jkt: proof.map(|proof| proof.jkt.clone()),
+            legacy_assertion_audience: client.credential.legacy_audience,
         };
         let of_credential = client.credential.used.clone();
         let used = of_credential.into_iter().chain(proof.map(|proof| proof.used.clone())).collect();

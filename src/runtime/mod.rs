@@ -23,6 +23,7 @@ pub mod pkcs11;
 mod private_file;
 pub mod provider;
 pub mod refusals;
+pub mod remote_keys;
 pub mod revocations;
 pub mod rotator;
 pub mod sealed;

@@ -6,15 +6,15 @@ use uuid::Uuid;
 use super::engine::{execute, read};
 use super::rows::{ClientRow, ListedClientRow, RegistrationRow};
 use super::{Store, StoreError, Tx, corrupt, statements};
-use crate::domain::client::{Client, ClientKind, Registration};
+use crate::domain::client::{AuthMethod, Client, ClientKind, Registration};
 use crate::domain::ids::{ClientId, ClientUid, RoleUid};
 use crate::domain::time::Timestamp;
 
 statements! {
     CLIENT_BY_ID = r"
         SELECT uid, client_id, description, kind, owner, labels, enabled, expires_at, default_resource_server,
-               grant_types, auth_methods, allowed_networks, may_act, token_binding, may_rotate_own_secrets,
-               version, created_at, updated_at
+               grant_types, auth_methods, allowed_networks, may_act, token_binding, jwks_uri,
+               assertion_type_required, legacy_assertion_audience, may_rotate_own_secrets, version, created_at, updated_at
         FROM clients WHERE client_id = $1";
 
     /// In one question, because this is what the first request of every client waits for.
@@ -22,6 +22,7 @@ statements! {
         SELECT clients.uid, clients.client_id, clients.description, clients.kind, clients.owner, clients.labels,
                clients.enabled, clients.expires_at, clients.default_resource_server, clients.grant_types,
                clients.auth_methods, clients.allowed_networks, clients.may_act, clients.token_binding,
+               clients.jwks_uri, clients.assertion_type_required, clients.legacy_assertion_audience,
                clients.may_rotate_own_secrets, clients.version, clients.created_at, clients.updated_at, secrets.secret_id, secrets.hash, secrets.origin,
                secrets.description AS secret_description, secrets.created_at AS secret_created_at,
                secrets.expires_at AS secret_expires_at, secrets.replaced_by, roles.role
@@ -34,8 +35,8 @@ statements! {
     /// Keyset pages: the place after a client id does not move when others come or go.
     LIST_CLIENTS = r"
         SELECT uid, client_id, description, kind, owner, labels, enabled, expires_at, default_resource_server,
-               grant_types, auth_methods, allowed_networks, may_act, token_binding, may_rotate_own_secrets,
-               version, created_at, updated_at,
+               grant_types, auth_methods, allowed_networks, may_act, token_binding, jwks_uri,
+               assertion_type_required, legacy_assertion_audience, may_rotate_own_secrets, version, created_at, updated_at,
                (SELECT MIN(secrets.expires_at) FROM client_secrets AS secrets
                 WHERE secrets.client = clients.uid AND secrets.replaced_by IS NULL
                   AND secrets.expires_at > $9) AS credentials_end_at
@@ -56,8 +57,9 @@ statements! {
     INSERT_CLIENT = r"
         INSERT INTO clients (uid, client_id, description, kind, owner, labels, enabled, expires_at,
             default_resource_server, grant_types, auth_methods, allowed_networks,
-            version, created_at, updated_at, search, may_act, token_binding, may_rotate_own_secrets)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)";
+            version, created_at, updated_at, search, may_act, token_binding, jwks_uri, assertion_type_required,
+            legacy_assertion_audience, may_rotate_own_secrets)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)";
 
     /// Only the version that was read is replaced: a second writer finds no row.
     UPDATE_CLIENT = r"
@@ -65,7 +67,8 @@ statements! {
         SET description = $3, kind = $4, owner = $5, labels = $6, enabled = $7, expires_at = $8,
             default_resource_server = $9, grant_types = $10, auth_methods = $11,
             allowed_networks = $12, version = version + 1, updated_at = $13, search = $14,
-            may_act = $15, token_binding = $16, may_rotate_own_secrets = $17
+            may_act = $15, token_binding = $16, jwks_uri = $17, assertion_type_required = $18,
+            legacy_assertion_audience = $19, may_rotate_own_secrets = $20
         WHERE uid = $1 AND version = $2";
 
     /// Changes nothing, and lets nobody else change it until the end of the transaction.
@@ -124,7 +127,7 @@ impl Store {
         row.map(Client::try_from).transpose()
     }
 
-    /// A client with its secrets and roles: all that a token request needs of it.
+    /// A client with its secrets, keys and roles: all that a token request needs of it.
     ///
     /// # Errors
     /// The database is away.
@@ -132,7 +135,14 @@ impl Store {
         let rows = read!(self, pool => {
             sqlx::query_as::<_, RegistrationRow>(REGISTRATION).bind(client_id.as_str()).fetch_all(pool).await
         })?;
-        RegistrationRow::together(rows)
+        let mut found = RegistrationRow::together(rows)?;
+        // Another question, but for those alone who need the answer. A change in between makes the directory ask anew.
+        if let Some(found) = found.as_mut()
+            && found.client.auth_methods.contains(&AuthMethod::PrivateKeyJwt)
+        {
+            found.keys = self.client_keys(found.client.uid).await?;
+        }
+        Ok(found)
     }
 
     /// A page of clients, in the order of their identifiers. Beside each when the first of its credentials ends that
@@ -241,6 +251,9 @@ impl Tx {
             search_text(client),
             client.may_act.as_ref().map(ClientId::as_str),
             client.token_binding.as_str(),
+            &client.jwks_uri,
+            client.assertion_type_required,
+            client.legacy_assertion_audience,
             client.may_rotate_own_secrets
         )?;
         Ok(())
@@ -271,6 +284,9 @@ impl Tx {
             search_text(client),
             client.may_act.as_ref().map(ClientId::as_str),
             client.token_binding.as_str(),
+            &client.jwks_uri,
+            client.assertion_type_required,
+            client.legacy_assertion_audience,
             client.may_rotate_own_secrets
         )?;
         Ok(changed == 1)

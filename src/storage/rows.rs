@@ -21,6 +21,7 @@ use crate::domain::secret::SecretOrigin;
 use crate::domain::time::Timestamp;
 use crate::jose::Algorithm;
 
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 #[derive(FromRow)]
 pub(super) struct ClientRow {
     pub(super) uid: Uuid,
@@ -38,6 +39,9 @@ pub(super) struct ClientRow {
     may_act: Option<String>,
     token_binding: String,
     may_rotate_own_secrets: bool,
+    jwks_uri: Option<String>,
+    assertion_type_required: bool,
+    legacy_assertion_audience: bool,
     version: i64,
     created_at: i64,
     updated_at: i64,
@@ -73,6 +77,9 @@ impl TryFrom<ClientRow> for Client {
             may_act: row.may_act.as_deref().map(client_id).transpose()?,
             token_binding: token_binding(&row.token_binding)?,
             may_rotate_own_secrets: row.may_rotate_own_secrets,
+            jwks_uri: row.jwks_uri,
+            assertion_type_required: row.assertion_type_required,
+            legacy_assertion_audience: row.legacy_assertion_audience,
             version: row.version,
             created_at: Timestamp::from_micros(row.created_at),
             updated_at: Timestamp::from_micros(row.updated_at),
@@ -152,7 +159,12 @@ impl RegistrationRow {
                 client = Some(Client::try_from(row.client)?);
             }
         }
-        Ok(client.map(|client| Registration { client, secrets, roles: roles.into_iter().collect() }))
+        Ok(client.map(|client| Registration {
+            client,
+            secrets,
+            keys: Vec::new(),
+            roles: roles.into_iter().collect(),
+        }))
     }
 }
 

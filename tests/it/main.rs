@@ -39,6 +39,7 @@ mod openapi;
 mod operators;
 #[cfg(feature = "pkcs11")]
 mod pkcs11_keys;
+mod private_key_jwt;
 mod processes;
 mod protected_resource;
 mod refusals;

@@ -4,9 +4,11 @@
 //! An unknown client, a disabled one, one that calls from elsewhere and one with a wrong secret get the
 //! same answer and cost the same work; only the audit knows which it was.
 
+pub mod assertion;
 mod client_secret_basic;
 mod client_secret_post;
 mod guard;
+mod private_key_jwt;
 mod secret;
 
 pub use self::client_secret_basic::parse as parse_basic;
@@ -16,6 +18,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+pub use self::private_key_jwt::Assertions;
 use super::Boxed;
 use super::form::Form;
 use crate::domain::client::{AuthMethod, Registration};
@@ -27,8 +30,11 @@ use crate::runtime::secrets::SecretVerifier;
 use crate::storage::UsedId;
 
 /// Every method. Discovery, registration and the audit follow from this list.
-pub static METHODS: &[&dyn Method] =
-    &[&client_secret_basic::ClientSecretBasic, &client_secret_post::ClientSecretPost];
+pub static METHODS: &[&dyn Method] = &[
+    &client_secret_basic::ClientSecretBasic,
+    &client_secret_post::ClientSecretPost,
+    &private_key_jwt::PrivateKeyJwt,
+];
 
 /// One way for a client to authenticate.
 pub trait Method: Send + Sync {
@@ -75,6 +81,8 @@ pub struct Verifiers {
     pub secrets: Arc<SecretVerifier>,
     /// What counts failures.
     pub failures: Failures,
+    /// Assertions.
+    pub assertions: Assertions,
 }
 
 /// The parts of a request that can hold a credential; hence no `Debug` form.
@@ -103,6 +111,8 @@ pub struct Verified {
     pub not_after: Option<Timestamp>,
     /// What of it counts once. Whoever answers the request records it first.
     pub used: Option<UsedId>,
+    /// Whether it was accepted only because of the client's `legacy_assertion_audience`.
+    pub legacy_audience: bool,
 }
 
 /// A client whose identity is proven.
@@ -142,10 +152,17 @@ pub fn present(request: &Presentation<'_>) -> Result<(&'static dyn Method, Prese
     Ok((method, presented))
 }
 
+/// The refusal of an assertion whose `jti` the ledger knows.
+#[must_use]
+pub fn used_before() -> OAuthError {
+    OAuthError::invalid_client("the assertion was used before")
+}
+
 /// Says nothing about any client, so it can be plain.
 fn no_credential() -> OAuthError {
     OAuthError {
-        public: "send client_id and client_secret, by HTTP Basic or in the body".into(),
+        public: "send client_id and client_secret, by HTTP Basic or in the body, or a client_assertion"
+            .into(),
         ..OAuthError::invalid_client("the request has no client credential that is understood")
     }
 }

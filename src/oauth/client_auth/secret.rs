@@ -36,7 +36,7 @@ impl Proof for Secret {
                 OAuthError::invalid_client(format!("secret {} is {}", secret.secret_id, why.as_str()))
             })?;
             let credential_id = secret.secret_id.clone().into();
-            Ok(Verified { credential_id, not_after: secret.expires_at, used: None })
+            Ok(Verified { credential_id, not_after: secret.expires_at, used: None, legacy_audience: false })
         })
     }
 }

@@ -116,7 +116,7 @@ def before_call(context, case, kwargs):
     if not wise:
         return
     if path.startswith("/oauth2/") and isinstance(case.body, dict) and case.meta.generation.mode.is_positive:
-        for credential in ("client_id", "client_secret"):
+        for credential in ("client_id", "client_secret", "client_assertion", "client_assertion_type"):
             case.body.pop(credential, None)
         if path == "/oauth2/token":
             case.body = {"grant_type": "client_credentials", "resource": f"{ISSUER}/api/v1"}

@@ -101,7 +101,9 @@ async fn operation(server: &Server, path: &str, method: &str, id: &str, descript
     // Not the one that signs the tokens of this test.
     let kid = "SELECT kid FROM signing_keys WHERE algorithm = 'RS256' ORDER BY generation DESC";
     let kid = server.database.texts(kid).await.remove(0);
+    let key_id = server.public_key(&name).await;
     let path = path
+        .replace("{key_id}", &key_id)
         .replace("{client_id}", &name)
         .replace("{name}", &name)
         .replace("{role}", &name)
@@ -147,6 +149,8 @@ fn body(id: &str) -> Value {
         "rotate_signing_key" => json!({ "algorithm": "ES256" }),
         "revoke_tokens" => json!({ "kind": "client", "subject": "revoke-tokens" }),
         "try_exchange" => json!({ "caller": "try-exchange", "subject": "try-exchange", "audience": [] }),
+        "add_client_key" => json!({ "pem": crate::private_key_jwt::PEM }),
+        "update_client_key" => json!({ "description": "changed" }),
         "add_client_secret" | "rotate_client_secret" | "rotate_own_secret" => {
             json!({ "description": "made" })
         }

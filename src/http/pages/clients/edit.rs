@@ -80,6 +80,7 @@ async fn narrowing(
         ("expires_at", "From its new end on it gets no tokens."),
         ("may_act", "Nobody else than the client that is named may pass its identity on."),
         ("token_binding", "Whether its tokens are bound to a key changes: without a proof it may get none."),
+        ("jwks_uri", "The keys that are published there count, and no others."),
         (
             "default_resource_server",
             "Requests that name nothing are answered with tokens for the new default.",
@@ -88,6 +89,14 @@ async fn narrowing(
         if !typed.agrees(stored, field) && !typed.text(field).trim().is_empty() {
             breaks.push(text.to_owned());
         }
+    }
+    let becomes = |field: &str, to: &str| !typed.agrees(stored, field) && typed.text(field) == to;
+    if becomes("assertion_type_required", "true") {
+        breaks.push("Its assertions count only when they say that they are some.".to_owned());
+    }
+    if becomes("legacy_assertion_audience", "false") {
+        breaks
+            .push("Its assertions count only when they name the issuer alone as their audience.".to_owned());
     }
     let default = "default_resource_server";
     if typed.text(default).trim().is_empty() && !stored.text(default).is_empty() {

@@ -4,6 +4,7 @@ mod actions;
 mod dry_run;
 mod edit;
 mod fields;
+mod keys;
 mod new;
 mod roles;
 mod rotation;
@@ -39,6 +40,7 @@ pub(super) fn routes() -> Router<Shared> {
         .merge(edit::routes())
         .merge(actions::routes())
         .merge(secrets::routes())
+        .merge(keys::routes())
         .merge(rotation::routes())
         .merge(roles::routes())
         .merge(dry_run::routes())

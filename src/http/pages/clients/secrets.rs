@@ -165,7 +165,7 @@ async fn removal(
         0 => format!("{client_id} has no other secret that counts: without one it gets no tokens."),
         others => format!("{client_id} has {} left.", when::many(others, "other secret")),
     };
-    let tokens = services.admin.secret_use(&session.by, &client_id, &secret_id).await?;
+    let tokens = services.admin.credential_use(&session.by, &client_id, &secret_id.clone().into()).await?;
     let mut breaks = vec![
         format!(
             "Whoever still uses the secret {secret_id} is refused within a second, and its tokens with it."

@@ -12,10 +12,12 @@ use http::StatusCode;
 use super::AT;
 use crate::admin::PageRequest;
 use crate::admin::audit::EventQuery;
+use crate::admin::client_keys::KeyView;
 use crate::admin::clients::ClientView;
 use crate::admin::effective_permissions::HeldAt;
 use crate::admin::secrets::SecretView;
 use crate::domain::builtin;
+use crate::domain::client::AuthMethod;
 use crate::domain::ids::{ClientId, RoleName};
 use crate::domain::secret::SecretOrigin;
 use crate::domain::time::Timestamp;
@@ -47,6 +49,7 @@ struct Show {
     /// The path of this page.
     path: String,
     secrets: Vec<SecretView>,
+    keys: Vec<KeyView>,
     /// The choices of what a rotation replaces.
     replaceable: Vec<(String, String)>,
     roles: Vec<RoleName>,
@@ -64,15 +67,22 @@ impl Show {
     /// Why the client gets no tokens, if it gets none.
     fn stands(&self) -> Option<&'static str> {
         let expired = self.client.expires_at.is_some_and(|end| end <= self.now);
-        let without = self.secrets.iter().all(|secret| secret.expired);
+        let without = self.secrets.iter().all(|secret| secret.expired)
+            && self.keys.iter().all(|key| key.expired)
+            && self.client.jwks_uri.is_none();
         match (self.client.enabled, expired, without) {
             (false, _, _) => {
                 Some("It is disabled: it gets no tokens, and those that it has do not count here.")
             }
             (_, true, _) => Some("Its end has come: it gets no tokens. Change its end to let it go on."),
-            (_, _, true) => Some("It has no secret that counts, so it gets no tokens. Add one below."),
+            (_, _, true) => Some("It has no secret or key that counts, so it gets no tokens. Add one below."),
             _ => None,
         }
+    }
+
+    /// Whether keys are of use to it, or it has some.
+    fn has_keys(&self) -> bool {
+        !self.keys.is_empty() || self.client.auth_methods.contains(&AuthMethod::PrivateKeyJwt)
     }
 
     #[expect(clippy::trivially_copy_pass_by_ref, reason = "what a template passes")]
@@ -146,6 +156,7 @@ async fn read(
         client,
         replaceable: replaceable(&secrets),
         secrets,
+        keys: admin.keys(by, client_id).await?,
         roles,
         suggested,
         held: admin.effective_permissions(by, client_id).await?.resource_servers,
