@@ -11,11 +11,7 @@ use libfuzzer_sys::fuzz_target;
 
 static TARGET: OnceLock<targets::Target> = OnceLock::new();
 
-fuzz_target!(init: drop(TARGET.set(named())), |input: &[u8]| {
-    if let Some(target) = TARGET.get() {
-        target(input);
-    }
-});
+fuzz_target!(|input: &[u8]| TARGET.get_or_init(named)(input));
 
 fn named() -> targets::Target {
     let name = std::env::var("JETON_FUZZ_TARGET").unwrap_or_default();
