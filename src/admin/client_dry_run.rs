@@ -321,6 +321,9 @@ fn values(
 }
 
 fn given_text(server: &ResourceServerName, roles: &[&RoleName], enabled: bool) -> String {
+    if roles.is_empty() {
+        return format!("by its registration at '{server}'");
+    }
     let mut names: Vec<&str> = roles.iter().map(|role| role.as_str()).collect();
     names.sort_unstable();
     let noun = if names.len() == 1 { "role" } else { "roles" };

@@ -23,10 +23,10 @@ words! {
     }
 }
 
-/// The most rounds of bcrypt, as a power of two: about a second of a core for each check.
+/// The most rounds of bcrypt, as a power of two: one or two seconds of a core for each check.
 pub const MOST_BCRYPT_COST: u32 = 14;
 
-/// The most iterations of PBKDF2: about a second of a core for each check.
+/// The most iterations of PBKDF2: one or two seconds of a core for each check.
 pub const MOST_PBKDF2_ITERATIONS: u32 = 2_000_000;
 
 /// The least iterations of PBKDF2 that a server has ever been shipped with. Fewer are a slip.

@@ -50,7 +50,7 @@ fn wanted(name: &str) -> Option<(Vec<String>, &'static str, &'static str)> {
         "COUNT_ENDING_SECRETS" | "ENDING_SECRETS" => {
             (vec![from, to, limit], "client_secrets_by_end", "client_secrets_by_end")
         }
-        "SECRET_WARNED" => (vec![uuid, "'s'".to_owned(), from], "client_secrets", "client_secrets_pkey"),
+        "SECRET_WARNED" => (vec![uuid, "'s'".to_owned(), from], "client_secrets", "client_secrets_"),
         _ => return None,
     };
     Some(found)
