@@ -1,5 +1,6 @@
 //! The composition root: opens everything, starts the tasks, and stops them in order.
 
+mod credentials;
 mod doors;
 mod services;
 
@@ -162,8 +163,18 @@ pub fn offline_admin(store: Store, config: &Config, sealed: &Sealed, ambient: Am
     let ledger = sealed.ledger.clone();
     let refusals = Refusals::new(ledger.clone());
     let rotator = Arc::clone(&sealed.rotator);
-    let (longest, reach) = (config.max_token_lifetime, config.certificate_reach());
-    Admin { store, directory: None, rotator, ledger, refusals, ambient, longest, reach }
+    Admin {
+        store,
+        directory: None,
+        rotator,
+        ledger,
+        refusals,
+        ambient,
+        longest: config.max_token_lifetime,
+        warn_before: config.warn_before,
+        reach: config.certificate_reach(),
+        outside: Arc::new(config.outbound.outside.clone()),
+    }
 }
 
 /// The usual place of exporters of OpenTelemetry's metrics.
@@ -273,14 +284,15 @@ impl App {
         let watch = AuditWatch::new(store.clone(), ledger.clone(), ambient.clone(), ambient.uuid()?);
         tasks.spawn(watch.run(stop.clone()));
         tasks.spawn(Statistics::new(store.clone(), ambient.clone()).run(stop.clone()));
+        let credentials = credentials::tend(config.warn_before, (&store, &ledger, &ambient), (&tasks, &stop));
         let services = services(
             config,
             (&issuer, doors.mtls_url.clone()),
             (ambient, Arc::clone(&tls.trust)),
             &store,
-            (keyring, rotator),
-            live,
+            (keyring, rotator, live),
             (ledger, dpop, master_keys),
+            credentials,
         )?;
         let (admin, sign_in) = (services.admin.clone(), services.sign_in.clone());
         let metrics = metrics_listener(config.metrics).await?;

@@ -2,15 +2,20 @@
 //! the setting, where it came from, and what to write instead; an unknown setting is an error too.
 
 mod administration;
+mod credentials;
 mod issuer;
+mod limits;
 mod master_key;
+mod outbound;
 mod sso;
 mod tls;
 mod told;
 mod values;
 
 pub use self::issuer::Issuer;
+pub use self::limits::Limits;
 pub use self::master_key::{HeldIn, MasterKeySource, Pkcs11};
+pub use self::outbound::{Assertions, Outbound};
 pub use self::sso::{ClientSecretSource, Upstream};
 pub use self::tls::{CertificateHeader, MutualTls, PemPair, TlsSettings};
 pub use self::told::ToldSetting;
@@ -73,10 +78,18 @@ pub struct Config {
     pub audit_issuance: Issuance,
     /// How long audit events are kept; in whole days.
     pub audit_retention: Duration,
+    /// How long before its end a credential is said to end soon.
+    pub warn_before: Duration,
     /// How people sign in.
     pub sign_in: SignInRules,
     /// The OpenID provider by which people may sign in too.
     pub sso: Option<Upstream>,
+    /// What failures and costly checks may take.
+    pub limits: Limits,
+    /// How client assertions are read.
+    pub assertions: Assertions,
+    /// What Jeton calls outside, when a registration names it.
+    pub outbound: Outbound,
     /// How many clients are kept in memory.
     pub directory_clients: u64,
     /// `tracing` directives, for example `info` or `jeton=debug`.
@@ -279,8 +292,12 @@ impl Settings {
         let keys_held_in = self.held_in(master_keys.pkcs11.as_ref());
         let audit_issuance = self.take("audit.issuance", issuance).unwrap_or(Issuance::Durable);
         let audit_retention = self.take("audit.retention", days).unwrap_or(Duration::from_hours(24 * 400));
+        let warn_before = self.warn_before();
         let sign_in = self.sign_in();
         let sso = self.sso();
+        let limits = self.limits();
+        let assertions = self.assertions();
+        let outbound = self.outbound();
         let directory_clients = self.take("directory.clients", clients).unwrap_or(50_000);
         let log_level = self.take("log.level", log_directives).unwrap_or_else(|| "info".to_owned());
         let log_format = self.take("log.format", log_format).unwrap_or(LogFormat::Text);
@@ -303,8 +320,12 @@ impl Settings {
             keys_held_in,
             audit_issuance,
             audit_retention,
+            warn_before,
             sign_in,
             sso,
+            limits,
+            assertions,
+            outbound,
             directory_clients,
             log_level,
             log_format,

@@ -14,7 +14,7 @@ use crate::domain::claims::{self, AccessTokenClaims, Occasion};
 use crate::domain::client::{GrantType, Registration};
 use crate::domain::delegation::MayAct;
 use crate::domain::error::{ErrorCode, OAuthError};
-use crate::domain::ids::{ClientId, ResourceServerName, RoleName};
+use crate::domain::ids::{ClientId, CredentialId, ResourceServerName, RoleName};
 use crate::domain::policy::{self, Asked, Decision, Grantee};
 use crate::domain::scope::Scope;
 use crate::domain::text::check_text;
@@ -173,7 +173,11 @@ impl Admin {
         steps.take("credential", credential.as_ref().map(found).map_err(Clone::clone));
         let credential = credential.ok();
         let ends_at = credential.as_ref().and_then(|credential| credential.ends_at);
-        let grantee = Grantee::of_client(&catalog, &registration, ends_at);
+        let mut grantee = Grantee::of_client(&catalog, &registration, ends_at);
+        let credential_id = credential.as_ref().and_then(|credential| credential.id.as_ref());
+        if registration.may_rotate_own_secrets(credential_id.map(CredentialId::as_str)) {
+            grantee = grantee.with_own_secrets(&catalog);
+        }
         let decided = policy::decide(&catalog, &grantee, &asked, self.longest, now);
         steps.take("decision", decided.as_ref().map(decided_text).map_err(Clone::clone));
         let decided = decided.ok();
@@ -323,6 +327,9 @@ fn values(
 }
 
 fn given_text(server: &ResourceServerName, roles: &[&RoleName], enabled: bool) -> String {
+    if roles.is_empty() {
+        return format!("by its registration at '{server}'");
+    }
     let mut names: Vec<&str> = roles.iter().map(|role| role.as_str()).collect();
     names.sort_unstable();
     let noun = if names.len() == 1 { "role" } else { "roles" };

@@ -108,9 +108,8 @@ impl Admin {
     ) -> Result<TokenUse, AdminError> {
         self.require(by, builtin::CLIENTS_READ).await?;
         self.stored_client(client_id).await?;
-        let credential = credential_id.as_str();
-        self.token_use(std::slice::from_ref(client_id), false, |token| token.credential_id == credential)
-            .await
+        let used = |token: &Token| token.credential_id == credential_id.as_str();
+        self.token_use(std::slice::from_ref(client_id), false, used).await
     }
 
     /// The tokens of a client that one of its roles has put something into.

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 use clap::Subcommand;
 
-use super::clients::{client_id, timestamp};
+use super::arguments::{client_id, timestamp};
 use super::{Offline, output};
 use crate::admin::client_certificates::{AddCertificate, CertificateSubject};
 use crate::domain::certificate_subject::{ExpectedSubject, SubjectKind};

@@ -124,7 +124,8 @@ async fn bootstrap(admin: &Admin) -> anyhow::Result<SecretString> {
         expires_in: Some(ADMINISTRATOR_SECRET_LIFE),
         ..AddSecret::default()
     };
-    Ok(admin.add_secret(&by, &client_id, new).await?.client_secret)
+    let added = admin.add_secret(&by, &client_id, new).await?;
+    added.client_secret.context("a generated secret is shown when it is added")
 }
 
 async fn register(api: &Api<'_>) -> anyhow::Result<()> {

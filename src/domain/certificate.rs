@@ -226,4 +226,22 @@ mod tests {
         let text = format!("{read:?}");
         assert!(text.contains(&read.thumbprint) && text.len() < 600, "{text}");
     }
+
+    proptest::proptest! {
+        #[test]
+        fn whatever_is_changed_in_a_certificate_it_is_read_or_refused(
+            at in proptest::prelude::any::<proptest::sample::Index>(),
+            bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 1..4),
+        ) {
+            let (mut der, _) = certificate();
+            let at = at.index(der.len());
+            for (old, new) in der[at..].iter_mut().zip(bytes) {
+                *old = new;
+            }
+            if let Ok(read) = PeerCertificate::parse(&der, false) {
+                proptest::prop_assert_eq!(read.thumbprint, thumbprint(&der));
+            }
+            let _ = revocation_list_end(&der);
+        }
+    }
 }

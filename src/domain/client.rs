@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::time::Duration;
 
 use aws_lc_rs::digest;
 use base64::Engine;
@@ -12,6 +13,8 @@ use secrecy::SecretString;
 use super::binding::TokenBinding;
 use super::certificate_subject::ExpectedSubject;
 use super::client_certificate::ClientCertificate;
+use super::client_key::ClientKey;
+use super::credential::ends_soon;
 use super::error::FieldError;
 use super::ids::{ClientId, ClientUid, ResourceServerUid, RoleUid, SecretId};
 use super::secret::SecretOrigin;
@@ -50,6 +53,8 @@ words! {
         ClientSecretBasic = "client_secret_basic",
         /// RFC 6749 §2.3.1, in the body.
         ClientSecretPost = "client_secret_post",
+        /// OpenID Connect Core §9, RFC 7523 §2.2.
+        PrivateKeyJwt = "private_key_jwt",
         /// RFC 8705 §2.1: a certificate of a trusted authority with the registered subject.
         TlsClientAuth = "tls_client_auth",
         /// RFC 8705 §2.2: a registered certificate, whoever issued it.
@@ -60,17 +65,11 @@ words! {
 // === impl AuthMethod ===
 
 impl AuthMethod {
-    /// Whether its credential is a secret.
-    #[must_use]
-    pub const fn takes_secret(self) -> bool {
-        matches!(self, Self::ClientSecretBasic | Self::ClientSecretPost)
-    }
-
     /// What this server must know of callers' certificates for it to work.
     #[must_use]
     pub const fn needs(self) -> CertificateReach {
         match self {
-            Self::ClientSecretBasic | Self::ClientSecretPost => CertificateReach::None,
+            Self::ClientSecretBasic | Self::ClientSecretPost | Self::PrivateKeyJwt => CertificateReach::None,
             Self::SelfSignedTlsClientAuth => CertificateReach::Shown,
             Self::TlsClientAuth => CertificateReach::Trusted,
         }
@@ -103,6 +102,7 @@ impl CertificateReach {
 }
 
 /// A registered client.
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Client {
     /// Database key.
@@ -135,6 +135,14 @@ pub struct Client {
     pub token_binding: TokenBinding,
     /// The subject that its certificate must have, for `tls_client_auth`.
     pub certificate_subject: Option<ExpectedSubject>,
+    /// Whether it may add secrets of its own, each in place of an earlier one.
+    pub may_rotate_own_secrets: bool,
+    /// Where the keys are published that it signs assertions with; else it is registered with its keys.
+    pub jwks_uri: Option<String>,
+    /// Whether an assertion must say that it is one (`typ` `client-authentication+jwt`).
+    pub assertion_type_required: bool,
+    /// Whether an assertion may name the token endpoint as its audience, as libraries did before RFC 10070.
+    pub legacy_assertion_audience: bool,
     /// Counts changes; the `ETag` of the API.
     pub version: i64,
     /// When it was registered.
@@ -179,7 +187,7 @@ impl Client {
 pub struct ClientSecret {
     /// Names it to people.
     pub secret_id: SecretId,
-    /// Argon2id in PHC form.
+    /// Argon2id in PHC form, or what another server has made of it, until it is presented for the first time.
     pub hash: SecretString,
     /// Who made it up, which decides its cost.
     pub origin: SecretOrigin,
@@ -189,6 +197,8 @@ pub struct ClientSecret {
     pub created_at: Timestamp,
     /// Its end; never, when absent.
     pub expires_at: Option<Timestamp>,
+    /// The secret that a rotation has put in its place.
+    pub replaced_by: Option<SecretId>,
 }
 
 // === impl ClientSecret ===
@@ -201,6 +211,12 @@ impl ClientSecret {
     pub fn check(&self, now: Timestamp) -> Result<(), NotInForce> {
         Standing { enabled: true, expires_at: self.expires_at }.check(now)
     }
+
+    /// Whether somebody has to act soon: it counts, nothing has replaced it, and it ends within this time.
+    #[must_use]
+    pub fn ends_soon(&self, now: Timestamp, within: Duration) -> bool {
+        self.replaced_by.is_none() && ends_soon(self.expires_at, now, within)
+    }
 }
 
 /// A client with all that a token request needs to know of it.
@@ -210,10 +226,32 @@ pub struct Registration {
     pub client: Client,
     /// Its secrets, expired ones too.
     pub secrets: Vec<ClientSecret>,
+    /// The keys that it is registered with, expired ones too.
+    pub keys: Vec<ClientKey>,
     /// Its roles.
     pub roles: Vec<RoleUid>,
     /// Its certificates, those out of force too; none unless it may authenticate by them.
     pub certificates: Vec<ClientCertificate>,
+}
+
+// === impl Registration ===
+
+impl Registration {
+    /// The secret of this name.
+    #[must_use]
+    pub fn secret(&self, secret_id: &SecretId) -> Option<&ClientSecret> {
+        self.secrets.iter().find(|secret| secret.secret_id == *secret_id)
+    }
+
+    /// Whether the client may rotate its own secrets, having proven itself with this one. A secret that was replaced may
+    /// not make a successor: whoever has found it would have one that lasts.
+    #[must_use]
+    pub fn may_rotate_own_secrets(&self, proven_with: Option<&str>) -> bool {
+        let replaced = |secret: &ClientSecret| {
+            secret.replaced_by.is_some() && proven_with == Some(secret.secret_id.as_str())
+        };
+        self.client.may_rotate_own_secrets && !self.secrets.iter().any(replaced)
+    }
 }
 
 /// The most labels on one client.
@@ -276,6 +314,10 @@ mod tests {
             may_act: None,
             token_binding: TokenBinding::Optional,
             certificate_subject: None,
+            may_rotate_own_secrets: false,
+            jwks_uri: None,
+            assertion_type_required: false,
+            legacy_assertion_audience: false,
             version: 1,
             created_at: Timestamp::from_seconds(0),
             updated_at: Timestamp::from_seconds(0),

@@ -4,6 +4,7 @@
 //! property-tested without a server.
 
 pub mod administrator;
+pub mod allowance;
 pub mod audit;
 mod audit_columns;
 pub mod back_off;
@@ -17,12 +18,17 @@ pub mod chain_check;
 pub mod claims;
 pub mod client;
 pub mod client_certificate;
+pub mod client_key;
+pub mod credential;
 pub mod delegation;
 pub mod distinguished_name;
 pub mod error;
 pub mod exchange_rule;
 pub mod exchange_tree;
+mod fingerprint;
+pub mod foreign_hash;
 pub mod ids;
+pub mod outside;
 pub mod password;
 pub mod policy;
 pub mod resource;

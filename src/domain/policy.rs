@@ -156,6 +156,12 @@ impl<'a> Grantee<'a> {
             not_after: [registration.client.expires_at, credential_ends_at].into_iter().flatten().min(),
         }
     }
+
+    /// The same, when it may rotate its own secrets.
+    #[must_use]
+    pub fn with_own_secrets(self, catalog: &'a Catalog) -> Self {
+        Self { holdings: catalog.with_own_secrets(self.holdings), ..self }
+    }
 }
 
 // === impl BoundFor ===
@@ -179,6 +185,11 @@ impl Held<'_> {
 
     fn holds(&self, target: &Target, permission: &Permission) -> bool {
         self.grantee.holdings.get(&target.uid).is_some_and(|held| held.contains_key(permission))
+    }
+
+    fn has_by_a_role(&self, target: &Target) -> bool {
+        let held = self.grantee.holdings.get(&target.uid);
+        held.is_some_and(|held| held.values().any(|roles| !roles.is_empty()))
     }
 
     /// Every resource server where something is held, in force, ordered by name for stable answers.
@@ -271,7 +282,9 @@ impl Held<'_> {
                     .because(format!("default resource server '{name}' is disabled, or no role gives a permission there"))
             });
         }
-        match reachable.as_slice() {
+        // Leave to rotate its own secrets must not make a request ambiguous that was not: it is named, or asked for.
+        let by_roles: Vec<_> = reachable.into_iter().filter(|server| self.has_by_a_role(server)).collect();
+        match by_roles.as_slice() {
             [only] => Ok(Arc::clone(only)),
             [] => Err(invalid_target("this client may not get tokens for any resource server")
                 .because("no role of the client gives a permission at a resource server that is in force")),

@@ -13,7 +13,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
-use super::workers::{Accepted, Peer, adopt};
+use super::connection::{Accepted, Peer, adopt};
 use crate::runtime::tls::{ClientTrust, Endpoint};
 
 /// How long a handshake may take: several round trips over a bad line, and no more.

@@ -18,8 +18,8 @@ use tracing::Instrument;
 
 use super::Shared;
 use super::client_certificate::ClientCertificate;
+use super::connection::Peer;
 use super::error::{self, Broken};
-use super::workers::Peer;
 use crate::domain::audit::Origin;
 use crate::domain::error::FaultKind;
 
@@ -78,7 +78,7 @@ async fn observe(services: Shared, mut request: Request, mut application: Router
         Origin { address, request_id: Some(request_id.clone()), trace_id: trace_id(request.headers()) };
     request.extensions_mut().insert(Caller(Arc::new(origin)));
     if let Some(certificate) = certificate {
-        tracing::debug!(?certificate, request_id, "the caller has a certificate");
+        tracing::debug!(certificate = ?certificate.0, request_id, "the caller has a certificate");
         request.extensions_mut().insert(certificate);
     }
     if let Some(url) = services.mtls_url.as_ref().filter(|_| is_mutual) {

@@ -2,6 +2,7 @@
 
 mod api;
 mod client_certificate;
+mod connection;
 mod description;
 mod docs;
 mod error;
@@ -36,6 +37,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 use self::description::Description;
 use self::docs::Docs;
+pub(crate) use self::json::read_value;
 use crate::admin::Admin;
 use crate::admin::sign_in::SignIn;
 use crate::admin::single_sign_on::SingleSignOn;
@@ -46,6 +48,7 @@ use crate::oauth::protected_resource::WELL_KNOWN;
 use crate::oauth::revocation::RevocationEndpoint;
 use crate::oauth::token::TokenEndpoint;
 use crate::runtime::clock::Ambient;
+use crate::runtime::expiry_watch::EndingCounts;
 use crate::runtime::keyring::Keyring;
 use crate::runtime::rotator::Rotator;
 use crate::runtime::tls::ClientTrust;
@@ -87,6 +90,8 @@ pub struct Services {
     pub sign_in: SignIn,
     /// How they sign in by another provider, if there is one.
     pub sso: Option<SingleSignOn>,
+    /// How many credentials end soon or have ended.
+    pub ending: EndingCounts,
     /// What is in force, as people are told it.
     pub settings: Vec<ToldSetting>,
     /// Proxies whose `X-Forwarded-For` is believed.

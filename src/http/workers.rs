@@ -4,7 +4,6 @@
 //! wakes them for that, which costs more here than it gains: requests are short, all alike and many. Connections are
 //! handed out in turn. Everything else (the ledger, the directory's tasks) runs on the program's own runtime.
 
-use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
@@ -21,11 +20,12 @@ use tokio::sync::mpsc;
 use tokio::task;
 use tokio_util::sync::CancellationToken;
 
+use super::connection::{Accepted, Peer, adopt};
 use super::docs::Docs;
 use super::handshakes::Handshakes;
 use super::{Audience, Observed, Services, service};
 use crate::domain::error::Fault;
-use crate::runtime::tls::{ClientTrust, Endpoint, Shown};
+use crate::runtime::tls::{ClientTrust, Endpoint};
 
 /// How many accepted connections may wait for a thread.
 const WAITING: usize = 1_024;
@@ -51,19 +51,6 @@ pub enum Speaks {
     /// HTTP over TLS that asks for certificates of clients, for clients alone: there are no pages.
     MutualTls(Arc<Endpoint>, Arc<ClientTrust>),
 }
-
-/// Who is on the other end of a connection.
-#[derive(Clone)]
-pub(super) struct Peer {
-    pub(super) address: SocketAddr,
-    /// Whether it has come where certificates are asked for.
-    pub(super) mutual: bool,
-    /// The certificate that it has shown there.
-    pub(super) shown: Option<Arc<Shown>>,
-}
-
-/// A connection on its way to a thread.
-pub(super) type Accepted = (std::net::TcpStream, SocketAddr);
 
 /// The threads. Dropped, they end at once, whatever they are doing.
 pub struct Workers {
@@ -238,11 +225,6 @@ async fn hand_out(mut listener: TcpListener, ways: Vec<mpsc::Sender<Accepted>>, 
     }
 }
 
-/// A connection as this thread's runtime knows it.
-pub(super) fn adopt(stream: std::net::TcpStream) -> io::Result<TcpStream> {
-    TcpStream::from_std(stream)
-}
-
 // === impl Speaks ===
 
 impl Speaks {
@@ -291,20 +273,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Listener for Ready<(S, 
 
     fn local_addr(&self) -> io::Result<Peer> {
         Ok(Peer::plain(self.address))
-    }
-}
-
-// === impl Peer ===
-
-impl Peer {
-    const fn plain(address: SocketAddr) -> Self {
-        Self { address, mutual: false, shown: None }
-    }
-}
-
-impl fmt::Debug for Peer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.address)
     }
 }
 

@@ -70,6 +70,25 @@ impl<'a> Unverified<'a> {
         token_type.matches(self.header.typ.as_deref())
     }
 
+    /// The algorithm that it says it was signed with.
+    #[must_use]
+    pub const fn algorithm(&self) -> Algorithm {
+        self.header.algorithm
+    }
+
+    /// Whether the header says no type at all.
+    #[must_use]
+    pub const fn has_no_type(&self) -> bool {
+        self.header.typ.is_none()
+    }
+
+    /// Whether the header brings or points to a key or a certificate (`jwk`, `jku`, `x5c`, `x5u`). None of them is
+    /// asked in any case.
+    #[must_use]
+    pub const fn names_a_key(&self) -> bool {
+        self.header.names_a_key
+    }
+
     /// The claims as somebody wrote them, for saying what it is that cannot be believed.
     #[must_use]
     pub fn claimed<T: DeserializeOwned>(&self) -> Option<T> {

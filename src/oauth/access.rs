@@ -9,6 +9,7 @@ use super::dpop::{self, Dpop};
 use super::live::{EXPIRED, LiveError, LiveTokens, NOT_OURS};
 use crate::domain::audit::{Actor, AuditEvent, Event, Origin};
 use crate::domain::binding::TokenBinding;
+use crate::domain::builtin;
 use crate::domain::certificate::PeerCertificate;
 use crate::domain::claims::AccessTokenClaims;
 use crate::domain::error::{Fault, OAuthError};
@@ -183,7 +184,11 @@ impl AccessVerifier {
         if let Some(jkt) = jkt {
             self.prove(jkt, presented, now).await?;
         }
-        let permissions = live.scope.iter().filter(|value| api.permissions.contains_key(value.as_str()));
+        // A token by which one client acts for another is nobody's own.
+        let own = live.claims.sub == live.claims.client_id.as_str() && live.claims.act.is_none();
+        let permissions = live.scope.iter().filter(|value| {
+            api.permissions.contains_key(value.as_str()) && (own || value.as_str() != builtin::OWN_SECRETS)
+        });
         Ok(Principal {
             permissions: permissions.cloned().collect(),
             client_id: live.claims.client_id,

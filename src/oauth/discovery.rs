@@ -7,7 +7,7 @@ use super::client_auth::METHODS;
 use super::dpop;
 use super::grants::GRANTS;
 use crate::domain::client::CertificateReach;
-use crate::jose::Algorithm;
+use crate::jose::{Algorithm, ForeignKey};
 
 /// The metadata document, the same under both well-known names.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -30,6 +30,12 @@ pub struct Metadata {
     pub introspection_endpoint_auth_methods_supported: Vec<&'static str>,
     /// How clients may authenticate to revoke.
     pub revocation_endpoint_auth_methods_supported: Vec<&'static str>,
+    /// What clients may sign assertions with, to authenticate.
+    pub token_endpoint_auth_signing_alg_values_supported: &'static [Algorithm],
+    /// The same, to introspect.
+    pub introspection_endpoint_auth_signing_alg_values_supported: &'static [Algorithm],
+    /// The same, to revoke.
+    pub revocation_endpoint_auth_signing_alg_values_supported: &'static [Algorithm],
     /// What signed answers of introspection are signed with (RFC 9701 §7).
     pub introspection_signing_alg_values_supported: [Algorithm; 1],
     /// Required by both standards. There is no authorization endpoint; `id_token` is what verifiers of
@@ -97,6 +103,9 @@ pub fn metadata(
         token_endpoint_auth_methods_supported: methods.clone(),
         introspection_endpoint_auth_methods_supported: methods.clone(),
         revocation_endpoint_auth_methods_supported: methods,
+        token_endpoint_auth_signing_alg_values_supported: ForeignKey::ALGORITHMS,
+        introspection_endpoint_auth_signing_alg_values_supported: ForeignKey::ALGORITHMS,
+        revocation_endpoint_auth_signing_alg_values_supported: ForeignKey::ALGORITHMS,
         introspection_signing_alg_values_supported: [Algorithm::Es256],
         response_types_supported: ["id_token"],
         subject_types_supported: ["public"],

@@ -11,6 +11,7 @@ use crate::domain::ids::ClientId;
 use crate::domain::text::quoted;
 use crate::runtime::clock::Ambient;
 use crate::runtime::directory::Directory;
+use crate::runtime::ledger::{Ledger, RecordError};
 use crate::runtime::refusals::Refusals;
 
 /// A request as it came, body unread. It holds secrets, so it has no `Debug` form.
@@ -44,6 +45,8 @@ pub struct ClientGate {
     pub verifiers: Arc<Verifiers>,
     /// What records refusals.
     pub refusals: Refusals,
+    /// What uses assertions up.
+    pub ledger: Ledger,
 }
 
 // === impl ClientRequest ===
@@ -115,10 +118,22 @@ impl ClientGate {
         let presentation = request.presentation(&form);
         let mut offered = client_auth::present(&presentation)?;
         let registration = self.directory.client(&offered.client_id).await?;
-        *claimed = Some((offered.client_id.clone(), registration.is_some()));
+        let known = registration.is_some();
+        *claimed = Some((offered.client_id.clone(), known));
         offered.meant_for(registration.as_deref());
         let caller = Caller { address: request.origin.address, now: self.ambient.now() };
-        let client = client_auth::verify(&self.verifiers, &offered, registration, caller).await?;
+        let client = client_auth::verify(&self.verifiers, &offered, registration, caller).await;
+        if client.is_err() && known {
+            self.directory.look_as_if_unknown(&offered.client_id).await;
+        }
+        let client = client?;
+        // What counts once counts here too, and before anything is answered.
+        if let Some(used) = client.credential.used.clone() {
+            self.ledger.spend(used).await.map_err(|error| match error {
+                RecordError::UsedBefore => client_auth::used_before().into(),
+                RecordError::Fault(fault) => Failure::from(fault),
+            })?;
+        }
         Ok((client, form))
     }
 }

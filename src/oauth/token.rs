@@ -140,11 +140,7 @@ impl TokenEndpoint {
         match self.ledger.record_issuance(&event, used).await {
             Ok(()) => Ok(response),
             Err(RecordError::UsedBefore) => {
-                let error = if with_proof {
-                    dpop::used_before()
-                } else {
-                    OAuthError::invalid_client("the assertion was used before")
-                };
+                let error = if with_proof { dpop::used_before() } else { client_auth::used_before() };
                 Err(Box::pin(self.refused(request, attempt, error)).await)
             }
             Err(RecordError::Fault(fault)) => Err(fault.into()),
@@ -222,10 +218,12 @@ impl TokenEndpoint {
         attempt.known = registration.is_some();
         offered.meant_for(registration.as_deref());
         let caller = Caller { address: request.origin.address, now: self.ambient.now() };
-        let verified = client_auth::verify(&self.verifiers, &offered, registration, caller).await;
-        attempt.auth_method =
-            verified.as_ref().map_or_else(|_| offered.method(), |client| Some(client.method));
-        let client = verified?;
+        let client = client_auth::verify(&self.verifiers, &offered, registration, caller).await;
+        if client.is_err() && attempt.known {
+            self.directory.look_as_if_unknown(&offered.client_id).await;
+        }
+        attempt.auth_method = client.as_ref().map_or_else(|_| offered.method(), |client| Some(client.method));
+        let client = client?;
         attempt.authenticated = true;
         attempt.credential_id = Some(client.credential.credential_id.clone());
         if !client.registration.client.grant_types.contains(&grant.grant_type()) {
@@ -301,6 +299,7 @@ impl TokenEndpoint {
             kid: signed.kid,
             jkt: proof.map(|proof| proof.jkt.clone()),
             x5t: possession.certificate.as_ref().map(|certificate| certificate.thumbprint.clone()),
+            legacy_assertion_audience: client.credential.legacy_audience,
         };
         let of_credential = client.credential.used.clone();
         let used = of_credential.into_iter().chain(proof.map(|proof| proof.used.clone())).collect();

@@ -38,6 +38,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("clap", &["cli"]),
     ("anyhow", &["cli"]),
     ("moka", &["runtime"]),
+    ("governor", &["runtime"]),
     ("arc_swap", &["runtime"]),
     ("cryptoki", &["runtime"]),
     ("qrcode", &["domain"]),

@@ -3,9 +3,11 @@
 mod administrators;
 mod audit_events;
 mod client_certificates;
+mod client_keys;
 mod client_roles;
 mod client_secrets;
 mod clients;
+mod ending_credentials;
 mod exchange_rules;
 mod impact;
 mod operators;
@@ -30,7 +32,9 @@ pub(super) fn routes() -> OpenApiRouter<Shared> {
         .merge(clients::routes())
         .merge(client_secrets::routes())
         .merge(client_certificates::routes())
+        .merge(client_keys::routes())
         .merge(client_roles::routes())
+        .merge(ending_credentials::routes())
         .merge(resource_servers::routes())
         .merge(operators::routes())
         .merge(revocations::routes())

@@ -236,4 +236,15 @@ mod tests {
         let twice = [("x-forwarded-client-cert", line.as_str()), ("x-forwarded-client-cert", &line)];
         assert_eq!(told(ENVOY, &twice), Err(ONE_HEADER));
     }
+
+    proptest::proptest! {
+        #[test]
+        fn whatever_is_sent_is_read_or_refused(value in "[ -~]{0,80}|(Cert|Chain|By)=\"?[%0-9A-F\\\\\",;=]{0,40}") {
+            let one = [("client-cert", value.as_str()), ("client-cert-chain", &value)];
+            let _ = told(RFC9440, &one);
+            if let Ok(Some(chain)) = told(ENVOY, &[("x-forwarded-client-cert", &value)]) {
+                proptest::prop_assert!(!chain.is_empty());
+            }
+        }
+    }
 }

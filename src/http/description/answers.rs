@@ -1,5 +1,7 @@
 //! Examples of answers, made as the server makes them.
 
+use std::time::Duration;
+
 use http::StatusCode;
 use serde::Serialize;
 use serde_json::Value;
@@ -118,6 +120,7 @@ fn oauth(status: &str) -> Option<OAuthError> {
     Some(match StatusCode::from_bytes(status.as_bytes()).ok()? {
         StatusCode::UNAUTHORIZED => OAuthError::invalid_client("an example"),
         StatusCode::PAYLOAD_TOO_LARGE => OAuthError::invalid_request("the body is over 64 KiB"),
+        StatusCode::TOO_MANY_REQUESTS => OAuthError::too_many_failures(Duration::from_secs(2), "an example"),
         StatusCode::BAD_REQUEST => {
             OAuthError::new(ErrorCode::InvalidRequest, "the parameter 'scope' is there twice; send it once")
         }

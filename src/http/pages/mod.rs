@@ -99,6 +99,8 @@ const DONE: &[(&str, &str)] = &[
     ("secret-removed", "The secret is removed."),
     ("certificate-added", "The certificate is registered."),
     ("certificate-removed", "The certificate is removed."),
+    ("key-added", "The key is added."),
+    ("key-removed", "The key is removed."),
     ("tokens-revoked", "Its tokens are revoked."),
     ("rotated", "The next key is made. It signs after its lead."),
     ("key-revoked", "The key is revoked."),

@@ -53,7 +53,12 @@ impl Registered {
         registered.check(claim.now).map_err(|why| {
             OAuthError::invalid_client(format!("certificate {credential_id} is {}", why.as_str()))
         })?;
-        Ok(Verified { credential_id, not_after: Some(registered.ends_at()), used: None })
+        Ok(Verified {
+            credential_id,
+            not_after: Some(registered.ends_at()),
+            used: None,
+            legacy_audience: false,
+        })
     }
 }
 

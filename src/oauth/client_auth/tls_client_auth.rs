@@ -60,7 +60,12 @@ impl Issued {
         // The client has one subject; which of its certificates it was, the token's `x5t` says.
         let credential_id = CredentialId::new(expected.kind().as_str().replace('_', "-"))
             .map_err(|error| OAuthError::invalid_client(error.to_string()))?;
-        Ok(Verified { credential_id, not_after: Some(certificate.not_after), used: None })
+        Ok(Verified {
+            credential_id,
+            not_after: Some(certificate.not_after),
+            used: None,
+            legacy_audience: false,
+        })
     }
 }
 

@@ -43,8 +43,6 @@ impl Endpoint {
     pub(super) fn open(pair: &PemPair, asks: bool, ambient: &Ambient) -> Result<Self, String> {
         let files = vec![pair.certificate.clone(), pair.key.clone()];
         let provider = Arc::new(aws_lc_rs::default_provider());
-        // A listener of its own: what one resumes must not be resumed at the other, where certificates are asked for.
-        let tickets = aws_lc_rs::Ticketer::new().map_err(|error| error.to_string())?;
         let (pair, ambient) = (pair.clone(), ambient.clone());
         let make = move || {
             let chain = certificates("the certificate", &pair.certificate)?;
@@ -58,7 +56,9 @@ impl Endpoint {
                 format!("the certificate {certificate} with the key {key}: {problem}")
             })?;
             config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).to_vec();
-            config.ticketer = Arc::clone(&tickets);
+            // New ones each time: sessions are resumed at the listener where they began, and not for longer than what
+            // it showed then is in use.
+            config.ticketer = aws_lc_rs::Ticketer::new().map_err(|error| error.to_string())?;
             Ok(Made { value: Arc::new(config), ends: vec![(pair.certificate.clone(), ends.not_after)] })
         };
         FromFiles::open("the certificate of the server", files, make).map(Self)

@@ -95,6 +95,11 @@ impl ClientTrust {
         Ok(shown)
     }
 
+    /// Whether there are no authorities, and no files that could name some.
+    pub(super) fn trusts_nobody(&self) -> bool {
+        self.judge.verifier.current().value.is_none()
+    }
+
     pub(super) fn look(&self, now: Timestamp) {
         self.judge.verifier.look(now);
     }

@@ -73,6 +73,7 @@ async fn axe_and_chromium_find_nothing_on_any_page() {
     a_day(&server).await;
     let certificate = json!({ "certificate": CERTIFICATE });
     server.administrator().await.post("/clients/billing/certificates", certificate).await.expect(201);
+    server.public_key("billing").await;
     let ada = server.signed_in("ada", "administrator").await;
     let eve = server.signed_in("eve", "auditor").await;
     // A key that signs, and the one after it.

@@ -138,6 +138,7 @@ pub(crate) fn token() -> AuditEvent {
         kid: KeyId::new("k").unwrap(),
         jkt: None,
         x5t: None,
+        legacy_assertion_audience: false,
     };
     AuditEvent { at: START, origin: Origin::default(), event }
 }

@@ -32,6 +32,10 @@ pub(super) const LABELS: &[Label] = &[
     ("token_binding", "Token binding"),
     (SUBJECT_KIND, "Part of its certificate"),
     (SUBJECT, "Subject of its certificate"),
+    ("may_rotate_own_secrets", "Own secrets"),
+    ("jwks_uri", "JWKS URI"),
+    ("assertion_type_required", "Type of its assertions"),
+    ("legacy_assertion_audience", "Audience of its assertions"),
 ];
 
 /// The subject that the client's certificate must have, and which part of it that is.
@@ -46,6 +50,9 @@ pub(super) struct Choices {
     pub(super) bindings: Vec<(&'static str, &'static str)>,
     /// Which part of a certificate names the client; none where no certificate can.
     pub(super) subjects: Vec<(&'static str, &'static str)>,
+    pub(super) own_secrets: [(&'static str, &'static str, &'static str); 1],
+    pub(super) assertion_types: [(&'static str, &'static str); 2],
+    pub(super) assertion_audiences: [(&'static str, &'static str); 2],
     /// Resource servers, by name.
     pub(super) resource_servers: Vec<String>,
     /// Roles: name, name, description.
@@ -87,6 +94,19 @@ impl Choices {
             methods: methods.map(|method| method_means(*method)).collect(),
             bindings: bindings.map(|binding| binding_means(*binding)).collect(),
             subjects,
+            own_secrets: [(
+                "yes",
+                "It may rotate its own secrets",
+                "With a token for this server's API that allows nothing else.",
+            )],
+            assertion_types: [
+                ("false", "None, JWT or client-authentication+jwt"),
+                ("true", "client-authentication+jwt alone"),
+            ],
+            assertion_audiences: [
+                ("false", "The issuer alone (RFC 10070)"),
+                ("true", "The token endpoint too, for an old library"),
+            ],
             resource_servers,
             roles,
         })
@@ -120,6 +140,9 @@ fn method_means(method: AuthMethod) -> (&'static str, &'static str, &'static str
         }
         AuthMethod::ClientSecretPost => {
             "The secret in the body of the request. For software that cannot set the header; bodies are logged more often."
+        }
+        AuthMethod::PrivateKeyJwt => {
+            "It signs a short statement with a private key that only it has: nothing that is sent can be used again."
         }
         AuthMethod::TlsClientAuth => {
             "A certificate of an authority that is trusted here, with the subject below. No secret at all."
@@ -160,6 +183,8 @@ pub(super) fn empty() -> Form {
         ("auth_methods", AuthMethod::ClientSecretBasic.as_str().to_owned()),
         ("token_binding", TokenBinding::Optional.as_str().to_owned()),
         (SUBJECT_KIND, SubjectKind::SubjectDn.as_str().to_owned()),
+        ("assertion_type_required", false.to_string()),
+        ("legacy_assertion_audience", false.to_string()),
         ("secret", "yes".to_owned()),
     ]);
     form.put("auth_methods", AuthMethod::ClientSecretPost.as_str());
@@ -184,6 +209,9 @@ pub(super) fn stored(view: &ClientView) -> Form {
         ("token_binding", view.token_binding.as_str().to_owned()),
         (SUBJECT_KIND, subject.map_or(SubjectKind::SubjectDn, |subject| subject.kind).as_str().to_owned()),
         (SUBJECT, text(subject.map(|subject| subject.value.as_str()))),
+        ("jwks_uri", text(view.jwks_uri.as_deref())),
+        ("assertion_type_required", view.assertion_type_required.to_string()),
+        ("legacy_assertion_audience", view.legacy_assertion_audience.to_string()),
         ("version", view.version.to_string()),
     ]);
     for grant in &view.grant_types {
@@ -191,6 +219,9 @@ pub(super) fn stored(view: &ClientView) -> Form {
     }
     for method in &view.auth_methods {
         form.put("auth_methods", method.as_str());
+    }
+    if view.may_rotate_own_secrets {
+        form.put("may_rotate_own_secrets", "yes");
     }
     form
 }
@@ -219,4 +250,8 @@ fn fields(input: Input<'_>) -> Input<'_> {
         .optional("may_act")
         .text("token_binding")
         .of_kind(SUBJECT, SUBJECT_KIND)
+        .truth("may_rotate_own_secrets")
+        .optional("jwks_uri")
+        .choice_of_truth("assertion_type_required")
+        .choice_of_truth("legacy_assertion_audience")
 }

@@ -5,8 +5,10 @@ mod certificates;
 mod dry_run;
 mod edit;
 mod fields;
+mod keys;
 mod new;
 mod roles;
+mod rotation;
 mod secrets;
 mod show;
 
@@ -40,6 +42,8 @@ pub(super) fn routes() -> Router<Shared> {
         .merge(actions::routes())
         .merge(secrets::routes())
         .merge(certificates::routes())
+        .merge(keys::routes())
+        .merge(rotation::routes())
         .merge(roles::routes())
         .merge(dry_run::routes())
 }

@@ -13,12 +13,14 @@ use super::AT;
 use crate::admin::PageRequest;
 use crate::admin::audit::EventQuery;
 use crate::admin::client_certificates::CertificateView;
+use crate::admin::client_keys::KeyView;
 use crate::admin::clients::ClientView;
 use crate::admin::effective_permissions::HeldAt;
 use crate::admin::secrets::SecretView;
 use crate::domain::builtin;
 use crate::domain::client::{AuthMethod, CertificateReach};
 use crate::domain::ids::{ClientId, RoleName};
+use crate::domain::secret::SecretOrigin;
 use crate::domain::time::Timestamp;
 use crate::http::Shared;
 use crate::http::pages::error::PageError;
@@ -51,6 +53,9 @@ struct Show {
     certificates: Vec<CertificateView>,
     /// Whether certificates reach this server, so that one can be registered.
     takes_certificates: bool,
+    keys: Vec<KeyView>,
+    /// The choices of what a rotation replaces.
+    replaceable: Vec<(String, String)>,
     roles: Vec<RoleName>,
     /// Roles that it could be given.
     suggested: Vec<RoleName>,
@@ -66,23 +71,41 @@ impl Show {
     /// Why the client gets no tokens, if it gets none.
     fn stands(&self) -> Option<&'static str> {
         let expired = self.client.expires_at.is_some_and(|end| end <= self.now);
-        let without = !self.client.auth_methods.iter().any(|method| match method {
+        let is_there = |method: &AuthMethod| match method {
             AuthMethod::ClientSecretBasic | AuthMethod::ClientSecretPost => {
                 self.secrets.iter().any(|secret| !secret.expired)
             }
+            AuthMethod::PrivateKeyJwt => {
+                self.keys.iter().any(|key| !key.expired) || self.client.jwks_uri.is_some()
+            }
             AuthMethod::TlsClientAuth => self.client.tls_client_auth_subject.is_some(),
             AuthMethod::SelfSignedTlsClientAuth => self.certificates.iter().any(|one| !one.expired),
-        });
+        };
+        let without = !self.client.auth_methods.iter().any(is_there);
         match (self.client.enabled, expired, without) {
             (false, _, _) => {
                 Some("It is disabled: it gets no tokens, and those that it has do not count here.")
             }
             (_, true, _) => Some("Its end has come: it gets no tokens. Change its end to let it go on."),
-            (_, _, true) if !self.client.auth_methods.iter().any(|method| method.takes_secret()) => {
+            (_, _, true) if self.client.auth_methods.iter().all(|m| m.needs() > CertificateReach::None) => {
                 Some("It has no certificate that counts, so it gets no tokens. Register one below.")
             }
-            (_, _, true) => Some("It has no secret that counts, so it gets no tokens. Add one below."),
+            (_, _, true) => Some("It has no secret or key that counts, so it gets no tokens. Add one below."),
             _ => None,
+        }
+    }
+
+    /// Whether keys are of use to it, or it has some.
+    fn has_keys(&self) -> bool {
+        !self.keys.is_empty() || self.client.auth_methods.contains(&AuthMethod::PrivateKeyJwt)
+    }
+
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "what a template passes")]
+    #[expect(clippy::unused_self, reason = "called by the template")]
+    fn maker(&self, origin: &SecretOrigin) -> &'static str {
+        match origin {
+            SecretOrigin::Generated => "this server",
+            SecretOrigin::Chosen => "somebody",
         }
     }
 
@@ -140,12 +163,15 @@ async fn read(
         let found = admin.audit_events(by, query, &page).await?;
         events = Some(found.items.into_iter().map(EventRow::from).collect());
     }
+    let secrets = admin.secrets(by, client_id).await?;
     Ok(Show {
         frame: session.frame(client_id.as_str(), AT),
         form,
         path: session.path(&["clients", client_id.as_str()]),
         client,
-        secrets: admin.secrets(by, client_id).await?,
+        replaceable: replaceable(&secrets),
+        secrets,
+        keys: admin.keys(by, client_id).await?,
         certificates: admin.certificates(by, client_id).await?,
         takes_certificates: admin.reach >= CertificateReach::Shown,
         roles,
@@ -154,4 +180,18 @@ async fn read(
         events,
         now: services.ambient.now(),
     })
+}
+
+/// What a rotation may replace, with the names that people know it by.
+fn replaceable(secrets: &[SecretView]) -> Vec<(String, String)> {
+    let named = secrets.iter().filter(|secret| !secret.expired).map(|secret| {
+        let name = secret.secret_id.to_string();
+        let told = if secret.description.is_empty() {
+            name.clone()
+        } else {
+            format!("{name}: {}", secret.description)
+        };
+        (name, told)
+    });
+    std::iter::once((String::new(), "The newest that counts".to_owned())).chain(named).collect()
 }
