@@ -7,7 +7,6 @@ use std::path::PathBuf;
 use anyhow::Context;
 use clap::Subcommand;
 
-use super::clients::{client_id, timestamp};
 use super::{Offline, output};
 use crate::admin::client_certificates::{AddCertificate, CertificateSubject};
 use crate::domain::certificate_subject::{ExpectedSubject, SubjectKind};
@@ -93,6 +92,14 @@ fn read(file: &PathBuf) -> anyhow::Result<String> {
         .read_to_string(&mut text)
         .with_context(|| format!("{} is not a certificate in PEM", file.display()))?;
     Ok(text)
+}
+
+fn client_id(text: &str) -> Result<ClientId, FieldError> {
+    ClientId::new(text)
+}
+
+fn timestamp(text: &str) -> Result<Timestamp, String> {
+    Timestamp::parse(text).map_err(|_| "write a time such as 2027-01-01T00:00:00Z".to_owned())
 }
 
 fn certificate_id(text: &str) -> Result<CredentialId, FieldError> {
