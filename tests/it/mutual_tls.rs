@@ -187,7 +187,7 @@ async fn a_registered_certificate_is_the_client_rfc8705_2_2(stage: Stage) {
 }
 
 async fn whoever_may_not_hears_the_same_as_a_stranger(stage: Stage) {
-    let paying = stage.billing(&["tls_client_auth", "self_signed_tls_client_auth"]).await;
+    let paying = stage.billing(&["tls_client_auth"]).await;
     let own = stage.issue(SUBJECT);
     let stranger = BY_CERTIFICATE.replace("paying", "nobody");
     let expected = stage.ask(Some(&own), &[], &stranger).await;
