@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use clap::Subcommand;
 
-use super::clients::{client_id, timestamp};
 use super::{Offline, output};
 use crate::admin::client_keys::{AddKey, UpdateKey};
 use crate::domain::error::FieldError;
@@ -109,4 +108,12 @@ fn read(file: &std::path::Path) -> anyhow::Result<String> {
 
 fn key_id(text: &str) -> Result<CredentialId, FieldError> {
     CredentialId::new(text)
+}
+
+fn client_id(text: &str) -> Result<ClientId, FieldError> {
+    ClientId::new(text)
+}
+
+fn timestamp(text: &str) -> Result<Timestamp, String> {
+    Timestamp::parse(text).map_err(|_| "write a time such as 2027-01-01T00:00:00Z".to_owned())
 }

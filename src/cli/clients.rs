@@ -264,7 +264,7 @@ impl From<Create> for CreateClient {
     }
 }
 
-pub(super) fn client_id(text: &str) -> Result<ClientId, FieldError> {
+fn client_id(text: &str) -> Result<ClientId, FieldError> {
     ClientId::new(text)
 }
 
@@ -286,7 +286,7 @@ fn secret_id(text: &str) -> Result<SecretId, FieldError> {
     SecretId::new(text)
 }
 
-pub(super) fn timestamp(text: &str) -> Result<Timestamp, String> {
+fn timestamp(text: &str) -> Result<Timestamp, String> {
     Timestamp::parse(text).map_err(|_| "write a time such as 2027-01-01T00:00:00Z".to_owned())
 }
 
