@@ -286,7 +286,6 @@ async fn every_reason_looks_the_same(server: Server) {
         ("JSON serialisation", serialised, "not a JWT"),
         ("an extra dot", format!("{compact}."), "not a JWT"),
         ("four parts", format!("{compact}.AA"), "not a JWT"),
-        ("empty", String::new(), ""),
     ];
     let mut seen = Vec::new();
     for (row, assertion, reason) in &rows {
@@ -297,7 +296,7 @@ async fn every_reason_looks_the_same(server: Server) {
         assert!(recorded.contains(reason), "{row}: {recorded}");
         seen.push((row, answer));
     }
-    for (row, answer) in &seen[1..seen.len() - 1] {
+    for (row, answer) in &seen[1..] {
         assert_eq!(answer.comparable(), seen[0].1.comparable(), "{row}");
     }
     present(&server, &compact).await.expect(200);

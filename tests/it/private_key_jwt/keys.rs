@@ -139,6 +139,6 @@ async fn keys_are_added_by_whoever_may_write_clients(server: Server) {
     server.api("GET", path, &auditor, &[], Value::Null).await.expect(200);
     let new = json!({ "jwk": signer.jwk() });
     server.api("POST", path, &auditor, &[], new).await.expect_problem(403, "forbidden");
-    server.api("GET", path, "nonsense", &[], Value::Null).await.expect_problem(401, "unauthorized");
+    server.api("GET", path, "nonsense", &[], Value::Null).await.expect_problem(401, "token-invalid");
     server.app.stop().await.unwrap();
 }
