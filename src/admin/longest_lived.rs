@@ -64,7 +64,8 @@ pub(super) fn longest_lived(registration: &Registration, now: Timestamp) -> Resu
 /// The certificates that are registered, and any that has the registered subject.
 fn certified(registration: &Registration, now: Timestamp) -> impl Iterator<Item = InForce> {
     let client = &registration.client;
-    let registered = registration.certificates.iter().filter(move |certificate| certificate.check(now).is_ok());
+    let registered =
+        registration.certificates.iter().filter(move |certificate| certificate.check(now).is_ok());
     let registered = registered.map(|certificate| InForce {
         id: Some(certificate.certificate_id.clone()),
         name: format!("the certificate {}", certificate.certificate_id),
