@@ -10,7 +10,7 @@ mod form;
 mod jwt;
 
 use jeton::domain::error::OAuthError;
-use jeton::oauth::client_auth::{self, Presentation, Presented};
+use jeton::oauth::client_auth::{self, Offered, Presentation};
 use jeton::oauth::form::Form;
 
 /// Takes any bytes, and panics when something is not as it must be.
@@ -21,6 +21,6 @@ pub(crate) const TARGETS: &[(&str, Target)] =
     &[("basic", basic::run), ("form", form::run), ("jwt", jwt::run), ("dpop", dpop::run)];
 
 /// What a request with these headers and this body presents.
-fn present(authorization: &[&[u8]], form: &Form) -> Result<Presented, OAuthError> {
-    client_auth::present(&Presentation { authorization, form }).map(|(_, presented)| presented)
+fn present(authorization: &[&[u8]], form: &Form) -> Result<Offered, OAuthError> {
+    client_auth::present(&Presentation { authorization, form, certificate: None })
 }

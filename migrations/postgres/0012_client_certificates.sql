@@ -16,5 +16,11 @@ CREATE TABLE client_certificates (
     not_after      BIGINT NOT NULL,
     created_at     BIGINT NOT NULL,
     expires_at     BIGINT,
+    ends_at        BIGINT NOT NULL, -- of its validity, or that end, whichever comes first
+    warned         BOOLEAN NOT NULL DEFAULT FALSE, -- of its end
     PRIMARY KEY (client, certificate_id)
 );
+
+-- What is to be warned of, and what is counted.
+CREATE INDEX client_certificates_to_warn_of ON client_certificates (ends_at, client, certificate_id) WHERE NOT warned;
+CREATE INDEX client_certificates_by_end ON client_certificates (ends_at, client, certificate_id);

@@ -14,6 +14,7 @@ use crate::domain::certificate::PeerCertificate;
 use crate::domain::certificate_subject::{ExpectedSubject, SubjectKind};
 use crate::domain::client::{AuthMethod, CertificateReach, Client};
 use crate::domain::client_certificate::{ClientCertificate, MOST_CERTIFICATES, certificate_id, from_pem};
+use crate::domain::credential::ends_soon;
 use crate::domain::error::FieldError;
 use crate::domain::ids::{ClientId, CredentialId};
 use crate::domain::text::check_text;
@@ -91,6 +92,8 @@ pub struct CertificateView {
     pub expires_at: Option<Timestamp>,
     /// Whether an end of it has come.
     pub expired: bool,
+    /// Whether its end comes within `credentials.warn_before`.
+    pub expires_soon: bool,
     /// When it last proved the client, up to a minute late; absent when it never has, as far as is counted.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
@@ -113,7 +116,7 @@ impl CertificateSubject {
 // === impl CertificateView ===
 
 impl CertificateView {
-    fn new(certificate: &ClientCertificate, now: Timestamp) -> Self {
+    fn new(certificate: &ClientCertificate, now: Timestamp, warn_before: Duration) -> Self {
         let ended = certificate.expires_at.is_some_and(|end| end <= now) || certificate.not_after < now;
         Self {
             certificate_id: certificate.certificate_id.clone(),
@@ -125,6 +128,7 @@ impl CertificateView {
             created_at: certificate.created_at,
             expires_at: certificate.expires_at,
             expired: ended,
+            expires_soon: ends_soon(Some(certificate.ends_at()), now, warn_before),
             last_used_at: None,
         }
     }
@@ -176,7 +180,7 @@ impl Admin {
             )),
             other => other.into(),
         })?;
-        let view = CertificateView::new(&certificate, now);
+        let view = CertificateView::new(&certificate, now, self.warn_before);
         let written = Written {
             action: "client.certificate.add",
             target: client_id.to_string(),
@@ -210,7 +214,7 @@ impl Admin {
             .collect();
         let view = |certificate: &ClientCertificate| CertificateView {
             last_used_at: uses.get(certificate.certificate_id.as_str()).copied(),
-            ..CertificateView::new(certificate, now)
+            ..CertificateView::new(certificate, now, self.warn_before)
         };
         Ok(certificates.iter().map(view).collect())
     }
@@ -238,7 +242,7 @@ impl Admin {
         let written = Written {
             action: "client.certificate.remove",
             target: client_id.to_string(),
-            before: recorded(&CertificateView::new(certificate, self.ambient.now())),
+            before: recorded(&CertificateView::new(certificate, self.ambient.now(), self.warn_before)),
             after: None,
             change: ChangeKind::Client(client_id.clone()),
         };

@@ -17,8 +17,8 @@ statements! {
 
     INSERT_CERTIFICATE = r"
         INSERT INTO client_certificates (client, certificate_id, der, thumbprint, subject, description, not_before,
-            not_after, created_at, expires_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
+            not_after, created_at, expires_at, ends_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
 
     DELETE_CERTIFICATE = "DELETE FROM client_certificates WHERE client = $1 AND certificate_id = $2";
 }
@@ -95,7 +95,8 @@ impl Tx {
             certificate.not_before.as_micros(),
             certificate.not_after.as_micros(),
             certificate.created_at.as_micros(),
-            certificate.expires_at.map(Timestamp::as_micros)
+            certificate.expires_at.map(Timestamp::as_micros),
+            certificate.ends_at().as_micros()
         )?;
         Ok(())
     }

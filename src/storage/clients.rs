@@ -42,9 +42,14 @@ statements! {
                grant_types, auth_methods, allowed_networks, may_act, token_binding, jwks_uri,
                assertion_type_required, legacy_assertion_audience, may_rotate_own_secrets,
                certificate_subject_kind, certificate_subject, version, created_at, updated_at,
-               (SELECT MIN(secrets.expires_at) FROM client_secrets AS secrets
-                WHERE secrets.client = clients.uid AND secrets.replaced_by IS NULL
-                  AND secrets.expires_at > $9) AS credentials_end_at
+               (SELECT MIN(ending.at) FROM (
+                    SELECT expires_at AS at FROM client_secrets
+                    WHERE client = clients.uid AND replaced_by IS NULL AND expires_at > $9
+                    UNION ALL
+                    SELECT expires_at FROM client_keys WHERE client = clients.uid AND expires_at > $9
+                    UNION ALL
+                    SELECT ends_at FROM client_certificates WHERE client = clients.uid AND ends_at > $9
+                ) AS ending) AS credentials_end_at
         FROM clients
         WHERE client_id > $1
           AND (CAST($2 AS TEXT) IS NULL OR kind = $2)
