@@ -8,6 +8,7 @@ mod basic;
 mod dpop;
 mod form;
 mod jwt;
+mod subject;
 
 use jeton::domain::error::OAuthError;
 use jeton::oauth::client_auth::{self, Offered, Presentation};
@@ -18,7 +19,7 @@ pub(crate) type Target = fn(&[u8]);
 
 /// Every target by its name.
 pub(crate) const TARGETS: &[(&str, Target)] =
-    &[("basic", basic::run), ("form", form::run), ("jwt", jwt::run), ("dpop", dpop::run)];
+    &[("basic", basic::run), ("form", form::run), ("jwt", jwt::run), ("dpop", dpop::run), ("subject", subject::run)];
 
 /// What a request with these headers and this body presents.
 fn present(authorization: &[&[u8]], form: &Form) -> Result<Offered, OAuthError> {
