@@ -4,6 +4,7 @@
 //! libFuzzer runs them (`scripts/fuzz`), and `cargo test` runs them over the corpus and what is near it
 //! (`tests/it/fuzz.rs`).
 
+mod assertion;
 mod basic;
 mod dpop;
 mod form;
@@ -18,8 +19,14 @@ use jeton::oauth::form::Form;
 pub(crate) type Target = fn(&[u8]);
 
 /// Every target by its name.
-pub(crate) const TARGETS: &[(&str, Target)] =
-    &[("basic", basic::run), ("form", form::run), ("jwt", jwt::run), ("dpop", dpop::run), ("subject", subject::run)];
+pub(crate) const TARGETS: &[(&str, Target)] = &[
+    ("basic", basic::run),
+    ("form", form::run),
+    ("jwt", jwt::run),
+    ("dpop", dpop::run),
+    ("assertion", assertion::run),
+    ("subject", subject::run),
+];
 
 /// What a request with these headers and this body presents.
 fn present(authorization: &[&[u8]], form: &Form) -> Result<Offered, OAuthError> {

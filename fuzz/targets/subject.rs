@@ -57,8 +57,8 @@ fn written(lines: &str) {
     for (value, (short, oid)) in attributes {
         let attribute = [encoded(0x06, oid), encoded(0x0c, value.as_bytes())].concat();
         der.extend(encoded(0x31, &encoded(0x30, &attribute)));
-        let escaped: String = value.bytes().map(|byte| format!("\\{byte:02x}")).collect();
-        texts.push(format!("{short}={escaped}"));
+        let escaped: Vec<_> = value.bytes().map(|byte| format!("\\{byte:02x}")).collect();
+        texts.push(format!("{short}={}", escaped.concat()));
     }
     texts.reverse();
     let text = DistinguishedName::parse(&texts.join(",")).expect("what is escaped is a name");
