@@ -54,6 +54,10 @@ statements! {
         UPDATE administrators SET second_factor = $2, code_step = $3, updated_at = $4, version = version + 1
         WHERE uid = $1";
 
+    /// Locks the row, if the account is what it was when it was read.
+    HOLD_ADMINISTRATOR = r"
+        UPDATE administrators SET version = version WHERE uid = $1 AND version = $2 AND enabled = TRUE";
+
     /// A one-time code counts once, on whichever replica.
     COUNT_CODE = "UPDATE administrators SET code_step = $2 WHERE uid = $1 AND code_step < $2";
 
@@ -230,6 +234,19 @@ impl Tx {
             new.updated_at.as_micros(),
         )?;
         Ok(())
+    }
+
+    /// Keeps an account as it was read until the end of the transaction, if it still has this version and is enabled:
+    /// what was decided on it is decided on what is stored. Call it first. Answers whether it is so.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn hold_administrator(
+        &mut self,
+        uid: AdministratorUid,
+        version: i64,
+    ) -> Result<bool, StoreError> {
+        Ok(execute!(self, HOLD_ADMINISTRATOR, uid.0, version)? > 0)
     }
 
     /// Changes role and standing of an administrator who still has this version. Answers whether it did.
