@@ -86,7 +86,7 @@ impl SignIn {
             return self.refuse_sign_in(attempt.origin, Some(live.name.clone()), "the account is gone").await;
         };
         let step = self.code_step(&known, code).await?;
-        let mut tx = self.admin.begin().await?;
+        let mut tx = self.leave(attempt.origin, live, &known).await?;
         let counts = match (step, second_factor::recovery_hash(code)) {
             (Some(step), _) => {
                 tx.count_code(known.uid, step).await.map(|new| new.then_some(SignInMethod::OneTimeCode))

@@ -4,12 +4,15 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
-use crate::harness::{Answer, Browser, PASSWORD, Server, both_engines};
+use crate::harness::{Answer, Browser, PASSWORD, Server, both_engines, code as code_of, field};
 use jeton::domain::administrator::Administrator;
 use jeton::domain::ids::AdministratorName;
 use jeton::storage::{Store, Tx};
 
-both_engines!(a_password_that_was_reset_meanwhile_opens_nothing,);
+both_engines!(
+    a_password_that_was_reset_meanwhile_opens_nothing,
+    a_session_that_was_ended_meanwhile_does_not_go_on,
+);
 
 /// Longer than anything needs to read what it stands on.
 const A_MOMENT: Duration = Duration::from_secs(1);
@@ -53,4 +56,47 @@ async fn a_password_that_was_reset_meanwhile_opens_nothing(server: Server) {
     assert_eq!(refused.len(), 1, "{refused:?}");
     let reasons = ["the account was changed while this was looked at", "the password is wrong"];
     assert!(reasons.contains(&refused[0]["reason"].as_str().unwrap()), "{refused:?}");
+}
+
+async fn a_session_that_was_ended_meanwhile_does_not_go_on(server: Server) {
+    let mut ada = server.first("ada").await;
+    let store = store(&server).await;
+    let uid = stored(&store, "ada").await.uid;
+    let end = async || {
+        let mut tx = store.begin().await.unwrap();
+        assert_eq!(tx.end_sessions_of(uid).await.unwrap(), 1);
+        tx
+    };
+    let new = "umbrella cactus morning train";
+    let change = [("password", PASSWORD), ("new_password", new), ("again", new)];
+    let answer = overtake(end().await, ada.browser.post("/admin/account/password", &change)).await;
+    assert!(answer.header("set-cookie").is_none(), "{answer:?}");
+    answer.expect_page(401, "Please sign in");
+    assert!(!ada.browser.is_in().await);
+
+    server.clock.advance(Duration::from_secs(30));
+    let mut browser = Browser::new(&server);
+    browser.sign_in("ada", PASSWORD).await.expect_redirect("/admin/second-factor?next=%2Fadmin");
+    let code = ada.code();
+    let answer = overtake(end().await, browser.post("/admin/second-factor", &[("code", &code)])).await;
+    answer.expect_page(401, "Please sign in");
+    assert!(!browser.is_in().await);
+    // Nothing of it happened: the code still counts, for a session that lasts.
+    browser.sign_in("ada", PASSWORD).await;
+    browser.post("/admin/second-factor", &[("code", &code)]).await.expect_redirect("/admin");
+
+    server.clock.advance(Duration::from_secs(30));
+    let page = browser.get("/admin/account/second-factor").await;
+    let secret = field(&page, "secret");
+    let code = code_of(&secret, &server);
+    let enrol = [("secret", &*secret), ("code", &*code), ("password", PASSWORD)];
+    let answer = overtake(end().await, browser.post("/admin/account/second-factor", &enrol)).await;
+    answer.expect_page(401, "Please sign in");
+    assert!(!browser.is_in().await);
+    browser.sign_in("ada", PASSWORD).await;
+    let fields = [("code", &*ada.code())];
+    browser.post("/admin/second-factor", &fields).await.expect_redirect("/admin");
+    let refused = server.events("sign_in_refused").await;
+    let why = "the session had ended while this was looked at";
+    assert!(!refused.is_empty() && refused.iter().all(|event| event["reason"] == why), "{refused:?}");
 }
