@@ -217,7 +217,8 @@ impl Admin {
         Ok(Page::new(views, limit, |view: &AdministratorView| view.name.as_str()))
     }
 
-    /// Changes the role or the standing of somebody who still has the expected version. Disabling ends their sessions.
+    /// Changes the role or the standing of somebody who still has the expected version. Disabling ends their sessions,
+    /// and either voids their links.
     ///
     /// # Errors
     /// More than the administrator may do themselves, the last one who may change anything, or somebody else changed
@@ -252,6 +253,9 @@ impl Admin {
         }
         if !changed.enabled {
             tx.end_sessions_of(changed.uid).await?;
+        }
+        if !changed.enabled || changed.role != before.role {
+            // Made by whoever may as much as the role before, for somebody who was to have that.
             tx.void_links_of(changed.uid).await?;
         }
         changed.version += 1;
@@ -314,6 +318,10 @@ impl Admin {
         let link = StoredLink { administrator: Some(administrator.uid), ends_at: now.plus(LINK_LASTS) };
         let url = self.link_url(&text).await?;
         let mut tx = self.begin().await?;
+        if !tx.hold_administrator(administrator.uid, administrator.version).await? {
+            // Who may make the link was decided on the role from before.
+            return Err(AdminError::Conflict(format!("'{name}' was changed in the meantime; try again")));
+        }
         tx.replace_link(&hash, &link, now).await?;
         tx.clear_attempts(&account(name.as_str())).await?;
         self.commit(tx, by, written("administrator.link", name, None, None)).await?;

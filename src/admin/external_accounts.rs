@@ -81,6 +81,7 @@ impl SingleSignOn {
         if !tx.update_administrator(&changed).await? {
             return Err(AdminError::STALE);
         }
+        tx.void_links_of(changed.uid).await?;
         changed.version += 1;
         let (before, after) = (AdministratorView::new(&known), AdministratorView::new(&changed));
         let change = written("administrator.update", &changed.name, Some(&before), Some(&after));

@@ -13,10 +13,11 @@ both_engines!(
     who_is_disabled_or_deleted_is_out_at_once,
     a_new_password_ends_everything_from_before,
     nobody_makes_somebody_stronger,
+    a_link_does_not_outlive_the_role_that_it_was_made_for,
 );
 
 /// Another way in: an API token of an administrator's.
-async fn registered(server: &Server, name: &str, role: &str) -> String {
+pub(super) async fn registered(server: &Server, name: &str, role: &str) -> String {
     let root = server.administrator().await;
     root.post("/administrators", json!({ "name": name, "role": role })).await.expect(201);
     let link = root.post(&format!("/administrators/{name}/link"), json!({})).await.expect(201);
@@ -131,6 +132,19 @@ impl Server {
         let new = serde_json::from_value(json!({ "name": name, "role": "administrator" })).unwrap();
         self.app.admin().create_administrator(&By::system(), new).await.unwrap();
     }
+}
+/// A link is made by whoever may as much as the role that somebody has then.
+async fn a_link_does_not_outlive_the_role_that_it_was_made_for(server: Server) {
+    drop(server.first("ada").await);
+    let link = registered(&server, "eve", "auditor").await;
+    let root = server.administrator().await;
+    root.patch("/administrators/eve", 1, json!({ "role": "administrator" })).await.expect(200);
+    let opener = link.split_once("link=").unwrap().1;
+    let fields = [("link", opener), ("name", "eve"), ("password", PASSWORD), ("again", PASSWORD)];
+    let mut eve = Browser::new(&server);
+    eve.post("/admin/set-up", &fields).await.expect_page(409, "this link was used");
+    let link = root.post("/administrators/eve/link", json!({})).await.expect(201);
+    Browser::new(&server).set_up(link["link"].as_str().unwrap(), "eve").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
