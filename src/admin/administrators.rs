@@ -167,8 +167,10 @@ impl Admin {
         };
         let mut tx = self.begin().await?;
         self.insert_administrator(&mut tx, &administrator).await?;
-        // There is somebody now, so nobody is made by the link of a first start.
-        tx.void_first_links().await?;
+        if administrator.role == AdministratorRole::Administrator {
+            // There is somebody now, so nobody is made by the link of a first start.
+            tx.void_first_links().await?;
+        }
         let view = AdministratorView::new(&administrator);
         self.commit(tx, by, written("administrator.create", &view.name, None, Some(&view))).await?;
         Ok(view)
@@ -243,9 +245,6 @@ impl Admin {
         if changed.role != before.role || (changed.enabled && !before.enabled) {
             self.require_as_strong(by, changed.role, STRONGER).await?;
         }
-        if !changed.enabled || changed.role != AdministratorRole::Administrator {
-            self.require_others(by, &before).await?;
-        }
         let mut tx = self.begin().await?;
         if !tx.update_administrator(&changed).await? {
             drop(tx);
@@ -257,6 +256,9 @@ impl Admin {
         if !changed.enabled || changed.role != before.role {
             // Made by whoever may as much as the role before, for somebody who was to have that.
             tx.void_links_of(changed.uid).await?;
+        }
+        if before.administers() && !changed.administers() {
+            require_others(&mut tx, by, &before).await?;
         }
         changed.version += 1;
         let (before, view) = (AdministratorView::new(&before), AdministratorView::new(&changed));
@@ -279,11 +281,13 @@ impl Admin {
         if administrator.version != version {
             return Err(self.overtaken_administrator(by, name).await);
         }
-        self.require_others(by, &administrator).await?;
         let mut tx = self.begin().await?;
         if !tx.delete_administrator(administrator.uid, version).await? {
             drop(tx);
             return Err(self.overtaken_administrator(by, name).await);
+        }
+        if administrator.administers() {
+            require_others(&mut tx, by, &administrator).await?;
         }
         let view = AdministratorView::new(&administrator);
         self.commit(tx, by, written("administrator.delete", name, Some(&view), None)).await
@@ -382,19 +386,23 @@ impl Admin {
         let permissions: Vec<&Permission> = permissions.iter().collect();
         self.require_all(by, &permissions, because).await
     }
+}
 
-    /// Refuses to leave nobody who may change anything. Whoever has the database may.
-    async fn require_others(&self, by: &By, than: &Administrator) -> Result<(), AdminError> {
-        let counts = than.enabled && than.role == AdministratorRole::Administrator;
-        if counts && !by.has_everything() && self.store.other_administrators(than.uid).await? == 0 {
-            return Err(AdminError::Conflict(format!(
-                "'{}' is the last administrator who may sign in and change anything; make another one first, or use \
-                 `jeton admin` on the machine",
-                than.name
-            )));
-        }
-        Ok(())
+/// Refuses to leave nobody who may change anything and can sign in. Whoever has the database may. It asks in the
+/// transaction that takes it from somebody, when no other can do the same: of two at once, one is refused.
+async fn require_others(tx: &mut Tx, by: &By, than: &Administrator) -> Result<(), AdminError> {
+    if by.has_everything() {
+        return Ok(());
     }
+    tx.stop_changes().await?;
+    if tx.is_administered_beside(than.uid).await? {
+        return Ok(());
+    }
+    Err(AdminError::Conflict(format!(
+        "'{}' is the last administrator who can sign in and may change anything: register another one first, who sets \
+         a password, or use `jeton admin` on the machine",
+        than.name
+    )))
 }
 
 fn check_external(external: ExternalView) -> Result<ExternalIdentity, AdminError> {

@@ -118,6 +118,16 @@ impl AdministratorRole {
     }
 }
 
+// === impl Administrator ===
+
+impl Administrator {
+    /// Whether they may change everything, once they have something to sign in with.
+    #[must_use]
+    pub fn administers(&self) -> bool {
+        self.enabled && self.role == AdministratorRole::Administrator
+    }
+}
+
 // === impl Session ===
 
 impl Session {

@@ -2,16 +2,20 @@
 
 use std::time::Duration;
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::json;
 
+use super::accounts::registered;
 use crate::harness::{Answer, Browser, PASSWORD, Server, both_engines, code as code_of, field};
-use jeton::domain::administrator::Administrator;
-use jeton::domain::ids::AdministratorName;
-use jeton::storage::{Store, Tx};
+use jeton::domain::administrator::{Administrator, AdministratorRole};
+use jeton::domain::ids::{AdministratorName, AdministratorUid};
+use jeton::storage::{ChangeKind, Store, Tx};
 
 both_engines!(
     a_password_that_was_reset_meanwhile_opens_nothing,
     a_session_that_was_ended_meanwhile_does_not_go_on,
+    two_do_not_make_the_last_administrators_auditors,
+    the_first_administrator_is_made_while_there_is_none,
 );
 
 /// Longer than anything needs to read what it stands on.
@@ -99,4 +103,51 @@ async fn a_session_that_was_ended_meanwhile_does_not_go_on(server: Server) {
     let refused = server.events("sign_in_refused").await;
     let why = "the session had ended while this was looked at";
     assert!(!refused.is_empty() && refused.iter().all(|event| event["reason"] == why), "{refused:?}");
+}
+
+async fn two_do_not_make_the_last_administrators_auditors(server: Server) {
+    drop(server.first("ada").await);
+    let link = registered(&server, "eve", "administrator").await;
+    drop(Browser::new(&server).set_up(&link, "eve").await);
+    registered(&server, "max", "administrator").await;
+    let store = store(&server).await;
+    let eve = stored(&store, "eve").await;
+    let version = stored(&store, "ada").await.version;
+    let root = server.administrator().await;
+    // What the same change of eve does, on another replica.
+    let mut tx = store.begin().await.unwrap();
+    let changed = Administrator { role: AdministratorRole::Auditor, ..eve };
+    assert!(tx.update_administrator(&changed).await.unwrap());
+    tx.note_change(&ChangeKind::Administrator, changed.updated_at).await.unwrap();
+    let answer = overtake(tx, root.patch("/administrators/ada", version, json!({ "role": "auditor" }))).await;
+    let problem = answer.expect_problem(409, "conflict");
+    assert!(problem["detail"].as_str().unwrap().contains("last administrator"), "{problem}");
+    let answer = root.delete("/administrators/ada", Some(version)).await;
+    answer.expect_problem(409, "conflict");
+    // max was never signed in and has nothing to sign in with, so nobody is missed.
+    root.delete("/administrators/max", Some(1)).await.expect(204);
+}
+
+async fn the_first_administrator_is_made_while_there_is_none(server: Server) {
+    let link = server.app.first_link().unwrap().expose_secret().to_owned();
+    // An auditor is nobody who could make an administrator.
+    registered(&server, "eve", "auditor").await;
+    let replica = server.replica().await;
+    assert!(replica.app.first_link().is_some(), "an auditor alone does not end it");
+    let link = replica.app.first_link().map_or(link, |link| link.expose_secret().to_owned());
+    let link = link.split_once("link=").unwrap().1;
+    let store = store(&server).await;
+    // Another replica makes one at the same time, by a link of its own.
+    let mut tx = store.begin().await.unwrap();
+    let eve = stored(&store, "eve").await;
+    let uid = AdministratorUid(uuid::Uuid::from_u128(7));
+    let name = AdministratorName::new("max").unwrap();
+    let max = Administrator { uid, name, role: AdministratorRole::Administrator, ..eve };
+    tx.insert_administrator(&max).await.unwrap();
+    tx.note_change(&ChangeKind::Administrator, max.updated_at).await.unwrap();
+    let fields = [("link", link), ("name", "ada"), ("password", PASSWORD), ("again", PASSWORD)];
+    let mut browser = Browser::new(&server);
+    let answer = overtake(tx, browser.post("/admin/set-up", &fields)).await;
+    answer.expect_page(409, "this link was used");
+    assert!(store.administrator(&AdministratorName::new("ada").unwrap()).await.unwrap().is_none());
 }
