@@ -18,6 +18,10 @@ const TOLD: u64 = 10_000;
 /// How many checkpoints are read at a time.
 pub(super) const CHECKPOINTS: u32 = 500;
 
+/// How many events after one its checkpoint is looked for: twice what is signed for at a time, for a batch may end with
+/// as many again.
+const COVERED: u64 = 2_048;
+
 /// Keys whose checkpoints are believed.
 pub struct TrustedKeys(HashMap<String, VerifyingKey>);
 
@@ -63,23 +67,56 @@ impl TrustedKeys {
 
     /// Hears what a checkpoint says, which is kept for this place, if that is known.
     fn check(&self, jws: &str, place: Option<(Uuid, u64)>, check: &mut Check) {
-        let refused = |check: &mut Check, claimed: Option<ChainEnd>| match place
-            .or(claimed.map(|end| (end.writer, end.seq)))
-        {
+        let claimed = match self.signed(jws) {
+            Ok(end) if place.is_none_or(|place| place == (end.writer, end.seq)) => {
+                return check.expect(end, Witness::Checkpoint);
+            }
+            Ok(end) => Some(end),
+            Err(claimed) => claimed,
+        };
+        match place.or(claimed.map(|end| (end.writer, end.seq))) {
             Some((writer, seq)) => check.forged(writer, seq),
             None => check.unreadable(),
-        };
-        let Ok(unverified) = Unverified::parse(jws) else { return refused(check, None) };
+        }
+    }
+
+    /// What a checkpoint says; if it is not signed by one of these keys, what it claims, as far as that can be read.
+    fn signed(&self, jws: &str) -> Result<ChainEnd, Option<ChainEnd>> {
+        let unverified = Unverified::parse(jws).map_err(|_| None)?;
         let key = unverified
             .key_id()
             .filter(|_| unverified.is(TokenType::AuditCheckpoint))
             .and_then(|kid| self.0.get(kid));
-        match key.map(|key| unverified.verify::<ChainEnd>(key)) {
-            Some(Ok(end)) if place.is_none_or(|place| place == (end.writer, end.seq)) => {
-                check.expect(end, Witness::Checkpoint);
-            }
-            _ => refused(check, unverified.claimed()),
+        let verified = key.and_then(|key| unverified.verify::<ChainEnd>(key).ok());
+        verified.ok_or_else(|| unverified.claimed())
+    }
+
+    /// Whether a checkpoint covers this event as it was found: it is signed, and the events from this one to the one
+    /// that it names are chained to each other.
+    pub(super) async fn cover(&self, store: &Store, found: &Found) -> Result<bool, StoreError> {
+        let Some(stored) = store.checkpoint_from(found.writer, found.seq).await? else { return Ok(false) };
+        let Ok(end) = self.signed(&stored.jws) else { return Ok(false) };
+        // Of another place than it is kept for, or further away than any is: somebody has moved or removed some.
+        let within = found.seq..=found.seq.saturating_add(COVERED);
+        if end.writer != found.writer || !within.contains(&end.seq) {
+            return Ok(false);
         }
+        let events = store.events_of_chain(found.writer, found.seq..=end.seq).await?;
+        if events.first() != Some(found) || events.len() as u64 != end.seq - found.seq + 1 {
+            return Ok(false);
+        }
+        let mut before: Option<Hash> = None;
+        for (event, place) in events.iter().zip(found.seq..) {
+            let (Ok(prev), Ok(hash)) = (Hash::from_bytes(&event.prev), Hash::from_bytes(&event.hash)) else {
+                return Ok(false);
+            };
+            let chained = event.seq == place && before.is_none_or(|before| before == prev);
+            if !chained || Hash::of(event.writer, event.seq, event.at, &prev, &event.text) != hash {
+                return Ok(false);
+            }
+            before = Some(hash);
+        }
+        Ok(before == Some(end.hash))
     }
 }
 

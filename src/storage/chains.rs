@@ -36,6 +36,9 @@ statements! {
         SELECT writer, seq, jws FROM audit_checkpoints
         WHERE at < $1 AND (writer, seq) > ($2, $3) ORDER BY writer, seq LIMIT $4";
 
+    CHECKPOINT_FROM = r"
+        SELECT writer, seq, jws FROM audit_checkpoints WHERE writer = $1 AND seq >= $2 ORDER BY seq LIMIT 1";
+
     LAST_CHECKPOINT = "SELECT MAX(at) FROM audit_checkpoints";
 
     /// Of a chain that goes on, the last one before the cut stays: what is left begins right after it.
@@ -159,6 +162,20 @@ impl Store {
                 .bind(i64::from(limit))
                 .fetch_all(pool)
                 .await
+        })?)
+    }
+
+    /// The first checkpoint of a chain at this place or after it: the one that covers the event there.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn checkpoint_from(
+        &self,
+        writer: Uuid,
+        seq: u64,
+    ) -> Result<Option<StoredCheckpoint>, StoreError> {
+        Ok(read!(self, pool => {
+            sqlx::query_as(CHECKPOINT_FROM).bind(writer).bind(seq.cast_signed()).fetch_optional(pool).await
         })?)
     }
 

@@ -19,7 +19,7 @@ pub(super) fn field(at: Option<Timestamp>) -> String {
 
 /// How long something lasts, in one unit: `5 minutes`, `3 days`.
 pub(super) fn span(seconds: i64) -> String {
-    let (number, unit) = match seconds.abs() {
+    let (number, unit) = match seconds.unsigned_abs() {
         seconds @ 0..60 => (seconds, "second"),
         seconds @ 60..3_600 => (seconds / 60, "minute"),
         seconds @ 3_600..86_400 => (seconds / 3_600, "hour"),
@@ -30,7 +30,7 @@ pub(super) fn span(seconds: i64) -> String {
 
 /// How long ago something was.
 pub(super) fn age(since: Timestamp, now: Timestamp) -> String {
-    span((now.as_seconds() - since.as_seconds()).max(0))
+    span(now.as_seconds().saturating_sub(since.as_seconds()).max(0))
 }
 
 /// A number of things.
@@ -61,6 +61,8 @@ mod tests {
             (7_199, "1 hour"),
             (86_400, "1 day"),
             (864_000, "10 days"),
+            (-60, "1 minute"),
+            (i64::MIN, "106751991167300 days"),
         ] {
             assert_eq!(span(seconds), told);
         }
