@@ -3,12 +3,14 @@
 
 use std::collections::HashMap;
 use std::io::BufRead;
+use std::time::Duration;
 
 use uuid::Uuid;
 
 use crate::domain::chain::{ChainEnd, Hash};
 use crate::domain::chain_check::{Check, Found, Line, Report, Window, Witness};
 use crate::domain::error::Fault;
+use crate::domain::time::Timestamp;
 use crate::jose::{PublicJwkSet, TokenType, Unverified, VerifyingKey};
 use crate::storage::{EventOrder, Store, StoreError};
 
@@ -24,6 +26,14 @@ const COVERED: u64 = 2_048;
 
 /// Keys whose checkpoints are believed.
 pub struct TrustedKeys(HashMap<String, VerifyingKey>);
+
+/// Which witnesses are heard, and how fast.
+pub(super) struct Hearing {
+    /// Those of what was recorded from this time on.
+    pub(super) since: Timestamp,
+    /// How long others have the thread and the database to themselves after each page.
+    pub(super) breath: Duration,
+}
 
 /// Why a check or an export could not be carried out.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +52,15 @@ pub enum AuditError {
     /// Whoever takes the export takes no more.
     #[error(transparent)]
     Taken(#[from] std::io::Error),
+}
+
+// === impl Hearing ===
+
+impl Default for Hearing {
+    /// All of them, as fast as they come.
+    fn default() -> Self {
+        Self { since: Window::ALL.from, breath: Duration::ZERO }
+    }
 }
 
 // === impl TrustedKeys ===
@@ -141,7 +160,7 @@ pub async fn check_store(
 ) -> Result<Report, AuditError> {
     let mut check = Check::default();
     // First what must be there, then what is: events that come in between do no harm.
-    hear_witnesses(store, keys, &mut check).await?;
+    hear_witnesses(store, keys, &mut check, Hearing::default()).await?;
     let mut seen = 0;
     store
         .each_event::<AuditError>(window, EventOrder::Chains, |found| {
@@ -162,10 +181,12 @@ pub(super) async fn hear_witnesses(
     store: &Store,
     keys: &TrustedKeys,
     check: &mut Check,
+    Hearing { since, breath }: Hearing,
 ) -> Result<(), StoreError> {
     let mut after = None;
     loop {
-        let some = store.checkpoints_before(Window::ALL.to, after, CHECKPOINTS).await?;
+        let window = Window { from: since, ..Window::ALL };
+        let some = store.checkpoints_within(window, after, CHECKPOINTS).await?;
         for stored in &some {
             keys.check(&stored.jws, Some((stored.writer, stored.seq.unsigned_abs())), check);
         }
@@ -175,8 +196,9 @@ pub(super) async fn hear_witnesses(
         }
         // A signature takes a while, and others wait for this thread.
         tokio::task::yield_now().await;
+        tokio::time::sleep(breath).await;
     }
-    for mark in store.marks().await? {
+    for mark in store.marks().await?.into_iter().filter(|mark| mark.at >= since) {
         check.heed(mark.writer, mark.seq, mark.at, &mark.text);
     }
     Ok(())
