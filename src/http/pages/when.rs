@@ -12,9 +12,12 @@ pub(super) fn minute(at: &Timestamp) -> String {
     }
 }
 
-/// For a field of the type `datetime-local`.
+/// For a field of the type `datetime-local`, as a browser sends it back: without seconds when they are zero (HTML, "valid
+/// normalized local date and time string"). Otherwise an end that nobody has touched would look changed.
 pub(super) fn field(at: Option<Timestamp>) -> String {
-    at.and_then(|at| at.to_string().get(..19).map(str::to_owned)).unwrap_or_default()
+    let text = at.map(|at| at.to_string()).unwrap_or_default();
+    let text = text.get(..19).unwrap_or_default();
+    text.strip_suffix(":00").unwrap_or(text).to_owned()
 }
 
 /// How long something lasts, in one unit: `5 minutes`, `3 days`.
@@ -73,5 +76,7 @@ mod tests {
         let at = Timestamp::from_seconds(1_795_334_445);
         assert_eq!(minute(&at), "2026-11-22 08:00 UTC");
         assert_eq!(field(Some(at)), "2026-11-22T08:00:45");
+        assert_eq!(field(Some(at.minus(std::time::Duration::from_secs(45)))), "2026-11-22T08:00");
+        assert_eq!(field(None), "");
     }
 }
