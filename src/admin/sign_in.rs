@@ -100,7 +100,7 @@ impl SignIn {
         else {
             return Ok(None);
         };
-        if session.use_is_due(now) {
+        if session.use_is_due(now, &self.rules) {
             let mut tx = self.admin.begin().await?;
             tx.note_session_use(&hash, now).await?;
             tx.commit().await?;
