@@ -39,7 +39,7 @@ pub(super) struct SignedIn {
 pub(super) enum Cookie {
     /// What opens the session.
     Session,
-    /// What a sign-in by another provider was begun with, until it comes back.
+    /// What sign-ins by another provider are begun with in this browser.
     SingleSignOn,
 }
 
