@@ -99,6 +99,7 @@ async fn an_api_a_role_and_a_rule_are_made_tried_changed_and_deleted(server: Ser
     let asked = ada.send("/exchange-rules/gate-to-stock/edit", &change).await;
     assert_eq!(asked.status, 200, "{asked:?}");
     let kept = "<input type=\"hidden\" name=\"permissions\" value=\"stock:read\">";
+    has(&asked.body, &["Fewer may act one for another"]);
     has(&asked.body, &["What breaks", "0 tokens that were exchanged by it live now", kept]);
     has(&ada.page("/exchange-rules/gate-to-stock").await, &["delegation"]);
     let confirmed = [&change[..], &[("name", "gate-to-stock")]].concat();

@@ -62,6 +62,8 @@ async fn a_new_password_ends_everything_from_before(server: Server) {
     other.post("/admin/second-factor", &[("code", &ada.recovery_codes[0])]).await.expect_redirect("/admin");
     let browser = &mut ada.browser;
     browser.get("/admin/account").await.expect_page(200, "this one");
+    let told = "End<span class=\"unseen\"> the session begun 2026-11-22 08:00 UTC from 127.0.0.1</span>";
+    browser.get("/admin/account").await.expect_page(200, told);
 
     let new = "umbrella cactus morning train";
     let change = [("password", "not the one now"), ("new_password", new), ("again", new)];
