@@ -10,6 +10,7 @@ use super::audit_check::{AuditError, CHECKPOINTS, checkpoint_line, exported};
 use super::{Admin, AdminError, By};
 use crate::domain::audit::Event;
 use crate::domain::builtin;
+use crate::domain::chain_check::Window;
 use crate::domain::error::Fault;
 use crate::domain::time::Timestamp;
 use crate::storage::{EventCursor, EventFilter, Store, StoreError};
@@ -98,7 +99,8 @@ impl AuditExport {
         cut: Timestamp,
         after: Option<(Uuid, i64)>,
     ) -> Result<String, AuditError> {
-        let found = self.store.checkpoints_before(cut, after, CHECKPOINTS).await?;
+        let found =
+            self.store.checkpoints_within(Window { to: cut, ..Window::ALL }, after, CHECKPOINTS).await?;
         self.left = match found.last() {
             Some(last) if found.len() == CHECKPOINTS as usize => {
                 Left::Checkpoints(cut, Some((last.writer, last.seq)))

@@ -24,7 +24,8 @@ impl<'a> Person<'a> {
 
     /// Opens a page below `/admin`.
     async fn open(&self, path: &str) -> Answer {
-        self.server.send("GET", &format!("/admin{path}"), &[&self.cookie], "").await
+        let headers = [self.cookie.as_str(), "Sec-Fetch-Site: same-origin"];
+        self.server.send("GET", &format!("/admin{path}"), &headers, "").await
     }
 
     /// Opens a page that must be there, and hands its HTML on.

@@ -99,8 +99,9 @@ fn empty() -> Form {
 }
 
 fn stored(server: &ResourceServerView) -> Form {
+    // A line each: another line of a description would be read as another permission.
     let line = |given: &crate::admin::resource_servers::PermissionView| {
-        format!("{} {}", given.permission, given.description).trim_end().to_owned()
+        format!("{} {}", given.permission, given.description.replace('\n', " ")).trim_end().to_owned()
     };
     let permissions: Vec<_> = server.permissions.iter().map(line).collect();
     Form::of([
