@@ -14,6 +14,7 @@ from pathlib import Path
 
 import load
 import pages as administration
+from authentication import proving
 from load import CONNECTIONS, WARM_UP_SECONDS, calibrate, full_speed, peak_rss_mib, progress, wrk
 from servers import CLIENT_ID, NO_LIMITS, SUBJECTS, basic, first_token, passing_on, register, register_more, serving
 from stores import add_clients, add_events, postgres, sqlite
@@ -27,6 +28,7 @@ FIRST = 5_000  # clients that ask for the first time
 STARTS = 3  # cold starts a round
 BYTES_PER_ROW = 1_500  # of disk, in a full audit table, generously
 SLOW_PAGE_MS = 200  # a page that takes longer is told
+MOST_ASSERTIONS = 20_000  # that a server could check in a second
 STEADY_RATE, STEADY_CONNECTIONS = 200, 16  # of the client beside the flood
 
 
@@ -148,6 +150,30 @@ def delegation(bench):
                     warm_up(server)
                     for what, request in requests.items():
                         measure(server, f"{what}, another one of another process each", tokens=directory / what, **request)
+    return results
+
+
+def authentication(bench):
+    """The same request by a client with a secret, with a key and with a certificate, on one server."""
+    results = {}
+    for turn in bench.in_turns(bench.among(ENGINES)):
+        for name in turn:
+            with new_directory() as directory, proving(bench.programs, directory, ENGINES[name]) as proved:
+                server, ways, write_assertions = proved
+                warm_up(server)
+                own = None
+                for what, (place, request) in ways.items():
+                    if "{token}" in request.get("body", ""):
+                        for number, seconds in enumerate((WARM_UP_SECONDS, bench.seconds)):
+                            write_assertions(directory / f"assertions-{number}", seconds * MOST_ASSERTIONS)
+                        wrk(place, WARM_UP_SECONDS, tokens=directory / "assertions-0", **request)
+                        request["tokens"] = directory / "assertions-1"
+                    else:
+                        wrk(place, WARM_UP_SECONDS, **request)
+                    result, _ = full_speed(place, bench.seconds, **request)
+                    own = own or result["tokens per CPU-second"]
+                    result["of client_secret_basic's"] = result["tokens per CPU-second"] / own
+                    note(results, f"{name}, {what}", result)
     return results
 
 

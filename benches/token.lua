@@ -1,6 +1,6 @@
 -- What wrk sends for scripts/bench, and how it reports.
 --
--- BENCH_AUTHORIZATIONS: a file with an Authorization header a line. They take turns.
+-- BENCH_AUTHORIZATIONS: a file with an Authorization header a line. They take turns. An empty line alone: none.
 -- BENCH_DELAY_MS: the mean time between an answer and the next request of its connection; none when absent.
 -- BENCH_ONCE: each line is sent once, and the report comes when each has its answer.
 -- BENCH_REFUSED: the answers with 401 are counted.
@@ -20,7 +20,7 @@ local once = os.getenv("BENCH_ONCE")
 wrk.method = "POST"
 wrk.body = os.getenv("BENCH_BODY")
 wrk.headers["Content-Type"] = "application/x-www-form-urlencoded"
-wrk.headers["Authorization"] = authorizations[1]
+if authorizations[1] ~= "" then wrk.headers["Authorization"] = authorizations[1] end
 
 local function microseconds()
     local now = ffi.new("jeton_time")
