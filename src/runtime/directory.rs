@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::clock::Ambient;
+use super::clock_check::ClockCheck;
 use super::keyring::Keyring;
 use super::known_ids::KnownIds;
 use super::revocations::Revocations;
@@ -70,6 +71,7 @@ const STALE: Duration = Duration::from_secs(10);
 pub struct Directory {
     store: Store,
     ambient: Ambient,
+    clock: Arc<ClockCheck>,
     keyring: Arc<Keyring>,
     revocations: Arc<Revocations>,
     catalog: ArcSwap<Catalog>,
@@ -172,7 +174,7 @@ impl Directory {
     /// The database is away.
     pub async fn open(
         store: Store,
-        (keyring, revocations): (Arc<Keyring>, Arc<Revocations>),
+        (keyring, revocations, clock): (Arc<Keyring>, Arc<Revocations>, Arc<ClockCheck>),
         ambient: Ambient,
         limits: Limits,
     ) -> Result<Arc<Self>, Fault> {
@@ -185,6 +187,7 @@ impl Directory {
         Ok(Arc::new(Self {
             store,
             ambient,
+            clock,
             keyring,
             revocations,
             catalog: ArcSwap::from_pointee(catalog),
@@ -418,10 +421,12 @@ impl Directory {
             }
             reading.note(self.catch_up().await);
             let now = self.ambient.now();
-            if forgot.plus(FORGET) <= now {
-                forgot = now;
-                self.revocations.forget();
+            // By a clock that is off, what still counts would seem to have had its time.
+            if forgot.plus(FORGET) > now || self.clock.check().is_err() || self.clock.trust().await.is_err() {
+                continue;
             }
+            forgot = now;
+            self.revocations.forget();
             if swept.plus(SWEEP) <= now {
                 swept = now;
                 if let Err(error) = self.sweep(now).await {

@@ -1,5 +1,6 @@
 //! The directory is as fresh as the last change, and never believed when it cannot be (DESIGN §9).
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -140,7 +141,8 @@ async fn a_key_made_while_a_replica_starts_is_known_to_it(server: Server) {
     let rotated = server.app.rotator().rotate(Algorithm::Es256, &wanted).await.unwrap();
     assert_eq!(rotated, Rotated::Made, "none was pending");
     let limits = Limits { clients: 100, keys_believed_for: Duration::from_mins(1) };
-    let revocations = Revocations::open(store.clone(), ambient.clone()).await.unwrap();
-    Directory::open(store, (starting.keyring.clone(), revocations), ambient, limits).await.unwrap();
+    let clock = Arc::clone(starting.rotator.clock());
+    let revocations = Revocations::open(store.clone(), ambient.clone(), Arc::clone(&clock)).await.unwrap();
+    Directory::open(store, (starting.keyring.clone(), revocations, clock), ambient, limits).await.unwrap();
     assert_eq!(starting.keyring.lives()[&Algorithm::Es256].len(), 2);
 }

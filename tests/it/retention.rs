@@ -2,6 +2,7 @@
 //! left is chained, a database that is away for a moment costs no event, and a clock that goes back breaks no chain.
 
 mod announced;
+mod clock_off;
 mod served;
 
 pub(crate) use served::leave_text;
