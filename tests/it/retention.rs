@@ -3,6 +3,7 @@
 
 mod announced;
 mod clock_off;
+mod verified_meanwhile;
 mod served;
 
 pub(crate) use served::leave_text;

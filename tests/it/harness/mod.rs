@@ -14,7 +14,7 @@ pub(crate) mod softhsm;
 pub(crate) use answer::Answer;
 pub(crate) use api::{Api, DESCRIBED, encoded};
 pub(crate) use browser::{Browser, PASSWORD, Person, code, codes, field};
-pub(crate) use database::{Database, Engine};
+pub(crate) use database::{Database, Engine, HeldEvents};
 pub(crate) use process::{Process, command, jeton, run};
 pub(crate) use replica::{Replica, both_replicas, issue, refusal, token};
 pub(crate) use server::{Client, START, Server, basic};
