@@ -41,6 +41,10 @@ const IDLE: Duration = Duration::from_secs(5);
 /// How long events may go without a signature while others come, but few.
 const UNSIGNED: Duration = Duration::from_secs(30);
 
+/// How long a chain may be silent: then another begins. Retention keeps what is a day old, and so never removes all of a
+/// chain that goes on, with the signature that says where it does.
+const SILENT: Duration = Duration::from_hours(12);
+
 /// How long a chain that did not end in order is looked at for more events.
 const UNSETTLED: Duration = Duration::from_hours(24 * 7);
 
@@ -187,6 +191,7 @@ impl Writer {
             tracing::warn!("the clock went back: another chain begins, so that the times of each go forward");
             self.chain = None;
         }
+        let silent = self.chain.take_if(|chain| chain.at().plus(SILENT) < now);
         self.make_room(now, batch).await?;
         if let Some(chain) = &self.chain
             && batch.iter().all(|entry| entry.what.is_plain(chain.at()))
@@ -202,6 +207,10 @@ impl Writer {
             return Ok(done);
         }
         let mut tx = self.store.begin().await.map_err(fault)?;
+        if let Some(silent) = silent {
+            // Nothing follows in it.
+            tx.end_chain(silent.end().writer).await.map_err(fault)?;
+        }
         let (done, chain, events) = self.commit_in(&mut tx, batch, now).await?;
         tx.commit().await.map_err(fault)?;
         self.keep(chain, events);
