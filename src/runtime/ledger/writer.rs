@@ -231,11 +231,16 @@ impl Writer {
             let first = batch.iter().filter_map(|entry| entry.what.at()).fold(now, Timestamp::min);
             self.begin(tx, first, &mut events).await?
         };
-        let used_before = use_up(tx, batch, chain.at()).await.map_err(fault)?;
+        let overtaken = overtaken(batch, chain.at());
+        let used_before = use_up(tx, batch, &overtaken).await.map_err(fault)?;
         let mut done = Vec::with_capacity(batch.len());
         for (place, entry) in batch.iter().enumerate() {
             if used_before.contains(&place) {
                 done.push(Done::UsedBefore);
+                continue;
+            }
+            if overtaken.contains(&place) {
+                done.push(Done::overtaken());
                 continue;
             }
             self.sign_off_the_day(tx, &chain, entry.what.at()).await?;
@@ -357,6 +362,14 @@ impl Writer {
     }
 }
 
+// === impl Done ===
+
+impl Done {
+    fn overtaken() -> Self {
+        Self::Failed(Fault::unavailable("the request was overtaken by more than a second"))
+    }
+}
+
 // === impl What ===
 
 impl What {
@@ -394,7 +407,7 @@ impl Entry {
     /// Puts the entry's event, if it is one, into the next place.
     fn chain(&self, chain: &mut Chain, events: &mut Vec<Recorded>) -> Done {
         if self.is_overtaken(chain.at()) {
-            return Done::Failed(Fault::unavailable("the request was overtaken by more than a second"));
+            return Done::overtaken();
         }
         if let What::Event(event, _) | What::SignedEvent(event) = &self.what {
             chain_event(chain, Arc::clone(event), events);
@@ -425,13 +438,30 @@ fn own(at: Timestamp, event: Event) -> Result<Arc<WrittenEvent>, Fault> {
     AuditEvent { at, origin: Origin::default(), event }.write().map(Arc::new)
 }
 
+/// The places of the entries that would be recorded too late, by where the chain is and by those before them.
+fn overtaken(batch: &[Entry], mut chain_at: Timestamp) -> BTreeSet<usize> {
+    let mut overtaken = BTreeSet::new();
+    for (place, entry) in batch.iter().enumerate() {
+        if entry.is_overtaken(chain_at) {
+            overtaken.insert(place);
+        } else {
+            chain_at = entry.what.at().map_or(chain_at, |at| at.max(chain_at));
+        }
+    }
+    overtaken
+}
+
 /// Marks the identifiers of a batch as used. Answers the places of the entries that have a used one.
-async fn use_up(tx: &mut Tx, batch: &[Entry], chain_at: Timestamp) -> Result<BTreeSet<usize>, StoreError> {
+async fn use_up(
+    tx: &mut Tx,
+    batch: &[Entry],
+    overtaken: &BTreeSet<usize>,
+) -> Result<BTreeSet<usize>, StoreError> {
     let mut wanted: Vec<(&UsedId, usize)> = Vec::new();
     for (place, entry) in batch.iter().enumerate() {
         // What fails for another reason may be tried again with the same identifiers.
         match &entry.what {
-            What::Event(_, used) if !entry.is_overtaken(chain_at) => {
+            What::Event(_, used) if !overtaken.contains(&place) => {
                 wanted.extend(used.iter().map(|used| (used, place)));
             }
             What::Use(used) => wanted.push((used, place)),
