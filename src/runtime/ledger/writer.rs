@@ -250,8 +250,10 @@ impl Writer {
             loop {
                 let taken = tx.take_events(LEFT).await.map_err(fault)?;
                 for (at, text) in &taken {
-                    self.sign_off_the_day(tx, &chain, Some(*at)).await?;
-                    chain_event(&mut chain, left(*at, text)?, &mut events);
+                    // Whoever can write a row can write any time, and there is no room for the events of one to come.
+                    let at = (*at).min(now.plus(OVERTAKEN));
+                    self.sign_off_the_day(tx, &chain, Some(at)).await?;
+                    chain_event(&mut chain, left(at, text)?, &mut events);
                 }
                 // All of them: whoever asked waits for one that may be the newest.
                 if taken.len() < LEFT as usize {
