@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::ExposeSecret;
+use sqlx::{Connection as _, PgConnection};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
@@ -57,6 +58,7 @@ both_stores!(
     operators_are_found_from_both_sides,
     only_the_version_that_was_read_is_replaced,
     lists_page_by_bytes_and_filter_literally,
+    room_that_is_there_waits_for_nobody,
     changes_are_numbered_without_gaps_in_the_order_they_become_visible,
     a_dropped_transaction_did_nothing,
     several_migrate_at_once,
@@ -445,6 +447,27 @@ async fn lists_page_by_bytes_and_filter_literally(store: Store, _: Database) {
     let of_kind = |kind| ClientFilter { kind: Some(kind), ..all() };
     assert_eq!(page(of_kind(ClientKind::Job), "", 10).await.len(), 0);
     assert_eq!(page(of_kind(ClientKind::Agent), "", 10).await.len(), 6);
+}
+
+/// As while PostgreSQL analyses the table of events, and somebody waits for that to make room for another day.
+async fn room_that_is_there_waits_for_nobody(store: Store, database: Database) {
+    let Some(url) = &database.url else { return };
+    store.make_room(START).await.unwrap();
+    let mut analysing = PgConnection::connect(url).await.unwrap();
+    for sql in [
+        "BEGIN",
+        "SELECT pg_advisory_xact_lock(hashtextextended('jeton audit partitions', 0))",
+        "LOCK TABLE audit_events IN SHARE UPDATE EXCLUSIVE MODE",
+    ] {
+        sqlx::query(sql).execute(&mut analysing).await.unwrap();
+    }
+    let soon = Duration::from_secs(4);
+    tokio::time::timeout(soon, store.make_room(START)).await.expect("it waits").unwrap();
+    let another = store.make_room(START.plus(Duration::from_hours(24)));
+    let given_up = tokio::time::timeout(soon, another).await.expect("it waits for ever");
+    assert!(given_up.is_err(), "nobody can make it now");
+    analysing.close().await.unwrap();
+    store.make_room(START.plus(Duration::from_hours(24))).await.unwrap();
 }
 
 async fn changes_are_numbered_without_gaps_in_the_order_they_become_visible(store: Store, _: Database) {
