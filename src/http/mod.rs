@@ -140,9 +140,13 @@ async fn ready(axum::extract::State(services): axum::extract::State<Shared>) -> 
     let answers = answers
         .and_then(|()| services.tokens.directory.check_fresh().map_err(|fault| fault.to_string()))
         .map_err(|reason| (reason, "the database does not answer\n"));
+    let recording = || {
+        let checked = services.tokens.ledger.check();
+        checked.map_err(|fault| (fault.to_string(), "nothing can be recorded\n"))
+    };
     let clock =
         || services.rotator.clock().check().map_err(|fault| (fault.to_string(), "the clock is off\n"));
-    match answers.and_then(|()| clock()) {
+    match answers.and_then(|()| recording()).and_then(|()| clock()) {
         Ok(()) => (StatusCode::OK, "ready\n").into_response(),
         Err((reason, public)) => {
             tracing::warn!(reason, "not ready");

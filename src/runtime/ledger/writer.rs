@@ -1,5 +1,6 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -92,12 +93,20 @@ pub(super) struct Writer {
     signed: Instant,
     /// Days for whose events there is room.
     days: BTreeSet<Timestamp>,
+    /// Whether the last write has failed.
+    failing: Arc<AtomicBool>,
 }
 
 // === impl Writer ===
 
 impl Writer {
-    pub(super) fn new(store: Store, ambient: Ambient, key: AuditKey, process: ProcessKind) -> Self {
+    pub(super) fn new(
+        store: Store,
+        ambient: Ambient,
+        key: AuditKey,
+        process: ProcessKind,
+        failing: Arc<AtomicBool>,
+    ) -> Self {
         let events = EventWriter::new(store.clone());
         Self {
             store,
@@ -109,6 +118,7 @@ impl Writer {
             unsigned: 0,
             signed: Instant::now(),
             days: BTreeSet::new(),
+            failing,
         }
     }
 
@@ -136,6 +146,8 @@ impl Writer {
                     gather(&mut queue, &mut batch).await;
                     self.write(&mut batch).await;
                 }
+                // Nobody may ask for a token until it is known that one can be recorded: so the start of the next chain is.
+                Err(_) if self.failing.load(Ordering::Relaxed) => self.write(&mut batch).await,
                 Err(_) => self.sign_or_warn().await,
             }
         }
@@ -150,6 +162,9 @@ impl Writer {
         };
         match outcome {
             Ok(done) => {
+                if self.failing.swap(false, Ordering::Relaxed) {
+                    tracing::info!("audit events can be written again");
+                }
                 let (mut wanted, mut releases) = (Vec::new(), Releases::default());
                 for (entry, done) in batch.drain(..).zip(done) {
                     match (entry.what, entry.done) {
@@ -170,7 +185,9 @@ impl Writer {
                 }
             }
             Err(fault) => {
-                tracing::error!(%fault, entries = batch.len(), "audit events could not be written");
+                if !self.failing.swap(true, Ordering::Relaxed) || !batch.is_empty() {
+                    tracing::error!(%fault, entries = batch.len(), "audit events could not be written");
+                }
                 self.chain = None;
                 self.unsigned = 0;
                 batch.retain_mut(|entry| match entry.done.take() {
