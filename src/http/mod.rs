@@ -24,7 +24,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::middleware::map_response;
+use axum::middleware::from_fn;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use http::StatusCode;
@@ -96,7 +96,7 @@ fn routes() -> OpenApiRouter<Shared> {
     OpenApiRouter::with_openapi(Description::openapi())
         .merge(oauth::routes())
         .merge(tokens::routes())
-        .nest("/api/v1", api::routes().layer(map_response(middleware::uncached)))
+        .nest("/api/v1", api::routes().layer(from_fn(middleware::of_api)))
 }
 
 /// The whole server as a service. A thread has one of its own; `docs` is for all of them.

@@ -3,8 +3,8 @@
 
 mod announced;
 mod clock_off;
-mod verified_meanwhile;
 mod served;
+mod verified_meanwhile;
 
 pub(crate) use served::leave_text;
 
