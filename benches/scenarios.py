@@ -15,7 +15,7 @@ from pathlib import Path
 import load
 import pages as administration
 from load import CONNECTIONS, WARM_UP_SECONDS, calibrate, full_speed, peak_rss_mib, progress, wrk
-from servers import CLIENT_ID, SUBJECTS, basic, first_token, passing_on, register, register_more, serving
+from servers import CLIENT_ID, NO_LIMITS, SUBJECTS, basic, first_token, passing_on, register, register_more, serving
 from stores import add_clients, add_events, postgres, sqlite
 
 SHARE, TOLERANCE = 0.7, 0.05  # of the highest throughput
@@ -374,7 +374,7 @@ def flood(bench):
     for name in bench.among(ENGINES):
         with new_directory() as directory, ENGINES[name](directory) as store:
             authorization = register(bench.programs, store)
-            with serving(bench.programs, directory, store, authorization) as server:
+            with serving(bench.programs, directory, store, authorization, NO_LIMITS) as server:
                 load.check_answer(server)
                 [generated] = register_more(server, bench.programs, ["flooded"])
                 if with_checksum(generated[:-6]) != generated:

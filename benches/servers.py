@@ -28,6 +28,8 @@ REGISTRATIONS = [
 ]
 CLIENT = ["clients", "create", CLIENT_ID, "--kind", "service", "--role", "order-reader"]
 BUFFERED = {"JETON_AUDIT__ISSUANCE": "buffered"}
+# So that every wrong secret of a flood is checked.
+NO_LIMITS = {"JETON_LIMITS__FAILURES_PER_CLIENT": "off", "JETON_LIMITS__FAILURES_PER_ADDRESS": "off"}
 
 
 class Server(namedtuple("Server", "process port authorization store buffered", defaults=(None, False))):

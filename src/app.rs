@@ -1,5 +1,7 @@
 //! The composition root: opens everything, starts the tasks, and stops them in order.
 
+mod credentials;
+mod doors;
 mod services;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -14,6 +16,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use self::doors::Doors;
 use self::services::services;
 use crate::admin::audit_watch::AuditWatch;
 use crate::admin::sign_in::SignIn;
@@ -38,6 +41,7 @@ use crate::runtime::revocations::Revocations;
 use crate::runtime::rotator::Rotator;
 use crate::runtime::sealed::Survey;
 use crate::runtime::statistics::Statistics;
+use crate::runtime::tls::Tls;
 use crate::runtime::token_keys::TokenKeys;
 use crate::runtime::upkeep::Upkeep;
 use crate::storage::{ConnectOptions, LossySetting, Store};
@@ -50,7 +54,9 @@ pub struct App {
     admin: Admin,
     sign_in: SignIn,
     first_link: Option<SecretString>,
+    tls: Arc<Tls>,
     address: SocketAddr,
+    mtls_address: Option<SocketAddr>,
     issuer: Issuer,
     store: Store,
     stop: CancellationToken,
@@ -157,7 +163,17 @@ pub fn offline_admin(store: Store, config: &Config, sealed: &Sealed, ambient: Am
     let ledger = sealed.ledger.clone();
     let refusals = Refusals::new(ledger.clone());
     let rotator = Arc::clone(&sealed.rotator);
-    Admin { store, directory: None, rotator, ledger, refusals, ambient, longest: config.max_token_lifetime }
+    Admin {
+        store,
+        directory: None,
+        rotator,
+        ledger,
+        refusals,
+        ambient,
+        longest: config.max_token_lifetime,
+        warn_before: config.warn_before,
+        outside: Arc::new(config.outbound.outside.clone()),
+    }
 }
 
 /// The usual place of exporters of OpenTelemetry's metrics.
@@ -220,20 +236,9 @@ impl App {
     /// # Errors
     /// The address is taken, the database away or too new, the master key missing or another one.
     pub async fn start(config: &Config, ambient: Ambient) -> Result<Self, Fault> {
-        let listener = TcpListener::bind(config.listen).await.map_err(|error| {
-            Fault::unavailable(format!(
-                "cannot listen on {}: {error}; set JETON_LISTEN to another address",
-                config.listen
-            ))
-        })?;
-        let address = listener.local_addr().map_err(Fault::internal)?;
-        let issuer = match &config.issuer {
-            Some(issuer) => issuer.clone(),
-            None => Issuer::parse(&format!("http://{address}")).map_err(|problem| {
-                Fault::internal(format!("issuer: set JETON_ISSUER to the URL that callers use ({problem})"))
-            })?,
-        };
-
+        let tls = Arc::new(Tls::open(&config.tls, &ambient)?);
+        let doors = Doors::open(config, &tls).await?;
+        let (address, issuer) = (doors.address, doors.issuer.clone());
         let store = connect(config).await?;
         store.migrate().await.map_err(fault)?;
         check_durable(config, &store).await?;
@@ -270,6 +275,7 @@ impl App {
 
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
+        tasks.spawn(Arc::clone(&tls).follow(stop.clone()));
         tasks.spawn(Arc::clone(&directory).follow(stop.clone()));
         tasks.spawn(Arc::clone(&directory).learn_ids(stop.clone()));
         tasks.spawn(Arc::clone(&rotator).run(stop.clone()));
@@ -279,14 +285,15 @@ impl App {
         let watch = AuditWatch::new(store.clone(), records, time.clone(), ambient.uuid()?);
         tasks.spawn(watch.run(stop.clone()));
         tasks.spawn(Statistics::new(store.clone(), time).run(stop.clone()));
+        let credentials = credentials::tend(config.warn_before, (&store, &ledger, &ambient), (&tasks, &stop));
         let services = services(
             config,
-            &issuer,
-            ambient,
+            (&issuer, doors.mtls_url.clone()),
+            (ambient, Arc::clone(&tls.trust)),
             &store,
-            (keyring, rotator),
-            live,
+            (keyring, rotator, live),
             (ledger, dpop, master_keys),
+            credentials,
         )?;
         let (admin, sign_in) = (services.admin.clone(), services.sign_in.clone());
         let metrics = metrics_listener(config.metrics).await?;
@@ -300,14 +307,16 @@ impl App {
                 }
             });
         }
-        workers.serve(&services, listener, &stop)?;
+        workers.serve(&services, doors.all, &stop)?;
         tracing::info!(%address, issuer = issuer.as_str(), database = store.engine(), "serving");
         let first_link = first_link(&sign_in).await?;
         Ok(Self {
             admin,
             sign_in,
             first_link,
+            tls,
             address,
+            mtls_address: doors.mtls_address,
             issuer,
             store,
             stop,
@@ -346,6 +355,18 @@ impl App {
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where it asks for certificates of clients, if anywhere.
+    #[must_use]
+    pub const fn mtls_address(&self) -> Option<SocketAddr> {
+        self.mtls_address
+    }
+
+    /// What TLS is made of.
+    #[must_use]
+    pub const fn tls(&self) -> &Arc<Tls> {
+        &self.tls
     }
 
     /// Where metrics are scraped, if anywhere.

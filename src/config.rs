@@ -2,15 +2,22 @@
 //! the setting, where it came from, and what to write instead; an unknown setting is an error too.
 
 mod administration;
+mod credentials;
 mod issuer;
+mod limits;
 mod master_key;
+mod outbound;
 mod sso;
+mod tls;
 mod told;
 mod values;
 
 pub use self::issuer::Issuer;
+pub use self::limits::Limits;
 pub use self::master_key::{HeldIn, MasterKeySource, Pkcs11};
+pub use self::outbound::{Assertions, Outbound};
 pub use self::sso::{ClientSecretSource, Upstream};
+pub use self::tls::{CertificateHeader, MutualTls, PemPair, TlsSettings};
 pub use self::told::ToldSetting;
 
 use std::collections::BTreeMap;
@@ -34,7 +41,7 @@ use crate::jose::RsaBits;
 /// Every setting, checked.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The issuer identifier; absent means `http://` and the address listened on (development).
+    /// The issuer identifier; absent means `http://` or `https://` and the address listened on (development).
     pub issuer: Option<Issuer>,
     /// Where the server listens.
     pub listen: SocketAddr,
@@ -50,8 +57,10 @@ pub struct Config {
     pub other_master_keys: Vec<MasterKeySource>,
     /// The PKCS#11 token that master keys and signing keys may be in.
     pub pkcs11: Option<Pkcs11>,
-    /// Proxies whose `X-Forwarded-For` is believed.
+    /// Proxies that are believed about callers: `X-Forwarded-For`, and the header with certificates if there is one.
     pub trusted_proxies: Vec<IpNet>,
+    /// TLS, and whose certificates are trusted.
+    pub tls: TlsSettings,
     /// How many threads serve; by what there is to do, if nobody says.
     pub server_threads: Option<NonZeroUsize>,
     /// The longest lifetime a resource server may ask for.
@@ -68,10 +77,18 @@ pub struct Config {
     pub audit_issuance: Issuance,
     /// How long audit events are kept; in whole days.
     pub audit_retention: Duration,
+    /// How long before its end a credential is said to end soon.
+    pub warn_before: Duration,
     /// How people sign in.
     pub sign_in: SignInRules,
     /// The OpenID provider by which people may sign in too.
     pub sso: Option<Upstream>,
+    /// What failures and costly checks may take.
+    pub limits: Limits,
+    /// How client assertions are read.
+    pub assertions: Assertions,
+    /// What Jeton calls outside, when a registration names it.
+    pub outbound: Outbound,
     /// How many clients are kept in memory.
     pub directory_clients: u64,
     /// `tracing` directives, for example `info` or `jeton=debug`.
@@ -218,6 +235,7 @@ impl Settings {
 
     /// Reads every known setting; a wrong one is noted and counts as not given.
     fn config(&mut self) -> Config {
+        let issuer_is_meant = self.is_set("issuer");
         let issuer = self.take("issuer", Issuer::parse);
         let listen = self.take("listen", |text| {
             text.parse().map_err(|_| "write an address and a port, for example 127.0.0.1:8080".to_owned())
@@ -229,14 +247,31 @@ impl Settings {
         let database = self.database();
         let master_keys = self.master_keys(&database, &data_dir);
         let behind_tls_proxy = self.take("server.behind_tls_proxy", truth).unwrap_or(false);
-        if !listen.ip().is_loopback() && !behind_tls_proxy {
+        let tls_is_meant = self.is_set("tls.certificate") || self.is_set("tls.key");
+        if !listen.ip().is_loopback() && !behind_tls_proxy && !tls_is_meant {
             self.refuse(
                 "listen",
                 &listen.to_string(),
-                "without TLS, listen on 127.0.0.1, or set server.behind_tls_proxy = true when a proxy ends TLS before Jeton",
+                "without TLS, listen on 127.0.0.1; or set tls.certificate and tls.key, or server.behind_tls_proxy = true \
+                 when a proxy ends TLS before Jeton",
             );
         }
+        let proxies_are_meant = self.is_set("server.trusted_proxies");
         let trusted_proxies = self.take("server.trusted_proxies", networks).unwrap_or_default();
+        let tls = self.tls(listen, proxies_are_meant);
+        match &issuer {
+            Some(issuer) if tls.main.is_some() && issuer.as_str().starts_with("http:") => {
+                self.refuse("issuer", issuer.as_str(), "write it with https: the server speaks TLS");
+            }
+            None if tls.main.is_some() && !issuer_is_meant && listen.ip().is_unspecified() => {
+                self.refuse(
+                    "issuer",
+                    "issuer",
+                    "set it to the URL that callers use: the server listens everywhere",
+                );
+            }
+            _ => {}
+        }
         let server_threads = self.take("server.threads", threads);
         let max_token_lifetime = self.take("tokens.max_lifetime", seconds).unwrap_or(Duration::from_hours(1));
         let dpop_nonce_required = self.take("dpop.nonce", required).unwrap_or(true);
@@ -245,8 +280,12 @@ impl Settings {
         let keys_held_in = self.held_in(master_keys.pkcs11.as_ref());
         let audit_issuance = self.take("audit.issuance", issuance).unwrap_or(Issuance::Durable);
         let audit_retention = self.take("audit.retention", days).unwrap_or(Duration::from_hours(24 * 400));
+        let warn_before = self.warn_before();
         let sign_in = self.sign_in();
         let sso = self.sso();
+        let limits = self.limits();
+        let assertions = self.assertions();
+        let outbound = self.outbound();
         let directory_clients = self.take("directory.clients", clients).unwrap_or(50_000);
         let log_level = self.take("log.level", log_directives).unwrap_or_else(|| "info".to_owned());
         let log_format = self.take("log.format", log_format).unwrap_or(LogFormat::Text);
@@ -260,6 +299,7 @@ impl Settings {
             other_master_keys: master_keys.others,
             pkcs11: master_keys.pkcs11,
             trusted_proxies,
+            tls,
             server_threads,
             max_token_lifetime,
             dpop_nonce_required,
@@ -268,8 +308,12 @@ impl Settings {
             keys_held_in,
             audit_issuance,
             audit_retention,
+            warn_before,
             sign_in,
             sso,
+            limits,
+            assertions,
+            outbound,
             directory_clients,
             log_level,
             log_format,
@@ -315,6 +359,16 @@ impl Settings {
             }
             None => Database::Sqlite,
         }
+    }
+
+    /// Whether somebody has written a setting, right or wrong. What is wrong is told once, not again as missing.
+    fn is_set(&self, name: &str) -> bool {
+        self.values.get(name).is_some_and(|(text, _)| !text.is_empty())
+    }
+
+    /// Whether one of these settings was refused.
+    fn refused(&self, names: &[&str]) -> bool {
+        self.problems.iter().any(|problem| names.contains(&problem.setting.as_str()))
     }
 
     /// Reads one setting and takes it off the list; an empty text is as good as none.

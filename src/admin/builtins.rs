@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{Admin, AdminError, By, Written};
 use crate::domain::binding::TokenBinding;
-use crate::domain::builtin;
+use crate::domain::builtin::{self, HeldBy};
 use crate::domain::ids::{Identifier, Permission, ResourceServerName, ResourceServerUid, RoleName, RoleUid};
 use crate::domain::resource::{DEFAULT_TOKEN_LIFETIME, ResourceServer, TokenProfile};
 use crate::domain::role::Role;
@@ -50,12 +50,15 @@ impl Admin {
 
     async fn ensure_once(&self, issuer: &str, may_replace: bool) -> Result<(), AdminError> {
         let api = self.ensure_api(issuer, may_replace).await?;
-        self.ensure_role(api, builtin::ADMINISTRATOR, "May do everything in Jeton's API", |_| true).await?;
+        self.ensure_role(api, builtin::ADMINISTRATOR, "May do everything in Jeton's API", |held| {
+            held != HeldBy::Nobody
+        })
+        .await?;
         self.ensure_role(
             api,
             builtin::AUDITOR,
             "May read everything in Jeton's API and change nothing",
-            |reads| reads,
+            |held| held == HeldBy::Readers,
         )
         .await
     }
@@ -132,11 +135,11 @@ impl Admin {
         api: ResourceServerUid,
         name: &'static str,
         description: &str,
-        gives: impl Fn(bool) -> bool,
+        gives: impl Fn(HeldBy) -> bool,
     ) -> Result<(), AdminError> {
         let wanted: BTreeSet<_> = builtin::PERMISSIONS
             .iter()
-            .filter(|(_, _, reads)| gives(*reads))
+            .filter(|(_, _, held)| gives(*held))
             .map(|(permission, _, _)| Ok((api, Permission::new(permission)?)))
             .collect::<Result<_, AdminError>>()?;
         let now = self.ambient.now();

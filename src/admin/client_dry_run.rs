@@ -4,14 +4,15 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::effective_permissions::{HeldAt, held_by};
+use super::longest_lived::{InForce, longest_lived};
 use super::{Admin, AdminError, By};
 use crate::domain::builtin;
 use crate::domain::catalog::Catalog;
 use crate::domain::claims::{self, AccessTokenClaims, Occasion};
-use crate::domain::client::{ClientSecret, GrantType, Registration};
+use crate::domain::client::{GrantType, Registration};
 use crate::domain::delegation::MayAct;
 use crate::domain::error::{ErrorCode, OAuthError};
-use crate::domain::ids::{ClientId, ResourceServerName, RoleName};
+use crate::domain::ids::{ClientId, CredentialId, ResourceServerName, RoleName};
 use crate::domain::policy::{self, Asked, Decision, Grantee};
 use crate::domain::scope::Scope;
 use crate::domain::text::check_text;
@@ -143,7 +144,7 @@ pub struct TriedBound {
 
 impl Admin {
     /// What a token request of a client would give, with every step. Nothing is issued or recorded. The client is
-    /// taken to call from where it may, with that of its secrets that lives longest.
+    /// taken to call from where it may, with that of its credentials that lives longest.
     ///
     /// # Errors
     /// `clients:read` is missing, there is no such client, the request is none, or the database is away.
@@ -161,10 +162,16 @@ impl Admin {
         let mut steps = Steps::default();
         steps.take("client", check_client(&registration, now));
         steps.take("grant_type", check_grant(&registration));
-        let secret = longest_lived(&registration, now);
-        steps.take("credential", check_credential(&registration, secret));
-        let grantee =
-            Grantee::of_client(&catalog, &registration, secret.and_then(|secret| secret.expires_at));
+        let credential = longest_lived(&registration, now);
+        let found = |credential: &InForce| format!("the client authenticates with {}", credential.name);
+        steps.take("credential", credential.as_ref().map(found).map_err(Clone::clone));
+        let credential = credential.ok();
+        let ends_at = credential.as_ref().and_then(|credential| credential.ends_at);
+        let mut grantee = Grantee::of_client(&catalog, &registration, ends_at);
+        let credential_id = credential.as_ref().and_then(|credential| credential.id.as_ref());
+        if registration.may_rotate_own_secrets(credential_id.map(CredentialId::as_str)) {
+            grantee = grantee.with_own_secrets(&catalog);
+        }
         let decided = policy::decide(&catalog, &grantee, &asked, self.longest, now);
         steps.take("decision", decided.as_ref().map(decided_text).map_err(Clone::clone));
         let decided = decided.ok();
@@ -174,8 +181,8 @@ impl Admin {
             let mut bounds = self.bounds(&catalog, &decision, now);
             bounds
                 .extend(registration.client.expires_at.map(|end| ("the end of the client".to_owned(), end)));
-            bounds.extend(secret.and_then(|secret| {
-                Some((format!("the end of the secret {}", secret.secret_id), secret.expires_at?))
+            bounds.extend(credential.and_then(|credential| {
+                Some((format!("the end of {}", credential.name), credential.ends_at?))
             }));
             token(&catalog, &registration, &decision, bounds, now)
         });
@@ -270,25 +277,6 @@ fn check_grant(registration: &Registration) -> Result<String, OAuthError> {
     ))
 }
 
-/// Of the secrets that are in force, the one with the latest end.
-fn longest_lived(registration: &Registration, now: Timestamp) -> Option<&ClientSecret> {
-    let in_force = registration.secrets.iter().filter(|secret| secret.check(now).is_ok());
-    in_force.max_by_key(|secret| secret.expires_at.unwrap_or(Timestamp::from_micros(i64::MAX)))
-}
-
-fn check_credential(
-    registration: &Registration,
-    secret: Option<&ClientSecret>,
-) -> Result<String, OAuthError> {
-    match secret {
-        Some(secret) => Ok(format!("the client authenticates with the secret {}", secret.secret_id)),
-        None if registration.secrets.is_empty() => {
-            Err(OAuthError::invalid_client("the client has no secret; add one"))
-        }
-        None => Err(OAuthError::invalid_client("every secret of the client is expired; add one")),
-    }
-}
-
 fn decided_text(decision: &Decision) -> String {
     let audience: Vec<&str> = decision.audience.iter().map(AsRef::as_ref).collect();
     format!("a token for {} with the scope '{}'", audience.join(" and "), decision.scope)
@@ -333,6 +321,9 @@ fn values(
 }
 
 fn given_text(server: &ResourceServerName, roles: &[&RoleName], enabled: bool) -> String {
+    if roles.is_empty() {
+        return format!("by its registration at '{server}'");
+    }
     let mut names: Vec<&str> = roles.iter().map(|role| role.as_str()).collect();
     names.sort_unstable();
     let noun = if names.len() == 1 { "role" } else { "roles" };

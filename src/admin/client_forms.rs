@@ -1,6 +1,7 @@
 //! A client as the API and the command line take it and show it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -12,6 +13,7 @@ use super::{nullable, present};
 use crate::domain::binding::TokenBinding;
 use crate::domain::catalog::Catalog;
 use crate::domain::client::{AuthMethod, Client, ClientKind, GrantType, MOST_LABELS};
+use crate::domain::credential::ends_soon;
 use crate::domain::ids::{ClientId, ResourceServerName, RoleName};
 use crate::domain::time::Timestamp;
 
@@ -70,6 +72,24 @@ pub struct CreateClient {
     /// Whether its tokens must be bound to a key that it proves.
     #[serde(default = "default_binding")]
     pub token_binding: TokenBinding,
+    /// Whether it may add secrets of its own at `/clients/self/secrets`, each in place of an earlier one.
+    #[serde(default)]
+    pub may_rotate_own_secrets: bool,
+    /// Where the public keys are published that it signs assertions with (RFC 7517 §5). Not beside keys that are
+    /// registered here.
+    #[serde(default)]
+    #[schema(
+        max_length = 500,
+        pattern = r"^https?://[^\s\u0000-\u0020]+$",
+        example = "https://billing.example.com/jwks.json"
+    )]
+    pub jwks_uri: Option<String>,
+    /// Whether an assertion must say that it is one (`typ` `client-authentication+jwt`).
+    #[serde(default)]
+    pub assertion_type_required: bool,
+    /// Whether an assertion may name the token endpoint as its audience, as libraries did before RFC 10070.
+    #[serde(default)]
+    pub legacy_assertion_audience: bool,
     /// Its roles, by name.
     #[serde(default)]
     #[schema(value_type = Vec<RoleName>, max_items = 100, example = json!(["order-reader"]))]
@@ -128,9 +148,26 @@ pub struct UpdateClient {
     #[serde(deserialize_with = "present")]
     #[schema(value_type = TokenBinding)]
     pub token_binding: Option<TokenBinding>,
+    /// Whether it may add secrets of its own at `/clients/self/secrets`, each in place of an earlier one.
+    #[serde(deserialize_with = "present")]
+    #[schema(value_type = bool)]
+    pub may_rotate_own_secrets: Option<bool>,
+    /// Where the public keys are published that it signs assertions with.
+    #[serde(deserialize_with = "nullable")]
+    #[schema(value_type = Option<String>, max_length = 500, pattern = r"^https?://[^\s\u0000-\u0020]+$", example = "https://billing.example.com/jwks.json")]
+    pub jwks_uri: Option<Option<String>>,
+    /// Whether an assertion must say that it is one.
+    #[serde(deserialize_with = "present")]
+    #[schema(value_type = bool)]
+    pub assertion_type_required: Option<bool>,
+    /// Whether an assertion may name the token endpoint as its audience.
+    #[serde(deserialize_with = "present")]
+    #[schema(value_type = bool)]
+    pub legacy_assertion_audience: Option<bool>,
 }
 
 /// A client as people see it.
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct ClientView {
     /// Its public identifier.
@@ -166,6 +203,15 @@ pub struct ClientView {
     pub may_act: Option<ClientId>,
     /// Whether its tokens must be bound to a key that it proves.
     pub token_binding: TokenBinding,
+    /// Whether it may add secrets of its own, each in place of an earlier one.
+    pub may_rotate_own_secrets: bool,
+    /// Where the public keys are published that it signs assertions with; it is registered with them, when null.
+    #[schema(required = true)]
+    pub jwks_uri: Option<String>,
+    /// Whether an assertion must say that it is one (`typ` `client-authentication+jwt`).
+    pub assertion_type_required: bool,
+    /// Whether an assertion may name the token endpoint as its audience, as libraries did before RFC 10070.
+    pub legacy_assertion_audience: bool,
     /// Counts changes; the `ETag`.
     pub version: i64,
     /// When it was registered.
@@ -178,6 +224,15 @@ pub struct ClientView {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub last_used_at: Option<Timestamp>,
+    /// When the first of its credentials ends that count and that nothing has replaced. Absent where none ends, and in
+    /// answers to changes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub credentials_end_at: Option<Timestamp>,
+    /// True where that is within `credentials.warn_before`; absent elsewhere, and in answers to changes.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[schema(required = false)]
+    pub expires_soon: bool,
 }
 
 /// An address or network, for OpenAPI.
@@ -236,6 +291,10 @@ impl CreateClient {
             allowed_networks: Vec::new(),
             may_act: None,
             token_binding: default_binding(),
+            may_rotate_own_secrets: false,
+            jwks_uri: None,
+            assertion_type_required: false,
+            legacy_assertion_audience: false,
             roles: Vec::new(),
         }
     }
@@ -260,10 +319,27 @@ impl ClientView {
             allowed_networks: client.allowed_networks,
             may_act: client.may_act,
             token_binding: client.token_binding,
+            may_rotate_own_secrets: client.may_rotate_own_secrets,
+            jwks_uri: client.jwks_uri,
+            assertion_type_required: client.assertion_type_required,
+            legacy_assertion_audience: client.legacy_assertion_audience,
             version: client.version,
             created_at: client.created_at,
             updated_at: client.updated_at,
             last_used_at: None,
+            credentials_end_at: None,
+            expires_soon: false,
         }
+    }
+
+    /// The same, with when the first of its credentials ends.
+    pub(super) fn ending(
+        self,
+        credentials_end_at: Option<Timestamp>,
+        now: Timestamp,
+        warn_before: Duration,
+    ) -> Self {
+        let expires_soon = ends_soon(credentials_end_at, now, warn_before);
+        Self { credentials_end_at, expires_soon, ..self }
     }
 }

@@ -14,16 +14,59 @@ use super::{
 };
 use crate::domain::builtin;
 use crate::domain::catalog::Catalog;
-use crate::domain::client::{Client, check_labels};
+use crate::domain::client::{Client, ClientSecret, check_labels};
 use crate::domain::error::FieldError;
 use crate::domain::exchange_rule::Party;
-use crate::domain::ids::{ClientId, ClientUid, ResourceServerName, ResourceServerUid};
+use crate::domain::ids::{ClientId, ClientUid, ResourceServerName, ResourceServerUid, RoleName, RoleUid};
 use crate::domain::text::{check_text, quoted};
 use crate::domain::time::Timestamp;
-use crate::storage::{ChangeKind, ClientFilter, StoreError};
+use crate::storage::{ChangeKind, ClientFilter, StoreError, Tx};
 
 /// The most roles that a client is registered with.
 const MOST_ROLES: usize = 100;
+
+/// A client whose fields were checked, and that is not registered yet.
+pub(super) struct NewClient {
+    pub(super) client: Client,
+    pub(super) roles: Vec<RoleUid>,
+    role_names: Vec<RoleName>,
+}
+
+// === impl NewClient ===
+
+impl NewClient {
+    /// Registers it, with its roles.
+    pub(super) async fn insert(
+        self,
+        tx: &mut Tx,
+        catalog: &Catalog,
+    ) -> Result<(ClientView, Written), AdminError> {
+        let Self { client, roles, role_names } = self;
+        tx.insert_client(&client).await.map_err(|error| match error {
+            StoreError::AlreadyExists => {
+                AdminError::Conflict(format!("a client '{}' is registered already", client.client_id))
+            }
+            other => other.into(),
+        })?;
+        for role in &roles {
+            tx.assign_role(client.uid, *role, client.created_at).await?;
+        }
+        let client_id = client.client_id.clone();
+        let view = ClientView::new(client, catalog);
+        let mut after = recorded(&view);
+        if let Some(after) = after.as_mut() {
+            after["roles"] = recorded(&role_names).unwrap_or_default();
+        }
+        let written = Written {
+            action: "client.create",
+            target: client_id.to_string(),
+            before: None,
+            after,
+            change: ChangeKind::Client(client_id),
+        };
+        Ok((view, written))
+    }
+}
 
 // === impl Admin ===
 
@@ -35,12 +78,26 @@ impl Admin {
     pub async fn create_client(&self, by: &By, new: CreateClient) -> Result<ClientView, AdminError> {
         self.require(by, builtin::CLIENTS_WRITE).await?;
         let catalog = self.catalog().await?;
+        let new = self.new_client(&catalog, new)?;
+        self.require_all_of(by, &catalog, None, &new.roles, HANDS_OUT).await?;
+        let mut tx = self.begin().await?;
+        let (view, written) = new.insert(&mut tx, &catalog).await?;
+        self.commit(tx, by, written).await?;
+        Ok(view)
+    }
+
+    /// What is to be registered.
+    ///
+    /// # Errors
+    /// Wrong fields, or unknown roles.
+    pub(super) fn new_client(&self, catalog: &Catalog, new: CreateClient) -> Result<NewClient, AdminError> {
         let mut errors = Vec::new();
         if new.roles.len() > MOST_ROLES {
             let problem = format!("{} roles", new.roles.len());
             errors.push(FieldError::new("roles", problem, "use at most 100, and give more afterwards"));
         }
-        let roles = roles_named(&catalog, &new.roles, &mut errors);
+        let roles = roles_named(catalog, &new.roles, &mut errors);
+        self.check_jwks_uri(new.jwks_uri.as_deref(), &mut errors);
         let now = self.ambient.now();
         let client = Client {
             uid: ClientUid(self.ambient.uuid()?),
@@ -52,7 +109,7 @@ impl Admin {
             enabled: true,
             expires_at: new.expires_at,
             default_resource_server: default_resource_server(
-                &catalog,
+                catalog,
                 new.default_resource_server,
                 &mut errors,
             ),
@@ -61,38 +118,16 @@ impl Admin {
             allowed_networks: networks(&new.allowed_networks, &mut errors),
             may_act: new.may_act,
             token_binding: new.token_binding,
+            may_rotate_own_secrets: new.may_rotate_own_secrets,
+            jwks_uri: new.jwks_uri,
+            assertion_type_required: new.assertion_type_required,
+            legacy_assertion_audience: new.legacy_assertion_audience,
             version: 1,
             created_at: now,
             updated_at: now,
         };
         check(&client, now, errors)?;
-        self.require_all_of(by, &catalog, None, &roles, HANDS_OUT).await?;
-
-        let mut tx = self.begin().await?;
-        tx.insert_client(&client).await.map_err(|error| match error {
-            StoreError::AlreadyExists => {
-                AdminError::Conflict(format!("a client '{}' is registered already", client.client_id))
-            }
-            other => other.into(),
-        })?;
-        for role in &roles {
-            tx.assign_role(client.uid, *role, now).await?;
-        }
-        let client_id = client.client_id.clone();
-        let view = ClientView::new(client, &catalog);
-        let mut after = recorded(&view);
-        if let Some(after) = after.as_mut() {
-            after["roles"] = recorded(&new.roles).unwrap_or_default();
-        }
-        let written = Written {
-            action: "client.create",
-            target: client_id.to_string(),
-            before: None,
-            after,
-            change: ChangeKind::Client(client_id),
-        };
-        self.commit(tx, by, written).await?;
-        Ok(view)
+        Ok(NewClient { client, roles, role_names: new.roles })
     }
 
     /// A client.
@@ -103,7 +138,12 @@ impl Admin {
         self.require(by, builtin::CLIENTS_READ).await?;
         let client = self.stored_client(client_id).await?;
         let last_used_at = self.store.last_token(client.uid).await?;
-        Ok(ClientView { last_used_at, ..ClientView::new(client, &*self.catalog().await?) })
+        let now = self.ambient.now();
+        let secrets = self.store.secrets(client.uid).await?;
+        let counts = |secret: &&ClientSecret| secret.check(now).is_ok() && secret.replaced_by.is_none();
+        let ends = secrets.iter().filter(counts).filter_map(|secret| secret.expires_at).min();
+        let view = ClientView::new(client, &*self.catalog().await?);
+        Ok(ClientView { last_used_at, ..view.ending(ends, now, self.warn_before) })
     }
 
     /// A page of clients, in the order of their identifiers.
@@ -126,8 +166,12 @@ impl Admin {
             })?;
         }
         let catalog = self.catalog().await?;
-        let clients = self.store.clients(filter, &cursor).await?;
-        let views = clients.into_iter().map(|client| ClientView::new(client, &catalog)).collect();
+        let now = self.ambient.now();
+        let clients = self.store.clients(filter, &cursor, now).await?;
+        let views = clients
+            .into_iter()
+            .map(|(client, ends)| ClientView::new(client, &catalog).ending(ends, now, self.warn_before))
+            .collect();
         Ok(Page::new(views, limit, |view: &ClientView| view.client_id.as_str()))
     }
 
@@ -166,6 +210,16 @@ impl Admin {
         client.auth_methods = update.auth_methods.unwrap_or(client.auth_methods);
         client.may_act = update.may_act.unwrap_or(client.may_act);
         client.token_binding = update.token_binding.unwrap_or(client.token_binding);
+        client.may_rotate_own_secrets =
+            update.may_rotate_own_secrets.unwrap_or(client.may_rotate_own_secrets);
+        if let Some(uri) = update.jwks_uri {
+            self.check_jwks_uri(uri.as_deref(), &mut errors);
+            client.jwks_uri = uri;
+        }
+        client.assertion_type_required =
+            update.assertion_type_required.unwrap_or(client.assertion_type_required);
+        client.legacy_assertion_audience =
+            update.legacy_assertion_audience.unwrap_or(client.legacy_assertion_audience);
         check(&client, before.created_at, errors)?;
         self.require_power_over(by, &catalog, &before).await?;
         match self.replace_client(by, "client.update", &catalog, before, client).await {
@@ -261,6 +315,10 @@ impl Admin {
         if !tx.update_client(&client).await? {
             return Err(AdminError::STALE);
         }
+        if client.jwks_uri.is_some() && tx.keys_held(client.uid).await?.count > 0 {
+            let fix = "remove them first, or leave jwks_uri out";
+            return Err(AdminError::invalid("jwks_uri", "the client is registered with keys", fix));
+        }
         client.version += 1;
         let client_id = client.client_id.clone();
         let view = ClientView::new(client, catalog);
@@ -273,6 +331,11 @@ impl Admin {
         };
         self.commit(tx, by, written).await?;
         Ok(view)
+    }
+
+    /// Notes what is wrong with where a client's keys are.
+    fn check_jwks_uri(&self, uri: Option<&str>, errors: &mut Vec<FieldError>) {
+        errors.extend(uri.and_then(|uri| self.outside.check("jwks_uri", uri).err()));
     }
 
     /// Why a change is refused that is based on another version.

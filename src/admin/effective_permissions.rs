@@ -40,7 +40,7 @@ pub struct HeldPermission {
     /// What it allows, for people.
     #[schema(example = "Read orders")]
     pub description: String,
-    /// The client's roles that give it.
+    /// The client's roles that give it; none, where its registration does.
     pub roles: Vec<RoleName>,
 }
 
@@ -66,7 +66,10 @@ impl Admin {
 
 /// What a client holds, in the order of the resource servers' names.
 pub(super) fn held_by(catalog: &Catalog, registration: &Registration, now: Timestamp) -> Vec<HeldAt> {
-    let holdings = catalog.holdings(&registration.roles);
+    let mut holdings = catalog.holdings(&registration.roles);
+    if registration.may_rotate_own_secrets(None) {
+        holdings = catalog.with_own_secrets(holdings);
+    }
     let held = holdings.into_iter().filter_map(|(uid, held)| {
         let server = catalog.resource_server(uid)?;
         let permissions = held.into_iter().map(|(permission, roles)| {

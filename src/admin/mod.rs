@@ -14,13 +14,17 @@ pub mod audit_watch;
 pub mod builtins;
 pub mod client_dry_run;
 mod client_forms;
+pub mod client_import;
+pub mod client_keys;
 pub mod clients;
 pub mod effective_permissions;
+pub mod ending_credentials;
 pub mod exchange_dry_run;
 mod exchange_rule_forms;
 pub mod exchange_rules;
 mod external_accounts;
 pub mod impact;
+mod longest_lived;
 pub mod object;
 pub mod operators;
 mod overtaken;
@@ -31,6 +35,8 @@ pub mod revocations;
 pub mod rewrap;
 pub mod roles;
 pub mod second_factor;
+mod secret_forms;
+pub mod secret_rotation;
 pub mod secrets;
 pub mod set_up;
 pub mod sign_in;
@@ -53,10 +59,12 @@ use utoipa::ToSchema;
 
 pub use self::overtaken::Current;
 use crate::domain::audit::{Actor, AuditEvent, Event, Origin};
+use crate::domain::builtin;
 use crate::domain::catalog::Catalog;
 use crate::domain::error::{Fault, FieldError};
 use crate::domain::exchange_rule::Party;
 use crate::domain::ids::{ClientUid, Permission, RoleUid};
+use crate::domain::outside::Outside;
 use crate::domain::text::check_text;
 use crate::runtime::clock::Ambient;
 use crate::runtime::directory::Directory;
@@ -82,6 +90,10 @@ pub struct Admin {
     pub ambient: Ambient,
     /// The longest token lifetime that a resource server may ask for.
     pub longest: Duration,
+    /// How long before its end a credential is said to end soon.
+    pub warn_before: Duration,
+    /// What a registration may have Jeton call.
+    pub outside: Arc<Outside>,
 }
 
 /// Who administers, and what they may do.
@@ -189,6 +201,12 @@ impl Written {
         let (before, after) = (before.and_then(recorded), after.and_then(recorded));
         Self { action, target: target.to_string(), before, after, change }
     }
+
+    /// The event of the change, and what it is of.
+    fn event(self, by: &By) -> (Event, ChangeKind) {
+        let Self { action, target, before, after, change } = self;
+        (Event::Changed { actor: by.actor.clone(), action, target, before, after }, change)
+    }
 }
 
 // === impl By ===
@@ -253,7 +271,10 @@ impl Admin {
         permissions: &[&Permission],
         because: &str,
     ) -> Result<(), AdminError> {
-        let Some(beyond) = permissions.iter().find(|permission| !by.holds(permission.as_str())) else {
+        // What is about whoever asks gives nobody power over others.
+        let gives = |permission: &&&Permission| permission.as_str() != builtin::OWN_SECRETS;
+        let Some(beyond) = permissions.iter().filter(gives).find(|permission| !by.holds(permission.as_str()))
+        else {
             return Ok(());
         };
         self.refuse(by, beyond.as_str(), because.to_owned()).await
@@ -311,15 +332,24 @@ impl Admin {
 
     /// Makes a change durable with its audit event, and visible here before the answer leaves.
     async fn commit(&self, tx: Tx, by: &By, written: Written) -> Result<(), AdminError> {
-        let Written { action, target, before, after, change } = written;
-        let event = Event::Changed { actor: by.actor.clone(), action, target, before, after };
+        let (event, change) = written.event(by);
         self.finish(tx, by, event, &change).await
     }
 
     /// [`Admin::commit`] for a change that has an event of its own kind.
     async fn finish(&self, mut tx: Tx, by: &By, event: Event, change: &ChangeKind) -> Result<(), AdminError> {
+        self.leave(&mut tx, by, event, change).await?;
+        self.finish_all(tx, by).await
+    }
+
+    /// Writes the event of a change and the note for the other replicas beside it.
+    async fn leave(&self, tx: &mut Tx, by: &By, event: Event, change: &ChangeKind) -> Result<(), AdminError> {
         tx.leave_event(self.ambient.uuid()?, &self.event(by, event).write_for_later()?).await?;
-        tx.note_change(change, self.ambient.now()).await?;
+        Ok(tx.note_change(change, self.ambient.now()).await?)
+    }
+
+    /// Makes changes durable whose events were left beside them.
+    async fn finish_all(&self, tx: Tx, by: &By) -> Result<(), AdminError> {
         tx.commit().await?;
         self.chain(by).await;
         self.catch_up(by).await;

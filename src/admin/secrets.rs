@@ -1,105 +1,29 @@
-//! Client secrets: adding, listing, revoking. A secret's text is answered once, when it is added.
+//! Client secrets: adding, listing, changing, revoking. A secret's text is answered once, when it is added.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
-use serde::{Deserialize, Serialize, Serializer};
-use utoipa::ToSchema;
 
+pub use super::secret_forms::{
+    AddSecret, AddedSecret, RotateSecret, RotatedSecret, SecretView, USUAL_OVERLAP, UpdateSecret,
+};
 use super::{Admin, AdminError, By, HANDS_OUT, Written, recorded};
 use crate::domain::builtin;
-use crate::domain::client::{ClientSecret, MOST_CHOSEN_SECRETS, MOST_SECRETS};
+use crate::domain::client::{Client, ClientSecret, MOST_CHOSEN_SECRETS, MOST_SECRETS};
 use crate::domain::error::FieldError;
-use crate::domain::ids::{ClientId, SecretId};
+use crate::domain::foreign_hash::ForeignHash;
+use crate::domain::ids::{ClientId, ClientUid, SecretId};
 use crate::domain::secret::{self, Form, SecretOrigin};
 use crate::domain::text::check_text;
 use crate::domain::time::Timestamp;
 use crate::runtime::secrets::hash;
 use crate::storage::ChangeKind;
 
-/// A secret to add.
-#[derive(Debug, Default, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct AddSecret {
-    /// For people.
-    #[serde(default)]
-    #[schema(
-        example = "deployed 2026-11",
-        max_length = 255,
-        pattern = r"^[^\u0000-\u0009\u000b-\u001f\u007f-\u009f]*$"
-    )]
-    pub description: String,
-    /// Its end; never, when neither this nor `expires_in` is given.
-    #[serde(default)]
-    #[schema(value_type = Option<String>, format = DateTime)]
-    pub expires_at: Option<Timestamp>,
-    /// Its end in seconds from now.
-    #[serde(default)]
-    #[schema(minimum = 1, maximum = 4_294_967_295_u32, example = 7_776_000)]
-    pub expires_in: Option<u32>,
-    /// A secret chosen by you or exported from elsewhere. Leave it out: a generated one is stronger and
-    /// a thousand times cheaper to check.
-    #[serde(default)]
-    #[schema(value_type = Option<String>, min_length = 16, max_length = 255, pattern = r"^(?!jtn_)[^\u0000-\u001f\u007f-\u009f]*$")]
-    pub secret: Option<SecretString>,
-}
-
-/// A secret as people see it: everything but the secret.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct SecretView {
-    /// Names it; for a generated one, its fingerprint.
-    pub secret_id: SecretId,
-    /// Who made it up.
-    pub origin: SecretOrigin,
-    /// For people.
-    #[schema(example = "deployed 2026-11")]
-    pub description: String,
-    /// When it was added.
-    #[schema(value_type = String, format = DateTime)]
-    pub created_at: Timestamp,
-    /// Its end; never, when null.
-    #[schema(value_type = Option<String>, format = DateTime, required = true)]
-    pub expires_at: Option<Timestamp>,
-    /// Whether its end has come.
-    pub expired: bool,
-    /// When it last proved the client, up to a minute late; absent when it never has, as far as is counted.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>, format = DateTime)]
-    pub last_used_at: Option<Timestamp>,
-}
-
-/// A secret at the one moment when it is shown. It cannot be cloned, and does not print.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct AddedSecret {
-    /// What stays visible.
-    #[serde(flatten)]
-    pub view: SecretView,
-    /// The secret. It is not stored and is never shown again.
-    #[serde(serialize_with = "expose")]
-    #[schema(value_type = String, example = "jtn_…")]
-    pub client_secret: SecretString,
-}
-
-/// The one place that writes a secret into an answer.
-fn expose<S: Serializer>(secret: &SecretString, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(secret.expose_secret())
-}
-
-// === impl SecretView ===
-
-impl SecretView {
-    fn new(secret: &ClientSecret, now: Timestamp) -> Self {
-        Self {
-            secret_id: secret.secret_id.clone(),
-            origin: secret.origin,
-            description: secret.description.clone(),
-            created_at: secret.created_at,
-            expires_at: secret.expires_at,
-            expired: secret.check(now).is_err(),
-            last_used_at: None,
-        }
-    }
+/// A secret that is about to be stored, and its text where that is known.
+pub(super) struct NewSecret {
+    pub(super) secret: ClientSecret,
+    pub(super) text: Option<SecretString>,
 }
 
 // === impl Admin ===
@@ -115,35 +39,22 @@ impl Admin {
         client_id: &ClientId,
         new: AddSecret,
     ) -> Result<AddedSecret, AdminError> {
-        self.require(by, builtin::CLIENTS_WRITE).await?;
-        let client = self.stored_client(client_id).await?;
-        let roles = self.store.roles_of(client.uid).await?;
-        self.require_all_of(by, &*self.catalog().await?, Some(client.uid), &roles, HANDS_OUT).await?;
+        let client = self.client_to_prove(by, client_id).await?;
         let now = self.ambient.now();
-        let expires_at = check(&new, now)?;
-        let (text, origin, secret_id) = self.secret_text(new.secret)?;
-        let hash = {
-            let (text, ambient) = (text.clone(), self.ambient.clone());
-            tokio::task::spawn_blocking(move || hash(&text, origin, &ambient))
-                .await
-                .map_err(super::Fault::internal)??
-        };
-        let secret = ClientSecret {
-            secret_id,
-            hash,
-            origin,
-            description: new.description,
-            created_at: now,
-            expires_at,
-        };
+        check(&new, now)?;
+        let NewSecret { secret, text } = self.new_secret(new, now).await?;
 
         let mut tx = self.begin().await?;
         if !tx.lock_client(client.uid).await? {
             return Err(AdminError::not_found("client", client_id.as_str()));
         }
-        check_count(tx.count_secrets(client.uid, SecretOrigin::Chosen).await?, origin)?;
+        let stored = tx.secrets(client.uid).await?;
+        if let Err(error) = check_count(&stored, secret.origin) {
+            drop(tx);
+            return Err(self.with_advice(error, &client, &stored).await?);
+        }
         tx.insert_secret(client.uid, &secret).await?;
-        let view = SecretView::new(&secret, now);
+        let view = self.secret_view(&secret, now);
         let written = Written {
             action: "client.secret.add",
             target: client_id.to_string(),
@@ -162,14 +73,56 @@ impl Admin {
     pub async fn secrets(&self, by: &By, client_id: &ClientId) -> Result<Vec<SecretView>, AdminError> {
         self.require(by, builtin::CLIENTS_READ).await?;
         let client = self.stored_client(client_id).await?;
+        self.secret_views(client.uid).await
+    }
+
+    /// Changes a secret's description or its end.
+    ///
+    /// # Errors
+    /// Wrong fields, the client has none of this id, or more authority than the administrator.
+    pub async fn update_secret(
+        &self,
+        by: &By,
+        client_id: &ClientId,
+        secret_id: &SecretId,
+        update: UpdateSecret,
+    ) -> Result<SecretView, AdminError> {
+        let client = self.client_to_prove(by, client_id).await?;
         let now = self.ambient.now();
-        let secrets = self.store.secrets(client.uid).await?;
-        let uses: HashMap<_, _> = self.store.last_uses(client.uid).await?.into_iter().collect();
-        let view = |secret: &ClientSecret| SecretView {
-            last_used_at: uses.get(&secret.secret_id).copied(),
-            ..SecretView::new(secret, now)
+        let mut errors = Vec::new();
+        errors.extend(
+            update.description.as_deref().and_then(|text| check_text("description", text, 255).err()),
+        );
+        if update.expires_at.flatten().is_some_and(|end| end <= now) {
+            let fix = "name a later time, or revoke the secret";
+            errors.push(FieldError::new("expires_at", "it is not in the future", fix));
+        }
+        if !errors.is_empty() {
+            return Err(AdminError::Invalid(errors));
+        }
+        let missing = || AdminError::not_found("secret", secret_id.as_str());
+        let mut tx = self.begin().await?;
+        if !tx.lock_client(client.uid).await? {
+            return Err(AdminError::not_found("client", client_id.as_str()));
+        }
+        let stored = tx.secrets(client.uid).await?;
+        let before = stored.into_iter().find(|secret| secret.secret_id == *secret_id).ok_or_else(missing)?;
+        let mut after = before.clone();
+        after.description = update.description.unwrap_or(after.description);
+        after.expires_at = update.expires_at.unwrap_or(after.expires_at);
+        // What does not end is not on its way out.
+        after.replaced_by = after.replaced_by.filter(|_| after.expires_at.is_some());
+        tx.update_secret(client.uid, &after).await?;
+        let view = self.secret_view(&after, now);
+        let written = Written {
+            action: "client.secret.update",
+            target: client_id.to_string(),
+            before: recorded(&self.secret_view(&before, now)),
+            after: recorded(&view),
+            change: ChangeKind::Client(client_id.clone()),
         };
-        Ok(secrets.iter().map(view).collect())
+        self.commit(tx, by, written).await?;
+        Ok(view)
     }
 
     /// Removes a secret. It is refused everywhere within a second.
@@ -194,11 +147,62 @@ impl Admin {
         let written = Written {
             action: "client.secret.revoke",
             target: client_id.to_string(),
-            before: recorded(&SecretView::new(secret, self.ambient.now())),
+            before: recorded(&self.secret_view(secret, self.ambient.now())),
             after: None,
             change: ChangeKind::Client(client_id.clone()),
         };
         self.commit(tx, by, written).await
+    }
+
+    /// A client whose credentials are to be changed by whoever may do all that it may.
+    pub(super) async fn client_to_prove(&self, by: &By, client_id: &ClientId) -> Result<Client, AdminError> {
+        self.require(by, builtin::CLIENTS_WRITE).await?;
+        let client = self.stored_client(client_id).await?;
+        let roles = self.store.roles_of(client.uid).await?;
+        self.require_all_of(by, &*self.catalog().await?, Some(client.uid), &roles, HANDS_OUT).await?;
+        Ok(client)
+    }
+
+    /// A client's secrets with their last uses.
+    pub(super) async fn secret_views(&self, client: ClientUid) -> Result<Vec<SecretView>, AdminError> {
+        let now = self.ambient.now();
+        let secrets = self.store.secrets(client).await?;
+        let uses: HashMap<_, _> = self.store.last_uses(client).await?.into_iter().collect();
+        let view = |secret: &ClientSecret| SecretView {
+            last_used_at: uses.get(secret.secret_id.as_str()).copied(),
+            ..self.secret_view(secret, now)
+        };
+        Ok(secrets.iter().map(view).collect())
+    }
+
+    pub(super) fn secret_view(&self, secret: &ClientSecret, now: Timestamp) -> SecretView {
+        SecretView::new(secret, now, self.warn_before)
+    }
+
+    /// Makes what is to be stored of a secret whose form was checked.
+    pub(super) async fn new_secret(&self, new: AddSecret, now: Timestamp) -> Result<NewSecret, AdminError> {
+        let expires_at = end(new.expires_at, new.expires_in, now);
+        let secret = |secret_id, hash, origin| ClientSecret {
+            secret_id,
+            hash,
+            origin,
+            description: new.description,
+            created_at: now,
+            expires_at,
+            replaced_by: None,
+        };
+        if let Some(foreign) = new.secret_hash {
+            let secret = secret(self.random_secret_id()?, foreign, SecretOrigin::Chosen);
+            return Ok(NewSecret { secret, text: None });
+        }
+        let (text, origin, secret_id) = self.secret_text(new.secret)?;
+        let hash = {
+            let (text, ambient) = (text.clone(), self.ambient.clone());
+            tokio::task::spawn_blocking(move || hash(&text, origin, &ambient))
+                .await
+                .map_err(super::Fault::internal)??
+        };
+        Ok(NewSecret { secret: secret(secret_id, hash, origin), text: Some(text) })
     }
 
     fn secret_text(
@@ -206,9 +210,7 @@ impl Admin {
         chosen: Option<SecretString>,
     ) -> Result<(SecretString, SecretOrigin, SecretId), AdminError> {
         if let Some(text) = chosen {
-            // A chosen secret may be guessable, so its id must not be made from it.
-            let id = self.ambient.uuid()?.simple().to_string();
-            return Ok((text, SecretOrigin::Chosen, SecretId::new(id)?));
+            return Ok((text, SecretOrigin::Chosen, self.random_secret_id()?));
         }
         let text = secret::generate(&self.ambient.bytes::<32>()?);
         match secret::form(&text) {
@@ -216,17 +218,46 @@ impl Admin {
             _ => Err(super::Fault::internal("a generated secret does not have its own form").into()),
         }
     }
+
+    /// A chosen secret may be guessable, so its id must not be made from it.
+    fn random_secret_id(&self) -> Result<SecretId, AdminError> {
+        Ok(SecretId::new(self.ambient.uuid()?.simple().to_string())?)
+    }
+
+    /// The refusal of one secret more, with which one to remove first.
+    pub(super) async fn with_advice(
+        &self,
+        error: AdminError,
+        client: &Client,
+        stored: &[ClientSecret],
+    ) -> Result<AdminError, AdminError> {
+        let AdminError::Conflict(problem) = error else { return Ok(error) };
+        let uses: HashMap<_, _> = self.store.last_uses(client.uid).await?.into_iter().collect();
+        let last_use = |secret: &ClientSecret| uses.get(secret.secret_id.as_str()).copied();
+        let now = self.ambient.now();
+        // The first: those that count no more, then what was replaced, then what was used longest ago.
+        let least = stored.iter().min_by_key(|secret| {
+            (secret.check(now).is_ok(), secret.replaced_by.is_none(), last_use(secret), secret.created_at)
+        });
+        let Some(secret) = least else { return Ok(AdminError::Conflict(problem)) };
+        let why = match (secret.check(now), last_use(secret)) {
+            (Err(_), _) => "has expired".to_owned(),
+            (Ok(()), None) => "was never used, as far as is counted".to_owned(),
+            (Ok(()), Some(at)) => format!("was last used at {at}, longest ago of all"),
+        };
+        Ok(AdminError::Conflict(format!("{problem}: {} {why}", secret.secret_id)))
+    }
 }
 
-fn check_count((all, chosen): (i64, i64), origin: SecretOrigin) -> Result<(), AdminError> {
-    if usize::try_from(all).is_ok_and(|all| all >= MOST_SECRETS) {
+/// Whether a client may have one secret more.
+pub(super) fn check_count(stored: &[ClientSecret], origin: SecretOrigin) -> Result<(), AdminError> {
+    if stored.len() >= MOST_SECRETS {
         return Err(AdminError::Conflict(format!(
             "the client has {MOST_SECRETS} secrets already; revoke one that is no longer used"
         )));
     }
-    if origin == SecretOrigin::Chosen
-        && usize::try_from(chosen).is_ok_and(|chosen| chosen >= MOST_CHOSEN_SECRETS)
-    {
+    let chosen = stored.iter().filter(|secret| secret.origin == SecretOrigin::Chosen).count();
+    if origin == SecretOrigin::Chosen && chosen >= MOST_CHOSEN_SECRETS {
         return Err(AdminError::Conflict(format!(
             "the client has {MOST_CHOSEN_SECRETS} chosen secrets already; revoke one, or leave out 'secret' to have one generated"
         )));
@@ -234,17 +265,42 @@ fn check_count((all, chosen): (i64, i64), origin: SecretOrigin) -> Result<(), Ad
     Ok(())
 }
 
-/// Checks a form, and says when the secret's end is.
-fn check(new: &AddSecret, now: Timestamp) -> Result<Option<Timestamp>, AdminError> {
+/// When a secret ends.
+pub(super) fn end(
+    expires_at: Option<Timestamp>,
+    expires_in: Option<u32>,
+    now: Timestamp,
+) -> Option<Timestamp> {
+    expires_in.map(|seconds| now.plus(Duration::from_secs(seconds.into()))).or(expires_at)
+}
+
+/// What is wrong with an end, if anything is.
+pub(super) fn check_end(
+    expires_at: Option<Timestamp>,
+    expires_in: Option<u32>,
+    now: Timestamp,
+) -> Option<FieldError> {
+    if expires_at.is_some() && expires_in.is_some() {
+        return Some(FieldError::new("expires_in", "expires_at is given too", "give one of them"));
+    }
+    if end(expires_at, expires_in, now).is_some_and(|end| end <= now) {
+        let field = if expires_in.is_some() { "expires_in" } else { "expires_at" };
+        return Some(FieldError::new(field, "it is not in the future", "name a later time, or leave it out"));
+    }
+    None
+}
+
+/// Checks a form.
+pub(super) fn check(new: &AddSecret, now: Timestamp) -> Result<(), AdminError> {
     let mut errors: Vec<FieldError> =
         check_text("description", &new.description, 255).err().into_iter().collect();
     errors.extend(new.secret.as_ref().and_then(|text| secret::check_chosen(text).err()));
-    let end = new.expires_in.map(|seconds| now.plus(Duration::from_secs(seconds.into()))).or(new.expires_at);
-    if new.expires_at.is_some() && new.expires_in.is_some() {
-        errors.push(FieldError::new("expires_in", "expires_at is given too", "give one of them"));
-    } else if end.is_some_and(|end| end <= now) {
-        let field = if new.expires_in.is_some() { "expires_in" } else { "expires_at" };
-        errors.push(FieldError::new(field, "it is not in the future", "name a later time, or leave it out"));
+    if let Some(hash) = &new.secret_hash {
+        errors.extend(ForeignHash::parse(hash.expose_secret()).err());
+        if new.secret.is_some() {
+            errors.push(FieldError::new("secret_hash", "secret is given too", "give one of them"));
+        }
     }
-    if errors.is_empty() { Ok(end) } else { Err(AdminError::Invalid(errors)) }
+    errors.extend(check_end(new.expires_at, new.expires_in, now));
+    if errors.is_empty() { Ok(()) } else { Err(AdminError::Invalid(errors)) }
 }

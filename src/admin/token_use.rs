@@ -10,7 +10,7 @@ use crate::domain::builtin;
 use crate::domain::claims::AccessTokenClaims;
 use crate::domain::client::Client;
 use crate::domain::delegation::Act;
-use crate::domain::ids::{ClientId, ExchangeRuleName, RoleName, RoleUid, SecretId};
+use crate::domain::ids::{ClientId, CredentialId, ExchangeRuleName, RoleName, RoleUid};
 use crate::domain::revocation::Revoked;
 use crate::domain::time::{HOUR, Timestamp};
 use crate::runtime::revocations;
@@ -97,20 +97,20 @@ impl Admin {
         self.token_use(&clients, more, of_rule).await
     }
 
-    /// The tokens that a client got with one of its secrets.
+    /// The tokens that a client got with one of its credentials.
     ///
     /// # Errors
     /// `clients:read` is missing, there is no such client, or the database is away.
-    pub async fn secret_use(
+    pub async fn credential_use(
         &self,
         by: &By,
         client_id: &ClientId,
-        secret_id: &SecretId,
+        credential_id: &CredentialId,
     ) -> Result<TokenUse, AdminError> {
         self.require(by, builtin::CLIENTS_READ).await?;
         self.stored_client(client_id).await?;
-        let secret = secret_id.as_str();
-        self.token_use(std::slice::from_ref(client_id), false, |token| token.credential_id == secret).await
+        let used = |token: &Token| token.credential_id == credential_id.as_str();
+        self.token_use(std::slice::from_ref(client_id), false, used).await
     }
 
     /// The tokens of a client that one of its roles has put something into.

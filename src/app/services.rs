@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::credentials::Tended;
 use super::read_secret;
 use crate::admin::Admin;
 use crate::admin::sign_in::SignIn;
@@ -10,7 +11,7 @@ use crate::config::{ClientSecretSource, Config, Issuer, Upstream};
 use crate::domain::error::Fault;
 use crate::http::{SSO_CALLBACK, Services};
 use crate::oauth::access::AccessVerifier;
-use crate::oauth::client_auth::Verifiers;
+use crate::oauth::client_auth::{Assertions, Verifiers};
 use crate::oauth::dpop::Dpop;
 use crate::oauth::introspection::IntrospectionEndpoint;
 use crate::oauth::live::LiveTokens;
@@ -18,29 +19,36 @@ use crate::oauth::request::ClientGate;
 use crate::oauth::revocation::RevocationEndpoint;
 use crate::oauth::token::TokenEndpoint;
 use crate::runtime::clock::Ambient;
+use crate::runtime::failures::Failures;
 use crate::runtime::keyring::Keyring;
 use crate::runtime::ledger::Ledger;
 use crate::runtime::master_key::MasterKeys;
 use crate::runtime::provider::Provider;
 use crate::runtime::refusals::Refusals;
+use crate::runtime::remote_keys::{Patience, RemoteKeys};
 use crate::runtime::rotator::Rotator;
 use crate::runtime::secrets::SecretVerifier;
+use crate::runtime::tls::ClientTrust;
 use crate::storage::Store;
 
 /// Everything that the handlers call.
 pub(super) fn services(
     config: &Config,
-    issuer: &Issuer,
-    ambient: Ambient,
+    (issuer, mtls_url): (&Issuer, Option<Arc<str>>),
+    (ambient, client_trust): (Ambient, Arc<ClientTrust>),
     store: &Store,
-    (keyring, rotator): (Arc<Keyring>, Arc<Rotator>),
-    live: LiveTokens,
+    (keyring, rotator, live): (Arc<Keyring>, Arc<Rotator>, LiveTokens),
     (ledger, dpop, master_keys): (Ledger, Arc<Dpop>, MasterKeys),
+    Tended { ending, verified }: Tended,
 ) -> Result<Services, Fault> {
-    // Half of the cores for costly hashes leaves the other half for everybody else.
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
-    let secrets = Arc::new(SecretVerifier::new((cores / 2).max(1), &ambient)?);
-    let verifiers = Arc::new(Verifiers { secrets: Arc::clone(&secrets) });
+    let secrets = Arc::new(SecretVerifier::new(&config.limits, &ambient)?.upgrading(verified));
+    let failures = Failures::new(&config.limits, &ambient);
+    let outside = Arc::new(config.outbound.outside.clone());
+    let patience =
+        Patience { stale_for: config.outbound.keys_stale_for, cooldown: config.outbound.keys_cooldown };
+    let remote = Arc::new(RemoteKeys::new(Arc::clone(&outside), patience, ambient.clone()));
+    let assertions = Assertions::new(issuer.as_str(), config.assertions.max_lifetime, remote)?;
+    let verifiers = Arc::new(Verifiers { secrets: Arc::clone(&secrets), failures, assertions });
     let directory = Arc::clone(&live.directory);
     let live = Arc::new(live);
     let refusals = Refusals::new(ledger.clone());
@@ -49,6 +57,7 @@ pub(super) fn services(
         directory: Arc::clone(&directory),
         verifiers: Arc::clone(&verifiers),
         refusals: refusals.clone(),
+        ledger: ledger.clone(),
     });
     let admin = Admin {
         store: store.clone(),
@@ -58,6 +67,8 @@ pub(super) fn services(
         refusals: refusals.clone(),
         ambient: ambient.clone(),
         longest: config.max_token_lifetime,
+        warn_before: config.warn_before,
+        outside,
     };
     let sign_in =
         SignIn { admin: admin.clone(), passwords: Arc::clone(&secrets), master_keys, rules: config.sign_in };
@@ -102,6 +113,10 @@ pub(super) fn services(
         sso: sso.transpose()?,
         settings: config.told(),
         trusted_proxies: config.trusted_proxies.clone(),
+        ending,
+        certificate_header: config.tls.header,
+        client_trust,
+        mtls_url,
         keyring,
         rotator,
         ambient,

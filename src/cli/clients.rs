@@ -1,16 +1,18 @@
 //! `jeton clients …`
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use serde::Serialize;
 
-use super::{Offline, output, try_client};
+use super::arguments::{client_id, grant_type, pair, resource_server_name, role_name, timestamp};
+use super::client_secrets::{self, Secret, shown_once};
+use super::{Offline, client_import, client_keys, output, try_client};
 use crate::admin::PageRequest;
-use crate::admin::clients::{ClientView, CreateClient};
+use crate::admin::client_keys::KeyView;
+use crate::admin::clients::{ClientView, CreateClient, UpdateClient};
 use crate::admin::secrets::{AddSecret, AddedSecret, SecretView};
 use crate::domain::binding::TokenBinding;
 use crate::domain::client::{AuthMethod, ClientKind, GrantType};
-use crate::domain::error::FieldError;
-use crate::domain::ids::{ClientId, ResourceServerName, RoleName, SecretId};
+use crate::domain::ids::{ClientId, ResourceServerName, RoleName};
 use crate::domain::time::Timestamp;
 use crate::storage::ClientFilter;
 
@@ -33,7 +35,7 @@ pub(super) enum Command {
         #[arg(long)]
         text: Option<String>,
     },
-    /// Show a client with its roles, what it operates, and its secrets (not the secrets themselves).
+    /// Show a client with its roles, what it operates, its keys and its secrets (not the secrets themselves).
     Show {
         /// Which.
         #[arg(value_parser = client_id)]
@@ -53,11 +55,28 @@ pub(super) enum Command {
     },
     /// Say what a client would get for a token request, and why, without a token.
     Try(try_client::Try),
+    /// Register many clients with the secrets that they have elsewhere: all of them, or none.
+    Import(client_import::Import),
+    /// List the credentials that end soon and that nothing has replaced.
+    Ending,
+    /// Let a client rotate its own secrets, or no longer.
+    OwnSecrets {
+        /// Which.
+        #[arg(value_parser = client_id)]
+        client_id: ClientId,
+        /// Whether it may.
+        #[arg(value_enum)]
+        allowed: Allowed,
+    },
     /// A client's secrets.
     #[command(subcommand)]
     Secret(Secret),
+    /// A client's public keys.
+    #[command(subcommand)]
+    Key(client_keys::Key),
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 #[derive(Debug, Args)]
 pub(super) struct Create {
     /// Its public identifier, which never changes.
@@ -99,34 +118,30 @@ pub(super) struct Create {
     /// Its end, for example 2027-01-01T00:00:00Z.
     #[arg(long, value_name = "TIME", value_parser = timestamp)]
     expires_at: Option<Timestamp>,
+    /// Whether it may add secrets of its own, each in place of an earlier one.
+    #[arg(long)]
+    may_rotate_own_secrets: bool,
+    /// Where its public keys are published.
+    #[arg(long, value_name = "URL")]
+    jwks_uri: Option<String>,
+    /// Refuse assertions that do not say that they are some (typ client-authentication+jwt).
+    #[arg(long)]
+    assertion_type_required: bool,
+    /// Accept assertions that name the token endpoint as their audience.
+    #[arg(long)]
+    legacy_assertion_audience: bool,
     /// Add no secret.
     #[arg(long)]
     no_secret: bool,
 }
 
-#[derive(Debug, Subcommand)]
-pub(super) enum Secret {
-    /// Add a generated secret, which is printed once.
-    Add {
-        /// Whose.
-        #[arg(value_parser = client_id)]
-        client_id: ClientId,
-        /// For people.
-        #[arg(long, default_value = "")]
-        description: String,
-        /// Its end in seconds from now.
-        #[arg(long, value_name = "SECONDS")]
-        expires_in: Option<u32>,
-    },
-    /// Revoke a secret. It is refused everywhere from the next second on.
-    Revoke {
-        /// Whose.
-        #[arg(value_parser = client_id)]
-        client_id: ClientId,
-        /// Which; `jeton clients show` lists them.
-        #[arg(value_parser = secret_id)]
-        secret_id: SecretId,
-    },
+/// Whether something is allowed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Allowed {
+    /// It is.
+    On,
+    /// It is not.
+    Off,
 }
 
 /// A new client with its secret.
@@ -145,11 +160,14 @@ struct Shown {
     roles: Vec<RoleName>,
     operates: Vec<ResourceServerName>,
     secrets: Vec<SecretView>,
+    keys: Vec<KeyView>,
 }
 
 pub(super) async fn run(command: Command, offline: &Offline, json: bool) -> anyhow::Result<()> {
     let Offline { admin, by, .. } = offline;
     match command {
+        Command::Import(import) => client_import::run(import, offline, json).await,
+        Command::Key(key) => client_keys::run(key, offline, json).await,
         Command::Try(wanted) => try_client::run(wanted, offline, json).await,
         Command::Create(create) => {
             let with_secret = !create.no_secret;
@@ -179,7 +197,7 @@ pub(super) async fn run(command: Command, offline: &Offline, json: bool) -> anyh
             }
             output::rows(
                 &clients,
-                &["client_id", "kind", "owner", "enabled", "expires_at", "description"],
+                &["client_id", "kind", "owner", "enabled", "expires_at", "credentials_end_at", "description"],
                 json,
             )
         }
@@ -189,6 +207,7 @@ pub(super) async fn run(command: Command, offline: &Offline, json: bool) -> anyh
                 roles: admin.client_roles(by, &client_id).await?,
                 operates: admin.operated_by(by, &client_id).await?,
                 secrets: admin.secrets(by, &client_id).await?,
+                keys: admin.keys(by, &client_id).await?,
             };
             output::one(&shown, json)
         }
@@ -198,26 +217,18 @@ pub(super) async fn run(command: Command, offline: &Offline, json: bool) -> anyh
         Command::Enable { client_id } => {
             output::one(&admin.set_client_enabled(by, &client_id, true).await?, json)
         }
-        Command::Secret(Secret::Add { client_id, description, expires_in }) => {
-            let new = AddSecret { description, expires_in, ..AddSecret::default() };
-            output::one(&admin.add_secret(by, &client_id, new).await?, json)?;
-            if !json {
-                shown_once();
-            }
-            Ok(())
+        Command::Ending => {
+            let found = admin.ending_credentials(by, Some(500)).await?;
+            output::rows(&found, &["client_id", "credential", "credential_id", "expires_at"], json)
         }
-        Command::Secret(Secret::Revoke { client_id, secret_id }) => {
-            admin.revoke_secret(by, &client_id, &secret_id).await?;
-            if json {
-                return output::one(&serde_json::json!({ "revoked": secret_id }), json);
-            }
-            output::print(&format!("secret {secret_id} of {client_id} is revoked"))
+        Command::OwnSecrets { client_id, allowed } => {
+            let version = admin.client(by, &client_id).await?.version;
+            let may = Some(allowed == Allowed::On);
+            let update = UpdateClient { may_rotate_own_secrets: may, ..UpdateClient::default() };
+            output::one(&admin.update_client(by, &client_id, version, update).await?, json)
         }
+        Command::Secret(command) => client_secrets::run(command, offline, json).await,
     }
-}
-
-fn shown_once() {
-    eprintln!("\nThe secret is not stored and cannot be shown again.");
 }
 
 // === impl Create ===
@@ -234,7 +245,11 @@ impl From<Create> for CreateClient {
         client.allowed_networks = create.allowed_networks;
         client.may_act = create.may_act;
         client.token_binding = create.token_binding;
+        client.jwks_uri = create.jwks_uri;
+        client.assertion_type_required = create.assertion_type_required;
+        client.legacy_assertion_audience = create.legacy_assertion_audience;
         client.expires_at = create.expires_at;
+        client.may_rotate_own_secrets = create.may_rotate_own_secrets;
         if !create.grant_types.is_empty() {
             client.grant_types = create.grant_types.into_iter().collect();
         }
@@ -243,35 +258,4 @@ impl From<Create> for CreateClient {
         }
         client
     }
-}
-
-fn client_id(text: &str) -> Result<ClientId, FieldError> {
-    ClientId::new(text)
-}
-
-/// The short name is the end of the registered one, which nobody types.
-fn grant_type(text: &str) -> Result<GrantType, String> {
-    let short = GrantType::ALL.iter().find(|grant| grant.as_str().rsplit(':').next() == Some(text));
-    short.map_or_else(|| text.parse(), |grant| Ok(*grant))
-}
-
-fn role_name(text: &str) -> Result<RoleName, FieldError> {
-    RoleName::new(text)
-}
-
-fn resource_server_name(text: &str) -> Result<ResourceServerName, FieldError> {
-    ResourceServerName::new(text)
-}
-
-fn secret_id(text: &str) -> Result<SecretId, FieldError> {
-    SecretId::new(text)
-}
-
-fn timestamp(text: &str) -> Result<Timestamp, String> {
-    Timestamp::parse(text).map_err(|_| "write a time such as 2027-01-01T00:00:00Z".to_owned())
-}
-
-fn pair(text: &str) -> Result<(String, String), String> {
-    let (name, value) = text.split_once('=').ok_or("write NAME=VALUE")?;
-    Ok((name.to_owned(), value.to_owned()))
 }

@@ -2,8 +2,12 @@
 //! something work on the database directly, with or without a server beside them.
 
 mod administrators;
+mod arguments;
 mod audit;
 mod audit_tree;
+mod client_import;
+mod client_keys;
+mod client_secrets;
 mod clients;
 mod exchange_rules;
 mod health;

@@ -64,9 +64,11 @@ async fn finish(app: App) -> anyhow::Result<()> {
 async fn walk(config: &Config, app: &App, ambient: &Ambient) -> anyhow::Result<()> {
     let issuer = app.issuer();
     let path = config.issuer.as_ref().map_or("", |issuer| issuer.path());
-    // Over http, so no certificates are read.
-    let http = Client::builder().no_proxy().tls_certs_only([]).build()?;
-    let site = Site { base: format!("http://{}{path}", app.address()), http };
+    // No certificates are read: at the other end is this process, and its certificate is not for the address.
+    let http =
+        Client::builder().no_proxy().tls_certs_only([]).tls_danger_accept_invalid_certs(true).build()?;
+    let scheme = if config.tls.main.is_some() { "https" } else { "http" };
+    let site = Site { base: format!("{scheme}://{}{path}", app.address()), http };
     let place = match config.database {
         Database::Sqlite => config.data_dir.display().to_string(),
         Database::Postgres { .. } => "PostgreSQL".to_owned(),
@@ -122,7 +124,8 @@ async fn bootstrap(admin: &Admin) -> anyhow::Result<SecretString> {
         expires_in: Some(ADMINISTRATOR_SECRET_LIFE),
         ..AddSecret::default()
     };
-    Ok(admin.add_secret(&by, &client_id, new).await?.client_secret)
+    let added = admin.add_secret(&by, &client_id, new).await?;
+    added.client_secret.context("a generated secret is shown when it is added")
 }
 
 async fn register(api: &Api<'_>) -> anyhow::Result<()> {

@@ -1,5 +1,7 @@
 //! `jeton serve`
 
+use std::sync::Arc;
+
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::app::App;
@@ -8,8 +10,18 @@ use crate::runtime::clock::Ambient;
 
 pub(super) async fn run(config: &Config) -> anyhow::Result<()> {
     let stop = stop_signal()?;
+    let mut hang_up = signal(SignalKind::hangup())?;
     let app = App::start(config, Ambient::system()).await?;
-    stop.await;
+    let tls = Arc::clone(app.tls());
+    let looking = async {
+        while hang_up.recv().await.is_some() {
+            tls.look();
+        }
+    };
+    tokio::select! {
+        () = stop => {}
+        () = looking => {}
+    }
     tracing::info!("stopping");
     app.stop().await?;
     Ok(())

@@ -25,7 +25,7 @@ impl Settings {
         }
     }
 
-    fn within(&mut self, name: &str, (least, most): (Duration, Duration)) -> Option<Duration> {
+    pub(super) fn within(&mut self, name: &str, (least, most): (Duration, Duration)) -> Option<Duration> {
         self.take(name, |text| {
             let Span(span) = text.parse()?;
             if (least..=most).contains(&span) {

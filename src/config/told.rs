@@ -1,9 +1,13 @@
 //! Settings as people are told them. Nothing secret, and nothing that holds a secret: where the database is says its
 //! engine alone.
 
+use std::path::Path;
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 use super::{Config, Database, HeldIn, Issuance, LogFormat, MasterKeySource, MetricsListener, Upstream};
+use crate::domain::allowance::Allowance;
 use crate::domain::schedule::Span;
 
 /// A setting that is in force.
@@ -22,8 +26,9 @@ impl Config {
     #[must_use]
     pub fn told(&self) -> Vec<ToldSetting> {
         let span = |span: Duration| Span(span).to_string();
-        let issuer =
-            self.issuer.as_ref().map_or("http:// and the address listened on", |issuer| issuer.as_str());
+        let file = |path: &Path| path.display().to_string();
+        let none = || "none".to_owned();
+        let issuer = self.issuer.as_ref().map_or("the address listened on", |issuer| issuer.as_str());
         let database = match &self.database {
             Database::Sqlite => "SQLite, a file in the data directory",
             Database::Postgres { .. } => "PostgreSQL",
@@ -48,7 +53,9 @@ impl Config {
             HeldIn::Database => "database",
             HeldIn::Pkcs11 => "pkcs11",
         };
-        let proxies: Vec<_> = self.trusted_proxies.iter().map(ToString::to_string).collect();
+        let or_off = |allowed: Option<Allowance>| {
+            allowed.map_or_else(|| "off".to_owned(), |allowed| allowed.to_string())
+        };
         let required = |needed: bool| if needed { "required" } else { "optional" }.to_owned();
         let log_format = match self.log_format {
             LogFormat::Text => "text",
@@ -61,9 +68,13 @@ impl Config {
             ("data_dir", self.data_dir.display().to_string()),
             ("database_url", database.to_owned()),
             ("master_key", master_key),
+            ("server.trusted_proxies", listed(&self.trusted_proxies)),
+            ("tls.certificate", self.tls.main.as_ref().map_or_else(none, |pair| file(&pair.certificate))),
+            ("mtls.listen", self.tls.mutual.as_ref().map_or_else(none, |mutual| mutual.listen.to_string())),
+            ("mtls.client_ca", self.tls.client_ca.as_deref().map_or_else(none, file)),
             (
-                "server.trusted_proxies",
-                if proxies.is_empty() { "none".to_owned() } else { proxies.join(", ") },
+                "server.client_certificate_header",
+                self.tls.header.map_or_else(none, |header| header.name().to_owned()),
             ),
             (
                 "server.threads",
@@ -79,10 +90,25 @@ impl Config {
             ("keys.held_in", held_in.to_owned()),
             ("audit.issuance", issuance.to_owned()),
             ("audit.retention", span(self.audit_retention)),
+            ("credentials.warn_before", span(self.warn_before)),
             ("admin.session_idle", span(self.sign_in.idle)),
             ("admin.session_lifetime", span(self.sign_in.lifetime)),
             ("admin.second_factor", required(self.sign_in.second_factor_required)),
             ("sso.issuer", self.sso.as_ref().map_or_else(|| "none".to_owned(), |sso| sso.issuer.clone())),
+            ("limits.failures_per_client", or_off(self.limits.failures_per_client)),
+            ("limits.failures_per_address", or_off(self.limits.failures_per_address)),
+            (
+                "limits.costly_checks",
+                self.limits
+                    .costly_checks
+                    .map_or_else(|| "half of the cores".to_owned(), |at_once| at_once.to_string()),
+            ),
+            ("limits.costly_waiting", self.limits.costly_waiting.to_string()),
+            ("assertions.max_lifetime", span(self.assertions.max_lifetime)),
+            ("outbound.allow_http", self.outbound.outside.allow_http.to_string()),
+            ("outbound.allowed_networks", listed(&self.outbound.outside.allowed_networks)),
+            ("outbound.keys_stale_for", span(self.outbound.keys_stale_for)),
+            ("outbound.keys_cooldown", span(self.outbound.keys_cooldown)),
             ("directory.clients", self.directory_clients.to_string()),
             ("log.level", self.log_level.clone()),
             ("log.format", log_format.to_owned()),
@@ -99,6 +125,11 @@ impl Config {
         }
         told.into_iter().map(|(name, value)| ToldSetting { name, value }).collect()
     }
+}
+
+fn listed(networks: &[IpNet]) -> String {
+    let texts: Vec<_> = networks.iter().map(ToString::to_string).collect();
+    if texts.is_empty() { "none".to_owned() } else { texts.join(", ") }
 }
 
 #[cfg(test)]

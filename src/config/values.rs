@@ -147,6 +147,16 @@ pub(super) fn text(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
+/// `off` for none.
+pub(super) fn off_or<T>(
+    value: impl FnOnce(&str) -> Result<T, String>,
+) -> impl FnOnce(&str) -> Result<Option<T>, String> {
+    move |text| match text {
+        "off" => Ok(None),
+        text => value(text).map(Some).map_err(|problem| format!("{problem}, or off")),
+    }
+}
+
 /// Several values.
 pub(super) fn list<T>(one: impl Fn(&str) -> Result<T, String>) -> impl Fn(&str) -> Result<Vec<T>, String> {
     move |text| parts(text).map(&one).collect()

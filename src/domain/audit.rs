@@ -12,6 +12,7 @@ use utoipa::ToSchema;
 
 use super::chain::ChainEnd;
 use super::client::{AuthMethod, GrantType};
+use super::credential::CredentialKind;
 use super::error::Fault;
 use super::exchange_rule::ExchangeMode;
 use super::ids::{AdministratorName, ClientId, CredentialId, ExchangeRuleName, KeyId, RoleName};
@@ -132,6 +133,10 @@ pub enum Event {
         /// The thumbprint of the DPoP key that it is bound to.
         #[serde(skip_serializing_if = "Option::is_none")]
         jkt: Option<String>,
+        /// Whether the client's assertion named the token endpoint as its audience, which only its legacy switch let
+        /// pass.
+        #[serde(skip_serializing_if = "is_false")]
+        legacy_assertion_audience: bool,
     },
     /// A token request was refused.
     TokenRefused {
@@ -311,6 +316,19 @@ pub enum Event {
         /// How many second factors of people.
         second_factors: u64,
     },
+    /// A credential of a client ends soon, and nothing has replaced it. Once for each credential and end.
+    CredentialExpiresSoon {
+        /// Whose.
+        #[schema(value_type = String)]
+        client: ClientId,
+        /// What sort of credential.
+        credential: CredentialKind,
+        /// Which.
+        credential_id: String,
+        /// Its end.
+        #[schema(value_type = String, format = DateTime)]
+        expires_at: Timestamp,
+    },
     /// A process began its chain: at its start, or because writing the chain before it failed.
     Started {
         /// What sort of process.
@@ -471,6 +489,7 @@ impl Event {
             Self::KeyRevoked { .. } => "key_revoked",
             Self::KeyRemoved { .. } => "key_removed",
             Self::KeysRewrapped { .. } => "keys_rewrapped",
+            Self::CredentialExpiresSoon { .. } => "credential_expires_soon",
             Self::Started { .. } => "started",
             Self::Stopped => "stopped",
             Self::LeftEventRejected { .. } => "left_event_rejected",
@@ -495,6 +514,7 @@ impl Event {
         "key_revoked",
         "key_removed",
         "keys_rewrapped",
+        "credential_expires_soon",
         "started",
         "stopped",
         "left_event_rejected",

@@ -54,6 +54,7 @@ impl Event {
             | Self::SignInRefused { .. }
             | Self::KeyScheduled { .. }
             | Self::KeyRemoved { .. }
+            | Self::CredentialExpiresSoon { .. }
             | Self::Started { .. }
             | Self::Stopped
             | Self::LeftEventRejected { .. }
@@ -79,6 +80,7 @@ impl Event {
         match self {
             Self::Changed { action, target, .. } if is_of_client(action) => Some(target.clone()),
             Self::Revoked { what: RevokedKind::Client, subject, .. } => Some(subject.clone()),
+            Self::CredentialExpiresSoon { client, .. } => Some(client.to_string()),
             _ => None,
         }
     }

@@ -1,5 +1,7 @@
 //! What every Jeton has from the start: its own API as a resource server, and two roles for it.
 
+use self::HeldBy::{Administrators, Nobody, Readers};
+
 /// Name of the resource server that Jeton's REST API is.
 pub const API: &str = "jeton";
 
@@ -13,6 +15,9 @@ pub const AUDITOR: &str = "auditor";
 pub const CLIENTS_READ: &str = "clients:read";
 /// Permission to register, change, disable and delete clients, their secrets and their roles.
 pub const CLIENTS_WRITE: &str = "clients:write";
+/// Permission of a client to read its own secrets, and to add one in place of an earlier one. No role gives it: a client
+/// has it whose registration says so.
+pub const OWN_SECRETS: &str = "secrets:self";
 /// Permission to read resource servers and who operates them.
 pub const RESOURCE_SERVERS_READ: &str = "resource-servers:read";
 /// Permission to register, change and delete resource servers, and to say who operates them.
@@ -45,27 +50,39 @@ pub const ADMINISTRATORS_WRITE: &str = "administrators:write";
 /// Permission to read audit events.
 pub const AUDIT_READ: &str = "audit:read";
 
-/// Every permission of the API: its name, what it allows, whether the auditor has it.
-pub const PERMISSIONS: &[(&str, &str, bool)] = &[
-    (CLIENTS_READ, "Read clients, their secrets' descriptions and their roles", true),
-    (CLIENTS_WRITE, "Register, change, disable and delete clients, their secrets and roles", false),
-    (RESOURCE_SERVERS_READ, "Read resource servers and who operates them", true),
+/// Who has a permission by a built-in role.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HeldBy {
+    /// Administrators and auditors.
+    Readers,
+    /// Administrators.
+    Administrators,
+    /// Nobody: it is about whoever asks.
+    Nobody,
+}
+
+/// Every permission of the API: its name, what it allows, which built-in roles give it.
+pub const PERMISSIONS: &[(&str, &str, HeldBy)] = &[
+    (CLIENTS_READ, "Read clients, their secrets' descriptions and their roles", Readers),
+    (CLIENTS_WRITE, "Register, change, disable and delete clients, their secrets and roles", Administrators),
+    (OWN_SECRETS, "Read its own secrets, and add one in place of an earlier one", Nobody),
+    (RESOURCE_SERVERS_READ, "Read resource servers and who operates them", Readers),
     (
         RESOURCE_SERVERS_WRITE,
         "Register, change and delete resource servers, and say who operates them",
-        false,
+        Administrators,
     ),
-    (ROLES_READ, "Read roles", true),
-    (ROLES_WRITE, "Create, change and delete roles", false),
-    (EXCHANGE_RULES_READ, "Read exchange rules", true),
-    (EXCHANGE_RULES_WRITE, "Create, change, disable and delete exchange rules", false),
-    (SIGNING_KEYS_READ, "Read which signing keys there are, and when they change", true),
-    (SIGNING_KEYS_WRITE, "Rotate and revoke signing keys", false),
-    (TOKENS_INTROSPECT, "Introspect any token", false),
-    (TOKENS_REVOKE, "Revoke tokens, chains of tokens, and everything of a client", false),
-    (ADMINISTRATORS_READ, "Read which people administer", true),
-    (ADMINISTRATORS_WRITE, "Register, change, disable and delete people who administer", false),
-    (AUDIT_READ, "Read audit events", true),
+    (ROLES_READ, "Read roles", Readers),
+    (ROLES_WRITE, "Create, change and delete roles", Administrators),
+    (EXCHANGE_RULES_READ, "Read exchange rules", Readers),
+    (EXCHANGE_RULES_WRITE, "Create, change, disable and delete exchange rules", Administrators),
+    (SIGNING_KEYS_READ, "Read which signing keys there are, and when they change", Readers),
+    (SIGNING_KEYS_WRITE, "Rotate and revoke signing keys", Administrators),
+    (TOKENS_INTROSPECT, "Introspect any token", Administrators),
+    (TOKENS_REVOKE, "Revoke tokens, chains of tokens, and everything of a client", Administrators),
+    (ADMINISTRATORS_READ, "Read which people administer", Readers),
+    (ADMINISTRATORS_WRITE, "Register, change, disable and delete people who administer", Administrators),
+    (AUDIT_READ, "Read audit events", Readers),
 ];
 
 /// Where the API is, under the issuer.

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+use super::builtin;
 use super::exchange_rule::ExchangeRule;
 use super::ids::{
     ClientUid, ExchangeRuleName, Permission, ResourceServerName, ResourceServerUid, RoleName, RoleUid,
@@ -23,7 +24,8 @@ pub struct Catalog {
     operators: HashMap<ClientUid, BTreeSet<ResourceServerUid>>,
 }
 
-/// What a grantee holds: for each resource server its permissions, and the roles that give each.
+/// What a grantee holds: for each resource server its permissions, and the roles that give each. No role gives what a
+/// client has by itself.
 pub type Holdings<'a> = BTreeMap<ResourceServerUid, BTreeMap<&'a Permission, Vec<&'a RoleName>>>;
 
 // === impl Catalog ===
@@ -135,6 +137,17 @@ impl Catalog {
     #[must_use]
     pub fn api(&self) -> Option<&Arc<ResourceServer>> {
         self.resource_servers.values().find(|server| server.builtin)
+    }
+
+    /// What is held, and beside it what a client has without any role that may rotate its own secrets.
+    #[must_use]
+    pub fn with_own_secrets<'a>(&'a self, mut holdings: Holdings<'a>) -> Holdings<'a> {
+        if let Some(api) = self.api()
+            && let Some((permission, _)) = api.permissions.get_key_value(builtin::OWN_SECRETS)
+        {
+            holdings.entry(api.uid).or_default().entry(permission).or_default();
+        }
+        holdings
     }
 
     /// What these roles give. A role that is gone gives nothing.

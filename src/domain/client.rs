@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::time::Duration;
 
 use aws_lc_rs::digest;
 use base64::Engine;
@@ -10,6 +11,8 @@ use ipnet::IpNet;
 use secrecy::SecretString;
 
 use super::binding::TokenBinding;
+use super::client_key::ClientKey;
+use super::credential::ends_soon;
 use super::error::FieldError;
 use super::ids::{ClientId, ClientUid, ResourceServerUid, RoleUid, SecretId};
 use super::secret::SecretOrigin;
@@ -48,10 +51,13 @@ words! {
         ClientSecretBasic = "client_secret_basic",
         /// RFC 6749 §2.3.1, in the body.
         ClientSecretPost = "client_secret_post",
+        /// OpenID Connect Core §9, RFC 7523 §2.2.
+        PrivateKeyJwt = "private_key_jwt",
     }
 }
 
 /// A registered client.
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Client {
     /// Database key.
@@ -82,6 +88,14 @@ pub struct Client {
     pub may_act: Option<ClientId>,
     /// Whether its tokens must be bound to a key.
     pub token_binding: TokenBinding,
+    /// Whether it may add secrets of its own, each in place of an earlier one.
+    pub may_rotate_own_secrets: bool,
+    /// Where the keys are published that it signs assertions with; else it is registered with its keys.
+    pub jwks_uri: Option<String>,
+    /// Whether an assertion must say that it is one (`typ` `client-authentication+jwt`).
+    pub assertion_type_required: bool,
+    /// Whether an assertion may name the token endpoint as its audience, as libraries did before RFC 10070.
+    pub legacy_assertion_audience: bool,
     /// Counts changes; the `ETag` of the API.
     pub version: i64,
     /// When it was registered.
@@ -126,7 +140,7 @@ impl Client {
 pub struct ClientSecret {
     /// Names it to people.
     pub secret_id: SecretId,
-    /// Argon2id in PHC form.
+    /// Argon2id in PHC form, or what another server has made of it, until it is presented for the first time.
     pub hash: SecretString,
     /// Who made it up, which decides its cost.
     pub origin: SecretOrigin,
@@ -136,6 +150,8 @@ pub struct ClientSecret {
     pub created_at: Timestamp,
     /// Its end; never, when absent.
     pub expires_at: Option<Timestamp>,
+    /// The secret that a rotation has put in its place.
+    pub replaced_by: Option<SecretId>,
 }
 
 // === impl ClientSecret ===
@@ -148,6 +164,12 @@ impl ClientSecret {
     pub fn check(&self, now: Timestamp) -> Result<(), NotInForce> {
         Standing { enabled: true, expires_at: self.expires_at }.check(now)
     }
+
+    /// Whether somebody has to act soon: it counts, nothing has replaced it, and it ends within this time.
+    #[must_use]
+    pub fn ends_soon(&self, now: Timestamp, within: Duration) -> bool {
+        self.replaced_by.is_none() && ends_soon(self.expires_at, now, within)
+    }
 }
 
 /// A client with all that a token request needs to know of it.
@@ -157,8 +179,30 @@ pub struct Registration {
     pub client: Client,
     /// Its secrets, expired ones too.
     pub secrets: Vec<ClientSecret>,
+    /// The keys that it is registered with, expired ones too.
+    pub keys: Vec<ClientKey>,
     /// Its roles.
     pub roles: Vec<RoleUid>,
+}
+
+// === impl Registration ===
+
+impl Registration {
+    /// The secret of this name.
+    #[must_use]
+    pub fn secret(&self, secret_id: &SecretId) -> Option<&ClientSecret> {
+        self.secrets.iter().find(|secret| secret.secret_id == *secret_id)
+    }
+
+    /// Whether the client may rotate its own secrets, having proven itself with this one. A secret that was replaced may
+    /// not make a successor: whoever has found it would have one that lasts.
+    #[must_use]
+    pub fn may_rotate_own_secrets(&self, proven_with: Option<&str>) -> bool {
+        let replaced = |secret: &ClientSecret| {
+            secret.replaced_by.is_some() && proven_with == Some(secret.secret_id.as_str())
+        };
+        self.client.may_rotate_own_secrets && !self.secrets.iter().any(replaced)
+    }
 }
 
 /// The most labels on one client.
@@ -220,6 +264,10 @@ mod tests {
             allowed_networks: networks.iter().map(|network| network.parse().unwrap()).collect(),
             may_act: None,
             token_binding: TokenBinding::Optional,
+            may_rotate_own_secrets: false,
+            jwks_uri: None,
+            assertion_type_required: false,
+            legacy_assertion_audience: false,
             version: 1,
             created_at: Timestamp::from_seconds(0),
             updated_at: Timestamp::from_seconds(0),

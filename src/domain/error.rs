@@ -2,8 +2,10 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::time::Duration;
 
-/// The `error` values of RFC 6749 §5.2, `invalid_target` of RFC 8707 §2, and those of RFC 9449 §5 and §8.
+/// The `error` values of RFC 6749 §5.2, `invalid_target` of RFC 8707 §2, those of RFC 9449 §5 and §8, and
+/// `temporarily_unavailable` of RFC 6749 §4.1.2.1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorCode {
     /// The request is malformed, repeats a parameter, or authenticates in two ways at once.
@@ -22,6 +24,8 @@ pub enum ErrorCode {
     InvalidDpopProof,
     /// The DPoP proof needs the nonce that comes with the answer.
     UseDpopNonce,
+    /// Too many authentications have failed from there.
+    TemporarilyUnavailable,
 }
 
 // === impl ErrorCode ===
@@ -39,6 +43,7 @@ impl ErrorCode {
             Self::InvalidTarget => "invalid_target",
             Self::InvalidDpopProof => "invalid_dpop_proof",
             Self::UseDpopNonce => "use_dpop_nonce",
+            Self::TemporarilyUnavailable => "temporarily_unavailable",
         }
     }
 }
@@ -52,6 +57,8 @@ pub struct OAuthError {
     pub public: Cow<'static, str>,
     /// The exact reason, for the audit and the administrator only.
     pub private: Cow<'static, str>,
+    /// When to try again, where that is known.
+    pub retry_after: Option<Duration>,
 }
 
 // === impl OAuthError ===
@@ -61,7 +68,7 @@ impl OAuthError {
     #[must_use]
     pub fn new(code: ErrorCode, public: impl Into<Cow<'static, str>>) -> Self {
         let public = public.into();
-        Self { code, private: public.clone(), public }
+        Self { code, private: public.clone(), public, retry_after: None }
     }
 
     /// The same refusal with a reason that the caller is not told.
@@ -86,6 +93,15 @@ impl OAuthError {
             "client authentication failed; the audit log has the reason under this response's x-request-id",
         )
         .because(private)
+    }
+
+    /// Too many authentications have failed. The text never varies either, nor does it say which limit it is.
+    #[must_use]
+    pub fn too_many_failures(retry_after: Duration, private: impl Into<Cow<'static, str>>) -> Self {
+        let public = "too many authentications have failed from here: correct the credential, and try again after \
+                      the seconds of Retry-After";
+        let error = Self::new(ErrorCode::TemporarilyUnavailable, public).because(private);
+        Self { retry_after: Some(retry_after), ..error }
     }
 
     /// The description in the characters that RFC 6749 §5.2 allows.

@@ -4,21 +4,28 @@
 //! property-tested without a server.
 
 pub mod administrator;
+pub mod allowance;
 pub mod audit;
 mod audit_columns;
 pub mod back_off;
 pub mod binding;
 pub mod builtin;
 pub mod catalog;
+pub mod certificate;
 pub mod chain;
 pub mod chain_check;
 pub mod claims;
 pub mod client;
+pub mod client_key;
+pub mod credential;
 pub mod delegation;
 pub mod error;
 pub mod exchange_rule;
 pub mod exchange_tree;
+mod fingerprint;
+pub mod foreign_hash;
 pub mod ids;
+pub mod outside;
 pub mod password;
 pub mod policy;
 pub mod resource;

@@ -151,6 +151,12 @@ impl<'a> Grantee<'a> {
             passed_on: false,
         }
     }
+
+    /// The same, when it may rotate its own secrets.
+    #[must_use]
+    pub fn with_own_secrets(self, catalog: &'a Catalog) -> Self {
+        Self { holdings: catalog.with_own_secrets(self.holdings), ..self }
+    }
 }
 
 // === impl BoundFor ===
@@ -174,6 +180,11 @@ impl Held<'_> {
 
     fn holds(&self, target: &Target, permission: &Permission) -> bool {
         self.grantee.holdings.get(&target.uid).is_some_and(|held| held.contains_key(permission))
+    }
+
+    fn has_by_a_role(&self, target: &Target) -> bool {
+        let held = self.grantee.holdings.get(&target.uid);
+        held.is_some_and(|held| held.values().any(|roles| !roles.is_empty()))
     }
 
     /// Every resource server where something is held, in force, ordered by name for stable answers.
@@ -266,7 +277,9 @@ impl Held<'_> {
                     .because(format!("default resource server '{name}' is disabled, or no role gives a permission there"))
             });
         }
-        match reachable.as_slice() {
+        // Leave to rotate its own secrets must not make a request ambiguous that was not: it is named, or asked for.
+        let by_roles: Vec<_> = reachable.into_iter().filter(|server| self.has_by_a_role(server)).collect();
+        match by_roles.as_slice() {
             [only] => Ok(Arc::clone(only)),
             [] => Err(invalid_target("this client may not get tokens for any resource server")
                 .because("no role of the client gives a permission at a resource server that is in force")),

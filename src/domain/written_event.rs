@@ -91,6 +91,7 @@ impl Columns {
             target: Option<String>,
             what: Option<String>,
             subject: Option<String>,
+            client: Option<String>,
         }
         #[derive(Deserialize)]
         struct By {
@@ -106,6 +107,7 @@ impl Columns {
         let about = match &*found.kind {
             "changed" => found.target.filter(|_| found.action.is_some_and(|action| is_of_client(&action))),
             "revoked" => found.subject.filter(|_| found.what.is_some_and(|what| what == "client")),
+            "credential_expires_soon" => found.client,
             _ => None,
         };
         Ok(Self {

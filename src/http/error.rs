@@ -54,15 +54,25 @@ pub(super) fn oauth_error(status: StatusCode, error: &OAuthError) -> Response {
             .headers_mut()
             .insert(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"jeton\", charset=\"UTF-8\""));
     }
+    if let Some(wait) = error.retry_after {
+        // Rounded up: a moment too early is one more refusal.
+        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds.max(1)));
+    }
     no_store(response)
 }
 
 pub(super) fn oauth_failure(failure: &Failure) -> Response {
     match failure {
-        Failure::Refused(error) if error.code == ErrorCode::InvalidClient => {
-            oauth_error(StatusCode::UNAUTHORIZED, error)
+        Failure::Refused(error) => {
+            let status = match error.code {
+                ErrorCode::InvalidClient => StatusCode::UNAUTHORIZED,
+                // RFC 6585 §4.
+                ErrorCode::TemporarilyUnavailable => StatusCode::TOO_MANY_REQUESTS,
+                _ => StatusCode::BAD_REQUEST,
+            };
+            oauth_error(status, error)
         }
-        Failure::Refused(error) => oauth_error(StatusCode::BAD_REQUEST, error),
         Failure::Fault(fault) => no_store(Problem::from(fault).into_response()),
     }
 }

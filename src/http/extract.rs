@@ -12,9 +12,10 @@ use http_body_util::LengthLimitError;
 use serde::de::DeserializeOwned;
 use utoipa::ToSchema;
 
+use super::client_certificate::ClientCertificate;
 use super::error::{Problem, etag};
 use super::json;
-use super::middleware::Caller;
+use super::middleware::{Base, Caller};
 use super::{API_BODY, Shared, TOKEN_BODY};
 use crate::admin::{Authority, By};
 use crate::domain::audit::{Actor, Origin};
@@ -80,11 +81,13 @@ impl FromRequestParts<Shared> for Administrator {
             .ok_or_else(token_required)?;
         let proofs: Vec<&[u8]> = parts.headers.get_all("dpop").iter().map(HeaderValue::as_bytes).collect();
         // The URL as callers use it: a proxy may have changed Host, and what is nested sees a part of the path.
-        let base = issuer.as_str().strip_suffix(issuer.path()).unwrap_or(issuer.as_str());
+        let base = parts.extensions.get::<Base>().map_or(issuer.as_str(), |base| &base.0);
         let path = parts.extensions.get::<OriginalUri>().map_or_else(|| parts.uri.path(), |uri| uri.0.path());
+        let path = path.strip_prefix(issuer.path()).unwrap_or(path);
         let url = format!("{base}{path}");
-        let presented =
-            Presented { scheme, token, proofs: &proofs, method: parts.method.as_str(), url: &url };
+        let certificate = ClientCertificate::of(&parts.extensions).map_err(Problem::malformed)?;
+        let method = parts.method.as_str();
+        let presented = Presented { scheme, token, proofs: &proofs, method, url: &url, certificate };
         let principal = services.access.principal(&presented, &origin).await.map_err(|error| {
             Problem::access(&error, scheme, issuer.as_str(), || {
                 services.access.dpop.nonce(services.ambient.now())
@@ -110,12 +113,17 @@ impl ClientCall {
             dpop: headers.get_all("dpop").iter().map(HeaderValue::as_bytes).collect(),
             query: self.parts.uri.query(),
             body: self.body.as_ref().map_or(&[], |bytes| &bytes[..]),
+            base: self.parts.extensions.get::<Base>().map(|base| &*base.0),
+            certificate: ClientCertificate::of(&self.parts.extensions).ok().flatten(),
             origin: &self.origin,
         }
     }
 
-    /// Why the body could not be read, if it could not.
+    /// Why the request could not be read, if it could not.
     pub(super) fn unread(&self) -> Option<(StatusCode, OAuthError)> {
+        if let Err(text) = ClientCertificate::of(&self.parts.extensions) {
+            return Some((StatusCode::BAD_REQUEST, OAuthError::invalid_request(text)));
+        }
         let (status, text) = match self.body.as_ref().err()? {
             Unread::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "the body is over 64 KiB"),
             Unread::BrokeOff => (StatusCode::BAD_REQUEST, "the body broke off"),

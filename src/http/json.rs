@@ -42,7 +42,7 @@ pub(super) fn read<T: DeserializeOwned + ToSchema>(text: &[u8]) -> Result<T, Pro
 }
 
 /// Reads what is JSON already; an error names the member.
-pub(super) fn read_value<T: DeserializeOwned>(value: &Value) -> Result<T, FieldError> {
+pub(crate) fn read_value<T: DeserializeOwned>(value: &Value) -> Result<T, FieldError> {
     serde_path_to_error::deserialize(Object(value)).map_err(|error| {
         let (path, _) = place(error.path(), &BTreeMap::new());
         wrong_value(path, &error.into_inner().to_string())

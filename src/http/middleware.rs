@@ -14,13 +14,13 @@ use axum::response::Response;
 use futures_util::FutureExt;
 use http::header::{AUTHORIZATION, CACHE_CONTROL, HeaderMap, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, StatusCode};
-use ipnet::IpNet;
 use tower_service::Service;
 use tracing::Instrument;
 
 use super::Shared;
+use super::client_certificate::ClientCertificate;
+use super::connection::Peer;
 use super::error::{self, Broken};
-use super::workers::Peer;
 use crate::domain::audit::Origin;
 use crate::domain::error::FaultKind;
 use crate::oauth::access::Scheme;
@@ -29,6 +29,11 @@ use crate::oauth::access::Scheme;
 /// when a proxy did not say; the `x-request-id` of the answer; the trace. Every request has it as an extension.
 #[derive(Clone, Debug)]
 pub(super) struct Caller(pub(super) Arc<Origin>);
+
+/// The URL that stands for the issuer where certificates of clients are asked for. A request that came by there has
+/// it as an extension.
+#[derive(Clone, Debug)]
+pub(super) struct Base(pub(super) Arc<str>);
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -61,11 +66,26 @@ impl Service<Request> for Observed {
 async fn observe(services: Shared, mut request: Request, mut application: Router) -> Response {
     let started = services.ambient.now();
     let request_id = request_id(&services, request.headers());
-    let peer = request.extensions().get::<ConnectInfo<Peer>>().map(|info| info.0.0.ip().to_canonical());
-    let address = peer.and_then(|peer| caller_address(peer, request.headers(), &services.trusted_proxies));
+    let peer = request.extensions().get::<ConnectInfo<Peer>>().map(|info| &info.0);
+    let is_trusted =
+        |address: &IpAddr| services.trusted_proxies.iter().any(|network| network.contains(address));
+    let address = peer.map(|peer| peer.address.ip().to_canonical());
+    let certificate = address.zip(peer).and_then(|(address, peer)| {
+        let header = services.certificate_header.filter(|_| is_trusted(&address));
+        ClientCertificate::find(header, peer.shown.as_deref(), request.headers(), &services.client_trust)
+    });
+    let is_mutual = certificate.is_some() || peer.is_some_and(|peer| peer.mutual);
+    let address = address.and_then(|address| caller_address(address, request.headers(), is_trusted));
     let origin =
         Origin { address, request_id: Some(request_id.clone()), trace_id: trace_id(request.headers()) };
     request.extensions_mut().insert(Caller(Arc::new(origin)));
+    if let Some(certificate) = certificate {
+        tracing::debug!(certificate = ?certificate.0, request_id, "the caller has a certificate");
+        request.extensions_mut().insert(certificate);
+    }
+    if let Some(url) = services.mtls_url.as_ref().filter(|_| is_mutual) {
+        request.extensions_mut().insert(Base(Arc::clone(url)));
+    }
     let method = request.method().clone();
     let uri = request.uri().clone();
 
@@ -156,8 +176,7 @@ fn trace_id(headers: &HeaderMap) -> Option<String> {
 
 /// The address of whoever stands before the trusted proxies: the last entry of `X-Forwarded-For` that
 /// none of them added itself. What stands before that entry anybody could have written.
-fn caller_address(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> Option<IpAddr> {
-    let is_trusted = |address: &IpAddr| trusted.iter().any(|network| network.contains(address));
+fn caller_address(peer: IpAddr, headers: &HeaderMap, is_trusted: impl Fn(&IpAddr) -> bool) -> Option<IpAddr> {
     if !is_trusted(&peer) {
         return Some(peer);
     }
@@ -173,6 +192,8 @@ fn caller_address(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> Optio
 
 #[cfg(test)]
 mod tests {
+    use ipnet::IpNet;
+
     use super::*;
 
     fn seen(peer: &str, forwarded: &[&'static str]) -> Option<IpAddr> {
@@ -180,7 +201,8 @@ mod tests {
         for value in forwarded {
             headers.append("x-forwarded-for", HeaderValue::from_static(value));
         }
-        caller_address(peer.parse().unwrap(), &headers, &["10.0.0.0/8".parse().unwrap()])
+        let trusted: IpNet = "10.0.0.0/8".parse().unwrap();
+        caller_address(peer.parse().unwrap(), &headers, |address| trusted.contains(address))
     }
 
     #[test]

@@ -1,10 +1,13 @@
 //! HTTP, and the only place that knows axum: bytes in, use-cases called, answers out.
 
 mod api;
+mod client_certificate;
+mod connection;
 mod description;
 mod docs;
 mod error;
 mod extract;
+mod handshakes;
 mod json;
 mod metrics;
 mod middleware;
@@ -18,7 +21,7 @@ pub use self::description::openapi;
 pub use self::metrics::metrics;
 pub use self::middleware::Observed;
 pub use self::pages::SSO_CALLBACK;
-pub use self::workers::Workers;
+pub use self::workers::{Door, Speaks, Workers};
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,18 +37,21 @@ use utoipa_axum::router::OpenApiRouter;
 
 use self::description::Description;
 use self::docs::Docs;
+pub(crate) use self::json::read_value;
 use crate::admin::Admin;
 use crate::admin::sign_in::SignIn;
 use crate::admin::single_sign_on::SingleSignOn;
-use crate::config::{Issuer, ToldSetting};
+use crate::config::{CertificateHeader, Issuer, ToldSetting};
 use crate::oauth::access::AccessVerifier;
 use crate::oauth::introspection::IntrospectionEndpoint;
 use crate::oauth::protected_resource::WELL_KNOWN;
 use crate::oauth::revocation::RevocationEndpoint;
 use crate::oauth::token::TokenEndpoint;
 use crate::runtime::clock::Ambient;
+use crate::runtime::expiry_watch::EndingCounts;
 use crate::runtime::keyring::Keyring;
 use crate::runtime::rotator::Rotator;
+use crate::runtime::tls::ClientTrust;
 use crate::storage::Store;
 
 /// The largest body of a token request, in bytes.
@@ -84,13 +90,30 @@ pub struct Services {
     pub sign_in: SignIn,
     /// How they sign in by another provider, if there is one.
     pub sso: Option<SingleSignOn>,
+    /// How many credentials end soon or have ended.
+    pub ending: EndingCounts,
     /// What is in force, as people are told it.
     pub settings: Vec<ToldSetting>,
     /// Proxies whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// The header in which they tell the certificate of a client.
+    pub certificate_header: Option<CertificateHeader>,
+    /// Whose certificates are trusted.
+    pub client_trust: Arc<ClientTrust>,
+    /// The URL at which certificates of clients are asked for, if they are.
+    pub mtls_url: Option<Arc<str>>,
 }
 
 type Shared = Arc<Services>;
+
+/// For whom a listener is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Audience {
+    /// People too.
+    Everybody,
+    /// Clients alone, so that there are no pages.
+    Clients,
+}
 
 fn routes() -> OpenApiRouter<Shared> {
     OpenApiRouter::with_openapi(Description::openapi())
@@ -99,13 +122,16 @@ fn routes() -> OpenApiRouter<Shared> {
         .nest("/api/v1", api::routes().layer(from_fn(middleware::of_api)))
 }
 
-/// The whole server as a service. A thread has one of its own; `docs` is for all of them.
-fn service(services: Shared, docs: &Arc<Docs>) -> Observed {
+/// What a listener offers, as a service. A thread has one of its own; `docs` is for all of them.
+fn service(services: Shared, docs: &Arc<Docs>, audience: Audience) -> Observed {
     let (application, _) = routes().split_for_parts();
-    let application = application
-        .nest(pages::AT, pages::routes(&services))
-        .route(&format!("{}/", pages::AT), get(pages::with_slash))
-        .merge(docs::routes(docs));
+    let application = match audience {
+        Audience::Clients => application,
+        Audience::Everybody => application
+            .nest(pages::AT, pages::routes(&services))
+            .route(&format!("{}/", pages::AT), get(pages::with_slash))
+            .merge(docs::routes(docs)),
+    };
     let path = services.issuer.path().to_owned();
     let application = if path.is_empty() {
         application

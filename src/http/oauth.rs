@@ -80,6 +80,12 @@ struct TokenForm {
     /// With `client_id`, instead of HTTP Basic.
     #[schema(value_type = String, required = false)]
     client_secret: Option<String>,
+    /// A statement that the client has signed, instead of a secret (RFC 7523 §2.2).
+    #[schema(value_type = String, required = false)]
+    client_assertion: Option<String>,
+    /// `urn:ietf:params:oauth:client-assertion-type:jwt-bearer`, with `client_assertion`.
+    #[schema(value_type = String, required = false)]
+    client_assertion_type: Option<String>,
     /// The token to exchange (RFC 8693 §2.1).
     #[schema(value_type = String, required = false)]
     subject_token: Option<String>,
@@ -106,6 +112,7 @@ struct TokenForm {
         (status = 400, description = "The request was refused (RFC 6749 §5.2)", body = OAuthErrorBody),
         (status = 401, description = "Client authentication failed", body = OAuthErrorBody),
         (status = 413, description = "The body is over 64 KiB", body = OAuthErrorBody),
+        (status = 429, description = "Too many authentications have failed from here; try again after the seconds of Retry-After", body = OAuthErrorBody, headers(("Retry-After" = u64, description = "Seconds until another attempt is looked at"))),
         (status = 500, description = "Something is broken here", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "Temporarily unavailable; no verdict", body = Problem, content_type = "application/problem+json"),
     ),
@@ -166,7 +173,7 @@ fn answer(body: &TokenBody<'_>) -> Response {
 )]
 pub(super) async fn metadata(State(services): State<Shared>, headers: HeaderMap) -> Response {
     let algorithms = services.keyring.algorithms(services.ambient.now());
-    let document = discovery::metadata(services.issuer.as_str(), algorithms);
+    let document = discovery::metadata(services.issuer.as_str(), services.mtls_url.as_deref(), algorithms);
     cacheable(&headers, &document, services.rotator.schedule())
 }
 

@@ -41,6 +41,12 @@ struct AboutToken {
     /// With `client_id`, instead of HTTP Basic.
     #[schema(value_type = String, required = false)]
     client_secret: Option<String>,
+    /// A statement that the client has signed, instead of a secret (RFC 7523 §2.2).
+    #[schema(value_type = String, required = false)]
+    client_assertion: Option<String>,
+    /// `urn:ietf:params:oauth:client-assertion-type:jwt-bearer`, with `client_assertion`.
+    #[schema(value_type = String, required = false)]
+    client_assertion_type: Option<String>,
 }
 
 /// Ask whether a token counts (RFC 7662).
@@ -55,6 +61,7 @@ struct AboutToken {
         (status = 400, description = "The request is malformed", body = OAuthErrorBody),
         (status = 401, description = "Client authentication failed", body = OAuthErrorBody),
         (status = 413, description = "The body is over 64 KiB", body = OAuthErrorBody),
+        (status = 429, description = "Too many authentications have failed from here; try again after the seconds of Retry-After", body = OAuthErrorBody, headers(("Retry-After" = u64, description = "Seconds until another attempt is looked at"))),
         (status = 500, description = "Something is broken here", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "Temporarily unavailable; no verdict", body = Problem, content_type = "application/problem+json"),
     ),
@@ -91,6 +98,7 @@ async fn introspect(State(services): State<Shared>, call: ClientCall) -> Respons
         (status = 400, description = "The request is malformed, or the token was issued to another client", body = OAuthErrorBody),
         (status = 401, description = "Client authentication failed", body = OAuthErrorBody),
         (status = 413, description = "The body is over 64 KiB", body = OAuthErrorBody),
+        (status = 429, description = "Too many authentications have failed from here; try again after the seconds of Retry-After", body = OAuthErrorBody, headers(("Retry-After" = u64, description = "Seconds until another attempt is looked at"))),
         (status = 500, description = "Something is broken here", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "Temporarily unavailable; nothing was revoked", body = Problem, content_type = "application/problem+json"),
     ),

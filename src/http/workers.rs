@@ -13,22 +13,44 @@ use std::thread;
 use axum::ServiceExt;
 use axum::extract::connect_info::Connected;
 use axum::serve::{IncomingStream, Listener};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{self, Handle};
 use tokio::sync::mpsc;
 use tokio::task;
 use tokio_util::sync::CancellationToken;
 
+use super::connection::{Accepted, Peer, adopt};
 use super::docs::Docs;
-use super::{Services, Shared, service};
+use super::handshakes::Handshakes;
+use super::{Audience, Observed, Services, service};
 use crate::domain::error::Fault;
+use crate::runtime::tls::{ClientTrust, Endpoint};
 
 /// How many accepted connections may wait for a thread.
 const WAITING: usize = 1_024;
 
-/// Who is on the other end of a connection.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Peer(pub(super) SocketAddr);
+/// How many connections whose handshake is done may wait for their thread.
+const DONE: usize = 64;
+
+/// A listener, and what is spoken there.
+pub struct Door {
+    /// Where connections come in.
+    pub listener: TcpListener,
+    /// What is spoken.
+    pub speaks: Speaks,
+}
+
+/// What is spoken at a listener.
+#[derive(Clone)]
+pub enum Speaks {
+    /// HTTP.
+    Plain,
+    /// HTTP over TLS.
+    Tls(Arc<Endpoint>),
+    /// HTTP over TLS that asks for certificates of clients, for clients alone: there are no pages.
+    MutualTls(Arc<Endpoint>, Arc<ClientTrust>),
+}
 
 /// The threads. Dropped, they end at once, whatever they are doing.
 pub struct Workers {
@@ -44,9 +66,9 @@ struct Thread {
     thread: thread::JoinHandle<()>,
 }
 
-/// The connections of one thread.
-struct Own {
-    connections: mpsc::Receiver<(std::net::TcpStream, SocketAddr)>,
+/// The connections of one thread, ready to be served.
+struct Ready<C> {
+    connections: mpsc::Receiver<C>,
     address: SocketAddr,
 }
 
@@ -89,24 +111,30 @@ impl Workers {
     pub fn serve(
         &mut self,
         services: &Services,
-        listener: TcpListener,
+        doors: Vec<Door>,
         stop: &CancellationToken,
     ) -> Result<(), Fault> {
-        let address = listener.local_addr().map_err(Fault::internal)?;
-        let mut ways = Vec::with_capacity(self.threads.len());
         let docs = Arc::new(Docs::default());
+        let mut of_threads = Vec::with_capacity(self.threads.len());
         for (number, thread) in self.threads.iter().enumerate() {
-            let (way, connections) = mpsc::channel(WAITING);
-            ways.push(way);
             let mut services = services.clone();
             let (ledger, releasing) = services.tokens.ledger.at_home(number);
             services.tokens.ledger = ledger;
             thread.runtime.spawn(releasing);
-            let serving =
-                serve(Own { connections, address }, Arc::new(services), Arc::clone(&docs), stop.clone());
-            self.serving.push(thread.runtime.spawn(serving));
+            of_threads.push(Arc::new(services));
         }
-        tokio::spawn(hand_out(listener, ways, stop.clone()));
+        for Door { listener, speaks } in doors {
+            let address = listener.local_addr().map_err(Fault::internal)?;
+            let mut ways = Vec::with_capacity(self.threads.len());
+            for (thread, services) in self.threads.iter().zip(&of_threads) {
+                let (way, connections) = mpsc::channel(WAITING);
+                ways.push(way);
+                let application = service(Arc::clone(services), &docs, speaks.audience());
+                let serving = thread.serve(&speaks, Ready { connections, address }, application, stop);
+                self.serving.push(serving);
+            }
+            tokio::spawn(hand_out(listener, ways, stop.clone()));
+        }
         Ok(())
     }
 
@@ -140,17 +168,41 @@ impl Drop for Workers {
     }
 }
 
-async fn serve(own: Own, services: Shared, docs: Arc<Docs>, stop: CancellationToken) -> io::Result<()> {
-    let router = service(services, &docs).into_make_service_with_connect_info::<Peer>();
-    axum::serve(own, router).with_graceful_shutdown(stop.cancelled_owned()).await
+// === impl Thread ===
+
+impl Thread {
+    /// Serves what comes in at one door.
+    fn serve(
+        &self,
+        speaks: &Speaks,
+        accepted: Ready<Accepted>,
+        application: Observed,
+        stop: &CancellationToken,
+    ) -> task::JoinHandle<io::Result<()>> {
+        let (endpoint, trust) = match speaks {
+            Speaks::Plain => return self.runtime.spawn(serve(accepted, application, stop.clone())),
+            Speaks::Tls(endpoint) => (endpoint, None),
+            Speaks::MutualTls(endpoint, trust) => (endpoint, Some(Arc::clone(trust))),
+        };
+        let handshakes = Handshakes { endpoint: Arc::clone(endpoint), trust };
+        let (done, connections) = mpsc::channel(DONE);
+        self.runtime.spawn(handshakes.run(accepted.connections, done, stop.clone()));
+        let ready = Ready { connections, address: accepted.address };
+        self.runtime.spawn(serve(ready, application, stop.clone()))
+    }
+}
+
+async fn serve<C>(ready: Ready<C>, application: Observed, stop: CancellationToken) -> io::Result<()>
+where
+    Ready<C>: Listener<Addr = Peer>,
+    C: Send + 'static,
+{
+    let router = application.into_make_service_with_connect_info::<Peer>();
+    axum::serve(ready, router).with_graceful_shutdown(stop.cancelled_owned()).await
 }
 
 /// Gives each thread a connection in turn, one that has too many already left out.
-async fn hand_out(
-    mut listener: TcpListener,
-    ways: Vec<mpsc::Sender<(std::net::TcpStream, SocketAddr)>>,
-    stop: CancellationToken,
-) {
+async fn hand_out(mut listener: TcpListener, ways: Vec<mpsc::Sender<Accepted>>, stop: CancellationToken) {
     let mut turn = 0;
     loop {
         // Axum's way: it waits a moment when there are no more file descriptors.
@@ -173,17 +225,28 @@ async fn hand_out(
     }
 }
 
-// === impl Own ===
+// === impl Speaks ===
 
-impl Listener for Own {
+impl Speaks {
+    const fn audience(&self) -> Audience {
+        match self {
+            Self::Plain | Self::Tls(_) => Audience::Everybody,
+            Self::MutualTls(..) => Audience::Clients,
+        }
+    }
+}
+
+// === impl Ready ===
+
+impl Listener for Ready<Accepted> {
     type Io = TcpStream;
-    type Addr = SocketAddr;
+    type Addr = Peer;
 
-    async fn accept(&mut self) -> (TcpStream, SocketAddr) {
+    async fn accept(&mut self) -> (TcpStream, Peer) {
         loop {
             match self.connections.recv().await {
-                Some((stream, peer)) => match TcpStream::from_std(stream) {
-                    Ok(stream) => return (stream, peer),
+                Some((stream, address)) => match adopt(stream) {
+                    Ok(stream) => return (stream, Peer::plain(address)),
                     Err(error) => tracing::warn!(%error, "a connection was lost"),
                 },
                 // There are no more, and whoever serves is about to be told so.
@@ -192,15 +255,32 @@ impl Listener for Own {
         }
     }
 
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        Ok(self.address)
+    fn local_addr(&self) -> io::Result<Peer> {
+        Ok(Peer::plain(self.address))
     }
 }
 
-// === impl Peer ===
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Listener for Ready<(S, Peer)> {
+    type Io = S;
+    type Addr = Peer;
 
-impl Connected<IncomingStream<'_, Own>> for Peer {
-    fn connect_info(stream: IncomingStream<'_, Own>) -> Self {
-        Self(*stream.remote_addr())
+    async fn accept(&mut self) -> (S, Peer) {
+        match self.connections.recv().await {
+            Some(ready) => ready,
+            None => std::future::pending().await,
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<Peer> {
+        Ok(Peer::plain(self.address))
+    }
+}
+
+impl<C> Connected<IncomingStream<'_, Ready<C>>> for Peer
+where
+    Ready<C>: Listener<Addr = Self>,
+{
+    fn connect_info(stream: IncomingStream<'_, Ready<C>>) -> Self {
+        stream.remote_addr().clone()
     }
 }

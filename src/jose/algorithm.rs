@@ -64,6 +64,12 @@ impl Algorithm {
             Self::MlDsa65 => "ML-DSA-65",
         }
     }
+
+    /// The algorithm that a header or a key of somebody else names. RFC 9864 calls Ed25519 by its own name, and newer
+    /// libraries sign so; it is the same algorithm.
+    pub(super) fn named(text: &str) -> Option<Self> {
+        if text == "Ed25519" { Some(Self::EdDsa) } else { text.parse().ok() }
+    }
 }
 
 // Not derived: what is no text at all would be an error of the JSON, which names no field.

@@ -3,16 +3,12 @@
 //! Such a key says nothing about who signed; it is what is being proven. So this is an API of its own, and
 //! [`Unverified::verify`] never looks at `jwk`.
 
-use std::collections::BTreeMap;
-use std::fmt;
-
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
-use serde::de::{Deserialize, DeserializeOwned, Deserializer, Error, MapAccess, Visitor};
-use serde_json::Value;
+use serde::de::DeserializeOwned;
 
 use super::jwk::Members;
-use super::{Algorithm, JwtError, PublicJwk, Unverified, VerifyingKey};
+use super::{Algorithm, JwtError, Object, PublicJwk, Unverified, VerifyingKey};
 
 /// The private members of every key type (RFC 7518 §6.2.2, §6.3.2, §6.4.1; RFC 8037 §2; RFC 9964).
 const PRIVATE: &[&str] = &["d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"];
@@ -65,41 +61,39 @@ impl Unverified<'_> {
             return Err(ProofError::Algorithm);
         }
         let written = self.header.jwk.as_ref().ok_or(ProofError::NoKey)?;
-        let written: Written = serde_json::from_str(written.get()).map_err(|_| ProofError::Key)?;
-        let jwk = written.public(algorithm)?;
+        let written = Object::parse(written.get().as_bytes()).ok_or(ProofError::Key)?;
+        let jwk = public(written, algorithm)?;
         let key = VerifyingKey::from_jwk(&jwk).map_err(|_| ProofError::Key)?;
         let claims = self.verify(&key).map_err(|_: JwtError| ProofError::NotVerified)?;
         Ok(Proven { claims, thumbprint: jwk.thumbprint() })
     }
 }
 
-/// A JWK as somebody wrote it, every member once.
-struct Written(BTreeMap<String, Value>);
-
-// === impl Written ===
-
-impl Written {
-    fn public(self, algorithm: Algorithm) -> Result<PublicJwk, ProofError> {
-        if PRIVATE.iter().any(|name| self.0.contains_key(*name)) {
-            return Err(ProofError::PrivateKey);
-        }
-        // What the key says that it is for, it is for (RFC 7517 §4.2, §4.4).
-        let says = |name: &str, wanted: &str| self.0.get(name).is_none_or(|value| value == wanted);
-        if !says("use", "sig") || !says("alg", algorithm.as_str()) {
-            return Err(ProofError::Key);
-        }
-        let members: Members =
-            serde_json::from_value(self.0.into_iter().collect()).map_err(|_| ProofError::Key)?;
-        if !members.fit(algorithm) || !acceptable(&members) {
-            return Err(ProofError::Key);
-        }
-        Ok(PublicJwk::new(algorithm, members))
+/// The public key that a JWK holds, for one algorithm.
+fn public(written: Object, algorithm: Algorithm) -> Result<PublicJwk, ProofError> {
+    if has_private(&written) {
+        return Err(ProofError::PrivateKey);
     }
+    // What the key says that it is for, it is for (RFC 7517 §4.2, §4.4).
+    let says = |name: &str, wanted: &str| written.get(name).is_none_or(|value| value == wanted);
+    if !says("use", "sig") || !says("alg", algorithm.as_str()) {
+        return Err(ProofError::Key);
+    }
+    let members: Members = written.read().map_err(|_| ProofError::Key)?;
+    if !members.fit(algorithm) || !acceptable(&members, MODULUS) {
+        return Err(ProofError::Key);
+    }
+    Ok(PublicJwk::new(algorithm, members))
 }
 
-/// Whether verifying with it costs no more than it should, and it has one form only: of a number with zeros
-/// before it there would be another thumbprint.
-fn acceptable(members: &Members) -> bool {
+/// Whether a JWK has a private member, whatever that holds.
+pub(super) fn has_private(written: &Object) -> bool {
+    PRIVATE.iter().any(|name| written.get(name).is_some())
+}
+
+/// Whether verifying with it costs no more than it should, with a modulus of so many bytes at most, and it has one
+/// form only: of a number with zeros before it there would be another thumbprint.
+pub(super) fn acceptable(members: &Members, modulus: usize) -> bool {
     let Members::Rsa { n, e } = members else { return true };
     let (Ok(n), Ok(e)) = (BASE64URL.decode(n), BASE64URL.decode(e)) else { return false };
     // 2048 bits at least: `fit` has counted the bytes, so the first bit decides.
@@ -108,40 +102,13 @@ fn acceptable(members: &Members) -> bool {
     // Odd and above 2^16 (FIPS 186-5 §5.1).
     let odd = e.last().is_some_and(|last| last & 1 == 1);
     let large = (3..=EXPONENT).contains(&e.len());
-    plain(&n) && long_enough && n.len() <= MODULUS && plain(&e) && odd && large
-}
-
-impl<'de> Deserialize<'de> for Written {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(WrittenVisitor)
-    }
-}
-
-/// `serde_json`'s own map would take the last of two members of one name.
-struct WrittenVisitor;
-
-impl<'de> Visitor<'de> for WrittenVisitor {
-    type Value = Written;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JWK")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Written, A::Error> {
-        let mut members = BTreeMap::new();
-        while let Some((name, value)) = map.next_entry::<String, Value>()? {
-            if members.insert(name, value).is_some() {
-                return Err(A::Error::custom("a member stands twice"));
-            }
-        }
-        Ok(Written(members))
-    }
+    plain(&n) && long_enough && n.len() <= modulus && plain(&e) && odd && large
 }
 
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::super::tests::KEYS;
     use super::super::{RsaBits, SigningKey, TokenType};
@@ -298,7 +265,7 @@ mod tests {
     #[test]
     fn an_rsa_key_has_one_form_and_a_bounded_cost() {
         let form = |n: Vec<u8>, e: &[u8]| {
-            acceptable(&Members::Rsa { n: BASE64URL.encode(n), e: BASE64URL.encode(e) })
+            acceptable(&Members::Rsa { n: BASE64URL.encode(n), e: BASE64URL.encode(e) }, MODULUS)
         };
         let modulus = |length: usize, first: u8| {
             let mut n = vec![0xff; length];

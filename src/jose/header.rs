@@ -17,6 +17,8 @@ pub(super) struct Header {
     pub(super) typ: Option<String>,
     pub(super) kid: Option<String>,
     pub(super) jwk: Option<Box<RawValue>>,
+    /// Whether it has a member that holds or points to a key or a certificate.
+    pub(super) names_a_key: bool,
 }
 
 /// The members as they stand there.
@@ -27,6 +29,7 @@ struct Members {
     kid: Option<String>,
     jwk: Option<Box<RawValue>>,
     critical: bool,
+    names_a_key: bool,
 }
 
 // === impl Header ===
@@ -43,11 +46,12 @@ impl Header {
         let text = std::str::from_utf8(&bytes).map_err(|_| JwtError::Malformed)?;
         let members: Members = serde_json::from_str(text).map_err(|_| JwtError::Malformed)?;
         let name = members.alg.ok_or(JwtError::Malformed)?;
-        let algorithm = name.parse().map_err(|_| JwtError::UnsupportedHeader)?;
+        let algorithm = Algorithm::named(&name).ok_or(JwtError::UnsupportedHeader)?;
         if members.critical {
             return Err(JwtError::UnsupportedHeader);
         }
-        Ok(Self { algorithm, typ: members.typ, kid: members.kid, jwk: members.jwk })
+        let Members { typ, kid, jwk, names_a_key, .. } = members;
+        Ok(Self { algorithm, typ, kid, names_a_key: names_a_key || jwk.is_some(), jwk })
     }
 }
 
@@ -80,6 +84,7 @@ impl<'de> Visitor<'de> for MembersVisitor {
                 "jwk" => members.jwk = Some(map.next_value()?),
                 other => {
                     members.critical |= other == "crit";
+                    members.names_a_key |= matches!(other, "jku" | "x5u" | "x5c");
                     map.next_value::<IgnoredAny>()?;
                 }
             }
@@ -165,7 +170,7 @@ mod tests {
 
     #[test]
     fn an_unknown_algorithm_is_refused_none_in_any_case_too_rfc8725_3_2() {
-        for name in ["none", "None", "NONE", "nOnE", "HS256", "es256", "ES512", "Ed25519", " ES256", ""] {
+        for name in ["none", "None", "NONE", "nOnE", "HS256", "es256", "ES512", "ed25519", " ES256", ""] {
             assert_eq!(parse(&format!(r#"{{"alg":"{name}"}}"#)).unwrap_err(), UnsupportedHeader, "{name}");
         }
     }

@@ -191,9 +191,17 @@ impl Members {
         }
     }
 
+    /// How long an RSA modulus is; nothing, of another key.
+    pub(super) fn modulus_bits(&self) -> usize {
+        let Self::Rsa { n, .. } = self else { return 0 };
+        let n = BASE64URL.decode(n).unwrap_or_default();
+        let zeros = n.first().map_or(0, |first| first.leading_zeros() as usize);
+        (n.len() * 8).saturating_sub(zeros)
+    }
+
     /// What RFC 7638 §3.2 requires of each key type, in the order of the names and without white space. The
     /// values are base64url or names, which need no escaping.
-    fn thumbprint(&self, alg: Algorithm) -> String {
+    pub(super) fn thumbprint(&self, alg: Algorithm) -> String {
         let text = match self {
             Self::Ec { crv, x, y } => {
                 format!(r#"{{"crv":"{}","kty":"EC","x":"{x}","y":"{y}"}}"#, crv.as_str())

@@ -5,9 +5,12 @@
 
 mod algorithm;
 mod embedded;
+mod foreign;
 mod header;
 mod jwk;
 mod key;
+mod object;
+mod pem;
 mod sign;
 #[cfg(test)]
 mod tests;
@@ -16,8 +19,10 @@ mod verify;
 
 pub use algorithm::{Algorithm, RsaBits};
 pub use embedded::{ProofError, Proven};
+pub use foreign::{ForeignKey, ForeignKeyError, read_key_set};
 pub use jwk::{PublicJwk, PublicJwkSet};
 pub use key::{KeyError, SigningKey};
+pub use object::Object;
 pub use sign::{SigningInput, sign};
 pub use token_type::TokenType;
 pub use verify::{JwtError, Unverified, VerifyingKey};

@@ -103,6 +103,21 @@ fn any_changed_character_is_refused() {
     }
 }
 
+/// Found by fuzzing: in a member that nobody asks for it went unnoticed.
+#[test]
+fn claims_are_utf8_rfc7519_7_2() {
+    #[derive(serde::Deserialize)]
+    struct Asked {
+        sub: String,
+    }
+    let claims = |payload: &[u8]| {
+        let token = format!("{}.{}.", BASE64URL.encode(r#"{"alg":"ES256"}"#), BASE64URL.encode(payload));
+        Unverified::parse(&token).unwrap().claimed::<Asked>().map(|asked| asked.sub)
+    };
+    assert_eq!(claims(br#"{"sub":"a","other":"b"}"#).as_deref(), Some("a"));
+    assert_eq!(claims(b"{\"sub\":\"a\",\"other\":\"\xff\"}"), None);
+}
+
 #[test]
 fn a_token_cannot_choose_its_algorithm_rfc8725_3_1() {
     for own in KEYS.iter() {

@@ -11,6 +11,8 @@ pub enum TokenType {
     AuditCheckpoint,
     /// `dpop+jwt` (RFC 9449 §4.2): not a token, but the proof of a key.
     DpopProof,
+    /// `client-authentication+jwt` (RFC 10070): what a client proves itself with.
+    ClientAuthentication,
 }
 
 // === impl TokenType ===
@@ -25,6 +27,7 @@ impl TokenType {
             Self::Introspection => "token-introspection+jwt",
             Self::AuditCheckpoint => "jeton-audit-checkpoint+jwt",
             Self::DpopProof => "dpop+jwt",
+            Self::ClientAuthentication => "client-authentication+jwt",
         }
     }
 

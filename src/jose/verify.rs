@@ -70,10 +70,31 @@ impl<'a> Unverified<'a> {
         token_type.matches(self.header.typ.as_deref())
     }
 
+    /// The algorithm that it says it was signed with.
+    #[must_use]
+    pub const fn algorithm(&self) -> Algorithm {
+        self.header.algorithm
+    }
+
+    /// Whether the header says no type at all.
+    #[must_use]
+    pub const fn has_no_type(&self) -> bool {
+        self.header.typ.is_none()
+    }
+
+    /// Whether the header brings or points to a key or a certificate (`jwk`, `jku`, `x5c`, `x5u`). None of them is
+    /// asked in any case.
+    #[must_use]
+    pub const fn names_a_key(&self) -> bool {
+        self.header.names_a_key
+    }
+
     /// The claims as somebody wrote them, for saying what it is that cannot be believed.
     #[must_use]
     pub fn claimed<T: DeserializeOwned>(&self) -> Option<T> {
-        serde_json::from_slice(&BASE64URL.decode(self.payload).ok()?).ok()
+        // As a text, because the reader of bytes lets through what is no UTF-8 in a member that nobody asks for
+        // (RFC 7519 §7.2 wants UTF-8).
+        serde_json::from_str(std::str::from_utf8(&BASE64URL.decode(self.payload).ok()?).ok()?).ok()
     }
 
     /// Checks the signature and reads the claims. Times, issuer and audience are the caller's to check:

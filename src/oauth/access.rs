@@ -9,6 +9,8 @@ use super::dpop::{self, Dpop};
 use super::live::{EXPIRED, LiveError, LiveTokens, NOT_OURS};
 use crate::domain::audit::{Actor, AuditEvent, Event, Origin};
 use crate::domain::binding::{Confirmation, TokenBinding};
+use crate::domain::builtin;
+use crate::domain::certificate::PeerCertificate;
 use crate::domain::claims::AccessTokenClaims;
 use crate::domain::error::{Fault, OAuthError};
 use crate::domain::ids::{ClientId, Permission};
@@ -58,6 +60,8 @@ pub struct Presented<'a> {
     pub method: &'a str,
     /// The request's URL as callers use it: under the issuer.
     pub url: &'a str,
+    /// The certificate that the caller holds the key of, if it has shown one.
+    pub certificate: Option<Arc<PeerCertificate>>,
 }
 
 /// Who calls the API, and what it may do now.
@@ -171,7 +175,11 @@ impl AccessVerifier {
             }
             None => {}
         }
-        let permissions = live.scope.iter().filter(|value| api.permissions.contains_key(value.as_str()));
+        // A token by which one client acts for another is nobody's own.
+        let own = live.claims.sub == live.claims.client_id.as_str() && live.claims.act.is_none();
+        let permissions = live.scope.iter().filter(|value| {
+            api.permissions.contains_key(value.as_str()) && (own || value.as_str() != builtin::OWN_SECRETS)
+        });
         Ok(Principal {
             permissions: permissions.cloned().collect(),
             client_id: live.claims.client_id,

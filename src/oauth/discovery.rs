@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::client_auth::METHODS;
 use super::dpop;
 use super::grants::GRANTS;
-use crate::jose::Algorithm;
+use crate::jose::{Algorithm, ForeignKey};
 
 /// The metadata document, the same under both well-known names.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -29,6 +29,12 @@ pub struct Metadata {
     pub introspection_endpoint_auth_methods_supported: Vec<&'static str>,
     /// How clients may authenticate to revoke.
     pub revocation_endpoint_auth_methods_supported: Vec<&'static str>,
+    /// What clients may sign assertions with, to authenticate.
+    pub token_endpoint_auth_signing_alg_values_supported: &'static [Algorithm],
+    /// The same, to introspect.
+    pub introspection_endpoint_auth_signing_alg_values_supported: &'static [Algorithm],
+    /// The same, to revoke.
+    pub revocation_endpoint_auth_signing_alg_values_supported: &'static [Algorithm],
     /// What signed answers of introspection are signed with (RFC 9701 §7).
     pub introspection_signing_alg_values_supported: [Algorithm; 1],
     /// Required by both standards. There is no authorization endpoint; `id_token` is what verifiers of
@@ -42,22 +48,53 @@ pub struct Metadata {
     pub dpop_signing_alg_values_supported: &'static [Algorithm],
     /// The claims of a token.
     pub claims_supported: &'static [&'static str],
+    /// The same endpoints where clients are asked for certificates, if they are (RFC 8705 §5).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mtls_endpoint_aliases: Option<Endpoints>,
 }
 
-/// The document of this issuer.
+/// The endpoints at which clients authenticate.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct Endpoints {
+    /// Where tokens are asked for.
+    pub token_endpoint: String,
+    /// Where resource servers ask whether a token counts.
+    pub introspection_endpoint: String,
+    /// Where clients take tokens back.
+    pub revocation_endpoint: String,
+}
+
+// === impl Endpoints ===
+
+impl Endpoints {
+    /// Those below a URL.
+    fn below(base: &str) -> Self {
+        Self {
+            token_endpoint: format!("{base}/oauth2/token"),
+            introspection_endpoint: format!("{base}/oauth2/introspect"),
+            revocation_endpoint: format!("{base}/oauth2/revoke"),
+        }
+    }
+}
+
+/// The document of this issuer. `mtls` is the URL at which clients are asked for certificates, if they are.
 #[must_use]
-pub fn metadata(issuer: &str, algorithms: Vec<Algorithm>) -> Metadata {
+pub fn metadata(issuer: &str, mtls: Option<&str>, algorithms: Vec<Algorithm>) -> Metadata {
+    let Endpoints { token_endpoint, introspection_endpoint, revocation_endpoint } = Endpoints::below(issuer);
     let methods: Vec<_> = METHODS.iter().map(|method| method.name().as_str()).collect();
     Metadata {
         issuer: issuer.to_owned(),
-        token_endpoint: format!("{issuer}/oauth2/token"),
-        introspection_endpoint: format!("{issuer}/oauth2/introspect"),
-        revocation_endpoint: format!("{issuer}/oauth2/revoke"),
+        token_endpoint,
+        introspection_endpoint,
+        revocation_endpoint,
         jwks_uri: format!("{issuer}/.well-known/jwks.json"),
         grant_types_supported: GRANTS.iter().map(|grant| grant.grant_type().as_str()).collect(),
         token_endpoint_auth_methods_supported: methods.clone(),
         introspection_endpoint_auth_methods_supported: methods.clone(),
         revocation_endpoint_auth_methods_supported: methods,
+        token_endpoint_auth_signing_alg_values_supported: ForeignKey::ALGORITHMS,
+        introspection_endpoint_auth_signing_alg_values_supported: ForeignKey::ALGORITHMS,
+        revocation_endpoint_auth_signing_alg_values_supported: ForeignKey::ALGORITHMS,
         introspection_signing_alg_values_supported: [Algorithm::Es256],
         response_types_supported: ["id_token"],
         subject_types_supported: ["public"],
@@ -79,5 +116,6 @@ pub fn metadata(issuer: &str, algorithms: Vec<Algorithm>) -> Metadata {
             "may_act",
             "cnf",
         ],
+        mtls_endpoint_aliases: mtls.map(Endpoints::below),
     }
 }

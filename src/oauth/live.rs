@@ -89,7 +89,10 @@ impl LiveToken {
     /// all that our own API says; to everybody else it does not count.
     #[must_use]
     pub fn gives_nothing(&self) -> bool {
-        self.roles.is_empty() || (self.token_type == TokenType::AccessToken && self.scope.is_empty())
+        // What a client has by itself no role gives.
+        let by_roles = self.token_type != TokenType::AccessToken || !self.claims.roles.is_empty();
+        (by_roles && self.roles.is_empty())
+            || (self.token_type == TokenType::AccessToken && self.scope.is_empty())
     }
 }
 
@@ -199,7 +202,11 @@ fn still_given(
     subject: &Registration,
     audience: &[Arc<ResourceServer>],
 ) -> (Scope, Vec<RoleName>) {
-    let holdings = catalog.holdings(&subject.roles);
+    let mut holdings = catalog.holdings(&subject.roles);
+    let of_itself = claims.sub == claims.client_id.as_str();
+    if of_itself && subject.may_rotate_own_secrets(None) {
+        holdings = catalog.with_own_secrets(holdings);
+    }
     let holds = |server: &ResourceServer, value: &Permission| {
         holdings.get(&server.uid).is_some_and(|held| held.contains_key(value))
     };

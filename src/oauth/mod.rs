@@ -2,7 +2,7 @@
 //!
 //! | standard | where |
 //! |---|---|
-//! | RFC 6749 §2.3 client authentication | [`client_auth`] |
+//! | RFC 6749 §2.3 client authentication, RFC 7523 assertions | [`client_auth`] |
 //! | RFC 6749 §3.2, §5 token endpoint | [`token`] |
 //! | RFC 6749 §4.4 client credentials | [`grants`] |
 //! | RFC 6750 bearer tokens for our own API | [`access`] |

@@ -5,11 +5,13 @@ use std::sync::Arc;
 use super::client_auth::{self, Authenticated, Caller, Presentation, Verifiers};
 use super::form::Form;
 use crate::domain::audit::{Actor, AuditEvent, Event, Origin};
+use crate::domain::certificate::PeerCertificate;
 use crate::domain::error::{Failure, OAuthError};
 use crate::domain::ids::ClientId;
 use crate::domain::text::quoted;
 use crate::runtime::clock::Ambient;
 use crate::runtime::directory::Directory;
+use crate::runtime::ledger::{Ledger, RecordError};
 use crate::runtime::refusals::Refusals;
 
 /// A request as it came, body unread. It holds secrets, so it has no `Debug` form.
@@ -24,6 +26,10 @@ pub struct ClientRequest<'a> {
     pub query: Option<&'a str>,
     /// The body.
     pub body: &'a [u8],
+    /// What stands for the issuer in the URL that it was sent to, if it is not the issuer itself (RFC 8705 §5).
+    pub base: Option<&'a str>,
+    /// The certificate that the caller holds the key of, if it has shown one.
+    pub certificate: Option<Arc<PeerCertificate>>,
     /// Where it came from.
     pub origin: &'a Origin,
 }
@@ -39,6 +45,8 @@ pub struct ClientGate {
     pub verifiers: Arc<Verifiers>,
     /// What records refusals.
     pub refusals: Refusals,
+    /// What uses assertions up.
+    pub ledger: Ledger,
 }
 
 // === impl ClientRequest ===
@@ -105,9 +113,21 @@ impl ClientGate {
         let presentation = Presentation { authorization: &request.authorization, form: &form };
         let (method, presented) = client_auth::present(&presentation)?;
         let registration = self.directory.client(&presented.client_id).await?;
-        *claimed = Some((presented.client_id.clone(), registration.is_some()));
+        let known = registration.is_some();
+        *claimed = Some((presented.client_id.clone(), known));
         let caller = Caller { address: request.origin.address, now: self.ambient.now() };
-        let client = client_auth::verify(&self.verifiers, method, &presented, registration, caller).await?;
+        let client = client_auth::verify(&self.verifiers, method, &presented, registration, caller).await;
+        if client.is_err() && known {
+            self.directory.look_as_if_unknown(&presented.client_id).await;
+        }
+        let client = client?;
+        // What counts once counts here too, and before anything is answered.
+        if let Some(used) = client.credential.used.clone() {
+            self.ledger.spend(used).await.map_err(|error| match error {
+                RecordError::UsedBefore => client_auth::used_before().into(),
+                RecordError::Fault(fault) => Failure::from(fault),
+            })?;
+        }
         Ok((client, form))
     }
 }

@@ -139,11 +139,7 @@ impl TokenEndpoint {
         match self.ledger.record_issuance(&event, used).await {
             Ok(()) => Ok(response),
             Err(RecordError::UsedBefore) => {
-                let error = if with_proof {
-                    dpop::used_before()
-                } else {
-                    OAuthError::invalid_client("the assertion was used before")
-                };
+                let error = if with_proof { dpop::used_before() } else { client_auth::used_before() };
                 Err(Box::pin(self.refused(request, attempt, error)).await)
             }
             Err(RecordError::Fault(fault)) => Err(fault.into()),
@@ -221,7 +217,11 @@ impl TokenEndpoint {
         let registration = self.directory.client(&presented.client_id).await?;
         attempt.known = registration.is_some();
         let caller = Caller { address: request.origin.address, now: self.ambient.now() };
-        let client = client_auth::verify(&self.verifiers, method, &presented, registration, caller).await?;
+        let client = client_auth::verify(&self.verifiers, method, &presented, registration, caller).await;
+        if client.is_err() && attempt.known {
+            self.directory.look_as_if_unknown(&presented.client_id).await;
+        }
+        let client = client?;
         attempt.authenticated = true;
         attempt.credential_id = Some(client.credential.credential_id.clone());
         if !client.registration.client.grant_types.contains(&grant.grant_type()) {
@@ -295,6 +295,7 @@ impl TokenEndpoint {
             expires_at: decision.expires_at,
             kid: signed.kid,
             jkt: proof.map(|proof| proof.jkt.clone()),
+            legacy_assertion_audience: client.credential.legacy_audience,
         };
         let of_credential = client.credential.used.clone();
         let used = of_credential.into_iter().chain(proof.map(|proof| proof.used.clone())).collect();
@@ -304,7 +305,7 @@ impl TokenEndpoint {
     /// What the request's DPoP proof proves, if there is one. Nothing is used up before: a client that is sent
     /// back for a nonce comes again with the same assertion.
     fn prove(&self, request: &ClientRequest<'_>) -> Result<Option<Proof>, OAuthError> {
-        let url = format!("{}/oauth2/token", self.issuer);
+        let url = format!("{}/oauth2/token", request.base.unwrap_or(&self.issuer));
         let now = self.ambient.now();
         // The endpoint takes nothing but POST.
         let expected = dpop::Expected { method: "POST", url: &url, access_token: None, now };

@@ -222,8 +222,17 @@ impl Directory {
         {
             return Ok(Some(known));
         }
+        if self.unknown.get(client_id).await == Some(self.generations.of(client_id)) {
+            return Ok(None);
+        }
         // Boxed, because it is large and seldom needed: the future of every request would carry its size about.
         Box::pin(self.find(client_id)).await
+    }
+
+    /// Looks where unknown clients are remembered, for whoever refuses one that is known: so that its name took as
+    /// long as one that there is not (decision 032).
+    pub async fn look_as_if_unknown(&self, client_id: &ClientId) {
+        let _ = std::hint::black_box(self.unknown.get(client_id).await);
     }
 
     async fn find(&self, client_id: &ClientId) -> Result<Option<Arc<Registration>>, Fault> {
@@ -236,6 +245,9 @@ impl Directory {
             // no verdict.
             let heard = self.heard.load().elapsed() < FRESH;
             if heard && !self.known.load().may_have(client_id) && !self.doubts.take() {
+                // Remembered like one that was looked for, so that a name that is tried again takes as long as a
+                // registered one.
+                self.unknown.insert(client_id.clone(), generation).await;
                 return Ok(None);
             }
             let known = self

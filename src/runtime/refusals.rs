@@ -3,6 +3,10 @@
 //! The first refusal of its sort from one source is recorded at once. Those that repeat it within a second are
 //! counted, and recorded together in one event at the end of that second; their answers wait for it like every
 //! other answer, which also slows down whoever sends them. Successes are never counted together.
+//!
+//! Whoever has not proven who they are must not learn from a wait what there is. So the refusals of unproven callers
+//! at one address wait together, whatever each is counted as: if only those of the same sort did, a name that is
+//! counted with the made-up ones would be answered later than one that is counted by itself.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -39,10 +43,19 @@ pub struct Refusals {
 
 #[derive(Default)]
 struct Windows {
-    by_sort: HashMap<Sort, Window>,
+    by_front: HashMap<Front, HashMap<Sort, Window>>,
     /// How many different reasons of each source have a window.
     by_source: HashMap<Source, usize>,
     waiting: usize,
+}
+
+/// What waits together: the windows behind it open and close at the same time.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Front {
+    /// Everybody at an address who is not proven.
+    Unproven { address: Option<IpAddr>, kind: &'static str },
+    /// Those of one sort.
+    Proven(Sort),
 }
 
 /// What is counted together.
@@ -62,6 +75,8 @@ struct Source {
     client_id: Option<String>,
     kind: &'static str,
     error: &'static str,
+    /// Whether it is proven who sends them, or no name that there may be is tried.
+    proven: bool,
 }
 
 /// What came after the first refusal of its sort.
@@ -75,7 +90,7 @@ struct Window {
 
 /// What to do with a refusal.
 enum Turn {
-    First(Sort),
+    First(Front),
     Later(oneshot::Receiver<Result<(), Fault>>),
     TooMany,
 }
@@ -98,8 +113,8 @@ impl Refusals {
         let Some((source, reason)) = source(&event, known) else { return self.ledger.record(&event).await };
         let turn = self.windows().turn(source, reason, &event);
         match turn {
-            Turn::First(sort) => {
-                tokio::spawn(self.clone().close(sort));
+            Turn::First(front) => {
+                tokio::spawn(self.clone().close(front));
                 self.ledger.record(&event).await
             }
             Turn::Later(recorded) => {
@@ -109,22 +124,34 @@ impl Refusals {
         }
     }
 
-    /// Records, at the end of a window, what was counted in it.
-    async fn close(self, sort: Sort) {
+    /// Records, at the end of a second, what was counted in it. Nobody is answered before all of it is durable: how
+    /// much there was to record is no more to be told than what.
+    async fn close(self, front: Front) {
         tokio::time::sleep(WINDOW).await;
-        let window = self.windows().close(&sort);
-        let Window { last: Some(mut event), count, request_ids, waiting } = window else { return };
-        let counted = Repeated { count, request_ids };
-        if let Event::TokenRefused { repeated, .. }
-        | Event::AccessRefused { repeated, .. }
-        | Event::SignInRefused { repeated, .. } = &mut event.event
-        {
-            *repeated = Some(counted);
+        let windows = self.windows().close(&front);
+        let (mut events, mut answers) = (Vec::new(), Vec::new());
+        for Window { last, count, request_ids, waiting } in windows {
+            let Some(mut event) = last else { continue };
+            let counted = Repeated { count, request_ids };
+            if let Event::TokenRefused { repeated, .. }
+            | Event::AccessRefused { repeated, .. }
+            | Event::SignInRefused { repeated, .. } = &mut event.event
+            {
+                *repeated = Some(counted);
+            }
+            let ledger = self.ledger.clone();
+            events.push(tokio::spawn(async move { ledger.record(&event).await }));
+            answers.push(waiting);
         }
-        let recorded = self.ledger.record(&event).await;
-        for waiting in waiting {
-            // Whoever asked may have gone away; the event stands all the same.
-            let _ = waiting.send(recorded.clone());
+        let mut outcomes = Vec::new();
+        for event in events {
+            outcomes.push(event.await.unwrap_or_else(|error| Err(Fault::internal(error))));
+        }
+        for (waiting, recorded) in answers.into_iter().zip(outcomes) {
+            for waiting in waiting {
+                // Whoever asked may have gone away; the event stands all the same.
+                let _ = waiting.send(recorded.clone());
+            }
         }
     }
 
@@ -142,35 +169,43 @@ impl Windows {
             source.address = None;
             source.client_id = None;
         }
-        let different = self.by_source.entry(source.clone()).or_default();
         let exact = Sort { source: source.clone(), reason: Some(reason.to_owned()) };
-        let sort = if *different < DIFFERENT || self.by_sort.contains_key(&exact) {
-            exact
-        } else {
-            Sort { source, reason: None }
+        let front = |sort: &Sort| match sort.source {
+            Source { proven: true, .. } => Front::Proven(sort.clone()),
+            Source { address, kind, .. } => Front::Unproven { address, kind },
         };
-        let Some(window) = self.by_sort.get_mut(&sort) else {
-            *different += 1;
-            self.by_sort.insert(sort.clone(), Window::default());
-            return Turn::First(sort);
-        };
-        if self.waiting >= WAITING {
+        let different = self.by_source.get(&source).copied().unwrap_or_default();
+        let open = self.by_front.get(&front(&exact)).is_some_and(|windows| windows.contains_key(&exact));
+        let sort = if different < DIFFERENT || open { exact } else { Sort { source, reason: None } };
+        let front = front(&sort);
+        let first = !self.by_front.contains_key(&front);
+        if !first && self.waiting >= WAITING {
             return Turn::TooMany;
+        }
+        let windows = self.by_front.entry(front.clone()).or_default();
+        let window = windows.entry(sort.clone()).or_insert_with(|| {
+            *self.by_source.entry(sort.source).or_default() += 1;
+            Window::default()
+        });
+        if first {
+            return Turn::First(front);
         }
         self.waiting += 1;
         Turn::Later(window.add(event))
     }
 
-    fn close(&mut self, sort: &Sort) -> Window {
-        let window = self.by_sort.remove(sort).unwrap_or_default();
-        self.waiting -= window.waiting.len().min(self.waiting);
-        if let Some(different) = self.by_source.get_mut(&sort.source) {
-            *different -= 1;
-            if *different == 0 {
-                self.by_source.remove(&sort.source);
+    fn close(&mut self, front: &Front) -> Vec<Window> {
+        let windows = self.by_front.remove(front).unwrap_or_default();
+        for (sort, window) in &windows {
+            self.waiting -= window.waiting.len().min(self.waiting);
+            if let Some(different) = self.by_source.get_mut(&sort.source) {
+                *different -= 1;
+                if *different == 0 {
+                    self.by_source.remove(&sort.source);
+                }
             }
         }
-        window
+        windows.into_values().collect()
     }
 }
 
@@ -191,16 +226,19 @@ impl Window {
 
 /// Who a refusal is counted for, and its reason; `None` for what is no refusal.
 fn source(event: &AuditEvent, known: bool) -> Option<(Source, &str)> {
-    let (client_id, error, reason) = match &event.event {
-        Event::TokenRefused { client_id, error, reason, .. } => {
-            (client_id.as_ref().map(|id| id.as_str().to_owned()), *error, reason)
+    let (client_id, error, reason, proven) = match &event.event {
+        Event::TokenRefused { client_id, authenticated, error, reason, .. } => {
+            let name = client_id.as_ref().map(ToString::to_string);
+            let proven = *authenticated || name.is_none();
+            (name, *error, reason, proven)
         }
         Event::AccessRefused { actor, claimed, reason, .. } => {
             let proven = actor.as_ref().and_then(Actor::client_id);
-            (proven.or(claimed.as_ref()).map(ToString::to_string), "", reason)
+            let name = proven.or(claimed.as_ref()).map(ToString::to_string);
+            (name, "", reason, claimed.is_none())
         }
         Event::SignInRefused { claimed_name, reason, .. } => {
-            (claimed_name.as_ref().map(ToString::to_string), "", reason)
+            (claimed_name.as_ref().map(ToString::to_string), "", reason, false)
         }
         _ => return None,
     };
@@ -209,6 +247,7 @@ fn source(event: &AuditEvent, known: bool) -> Option<(Source, &str)> {
         client_id: client_id.filter(|_| known),
         kind: event.event.kind(),
         error,
+        proven,
     };
     Some((source, reason))
 }

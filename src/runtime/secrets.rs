@@ -5,8 +5,9 @@
 //! the costly profile on a bounded pool, even when there is no such client. What was verified or refused
 //! once is remembered under a keyed hash whose key dies with the process.
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use argon2::password_hash::phc::PasswordHash;
 use argon2::password_hash::{self, PasswordHasher, PasswordVerifier};
@@ -14,11 +15,14 @@ use argon2::{Algorithm, Argon2, Params, Version};
 use aws_lc_rs::hmac;
 use moka::sync::Cache;
 use secrecy::{ExposeSecret, SecretString};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc};
 
 use super::clock::Ambient;
+use super::foreign_secrets::{self, Upgrade};
+use crate::config::Limits;
 use crate::domain::client::{ClientSecret, MOST_CHOSEN_SECRETS, Registration};
 use crate::domain::error::Fault;
+use crate::domain::foreign_hash::ForeignScheme;
 use crate::domain::ids::{ClientId, SecretId};
 use crate::domain::secret::{Form, SecretOrigin, form};
 
@@ -28,9 +32,6 @@ const LIGHT: (u32, u32) = (64, 1);
 /// Argon2id parameters for secrets of unknown entropy, as OWASP recommends: (KiB, passes).
 const COSTLY: (u32, u32) = (19 * 1_024, 2);
 
-/// How many costly checks may wait for the pool; beyond, 503.
-const WAITING: usize = 64;
-
 /// How many outcomes are remembered (about 100 bytes each).
 const REMEMBERED: u64 = 100_000;
 
@@ -39,8 +40,17 @@ pub struct SecretVerifier {
     key: hmac::Key,
     outcomes: Cache<[u8; 32], Outcome>,
     pool: Arc<Semaphore>,
-    waiting: AtomicUsize,
+    queue: Queue,
     decoy: SecretString,
+    ambient: Ambient,
+    upgrades: Option<mpsc::Sender<Upgrade>>,
+}
+
+/// What waits for the pool, and what was turned away.
+struct Queue {
+    most: usize,
+    length: AtomicUsize,
+    turned_away: AtomicU64,
 }
 
 /// What is remembered of a presented secret for one client.
@@ -71,19 +81,30 @@ pub fn hash(secret: &SecretString, origin: SecretOrigin, ambient: &Ambient) -> R
 // === impl SecretVerifier ===
 
 impl SecretVerifier {
-    /// A verifier that remembers nothing yet, with `permits` costly checks at a time.
+    /// A verifier that remembers nothing yet.
     ///
     /// # Errors
     /// The source of randomness failed.
-    pub fn new(permits: usize, ambient: &Ambient) -> Result<Self, Fault> {
+    pub fn new(limits: &Limits, ambient: &Ambient) -> Result<Self, Fault> {
         let decoy = SecretString::from(ambient.request_id()?);
+        // Half of the cores for costly checks leaves the other half for everybody else.
+        let half = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get) / 2;
+        let at_once = limits.costly_checks.map_or_else(half, NonZeroUsize::get).max(1);
         Ok(Self {
             key: hmac::Key::new(hmac::HMAC_SHA256, &ambient.bytes::<32>()?),
             outcomes: Cache::new(REMEMBERED),
-            pool: Arc::new(Semaphore::new(permits)),
-            waiting: AtomicUsize::new(0),
+            pool: Arc::new(Semaphore::new(at_once)),
+            queue: Queue::new(limits.costly_waiting),
             decoy: hash(&decoy, SecretOrigin::Chosen, ambient)?,
+            ambient: ambient.clone(),
+            upgrades: None,
         })
+    }
+
+    /// The same, which hands on what is to be stored in place of another server's hash.
+    #[must_use]
+    pub fn upgrading(self, upgrades: mpsc::Sender<Upgrade>) -> Self {
+        Self { upgrades: Some(upgrades), ..self }
     }
 
     /// Which of the client's secrets was presented, expired ones included; `None` when it is none of
@@ -112,6 +133,28 @@ impl SecretVerifier {
             }
             Form::Chosen => Box::pin(self.identify_chosen(client_id, registration, presented)).await,
         }
+    }
+
+    /// Which secret this was when it was verified before. Whether it still counts is asked by
+    /// [`identify`](Self::identify).
+    #[must_use]
+    pub fn remembered(&self, client_id: &ClientId, presented: &SecretString) -> Option<SecretId> {
+        match self.outcomes.get(&self.memory_key(client_id, presented)) {
+            Some(Outcome::Is(secret_id)) => Some(secret_id),
+            _ => None,
+        }
+    }
+
+    /// How many costly checks run or wait.
+    #[must_use]
+    pub fn costly_waiting(&self) -> usize {
+        self.queue.length.load(Ordering::Relaxed)
+    }
+
+    /// How many were turned away because too many waited.
+    #[must_use]
+    pub fn costly_turned_away(&self) -> u64 {
+        self.queue.turned_away.load(Ordering::Relaxed)
     }
 
     /// Hashes a password that a person chose, where it can hold up nothing else.
@@ -192,21 +235,33 @@ impl SecretVerifier {
             .map(|secret| (Some(secret.secret_id.clone()), secret.hash.clone()))
             .chain(decoys)
             .collect();
-        let found = self.verify_on_pool(presented.clone(), hashes).await?;
-        let outcome = found.clone().map_or(Outcome::IsNone { of: ids }, Outcome::Is);
-        self.outcomes.insert(memory, outcome);
-        Ok(found.and_then(|secret_id| find(&secret_id)))
+        let Some((secret_id, ours)) = self.verify_on_pool(presented.clone(), hashes).await? else {
+            self.outcomes.insert(memory, Outcome::IsNone { of: ids });
+            return Ok(None);
+        };
+        let found = find(&secret_id);
+        // What could not be handed on is not remembered: the next request tries again.
+        if found.is_none_or(|secret| self.hand_on(registration, secret, ours)) {
+            self.outcomes.insert(memory, Outcome::Is(secret_id));
+        }
+        Ok(found)
     }
 
+    /// Which of these it is, and our own hash of it where it was verified by another server's.
     async fn verify_on_pool(
         &self,
         presented: SecretString,
         hashes: Vec<(Option<SecretId>, SecretString)>,
-    ) -> Result<Option<SecretId>, Fault> {
+    ) -> Result<Option<(SecretId, Option<SecretString>)>, Fault> {
+        let ambient = self.ambient.clone();
         let check = move || {
-            for (secret_id, hash) in hashes {
-                if verify(&presented, &hash)? {
-                    return Ok(secret_id);
+            for (secret_id, stored) in hashes {
+                if verify(&presented, &stored)? {
+                    let foreign = ForeignScheme::of(stored.expose_secret()).is_some();
+                    // It was right, whatever becomes of the better hash.
+                    let ours =
+                        foreign.then(|| hash(&presented, SecretOrigin::Chosen, &ambient).ok()).flatten();
+                    return Ok(secret_id.map(|secret_id| (secret_id, ours)));
                 }
             }
             Ok(None)
@@ -214,12 +269,36 @@ impl SecretVerifier {
         self.on_pool(check).await
     }
 
+    /// Has our own hash stored of a secret that was verified by another server's. Answers whether that is under way, or
+    /// not needed.
+    fn hand_on(
+        &self,
+        registration: Option<&Registration>,
+        secret: &ClientSecret,
+        ours: Option<SecretString>,
+    ) -> bool {
+        let (Some(scheme), Some(registration)) = (foreign_secrets::scheme_of(secret), registration) else {
+            return true;
+        };
+        let (Some(after), Some(upgrades)) = (ours, &self.upgrades) else { return false };
+        let client = &registration.client;
+        let upgrade = Upgrade {
+            client: client.uid,
+            client_id: client.client_id.clone(),
+            secret_id: secret.secret_id.clone(),
+            scheme,
+            before: secret.hash.clone(),
+            after,
+        };
+        upgrades.try_send(upgrade).is_ok()
+    }
+
     /// Runs costly work where it cannot hold up anything else.
     async fn on_pool<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, Fault> {
-        let _place = Place::take(&self.waiting)?;
+        let _place = self.queue.take()?;
         let permit = Arc::clone(&self.pool).acquire_owned().await.map_err(Fault::internal)?;
         tokio::task::spawn_blocking(move || {
             let _permit = permit;
@@ -244,17 +323,24 @@ impl SecretVerifier {
 /// A place in the pool's queue, given back when dropped.
 struct Place<'a>(&'a AtomicUsize);
 
-// === impl Place ===
+// === impl Queue ===
 
-impl<'a> Place<'a> {
-    fn take(waiting: &'a AtomicUsize) -> Result<Self, Fault> {
-        let place = Self(waiting);
-        if waiting.fetch_add(1, Ordering::Relaxed) >= WAITING {
+impl Queue {
+    const fn new(most: NonZeroUsize) -> Self {
+        Self { most: most.get(), length: AtomicUsize::new(0), turned_away: AtomicU64::new(0) }
+    }
+
+    fn take(&self) -> Result<Place<'_>, Fault> {
+        let place = Place(&self.length);
+        if self.length.fetch_add(1, Ordering::Relaxed) >= self.most {
+            self.turned_away.fetch_add(1, Ordering::Relaxed);
             return Err(Fault::unavailable("too many secrets wait to be checked"));
         }
         Ok(place)
     }
 }
+
+// === impl Place ===
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
@@ -273,6 +359,9 @@ fn argon2id((memory, passes): (u32, u32)) -> Result<Argon2<'static>, Fault> {
 /// # Errors
 /// The hash cannot be read: a corrupt store is no verdict about the caller.
 fn verify(presented: &SecretString, hash: &SecretString) -> Result<bool, Fault> {
+    if ForeignScheme::of(hash.expose_secret()).is_some() {
+        return foreign_secrets::verify(presented, hash);
+    }
     let unusable = |error| Fault::internal(format!("a stored secret's hash: {error}"));
     let hash = PasswordHash::new(hash.expose_secret()).map_err(|error| unusable(error.to_string()))?;
     match Argon2::default().verify_password(presented.expose_secret().as_bytes(), &hash) {

@@ -4,16 +4,17 @@ use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::engine::{execute, read};
-use super::rows::{ClientRow, RegistrationRow};
+use super::rows::{ClientRow, ListedClientRow, RegistrationRow};
 use super::{Store, StoreError, Tx, corrupt, statements};
-use crate::domain::client::{Client, ClientKind, Registration};
+use crate::domain::client::{AuthMethod, Client, ClientKind, Registration};
 use crate::domain::ids::{ClientId, ClientUid, RoleUid};
 use crate::domain::time::Timestamp;
 
 statements! {
     CLIENT_BY_ID = r"
         SELECT uid, client_id, description, kind, owner, labels, enabled, expires_at, default_resource_server,
-               grant_types, auth_methods, allowed_networks, may_act, token_binding, version, created_at, updated_at
+               grant_types, auth_methods, allowed_networks, may_act, token_binding, jwks_uri,
+               assertion_type_required, legacy_assertion_audience, may_rotate_own_secrets, version, created_at, updated_at
         FROM clients WHERE client_id = $1";
 
     /// In one question, because this is what the first request of every client waits for.
@@ -21,9 +22,10 @@ statements! {
         SELECT clients.uid, clients.client_id, clients.description, clients.kind, clients.owner, clients.labels,
                clients.enabled, clients.expires_at, clients.default_resource_server, clients.grant_types,
                clients.auth_methods, clients.allowed_networks, clients.may_act, clients.token_binding,
-               clients.version, clients.created_at, clients.updated_at, secrets.secret_id, secrets.hash, secrets.origin,
+               clients.jwks_uri, clients.assertion_type_required, clients.legacy_assertion_audience,
+               clients.may_rotate_own_secrets, clients.version, clients.created_at, clients.updated_at, secrets.secret_id, secrets.hash, secrets.origin,
                secrets.description AS secret_description, secrets.created_at AS secret_created_at,
-               secrets.expires_at AS secret_expires_at, roles.role
+               secrets.expires_at AS secret_expires_at, secrets.replaced_by, roles.role
         FROM clients
         LEFT JOIN client_secrets AS secrets ON secrets.client = clients.uid
         LEFT JOIN client_roles AS roles ON roles.client = clients.uid
@@ -33,7 +35,11 @@ statements! {
     /// Keyset pages: the place after a client id does not move when others come or go.
     LIST_CLIENTS = r"
         SELECT uid, client_id, description, kind, owner, labels, enabled, expires_at, default_resource_server,
-               grant_types, auth_methods, allowed_networks, may_act, token_binding, version, created_at, updated_at
+               grant_types, auth_methods, allowed_networks, may_act, token_binding, jwks_uri,
+               assertion_type_required, legacy_assertion_audience, may_rotate_own_secrets, version, created_at, updated_at,
+               (SELECT MIN(secrets.expires_at) FROM client_secrets AS secrets
+                WHERE secrets.client = clients.uid AND secrets.replaced_by IS NULL
+                  AND secrets.expires_at > $9) AS credentials_end_at
         FROM clients
         WHERE client_id > $1
           AND (CAST($2 AS TEXT) IS NULL OR kind = $2)
@@ -51,8 +57,9 @@ statements! {
     INSERT_CLIENT = r"
         INSERT INTO clients (uid, client_id, description, kind, owner, labels, enabled, expires_at,
             default_resource_server, grant_types, auth_methods, allowed_networks,
-            version, created_at, updated_at, search, may_act, token_binding)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)";
+            version, created_at, updated_at, search, may_act, token_binding, jwks_uri, assertion_type_required,
+            legacy_assertion_audience, may_rotate_own_secrets)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)";
 
     /// Only the version that was read is replaced: a second writer finds no row.
     UPDATE_CLIENT = r"
@@ -60,7 +67,8 @@ statements! {
         SET description = $3, kind = $4, owner = $5, labels = $6, enabled = $7, expires_at = $8,
             default_resource_server = $9, grant_types = $10, auth_methods = $11,
             allowed_networks = $12, version = version + 1, updated_at = $13, search = $14,
-            may_act = $15, token_binding = $16
+            may_act = $15, token_binding = $16, jwks_uri = $17, assertion_type_required = $18,
+            legacy_assertion_audience = $19, may_rotate_own_secrets = $20
         WHERE uid = $1 AND version = $2";
 
     /// Changes nothing, and lets nobody else change it until the end of the transaction.
@@ -119,7 +127,7 @@ impl Store {
         row.map(Client::try_from).transpose()
     }
 
-    /// A client with its secrets and roles: all that a token request needs of it.
+    /// A client with its secrets, keys and roles: all that a token request needs of it.
     ///
     /// # Errors
     /// The database is away.
@@ -127,19 +135,32 @@ impl Store {
         let rows = read!(self, pool => {
             sqlx::query_as::<_, RegistrationRow>(REGISTRATION).bind(client_id.as_str()).fetch_all(pool).await
         })?;
-        RegistrationRow::together(rows)
+        let mut found = RegistrationRow::together(rows)?;
+        // Another question, but for those alone who need the answer. A change in between makes the directory ask anew.
+        if let Some(found) = found.as_mut()
+            && found.client.auth_methods.contains(&AuthMethod::PrivateKeyJwt)
+        {
+            found.keys = self.client_keys(found.client.uid).await?;
+        }
+        Ok(found)
     }
 
-    /// A page of clients, in the order of their identifiers.
+    /// A page of clients, in the order of their identifiers. Beside each when the first of its credentials ends that
+    /// count at `now` and that nothing has replaced.
     ///
     /// # Errors
     /// The database is away.
-    pub async fn clients(&self, filter: &ClientFilter, page: &Cursor) -> Result<Vec<Client>, StoreError> {
+    pub async fn clients(
+        &self,
+        filter: &ClientFilter,
+        page: &Cursor,
+        now: Timestamp,
+    ) -> Result<Vec<(Client, Option<Timestamp>)>, StoreError> {
         let kind = filter.kind.map(ClientKind::as_str);
         let (label, value) = filter.label.clone().unzip();
         let text = filter.text.as_deref().map(contains_pattern);
         let rows = read!(self, pool => {
-            sqlx::query_as::<_, ClientRow>(LIST_CLIENTS)
+            sqlx::query_as::<_, ListedClientRow>(LIST_CLIENTS)
                 .bind(&page.after)
                 .bind(kind)
                 .bind(&filter.owner)
@@ -148,10 +169,15 @@ impl Store {
                 .bind(text)
                 .bind(i64::from(page.limit))
                 .bind(filter.enabled)
+                .bind(now.as_micros())
                 .fetch_all(pool)
                 .await
         })?;
-        rows.into_iter().map(Client::try_from).collect()
+        rows.into_iter()
+            .map(|row| {
+                Ok((Client::try_from(row.client)?, row.credentials_end_at.map(Timestamp::from_micros)))
+            })
+            .collect()
     }
 
     /// How many clients there are.
@@ -224,7 +250,11 @@ impl Tx {
             client.updated_at.as_micros(),
             search_text(client),
             client.may_act.as_ref().map(ClientId::as_str),
-            client.token_binding.as_str()
+            client.token_binding.as_str(),
+            &client.jwks_uri,
+            client.assertion_type_required,
+            client.legacy_assertion_audience,
+            client.may_rotate_own_secrets
         )?;
         Ok(())
     }
@@ -253,7 +283,11 @@ impl Tx {
             client.updated_at.as_micros(),
             search_text(client),
             client.may_act.as_ref().map(ClientId::as_str),
-            client.token_binding.as_str()
+            client.token_binding.as_str(),
+            &client.jwks_uri,
+            client.assertion_type_required,
+            client.legacy_assertion_audience,
+            client.may_rotate_own_secrets
         )?;
         Ok(changed == 1)
     }

@@ -10,7 +10,9 @@ mod audit;
 mod audit_search;
 mod chains;
 mod changes;
+mod client_keys;
 mod clients;
+mod credentials;
 mod engine;
 mod exchange_rules;
 mod keys;
@@ -36,7 +38,9 @@ pub use audit::{EventWriter, UsedId};
 pub use audit_search::{EventCursor, EventFilter, EventOrder};
 pub use chains::{OpenChain, StoredAuditKey, StoredCheckpoint};
 pub use changes::{Change, ChangeKind};
+pub use client_keys::KeysHeld;
 pub use clients::{ClientFilter, Cursor};
+pub use credentials::MOST_COUNTED;
 pub use engine::{ConnectOptions, LossySetting, Store, Tx};
 pub use keys::{LiveTokens, StoredKey, StoredPrivate};
 pub use postgres::Notifications;
@@ -128,7 +132,9 @@ pub fn all_statements() -> impl Iterator<Item = (&'static str, &'static str)> {
         audit_search::STATEMENTS,
         chains::STATEMENTS,
         changes::STATEMENTS,
+        client_keys::STATEMENTS,
         clients::STATEMENTS,
+        credentials::STATEMENTS,
         exchange_rules::STATEMENTS,
         keys::STATEMENTS,
         leftovers::STATEMENTS,

@@ -21,6 +21,7 @@ use crate::domain::secret::SecretOrigin;
 use crate::domain::time::Timestamp;
 use crate::jose::Algorithm;
 
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 #[derive(FromRow)]
 pub(super) struct ClientRow {
     pub(super) uid: Uuid,
@@ -37,9 +38,21 @@ pub(super) struct ClientRow {
     allowed_networks: Json<Vec<ipnet::IpNet>>,
     may_act: Option<String>,
     token_binding: String,
+    may_rotate_own_secrets: bool,
+    jwks_uri: Option<String>,
+    assertion_type_required: bool,
+    legacy_assertion_audience: bool,
     version: i64,
     created_at: i64,
     updated_at: i64,
+}
+
+/// A client in a list.
+#[derive(FromRow)]
+pub(super) struct ListedClientRow {
+    #[sqlx(flatten)]
+    pub(super) client: ClientRow,
+    pub(super) credentials_end_at: Option<i64>,
 }
 
 // === impl ClientRow ===
@@ -63,6 +76,10 @@ impl TryFrom<ClientRow> for Client {
             allowed_networks: row.allowed_networks.0,
             may_act: row.may_act.as_deref().map(client_id).transpose()?,
             token_binding: token_binding(&row.token_binding)?,
+            may_rotate_own_secrets: row.may_rotate_own_secrets,
+            jwks_uri: row.jwks_uri,
+            assertion_type_required: row.assertion_type_required,
+            legacy_assertion_audience: row.legacy_assertion_audience,
             version: row.version,
             created_at: Timestamp::from_micros(row.created_at),
             updated_at: Timestamp::from_micros(row.updated_at),
@@ -78,6 +95,7 @@ pub(super) struct SecretRow {
     description: String,
     created_at: i64,
     expires_at: Option<i64>,
+    replaced_by: Option<String>,
 }
 
 // === impl SecretRow ===
@@ -87,13 +105,14 @@ impl TryFrom<SecretRow> for ClientSecret {
 
     fn try_from(row: SecretRow) -> Result<Self, StoreError> {
         Ok(Self {
-            secret_id: SecretId::new(&row.secret_id).map_err(|_| corrupt("secret id", &row.secret_id))?,
+            secret_id: secret_id(&row.secret_id)?,
             hash: SecretString::from(row.hash),
             origin: SecretOrigin::from_word(&row.origin)
                 .ok_or_else(|| corrupt("secret origin", &row.origin))?,
             description: row.description,
             created_at: Timestamp::from_micros(row.created_at),
             expires_at: row.expires_at.map(Timestamp::from_micros),
+            replaced_by: row.replaced_by.as_deref().map(secret_id).transpose()?,
         })
     }
 }
@@ -109,6 +128,7 @@ pub(super) struct RegistrationRow {
     secret_description: Option<String>,
     secret_created_at: Option<i64>,
     secret_expires_at: Option<i64>,
+    replaced_by: Option<String>,
     role: Option<Uuid>,
 }
 
@@ -131,6 +151,7 @@ impl RegistrationRow {
                     description: row.secret_description.unwrap_or_default(),
                     created_at: row.secret_created_at.unwrap_or_default(),
                     expires_at: row.secret_expires_at,
+                    replaced_by: row.replaced_by,
                 };
                 secrets.push(secret.try_into()?);
             }
@@ -138,7 +159,12 @@ impl RegistrationRow {
                 client = Some(Client::try_from(row.client)?);
             }
         }
-        Ok(client.map(|client| Registration { client, secrets, roles: roles.into_iter().collect() }))
+        Ok(client.map(|client| Registration {
+            client,
+            secrets,
+            keys: Vec::new(),
+            roles: roles.into_iter().collect(),
+        }))
     }
 }
 
@@ -223,6 +249,10 @@ impl RoleRow {
 /// A permission as stored; its text was checked when it was registered.
 pub(super) fn permission(text: &str) -> Result<Permission, StoreError> {
     Permission::new(text).map_err(|_| corrupt("permission", text))
+}
+
+fn secret_id(text: &str) -> Result<SecretId, StoreError> {
+    SecretId::new(text).map_err(|_| corrupt("secret id", text))
 }
 
 pub(super) fn client_id(text: &str) -> Result<ClientId, StoreError> {

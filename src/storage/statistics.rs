@@ -5,7 +5,7 @@ use sqlx::FromRow;
 
 use super::engine::read;
 use super::{Store, StoreError, statements};
-use crate::domain::ids::{ClientId, ClientUid, RoleUid, SecretId};
+use crate::domain::ids::{ClientId, ClientUid, CredentialId, RoleUid};
 use crate::domain::time::Timestamp;
 
 statements! {
@@ -275,16 +275,16 @@ impl Store {
         Ok(at.map(Timestamp::from_micros))
     }
 
-    /// When each secret of a client was last used, as far as is counted.
+    /// When each credential of a client was last used, as far as is counted.
     ///
     /// # Errors
     /// The database is away.
-    pub async fn last_uses(&self, client: ClientUid) -> Result<Vec<(SecretId, Timestamp)>, StoreError> {
+    pub async fn last_uses(&self, client: ClientUid) -> Result<Vec<(CredentialId, Timestamp)>, StoreError> {
         let rows: Vec<(String, i64)> = read!(self, pool => {
             sqlx::query_as(LAST_USES_OF_SECRETS).bind(client.0).fetch_all(pool).await
         })?;
-        // One that is no secret's identifier is of a sort that this version does not know.
-        let uses = rows.into_iter().filter_map(|(id, at)| Some((SecretId::new(id).ok()?, at)));
+        // One that is no credential's identifier is of a sort that this version does not know.
+        let uses = rows.into_iter().filter_map(|(id, at)| Some((CredentialId::new(id).ok()?, at)));
         Ok(uses.map(|(id, at)| (id, Timestamp::from_micros(at))).collect())
     }
 

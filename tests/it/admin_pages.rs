@@ -4,6 +4,7 @@ mod administrators;
 mod clients;
 mod registry;
 pub(crate) mod routes;
+mod secrets;
 
 use jeton::admin::By;
 use jeton::config::Issuer;

@@ -1,8 +1,12 @@
 //! Clients in the REST API: registering, reading, disabling, deleting.
 
+mod expiry;
 mod fields;
+mod imported;
 mod lists;
+mod own_secrets;
 mod roles;
+mod rotation;
 mod secrets;
 mod updates;
 
@@ -33,7 +37,8 @@ fn plain(client_id: &str) -> Value {
         "enabled": true, "expires_at": null, "default_resource_server": null,
         "grant_types": ["client_credentials"],
         "auth_methods": ["client_secret_basic", "client_secret_post"],
-        "allowed_networks": [], "may_act": null, "token_binding": "optional", "version": 1,
+        "allowed_networks": [], "may_act": null, "token_binding": "optional",
+        "may_rotate_own_secrets": false, "version": 1,
         "created_at": "2026-11-22T08:00:00Z", "updated_at": "2026-11-22T08:00:00Z",
     })
 }
@@ -56,7 +61,7 @@ async fn a_new_client_keeps_all_that_was_said_of_it(server: Server) {
         "default_resource_server": "orders", "grant_types": ["client_credentials"],
         "auth_methods": ["client_secret_post"],
         "allowed_networks": ["10.1.2.3/8", "192.0.2.7", "2001:db8::1/32"], "roles": ["order-reader"],
-        "may_act": "spiffe://prod/gateway", "token_binding": "dpop",
+        "may_act": "spiffe://prod/gateway", "token_binding": "dpop", "may_rotate_own_secrets": true,
     });
     let mut expected = new.clone();
     expected.as_object_mut().unwrap().remove("roles");

@@ -13,6 +13,7 @@ use jeton::admin::audit_watch::AuditWatch;
 use jeton::config::{Config, MasterKeySource};
 use jeton::domain::audit::Event;
 use jeton::domain::time::{DAY, Timestamp};
+use jeton::runtime::expiry_watch::{EndingCounts, ExpiryWatch};
 use jeton::runtime::upkeep::Upkeep;
 
 both_engines!(every_event_of_a_busy_server_fits_the_schema);
@@ -161,6 +162,7 @@ async fn be_busy(server: &Server) {
     root.post("/clients/billing/secrets", json!({ "secret": "a chosen secret of some length" }))
         .await
         .expect(201);
+    root.post("/clients/billing/secrets", json!({ "expires_in": 60 })).await.expect(201);
     root.delete("/clients/billing/roles/order-reader", None).await.expect(204);
     root.put("/clients/billing/roles/order-reader").await.expect(204);
     root.post("/clients/billing/disable", Value::Null).await.expect(200);
@@ -201,6 +203,11 @@ async fn every_event_of_a_busy_server_fits_the_schema(server: Server) {
         config.master_key = Some(MasterKeySource::Value(NEXT_MASTER_KEY.into()));
     };
     let server = server.restart_with(next).await.unwrap();
+    // It looks by itself too, and of two that do one warns.
+    let admin = server.app.admin();
+    let (store, ledger, ambient) = (admin.store.clone(), admin.ledger.clone(), admin.ambient.clone());
+    ExpiryWatch::new(store, ledger, ambient, DAY, EndingCounts::default()).once().await.unwrap();
+    server.app.admin().ledger.collect().await.unwrap();
     let mut all = events(&server.database).await;
     server.clock.advance(DAY * 3);
     server.app.rotator().settle().await.unwrap();

@@ -1,5 +1,6 @@
 //! Tokens that are bound to a key of whoever asks for them: DPoP (RFC 9449).
 
+mod aliases;
 mod api;
 mod exchange;
 

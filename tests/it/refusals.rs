@@ -7,7 +7,10 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
+
+use jeton::admin::By;
+use jeton::domain::ids::ClientId;
 
 use crate::harness::{Answer, Client, Server, both_engines};
 use crate::token::GRANT;
@@ -24,6 +27,7 @@ both_engines!(
     a_server_that_stops_records_the_refusals_that_wait,
     after_a_second_the_next_one_is_recorded_at_once,
     a_refusal_that_waits_stays_one_while_others_get_tokens,
+    a_wait_does_not_tell_whether_there_is_such_a_client,
 );
 
 /// Sends all of these requests at once. The answers stand in the order of the requests.
@@ -55,6 +59,37 @@ async fn a_refusal_that_waits_stays_one_while_others_get_tokens(server: Server) 
     let (waited, ()) = tokio::join!(waits, others);
     waited.expect_oauth_error(401, "invalid_client");
     assert_eq!(server.events("token_refused").await.len(), 2);
+}
+
+/// Whoever tries names, one after another, must not learn which of them are counted with the made-up ones.
+async fn a_wait_does_not_tell_whether_there_is_such_a_client(server: Server) {
+    server.billing().await;
+    server.client(json!({ "client_id": "by-post", "auth_methods": ["client_secret_post"] })).await;
+    let id = ClientId::new("by-post").unwrap();
+    server.app.admin().set_client_enabled(&By::system(), &id, false).await.unwrap();
+    let server = Arc::new(server);
+    let wrong = "jtn_0000000000000000000000";
+    let began = Instant::now();
+    server.token(&Client::new("made-up", wrong), GRANT).await.expect_oauth_error(401, "invalid_client");
+    assert!(began.elapsed() < Duration::from_millis(700), "the first does not wait");
+    let mut sent = JoinSet::new();
+    for (n, id) in (0..).zip(["another", "billing", "by-post", "made-up", "billing", "a-third"]) {
+        let server = Arc::clone(&server);
+        sent.spawn(async move {
+            // Not all at once: whatever opens a window of its own would close it at a time of its own.
+            sleep(Duration::from_millis(40) * n).await;
+            server.token(&Client::new(id, wrong), GRANT).await.expect_oauth_error(401, "invalid_client");
+            Instant::now()
+        });
+    }
+    let mut answered = sent.join_all().await;
+    answered.sort_unstable();
+    let spread = answered[5] - answered[0];
+    assert!(spread < Duration::from_millis(250), "all of them end together: {spread:?}");
+    let events = server.events("token_refused").await;
+    assert_eq!(events.iter().map(counted).sum::<u64>(), 7, "each is counted: {events:?}");
+    let names: BTreeSet<_> = events.iter().map(|event| event["client_id"].as_str().unwrap()).collect();
+    assert!(names.contains("billing") && names.contains("by-post"), "and known ones apart: {events:?}");
 }
 
 fn like(client: &Client) -> Client {

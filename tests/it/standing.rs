@@ -6,8 +6,10 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::harness::{Client, Server, both_engines};
+use crate::private_key_jwt::{Signer, parameters};
 use crate::token::GRANT;
 use crate::token_exchange::{Chain, access_token, exchange, introspect};
+use jeton::jose::Algorithm;
 
 both_engines!(a_disabled_one_shuts_its_doors, an_expired_one_shuts_its_doors, an_absent_one_shuts_its_doors,);
 
@@ -16,6 +18,8 @@ both_engines!(a_disabled_one_shuts_its_doors, an_expired_one_shuts_its_doors, an
 enum Door {
     /// `front` asks for a token for `orders`.
     ClientCredentials,
+    /// The same, by a signed assertion.
+    ClientCredentialsByKey,
     /// `orders` passes `front` on to `payments`.
     TokenExchange,
     /// `orders` introspects `front`'s token.
@@ -24,14 +28,27 @@ enum Door {
     IntrospectionOfDelegated,
     /// `front` revokes a token of its own.
     Revocation,
+    /// The same, by a signed assertion.
+    RevocationByKey,
     /// `front`, which is an administrator, calls the API.
     Api,
 }
 
-use Door::{Api, ClientCredentials, Introspection, IntrospectionOfDelegated, Revocation, TokenExchange};
+use Door::{
+    Api, ClientCredentials, ClientCredentialsByKey, Introspection, IntrospectionOfDelegated, Revocation,
+    RevocationByKey, TokenExchange,
+};
 
-const DOORS: [Door; 6] =
-    [ClientCredentials, TokenExchange, Introspection, IntrospectionOfDelegated, Revocation, Api];
+const DOORS: [Door; 8] = [
+    ClientCredentials,
+    ClientCredentialsByKey,
+    TokenExchange,
+    Introspection,
+    IntrospectionOfDelegated,
+    Revocation,
+    RevocationByKey,
+    Api,
+];
 
 /// Whom something befalls.
 #[derive(Clone, Copy, Debug)]
@@ -41,6 +58,7 @@ enum Whom {
     /// The caller of the exchange, which operates `orders` and acts in the delegated token.
     Orders,
     SecretOfFront,
+    KeyOfFront,
     SecretOfOrders,
     Rule,
     /// The resource server that the subject token is for.
@@ -61,7 +79,7 @@ const DISABLED: &[(Whom, &[Door])] = &[
     (Whom::Front, ALL),
     (Whom::Orders, OF_ORDERS),
     (Whom::Rule, &[TokenExchange]),
-    (Whom::Source, &[ClientCredentials, TokenExchange, Introspection]),
+    (Whom::Source, &[ClientCredentials, ClientCredentialsByKey, TokenExchange, Introspection]),
     (Whom::Target, &[TokenExchange, IntrospectionOfDelegated]),
 ];
 
@@ -69,6 +87,7 @@ const EXPIRED: &[(Whom, &[Door])] = &[
     (Whom::Front, ALL),
     (Whom::Orders, OF_ORDERS),
     (Whom::SecretOfFront, &[ClientCredentials, Revocation]),
+    (Whom::KeyOfFront, &[ClientCredentialsByKey, RevocationByKey]),
     (Whom::SecretOfOrders, &[TokenExchange, Introspection]),
     (Whom::Rule, &[TokenExchange]),
 ];
@@ -77,9 +96,13 @@ const ABSENT: &[(Whom, &[Door])] = &[
     (Whom::Front, ALL),
     (Whom::Orders, OF_ORDERS),
     (Whom::SecretOfFront, &[ClientCredentials, Revocation]),
+    (Whom::KeyOfFront, &[ClientCredentialsByKey, RevocationByKey]),
     (Whom::SecretOfOrders, &[TokenExchange, Introspection]),
     (Whom::Rule, &[TokenExchange]),
-    (Whom::Role, &[ClientCredentials, TokenExchange, Introspection, IntrospectionOfDelegated]),
+    (
+        Whom::Role,
+        &[ClientCredentials, ClientCredentialsByKey, TokenExchange, Introspection, IntrospectionOfDelegated],
+    ),
     (Whom::Operator, &[TokenExchange, Introspection]),
 ];
 
@@ -95,6 +118,9 @@ struct Cast {
     api: String,
     /// The secrets that `front` and `orders` use.
     secret_ids: [String; 2],
+    /// What `front` signs with.
+    signer: Signer,
+    key: String,
 }
 
 impl Cast {
@@ -110,7 +136,13 @@ impl Cast {
         let delegated = access_token(&exchange(server, &chain.orders, &token, "").await);
         let api = format!("{GRANT}&resource={}/api/v1", server.app.issuer());
         let api = access_token(&server.token(&chain.front, &api).await);
-        Self { chain, front, orders, token, delegated, api, secret_ids: [front_secret, orders_secret] }
+        let signer = Signer::new("front", Algorithm::Es256);
+        let key = format!("/clients/front/keys/{}", signer.add_key(server, json!({})).await);
+        let secret_ids = [front_secret, orders_secret];
+        let cast = Self { chain, front, orders, token, delegated, api, secret_ids, signer, key };
+        let methods = json!({ "auth_methods": ["client_secret_basic", "private_key_jwt"] });
+        cast.change(server, "/clients/front", methods).await;
+        cast
     }
 
     async fn is_open(&self, server: &Server, door: Door) -> bool {
@@ -119,6 +151,19 @@ impl Cast {
                 let body = format!("{GRANT}&resource=https://orders.example");
                 let status = server.token(&self.front, &body).await.status;
                 assert!([200, 400, 401].contains(&status), "{status}");
+                status == 200
+            }
+            ClientCredentialsByKey => {
+                let body = format!("{GRANT}&resource=https://orders.example&{}", self.signed(server));
+                let status = server.form(&[], &body).await.status;
+                assert!([200, 400, 401].contains(&status), "{status}");
+                status == 200
+            }
+            RevocationByKey => {
+                let form = ["Content-Type: application/x-www-form-urlencoded"];
+                let body = format!("token=x&{}", self.signed(server));
+                let status = server.send("POST", "/oauth2/revoke", &form, body).await.status;
+                assert!([200, 401].contains(&status), "{status}");
                 status == 200
             }
             TokenExchange => {
@@ -142,10 +187,16 @@ impl Cast {
         }
     }
 
+    fn signed(&self, server: &Server) -> String {
+        parameters(&self.signer.assertion(server))
+    }
+
     async fn change(&self, server: &Server, path: &str, change: Value) {
         let version = self.chain.api(server, "GET", path, Value::Null).await;
-        let version = format!("If-Match: {}", version.header("etag").unwrap());
-        server.api("PATCH", path, &self.chain.admin, &[&version], change).await.expect(200);
+        // A key is a part, which has none.
+        let version = version.header("etag").map(|version| format!("If-Match: {version}"));
+        let headers: Vec<&str> = version.iter().map(String::as_str).collect();
+        server.api("PATCH", path, &self.chain.admin, &headers, change).await.expect(200);
     }
 
     async fn delete(&self, server: &Server, path: &str) {
@@ -190,7 +241,9 @@ fn path(whom: Whom) -> &'static str {
         Whom::Target => "/resource-servers/payments",
         Whom::Role => "/clients/front/roles/shopper",
         Whom::Operator => "/resource-servers/orders/operators/orders",
-        Whom::SecretOfFront | Whom::SecretOfOrders => unreachable!("a secret has no name of its own"),
+        Whom::SecretOfFront | Whom::SecretOfOrders | Whom::KeyOfFront => {
+            unreachable!("a credential has no name of its own")
+        }
     }
 }
 
@@ -228,7 +281,8 @@ async fn an_expired_one_shuts_its_doors(server: Server) {
             _ => {
                 cast.front = Client::new("front", &cast.chain.front.secret);
                 cast.orders = Client::new("orders", &cast.chain.orders.secret);
-                cast.change(&server, path(*whom), json!({ "expires_at": end })).await;
+                let path = if matches!(whom, Whom::KeyOfFront) { &cast.key } else { path(*whom) };
+                cast.change(&server, path, json!({ "expires_at": end })).await;
             }
         }
         walk(&server, &cast, *whom, shut, async || server.clock.advance(SOON)).await;
@@ -245,6 +299,7 @@ async fn an_absent_one_shuts_its_doors(server: Server) {
             Whom::SecretOfFront => {
                 cast.delete(&server, &format!("/clients/front/secrets/{}", cast.secret_ids[0])).await;
             }
+            Whom::KeyOfFront => cast.delete(&server, &cast.key).await,
             Whom::SecretOfOrders => {
                 cast.delete(&server, &format!("/clients/orders/secrets/{}", cast.secret_ids[1])).await;
             }

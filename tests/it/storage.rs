@@ -92,6 +92,10 @@ fn client(id: &str) -> Client {
         allowed_networks: vec!["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()],
         may_act: Some(ClientId::new("orders").unwrap()),
         token_binding: TokenBinding::Dpop,
+        may_rotate_own_secrets: true,
+        jwks_uri: Some("https://a.example/jwks.json".to_owned()),
+        assertion_type_required: true,
+        legacy_assertion_audience: true,
         version: 1,
         created_at: START,
         updated_at: START,
@@ -159,6 +163,7 @@ async fn a_client_comes_back_as_it_went_in(store: Store, _: Database) {
         description: "d".to_owned(),
         created_at: START,
         expires_at: None,
+        replaced_by: None,
     };
     let mut tx = store.begin().await.unwrap();
     tx.insert_resource_server(&server).await.unwrap();
@@ -431,8 +436,8 @@ async fn lists_page_by_bytes_and_filter_literally(store: Store, _: Database) {
     }
     let page = async |filter: ClientFilter, after: &str, limit| -> Vec<String> {
         let cursor = Cursor { after: after.to_owned(), limit };
-        let found = store.clients(&filter, &cursor).await.unwrap();
-        found.into_iter().map(|client| client.client_id.to_string()).collect()
+        let found = store.clients(&filter, &cursor, START).await.unwrap();
+        found.into_iter().map(|(client, _)| client.client_id.to_string()).collect()
     };
     let all = ClientFilter::default;
     assert_eq!(page(all(), "", 10).await, ["B", "a%", "aB", "a_", "b", "é"], "by bytes on both engines");

@@ -2,9 +2,11 @@
 
 mod administrators;
 mod audit_events;
+mod client_keys;
 mod client_roles;
 mod client_secrets;
 mod clients;
+mod ending_credentials;
 mod exchange_rules;
 mod impact;
 mod operators;
@@ -28,7 +30,9 @@ pub(super) fn routes() -> OpenApiRouter<Shared> {
     OpenApiRouter::new()
         .merge(clients::routes())
         .merge(client_secrets::routes())
+        .merge(client_keys::routes())
         .merge(client_roles::routes())
+        .merge(ending_credentials::routes())
         .merge(resource_servers::routes())
         .merge(operators::routes())
         .merge(revocations::routes())

@@ -1,5 +1,7 @@
 //! Examples of answers, made as the server makes them.
 
+use std::time::Duration;
+
 use http::StatusCode;
 use serde::Serialize;
 use serde_json::Value;
@@ -50,7 +52,7 @@ impl<'a> About<'a> {
     pub(super) fn answer<T: Serialize>(&self, examples: &Examples, schema: &T) -> Option<Value> {
         match self.path {
             "/.well-known/oauth-authorization-server" | "/.well-known/openid-configuration" => {
-                written(&discovery::metadata(ISSUER, Algorithm::ALWAYS.to_vec()))
+                written(&discovery::metadata(ISSUER, None, Algorithm::ALWAYS.to_vec()))
             }
             _ => examples.of(schema),
         }
@@ -117,6 +119,7 @@ fn oauth(status: &str) -> Option<OAuthError> {
     Some(match StatusCode::from_bytes(status.as_bytes()).ok()? {
         StatusCode::UNAUTHORIZED => OAuthError::invalid_client("an example"),
         StatusCode::PAYLOAD_TOO_LARGE => OAuthError::invalid_request("the body is over 64 KiB"),
+        StatusCode::TOO_MANY_REQUESTS => OAuthError::too_many_failures(Duration::from_secs(2), "an example"),
         StatusCode::BAD_REQUEST => {
             OAuthError::new(ErrorCode::InvalidRequest, "the parameter 'scope' is there twice; send it once")
         }

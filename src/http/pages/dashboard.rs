@@ -11,11 +11,15 @@ use super::form::Query;
 use super::frame::Frame;
 use super::page;
 use super::session::SignedIn;
+use crate::admin::ending_credentials::EndingCredentialView;
 use crate::admin::statistics::{StatisticsBy, StatisticsStep, TokenQuery, TokenSeries, TokenStatistics};
 use crate::domain::builtin;
 use crate::domain::time::Timestamp;
 use crate::http::Shared;
 use crate::http::pictures::{BarSeries, BarStep, Bars, stacked_bars};
+
+/// How many credentials that end soon are shown.
+const ENDING: u32 = 10;
 
 pub(super) fn routes() -> Router<Shared> {
     Router::new().route("/", get(show))
@@ -25,6 +29,8 @@ pub(super) fn routes() -> Router<Shared> {
 #[template(path = "dashboard.html")]
 struct Dashboard {
     frame: Frame,
+    /// The credentials that end next, if that is soon.
+    ending: Vec<EndingCredentialView>,
     /// Nothing, for whoever may not read the audit.
     statistics: Option<Statistics>,
 }
@@ -48,11 +54,15 @@ async fn show(
     session: SignedIn,
     query: Query,
 ) -> Result<Response, PageError> {
+    let mut ending = Vec::new();
+    if session.can(builtin::CLIENTS_READ) {
+        ending = services.admin.ending_credentials(&session.by, Some(ENDING)).await?;
+    }
     let mut statistics = None;
     if session.can(builtin::AUDIT_READ) {
         statistics = Some(read(&services, &session).await?);
     }
-    Ok(page(&Dashboard { frame: session.frame("Dashboard", "").telling(&query), statistics }))
+    Ok(page(&Dashboard { frame: session.frame("Dashboard", "").telling(&query), ending, statistics }))
 }
 
 async fn read(services: &Shared, session: &SignedIn) -> Result<Statistics, PageError> {

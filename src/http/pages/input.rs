@@ -81,9 +81,21 @@ impl<'f> Input<'f> {
         self.put(name, value)
     }
 
+    /// A choice between true and false; not sent, it is false.
+    pub(super) fn choice_of_truth(self, name: &'static str) -> Self {
+        let value = json!(self.trimmed(name) == "true");
+        self.put(name, value)
+    }
+
     /// Boxes that are ticked.
     pub(super) fn ticked(self, name: &'static str) -> Self {
         let value = json!(self.form.all(name));
+        self.put(name, value)
+    }
+
+    /// A box of its own: whether it is ticked.
+    pub(super) fn truth(self, name: &'static str) -> Self {
+        let value = json!(self.form.has(name, "yes"));
         self.put(name, value)
     }
 

@@ -97,6 +97,8 @@ const DONE: &[(&str, &str)] = &[
     ("role-given", "It has the role now."),
     ("role-taken", "It no longer has the role."),
     ("secret-removed", "The secret is removed."),
+    ("key-added", "The key is added."),
+    ("key-removed", "The key is removed."),
     ("tokens-revoked", "Its tokens are revoked."),
     ("rotated", "The next key is made. It signs after its lead."),
     ("key-revoked", "The key is revoked."),

@@ -40,7 +40,10 @@ impl Method for ClientSecretBasic {
 
 /// The caller chose this method, so whatever is wrong with it is `invalid_client` with a challenge, and
 /// since no client is named yet, it can be told what is wrong.
-fn parse(credentials: &[u8]) -> Result<(ClientId, SecretString), OAuthError> {
+///
+/// # Errors
+/// It is not the base64 of a client identifier, a colon and a secret, form-urlencoded each.
+pub fn parse(credentials: &[u8]) -> Result<(ClientId, SecretString), OAuthError> {
     let refuse =
         |public: &'static str| OAuthError { public: public.into(), ..OAuthError::invalid_client(public) };
     let decoded = Zeroizing::new(

@@ -4,26 +4,37 @@
 //! An unknown client, a disabled one, one that calls from elsewhere and one with a wrong secret get the
 //! same answer and cost the same work; only the audit knows which it was.
 
+pub mod assertion;
 mod client_secret_basic;
 mod client_secret_post;
+mod guard;
+mod private_key_jwt;
 mod secret;
+
+pub use self::client_secret_basic::parse as parse_basic;
+pub use self::guard::Stake;
 
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+pub use self::private_key_jwt::Assertions;
 use super::Boxed;
 use super::form::Form;
 use crate::domain::client::{AuthMethod, Registration};
 use crate::domain::error::{Failure, OAuthError};
 use crate::domain::ids::{ClientId, CredentialId};
 use crate::domain::time::Timestamp;
+use crate::runtime::failures::Failures;
 use crate::runtime::secrets::SecretVerifier;
 use crate::storage::UsedId;
 
 /// Every method. Discovery, registration and the audit follow from this list.
-pub static METHODS: &[&dyn Method] =
-    &[&client_secret_basic::ClientSecretBasic, &client_secret_post::ClientSecretPost];
+pub static METHODS: &[&dyn Method] = &[
+    &client_secret_basic::ClientSecretBasic,
+    &client_secret_post::ClientSecretPost,
+    &private_key_jwt::PrivateKeyJwt,
+];
 
 /// One way for a client to authenticate.
 pub trait Method: Send + Sync {
@@ -41,6 +52,12 @@ pub trait Method: Send + Sync {
 
 /// What is presented as proof of a client's identity. Its `Debug` form holds no secret.
 pub trait Proof: fmt::Debug + Send + Sync {
+    /// What its check is worth to whoever guesses. Proofs that can be guessed, or cost much to check, say so, and are
+    /// limited where too much has failed.
+    fn stake(&self, _verifiers: &Verifiers, _client_id: &ClientId) -> Stake {
+        Stake::Little
+    }
+
     /// Checks it against the client. Without one (unknown or not admitted) it must cost the same and fail.
     fn verify<'a>(&'a self, claim: Claim<'a>) -> Boxed<'a, Result<Verified, Failure>>;
 }
@@ -62,6 +79,10 @@ pub struct Claim<'a> {
 pub struct Verifiers {
     /// Secrets.
     pub secrets: Arc<SecretVerifier>,
+    /// What counts failures.
+    pub failures: Failures,
+    /// Assertions.
+    pub assertions: Assertions,
 }
 
 /// The parts of a request that can hold a credential; hence no `Debug` form.
@@ -90,6 +111,8 @@ pub struct Verified {
     pub not_after: Option<Timestamp>,
     /// What of it counts once. Whoever answers the request records it first.
     pub used: Option<UsedId>,
+    /// Whether it was accepted only because of the client's `legacy_assertion_audience`.
+    pub legacy_audience: bool,
 }
 
 /// A client whose identity is proven.
@@ -129,10 +152,17 @@ pub fn present(request: &Presentation<'_>) -> Result<(&'static dyn Method, Prese
     Ok((method, presented))
 }
 
+/// The refusal of an assertion whose `jti` the ledger knows.
+#[must_use]
+pub fn used_before() -> OAuthError {
+    OAuthError::invalid_client("the assertion was used before")
+}
+
 /// Says nothing about any client, so it can be plain.
 fn no_credential() -> OAuthError {
     OAuthError {
-        public: "send client_id and client_secret, by HTTP Basic or in the body".into(),
+        public: "send client_id and client_secret, by HTTP Basic or in the body, or a client_assertion"
+            .into(),
         ..OAuthError::invalid_client("the request has no client credential that is understood")
     }
 }
@@ -149,8 +179,21 @@ pub struct Caller {
 /// Checks what was presented against the client of this name, if there is one.
 ///
 /// # Errors
-/// `invalid_client`, with the reason for the audit only, or a fault.
+/// `invalid_client` or, when too much has failed, `temporarily_unavailable`, with the reason for the audit only; or a
+/// fault.
 pub async fn verify(
+    verifiers: &Verifiers,
+    method: &'static dyn Method,
+    presented: &Presented,
+    registration: Option<Arc<Registration>>,
+    caller: Caller,
+) -> Result<Authenticated, Failure> {
+    let stake = presented.proof.stake(verifiers, &presented.client_id);
+    let check = verify_unlimited(verifiers, method, presented, registration, caller);
+    guard::limited(&verifiers.failures, stake, &presented.client_id, caller, check).await
+}
+
+async fn verify_unlimited(
     verifiers: &Verifiers,
     method: &'static dyn Method,
     presented: &Presented,

@@ -2,8 +2,10 @@
 
 use secrecy::SecretString;
 
-use super::{Claim, Proof, Verified};
+use super::{Claim, Proof, Stake, Verified, Verifiers};
 use crate::domain::error::{Failure, OAuthError};
+use crate::domain::ids::ClientId;
+use crate::domain::secret::can_be_chosen;
 use crate::oauth::Boxed;
 
 /// A secret that is presented as one of a client's.
@@ -13,6 +15,15 @@ pub(super) struct Secret(pub(super) SecretString);
 // === impl Secret ===
 
 impl Proof for Secret {
+    /// One that somebody chose costs much, and may be in somebody's list.
+    fn stake(&self, verifiers: &Verifiers, client_id: &ClientId) -> Stake {
+        if !can_be_chosen(&self.0) {
+            return Stake::Little;
+        }
+        let remembered = verifiers.secrets.remembered(client_id, &self.0);
+        remembered.map_or(Stake::Much, |secret_id| Stake::Proven(secret_id.into()))
+    }
+
     fn verify<'a>(&'a self, claim: Claim<'a>) -> Boxed<'a, Result<Verified, Failure>> {
         Box::pin(async move {
             let secret = claim
@@ -25,7 +36,7 @@ impl Proof for Secret {
                 OAuthError::invalid_client(format!("secret {} is {}", secret.secret_id, why.as_str()))
             })?;
             let credential_id = secret.secret_id.clone().into();
-            Ok(Verified { credential_id, not_after: secret.expires_at, used: None })
+            Ok(Verified { credential_id, not_after: secret.expires_at, used: None, legacy_audience: false })
         })
     }
 }

@@ -19,6 +19,12 @@ impl Grant for ClientCredentials {
     fn resolve<'a>(&'a self, context: &'a Context<'a>) -> Boxed<'a, Result<Resolved<'a>, Failure>> {
         let registration = &context.client.registration;
         let client = &registration.client;
+        let credential_id = &context.client.credential.credential_id;
+        let mut grantee =
+            Grantee::of_client(context.catalog, registration, context.client.credential.not_after);
+        if registration.may_rotate_own_secrets(Some(credential_id.as_str())) {
+            grantee = grantee.with_own_secrets(context.catalog);
+        }
         let resolved = Resolved {
             subject: client.client_id.as_str().to_owned(),
             txn: None,
@@ -26,7 +32,7 @@ impl Grant for ClientCredentials {
             may_act: client.may_act.as_ref().map(|actor| MayAct { sub: actor.to_string() }),
             exchange: None,
             issued_type: None,
-            grantee: Grantee::of_client(context.catalog, registration, context.client.credential.not_after),
+            grantee,
         };
         Box::pin(async move { Ok(resolved) })
     }

@@ -439,7 +439,7 @@ fn chain_event(chain: &mut Chain, event: Arc<WrittenEvent>, events: &mut Vec<Rec
     events.push(Recorded { link: chain.append(event.at, &event.text), event });
 }
 
-/// An event that a transaction has left. Only a change leaves one, of what is registered, of tokens, of keys, or of who is signed in:
+/// An event that a transaction has left. Only a change leaves one, of what is registered, of tokens, of keys, or of who is signed in, and a warning:
 /// anything else was put there behind our back, and is recorded as that.
 fn left(at: Timestamp, text: &str) -> Result<Arc<WrittenEvent>, Fault> {
     match WrittenEvent::read(at, text.to_owned()) {
@@ -449,7 +449,8 @@ fn left(at: Timestamp, text: &str) -> Result<Arc<WrittenEvent>, Fault> {
 }
 
 fn is_left(kind: &str) -> bool {
-    matches!(kind, "changed" | "revoked" | "signed_in" | "signed_out") || kind.starts_with("key")
+    matches!(kind, "changed" | "revoked" | "signed_in" | "signed_out" | "credential_expires_soon")
+        || kind.starts_with("key")
 }
 
 /// An event of the ledger's own.

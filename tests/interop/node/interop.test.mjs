@@ -1,6 +1,7 @@
 // openid-client as the client, jose as resource servers.
 
 import assert from 'node:assert/strict'
+import { readFile } from 'node:fs/promises'
 import { before, test } from 'node:test'
 
 import * as jose from 'jose'
@@ -115,4 +116,41 @@ test('a permission the client does not have is invalid_scope', async () => {
 test('an unknown resource is invalid_target', async () => {
   const resource = 'https://unknown.example.test'
   await assert.rejects(openid.clientCredentialsGrant(config, { resource }), { error: 'invalid_target', status: 400 })
+})
+
+const SIGNATURES = { ES256: 'ec', RS256: 'rsa', PS256: 'rsa', Ed25519: 'ed' }
+
+async function privateKey(algorithm) {
+  return jose.importPKCS8(await readFile(`${process.env.JETON_TEST_KEYS}/${SIGNATURES[algorithm]}.pem`, 'utf8'), algorithm)
+}
+
+// Finds the server as the client that signs.
+function discoverSigner(authentication) {
+  return openid.discovery(new URL(issuer), 'signer', undefined, authentication, { execute: [openid.allowInsecureRequests] })
+}
+
+for (const algorithm of Object.keys(SIGNATURES)) {
+  test(`a token by private_key_jwt with ${algorithm}`, async () => {
+    const config = await discoverSigner(openid.PrivateKeyJwt(await privateKey(algorithm)))
+    const answer = await openid.clientCredentialsGrant(config, { resource: ORDERS })
+    const { payload } = await verify(answer.access_token, ORDERS, 'ES256')
+    assert.equal(payload.client_id, 'signer')
+  })
+}
+
+test('an assertion that says what it is (RFC 10070) is taken', async () => {
+  const typed = (header) => {
+    header.typ = 'client-authentication+jwt'
+  }
+  const authentication = openid.PrivateKeyJwt(await privateKey('ES256'), { [openid.modifyAssertion]: typed })
+  const config = await discoverSigner(authentication)
+  assert.ok((await openid.clientCredentialsGrant(config, { resource: ORDERS })).access_token)
+})
+
+test('the signature of another key is invalid_client', async () => {
+  const { privateKey } = await jose.generateKeyPair('ES256')
+  const config = await discoverSigner(openid.PrivateKeyJwt(privateKey))
+  const error = await openid.clientCredentialsGrant(config, { resource: ORDERS }).catch((error) => error)
+  assert.ok(error instanceof openid.WWWAuthenticateChallengeError)
+  assert.equal((await error.response.json()).error, 'invalid_client')
 })

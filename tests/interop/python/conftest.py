@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 import requests
@@ -22,6 +23,12 @@ def issuer():
 @pytest.fixture(scope="session")
 def billing():
     return Client(os.environ["JETON_TEST_CLIENT_ID"], os.environ["JETON_TEST_CLIENT_SECRET"])
+
+
+@pytest.fixture(scope="session")
+def keys():
+    """Where the private keys of the clients that sign are."""
+    return Path(os.environ["JETON_TEST_KEYS"])
 
 
 @pytest.fixture(scope="session")

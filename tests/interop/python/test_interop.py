@@ -8,7 +8,9 @@ import requests
 from authlib.integrations.base_client import OAuthError
 from authlib.integrations.requests_client import OAuth2Session
 from authlib.oauth2.rfc6750.errors import InsufficientScopeError, InvalidTokenError
+from authlib.oauth2.rfc7523 import PrivateKeyJWT
 from authlib.oauth2.rfc9068 import JWTBearerTokenValidator
+from joserfc.jwk import ECKey, OKPKey, RSAKey
 
 ORDERS = "https://orders.example.test"
 INVOICES = "https://invoices.example.test"
@@ -154,3 +156,33 @@ def test_an_unknown_resource_is_invalid_target(metadata, billing):
     with pytest.raises(OAuthError) as refusal:
         fetch(metadata, billing, resource="https://unknown.example.test")
     assert refusal.value.error == "invalid_target"
+
+
+def fetch_signed(metadata, client_id, pem, key_type, alg, **options):
+    """Authlib signs an assertion for whatever it takes for the audience: the token endpoint, unless told otherwise."""
+    key = key_type.import_key(pem.read_text())
+    session = OAuth2Session(client_id, key, token_endpoint_auth_method="private_key_jwt")
+    session.register_client_auth_method(PrivateKeyJWT(alg=alg, **options))
+    return session.fetch_token(metadata["token_endpoint"], grant_type="client_credentials", resource=ORDERS)
+
+
+SIGNATURES = pytest.mark.parametrize(
+    "name, key_type, alg",
+    [("ec", ECKey, "ES256"), ("rsa", RSAKey, "RS256"), ("rsa", RSAKey, "PS256"), ("ed", OKPKey, "EdDSA")],
+)
+
+
+@SIGNATURES
+def test_a_token_by_private_key_jwt(metadata, issuer, keys, name, key_type, alg):
+    assert alg in metadata["token_endpoint_auth_signing_alg_values_supported"]
+    # What Authlib calls the token endpoint is nothing but the audience.
+    answer = fetch_signed(metadata, "signer", keys / f"{name}.pem", key_type, alg, token_endpoint=issuer)
+    claims = verify(metadata, answer["access_token"], ORDERS, "ES256")
+    assert claims["client_id"] == claims["sub"] == "signer"
+
+
+def test_the_token_endpoint_is_an_audience_for_clients_of_old_only(metadata, keys):
+    assert fetch_signed(metadata, "signer-of-old", keys / "ec.pem", ECKey, "ES256")["access_token"]
+    with pytest.raises(OAuthError) as refusal:
+        fetch_signed(metadata, "signer", keys / "ec.pem", ECKey, "ES256")
+    assert refusal.value.error == "invalid_client"

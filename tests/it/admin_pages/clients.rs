@@ -4,8 +4,14 @@ use serde_json::json;
 
 use super::{Person, has};
 use crate::harness::{Client, Engine, Server, both_engines};
+use crate::private_key_jwt::{Signer, register};
+use jeton::jose::Algorithm;
 
-both_engines!(a_list_is_searched_and_filtered, a_client_is_registered_used_and_deleted);
+both_engines!(
+    a_list_is_searched_and_filtered,
+    a_client_is_registered_used_and_deleted,
+    a_key_is_added_used_and_removed,
+);
 
 async fn a_list_is_searched_and_filtered(server: Server) {
     let ada = Person::signed_in(&server, "ada", "administrator").await;
@@ -226,4 +232,47 @@ async fn a_second_administrator_sees_both_versions_and_loses_nothing() {
     // The same for what is deleted.
     let answer = ada.send("/clients/billing/delete", &[("name", "billing"), ("version", "1")]).await;
     assert_eq!(answer.status, 412);
+}
+
+async fn a_key_is_added_used_and_removed(server: Server) {
+    let ada = Person::signed_in(&server, "ada", "administrator").await;
+    server.billing().await;
+    register(&server, "signer", json!({})).await;
+    has(&ada.page("/clients/signer").await, &["It has no key", "Add a key", "no secret or key that counts"]);
+    let signer = Signer::new("signer", Algorithm::Es256);
+    let refused = ada.send("/clients/signer/keys", &[("key", "nonsense"), ("key_days", "soon")]).await;
+    assert_eq!(refused.status, 422);
+    has(&refused.body, &["it is not a number of days"]);
+    let typed = signer.jwk().to_string();
+    let fields = [("key", &*typed), ("key_description", "host 7"), ("key_days", "30")];
+    let page = ada.does("/clients/signer/keys", &fields).await;
+    has(&page, &["The key is added", "host 7", "EC P-256", "never, as far as is counted"]);
+    signer.token(&server).await.expect(200);
+    let again = ada.send("/clients/signer/keys", &[("key", &typed)]).await;
+    assert_eq!(again.status, 422);
+    has(&again.body, &["the client has this key already"]);
+
+    let key = page.split("/keys/").nth(1).unwrap().split('/').next().unwrap().to_owned();
+    let removal = format!("/clients/signer/keys/{key}/remove");
+    has(&ada.page(&removal).await, &["What breaks", "no other key that counts", "1 token", &key]);
+    assert_eq!(ada.send(&removal, &[("name", "other")]).await.status, 422);
+    has(&ada.does(&removal, &[("name", &key)]).await, &["The key is removed", "It has no key"]);
+    signer.token(&server).await.expect(401);
+
+    // Where they are instead, and how strict its assertions are read.
+    let fields = [
+        ("kind", "service"),
+        ("auth_methods", "private_key_jwt"),
+        ("grant_types", "client_credentials"),
+        ("jwks_uri", "https://signer.example/jwks.json"),
+        ("assertion_type_required", "true"),
+        ("token_binding", "optional"),
+        ("version", "1"),
+        ("name", "signer"),
+    ];
+    let asked = ada.send("/clients/signer/edit", &fields[..7]).await;
+    has(&asked.body, &["The keys that are published there count", "only when they say that they are some"]);
+    let page = ada.does("/clients/signer/edit", &fields).await;
+    has(&page, &["https://signer.example/jwks.json", "must have the type client-authentication+jwt"]);
+    server.app.stop().await.unwrap();
 }

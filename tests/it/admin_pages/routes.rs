@@ -57,15 +57,17 @@ fn find(directory: &Path, routes: &mut Vec<Route>) {
     }
 }
 
-/// A secret and a key that can be taken back, of the pages that lead there: that of a client, and that of the keys.
-pub(crate) fn named<'p>(keys: &'p str, client: &'p str) -> (&'p str, &'p str) {
+/// A secret, a client's key and a signing key that can be taken back, of the pages that lead there: that of a client,
+/// and that of the signing keys.
+pub(crate) fn named<'p>(keys: &'p str, client: &'p str) -> [&'p str; 3] {
     let kid = keys.split("/signing-keys/").find(|part| part.contains("/revoke\"")).unwrap();
     let secret = client.split("/secrets/").nth(1).unwrap();
-    (secret.split('/').next().unwrap(), kid.split('/').next().unwrap())
+    let key = client.split("/keys/").nth(1).unwrap();
+    [secret, key, kid].map(|path| path.split('/').next().unwrap())
 }
 
 /// A path with names of what is there.
-pub(crate) fn filled(path: &str, (secret, kid): (&str, &str)) -> String {
+pub(crate) fn filled(path: &str, [secret, key, kid]: [&str; 3]) -> String {
     let name = match path.split('/').nth(1) {
         Some("roles") => "order-reader",
         Some("exchange-rules") => "rule",
@@ -73,6 +75,7 @@ pub(crate) fn filled(path: &str, (secret, kid): (&str, &str)) -> String {
         _ => "orders",
     };
     let path = path.replace("{client_id}", "billing").replace("{secret_id}", secret);
+    let path = path.replace("{key_id}", key);
     let path = path.replace("{kid}", kid).replace("{name}", name).replace("{role}", "order-reader");
     assert!(!path.contains('{'), "{path}: say here what stands for it");
     if path == "/" { String::new() } else { path }
@@ -82,6 +85,7 @@ pub(crate) fn filled(path: &str, (secret, kid): (&str, &str)) -> String {
 async fn nobody_changes_or_learns_what_they_may_not() {
     let server = Server::start(Engine::Sqlite).await;
     let billing = server.billing().await;
+    server.public_key("billing").await;
     let party = json!({ "client": "billing" });
     let rule = json!({ "name": "rule", "caller": party, "subject": party, "resource_server": "orders",
         "permissions": ["orders:read"] });

@@ -5,6 +5,7 @@ use serde_json::json;
 
 use jeton::admin::By;
 use jeton::config::{Config, MasterKeySource};
+use jeton::domain::builtin::HeldBy;
 use jeton::domain::ids::AdministratorName;
 
 use crate::harness::{Browser, Engine, PASSWORD, Person, Server, both_engines, command, field, jeton, run};
@@ -108,7 +109,7 @@ async fn nobody_makes_somebody_stronger(server: Server) {
     narrow.post("/administrators", new("auditor")).await.expect_forbidden("administrators:read");
     let reads: Vec<&str> = jeton::domain::builtin::PERMISSIONS
         .iter()
-        .filter(|(name, _, reads)| *reads || *name == "administrators:write")
+        .filter(|(name, _, held)| *held == HeldBy::Readers || *name == "administrators:write")
         .map(|(name, _, _)| *name)
         .collect();
     let half = server.api_as(&boss, &reads.join("+")).await;

@@ -43,7 +43,7 @@ async fn a_wrong_method_names_the_right_ones(server: Server) {
         ("POST", "/clients/x", "DELETE GET HEAD PATCH"),
         ("GET", "/clients/x/disable", "POST"),
         ("PATCH", "/clients/x/secrets", "GET HEAD POST"),
-        ("GET", "/clients/x/secrets/y", "DELETE"),
+        ("GET", "/clients/x/secrets/y", "DELETE PATCH"),
         ("GET", "/clients/x/roles/y", "DELETE PUT"),
         ("DELETE", "/resource-servers", "GET HEAD POST"),
         ("PUT", "/roles/x", "DELETE GET HEAD PATCH"),

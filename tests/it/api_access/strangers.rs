@@ -105,6 +105,10 @@ async fn no_answer_to_an_auditor_holds_a_secret(server: Server) {
     let operations = operations(&server).await;
     let token = server.api_token("auditor").await;
     for operation in operations.iter().filter(|operation| operation.method == "GET") {
+        if operation.id == "list_own_secrets" {
+            // Of a client whose registration says so alone.
+            continue;
+        }
         let answer = operation.call_with(&server, &token).await;
         answer.expect(200);
         for secret in ["jtn_", "$argon2", "\"d\":", "PRIVATE"] {

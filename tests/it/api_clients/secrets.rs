@@ -35,7 +35,7 @@ async fn a_secret_is_answered_once_and_never_again(server: Server) {
     assert!(digits.len() == 49 && digits.bytes().all(|byte| byte.is_ascii_alphanumeric()), "{text}");
     let mut view = json!({
         "secret_id": added["secret_id"], "origin": "generated", "description": "deployed",
-        "created_at": "2026-11-22T08:00:01Z", "expires_at": null, "expired": false,
+        "created_at": "2026-11-22T08:00:01Z", "expires_at": null, "expired": false, "expires_soon": false,
         "client_secret": text,
     });
     assert_eq!(added, view, "and nothing else: no hash");
@@ -215,7 +215,11 @@ async fn a_client_has_at_most_ten_secrets(server: Server) {
         api.post(SECRETS, json!({ "expires_in": 60 })).await.expect(201);
     }
     let full = api.post(SECRETS, json!({})).await.expect_problem(409, "conflict");
-    assert_eq!(full["detail"], "the client has 10 secrets already; revoke one that is no longer used");
+    let detail = full["detail"].as_str().unwrap();
+    assert!(
+        detail.starts_with("the client has 10 secrets already; revoke one that is no longer used: "),
+        "{detail}"
+    );
     let list = api.get(SECRETS).await.expect(200);
     let ids: Vec<_> =
         list.as_array().unwrap().iter().map(|secret| secret["secret_id"].as_str().unwrap()).collect();

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use jeton::domain::builtin::HeldBy;
+
 use crate::harness::{Server, both_engines};
 
 both_engines!(
@@ -242,7 +244,11 @@ async fn built_in_roles_stay_as_they_are(server: Server) {
             .collect();
         let mut expected: Vec<_> = jeton::domain::builtin::PERMISSIONS
             .iter()
-            .filter(|(_, _, reads)| *reads || name == "administrator")
+            .filter(|(_, _, held)| match held {
+                HeldBy::Readers => true,
+                HeldBy::Administrators => name == "administrator",
+                HeldBy::Nobody => false,
+            })
             .map(|(permission, _, _)| ("jeton", *permission))
             .collect();
         expected.sort_unstable();

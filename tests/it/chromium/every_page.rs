@@ -71,6 +71,7 @@ async fn a_day(server: &Server) {
 async fn axe_and_chromium_find_nothing_on_any_page() {
     let server = server().await;
     a_day(&server).await;
+    server.public_key("billing").await;
     let ada = server.signed_in("ada", "administrator").await;
     let eve = server.signed_in("eve", "auditor").await;
     // A key that signs, and the one after it.

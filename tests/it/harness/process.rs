@@ -117,10 +117,15 @@ impl Process {
         self.output()
     }
 
-    /// Sends a signal by name and waits for the end.
-    pub(crate) async fn signal(self, name: &str) -> ExitStatus {
+    /// Sends a signal by name.
+    pub(crate) fn tell(&self, name: &str) {
         let sent = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status().unwrap();
         assert!(sent.success());
+    }
+
+    /// Sends a signal by name and waits for the end.
+    pub(crate) async fn signal(self, name: &str) -> ExitStatus {
+        self.tell(name);
         self.ended().await
     }
 

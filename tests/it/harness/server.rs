@@ -16,7 +16,7 @@ use jeton::admin::resource_servers::CreateResourceServer;
 use jeton::admin::roles::CreateRole;
 use jeton::admin::secrets::AddSecret;
 use jeton::app::App;
-use jeton::config::{Config, Issuer, MetricsListener};
+use jeton::config::{Config, Issuer, Limits, MetricsListener};
 use jeton::domain::error::Fault;
 use jeton::domain::ids::{AdministratorName, ClientId, ResourceServerName};
 use jeton::domain::time::Timestamp;
@@ -57,6 +57,8 @@ impl Server {
         config.listen = SocketAddr::from(([127, 0, 0, 1], 0));
         config.metrics = MetricsListener::Off;
         config.issuer = Some(Issuer::parse("http://localhost:8080").unwrap());
+        // Tests try many wrong secrets from one address; those of the limits set them.
+        config.limits = Limits { failures_per_client: None, failures_per_address: None, ..config.limits };
         change(&mut config);
         let clock = Arc::new(ManualClock::new(START));
         let ambient = Ambient::new(Arc::clone(&clock) as _, Arc::new(SystemEntropy));
@@ -107,7 +109,7 @@ impl Server {
         let client_id = ClientId::new(client_id).unwrap();
         let new: AddSecret = serde_json::from_value(new).unwrap();
         let added = self.app.admin().add_secret(&By::system(), &client_id, new).await.unwrap();
-        Client { id: client_id.to_string(), secret: added.client_secret.expose_secret().to_owned() }
+        Client { id: client_id.to_string(), secret: added.client_secret.unwrap().expose_secret().to_owned() }
     }
 
     pub(crate) async fn resource_server(&self, new: Value) {
@@ -146,6 +148,17 @@ impl Server {
         }))
         .await;
         self.client(json!({ "client_id": "billing", "roles": ["order-reader"] })).await
+    }
+
+    /// Registers a public key, of which nobody has the private part, for a client. Answers its id.
+    pub(crate) async fn public_key(&self, client_id: &str) -> String {
+        let jwk = json!({
+            "kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo",
+        });
+        let new = serde_json::from_value(json!({ "jwk": jwk })).unwrap();
+        let client_id = ClientId::new(client_id).unwrap();
+        let added = self.app.admin().add_key(&By::system(), &client_id, new).await.unwrap();
+        added.key_id.to_string()
     }
 
     /// An API token of a fresh client with this built-in role.

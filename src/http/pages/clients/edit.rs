@@ -72,11 +72,15 @@ async fn narrowing(
     for grant in removed(typed, stored, "grant_types") {
         breaks.push(format!("It can no longer ask for tokens by {grant}."));
     }
+    if !removed(typed, stored, "may_rotate_own_secrets").is_empty() {
+        breaks.push("It can no longer rotate its own secrets.".to_owned());
+    }
     for (field, text) in [
         ("allowed_networks", "It can call from these networks only."),
         ("expires_at", "From its new end on it gets no tokens."),
         ("may_act", "Nobody else than the client that is named may pass its identity on."),
         ("token_binding", "Whether its tokens are bound to a key changes: without a proof it may get none."),
+        ("jwks_uri", "The keys that are published there count, and no others."),
         (
             "default_resource_server",
             "Requests that name nothing are answered with tokens for the new default.",
@@ -85,6 +89,14 @@ async fn narrowing(
         if !typed.agrees(stored, field) && !typed.text(field).trim().is_empty() {
             breaks.push(text.to_owned());
         }
+    }
+    let becomes = |field: &str, to: &str| !typed.agrees(stored, field) && typed.text(field) == to;
+    if becomes("assertion_type_required", "true") {
+        breaks.push("Its assertions count only when they say that they are some.".to_owned());
+    }
+    if becomes("legacy_assertion_audience", "false") {
+        breaks
+            .push("Its assertions count only when they name the issuer alone as their audience.".to_owned());
     }
     let default = "default_resource_server";
     if typed.text(default).trim().is_empty() && !stored.text(default).is_empty() {

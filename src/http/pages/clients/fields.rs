@@ -29,6 +29,10 @@ pub(super) const LABELS: &[Label] = &[
     ("allowed_networks", "Allowed networks"),
     ("may_act", "May act for it"),
     ("token_binding", "Token binding"),
+    ("may_rotate_own_secrets", "Own secrets"),
+    ("jwks_uri", "JWKS URI"),
+    ("assertion_type_required", "Type of its assertions"),
+    ("legacy_assertion_audience", "Audience of its assertions"),
 ];
 
 /// What the choices are, with what each means.
@@ -37,6 +41,9 @@ pub(super) struct Choices {
     pub(super) grants: Vec<(&'static str, &'static str, &'static str)>,
     pub(super) methods: Vec<(&'static str, &'static str, &'static str)>,
     pub(super) bindings: Vec<(&'static str, &'static str)>,
+    pub(super) own_secrets: [(&'static str, &'static str, &'static str); 1],
+    pub(super) assertion_types: [(&'static str, &'static str); 2],
+    pub(super) assertion_audiences: [(&'static str, &'static str); 2],
     /// Resource servers, by name.
     pub(super) resource_servers: Vec<String>,
     /// Roles: name, name, description.
@@ -63,6 +70,19 @@ impl Choices {
             grants: GrantType::ALL.iter().map(|grant| grant_means(*grant)).collect(),
             methods: AuthMethod::ALL.iter().map(|method| method_means(*method)).collect(),
             bindings: TokenBinding::ALL.iter().map(|binding| binding_means(*binding)).collect(),
+            own_secrets: [(
+                "yes",
+                "It may rotate its own secrets",
+                "With a token for this server's API that allows nothing else.",
+            )],
+            assertion_types: [
+                ("false", "None, JWT or client-authentication+jwt"),
+                ("true", "client-authentication+jwt alone"),
+            ],
+            assertion_audiences: [
+                ("false", "The issuer alone (RFC 10070)"),
+                ("true", "The token endpoint too, for an old library"),
+            ],
             resource_servers,
             roles,
         })
@@ -97,6 +117,9 @@ fn method_means(method: AuthMethod) -> (&'static str, &'static str, &'static str
         AuthMethod::ClientSecretPost => {
             "The secret in the body of the request. For software that cannot set the header; bodies are logged more often."
         }
+        AuthMethod::PrivateKeyJwt => {
+            "It signs a short statement with a private key that only it has: nothing that is sent can be used again."
+        }
     };
     (method.as_str(), method.as_str(), means)
 }
@@ -116,6 +139,8 @@ pub(super) fn empty() -> Form {
         ("grant_types", GrantType::ClientCredentials.as_str().to_owned()),
         ("auth_methods", AuthMethod::ClientSecretBasic.as_str().to_owned()),
         ("token_binding", TokenBinding::Optional.as_str().to_owned()),
+        ("assertion_type_required", false.to_string()),
+        ("legacy_assertion_audience", false.to_string()),
         ("secret", "yes".to_owned()),
     ]);
     form.put("auth_methods", AuthMethod::ClientSecretPost.as_str());
@@ -137,6 +162,9 @@ pub(super) fn stored(view: &ClientView) -> Form {
         ("allowed_networks", networks.join("\n")),
         ("may_act", text(view.may_act.as_ref().map(AsRef::as_ref))),
         ("token_binding", view.token_binding.as_str().to_owned()),
+        ("jwks_uri", text(view.jwks_uri.as_deref())),
+        ("assertion_type_required", view.assertion_type_required.to_string()),
+        ("legacy_assertion_audience", view.legacy_assertion_audience.to_string()),
         ("version", view.version.to_string()),
     ]);
     for grant in &view.grant_types {
@@ -144,6 +172,9 @@ pub(super) fn stored(view: &ClientView) -> Form {
     }
     for method in &view.auth_methods {
         form.put("auth_methods", method.as_str());
+    }
+    if view.may_rotate_own_secrets {
+        form.put("may_rotate_own_secrets", "yes");
     }
     form
 }
@@ -171,4 +202,8 @@ fn fields(input: Input<'_>) -> Input<'_> {
         .lines("allowed_networks")
         .optional("may_act")
         .text("token_binding")
+        .truth("may_rotate_own_secrets")
+        .optional("jwks_uri")
+        .choice_of_truth("assertion_type_required")
+        .choice_of_truth("legacy_assertion_audience")
 }

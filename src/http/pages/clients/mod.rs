@@ -4,8 +4,10 @@ mod actions;
 mod dry_run;
 mod edit;
 mod fields;
+mod keys;
 mod new;
 mod roles;
+mod rotation;
 mod secrets;
 mod show;
 
@@ -38,6 +40,8 @@ pub(super) fn routes() -> Router<Shared> {
         .merge(edit::routes())
         .merge(actions::routes())
         .merge(secrets::routes())
+        .merge(keys::routes())
+        .merge(rotation::routes())
         .merge(roles::routes())
         .merge(dry_run::routes())
 }

@@ -10,7 +10,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::AT;
 use crate::admin::AdminError;
-use crate::admin::secrets::{AddSecret, SecretView};
+use crate::admin::secrets::{AddSecret, AddedSecret, SecretView};
 use crate::domain::builtin;
 use crate::domain::client::{AuthMethod, GrantType};
 use crate::domain::ids::{ClientId, SecretId};
@@ -37,6 +37,8 @@ pub(super) struct Shown {
     client_id: ClientId,
     secret: SecretString,
     view: SecretView,
+    /// Those that it replaces.
+    replaces: Vec<SecretView>,
     /// How many other secrets count.
     others: usize,
     /// A request for a token; nothing where the client gets none for itself.
@@ -54,9 +56,23 @@ impl Shown {
         new: AddSecret,
     ) -> Result<Response, PageError> {
         let added = services.admin.add_secret(&session.by, client_id, new).await?;
+        Self::once(services, session, client_id, (added, Vec::new())).await
+    }
+
+    /// Answers the page that shows a secret that was just added.
+    pub(super) async fn once(
+        services: &Shared,
+        session: &SignedIn,
+        client_id: &ClientId,
+        (added, replaces): (AddedSecret, Vec<SecretView>),
+    ) -> Result<Response, PageError> {
+        let secret = added.client_secret.ok_or(PageError::NoSuchPage)?;
         let client = services.admin.client(&session.by, client_id).await?;
         let secrets = services.admin.secrets(&session.by, client_id).await?;
-        let others = secrets.iter().filter(|other| !other.expired && other.secret_id != added.view.secret_id);
+        let goes = |other: &SecretView| replaces.iter().any(|old| old.secret_id == other.secret_id);
+        let others = secrets
+            .iter()
+            .filter(|other| !other.expired && other.secret_id != added.view.secret_id && !goes(other));
         let others = others.count();
         let command = client
             .grant_types
@@ -66,8 +82,9 @@ impl Shown {
         Ok(page(&Self {
             frame: session.frame(format!("The secret of {client_id}"), AT),
             client_id: client_id.clone(),
-            secret: added.client_secret,
+            secret,
             view: added.view,
+            replaces,
             others,
             command,
         }))
@@ -148,7 +165,7 @@ async fn removal(
         0 => format!("{client_id} has no other secret that counts: without one it gets no tokens."),
         others => format!("{client_id} has {} left.", when::many(others, "other secret")),
     };
-    let tokens = services.admin.secret_use(&session.by, &client_id, &secret_id).await?;
+    let tokens = services.admin.credential_use(&session.by, &client_id, &secret_id.clone().into()).await?;
     let mut breaks = vec![
         format!(
             "Whoever still uses the secret {secret_id} is refused within a second, and its tokens with it."

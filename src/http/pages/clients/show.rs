@@ -12,11 +12,14 @@ use http::StatusCode;
 use super::AT;
 use crate::admin::PageRequest;
 use crate::admin::audit::EventQuery;
+use crate::admin::client_keys::KeyView;
 use crate::admin::clients::ClientView;
 use crate::admin::effective_permissions::HeldAt;
 use crate::admin::secrets::SecretView;
 use crate::domain::builtin;
+use crate::domain::client::AuthMethod;
 use crate::domain::ids::{ClientId, RoleName};
+use crate::domain::secret::SecretOrigin;
 use crate::domain::time::Timestamp;
 use crate::http::Shared;
 use crate::http::pages::error::PageError;
@@ -46,6 +49,9 @@ struct Show {
     /// The path of this page.
     path: String,
     secrets: Vec<SecretView>,
+    keys: Vec<KeyView>,
+    /// The choices of what a rotation replaces.
+    replaceable: Vec<(String, String)>,
     roles: Vec<RoleName>,
     /// Roles that it could be given.
     suggested: Vec<RoleName>,
@@ -61,14 +67,30 @@ impl Show {
     /// Why the client gets no tokens, if it gets none.
     fn stands(&self) -> Option<&'static str> {
         let expired = self.client.expires_at.is_some_and(|end| end <= self.now);
-        let without = self.secrets.iter().all(|secret| secret.expired);
+        let without = self.secrets.iter().all(|secret| secret.expired)
+            && self.keys.iter().all(|key| key.expired)
+            && self.client.jwks_uri.is_none();
         match (self.client.enabled, expired, without) {
             (false, _, _) => {
                 Some("It is disabled: it gets no tokens, and those that it has do not count here.")
             }
             (_, true, _) => Some("Its end has come: it gets no tokens. Change its end to let it go on."),
-            (_, _, true) => Some("It has no secret that counts, so it gets no tokens. Add one below."),
+            (_, _, true) => Some("It has no secret or key that counts, so it gets no tokens. Add one below."),
             _ => None,
+        }
+    }
+
+    /// Whether keys are of use to it, or it has some.
+    fn has_keys(&self) -> bool {
+        !self.keys.is_empty() || self.client.auth_methods.contains(&AuthMethod::PrivateKeyJwt)
+    }
+
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "what a template passes")]
+    #[expect(clippy::unused_self, reason = "called by the template")]
+    fn maker(&self, origin: &SecretOrigin) -> &'static str {
+        match origin {
+            SecretOrigin::Generated => "this server",
+            SecretOrigin::Chosen => "somebody",
         }
     }
 
@@ -126,16 +148,33 @@ async fn read(
         let found = admin.audit_events(by, query, &page).await?;
         events = Some(found.items.into_iter().map(EventRow::from).collect());
     }
+    let secrets = admin.secrets(by, client_id).await?;
     Ok(Show {
         frame: session.frame(client_id.as_str(), AT),
         form,
         path: session.path(&["clients", client_id.as_str()]),
         client,
-        secrets: admin.secrets(by, client_id).await?,
+        replaceable: replaceable(&secrets),
+        secrets,
+        keys: admin.keys(by, client_id).await?,
         roles,
         suggested,
         held: admin.effective_permissions(by, client_id).await?.resource_servers,
         events,
         now: services.ambient.now(),
     })
+}
+
+/// What a rotation may replace, with the names that people know it by.
+fn replaceable(secrets: &[SecretView]) -> Vec<(String, String)> {
+    let named = secrets.iter().filter(|secret| !secret.expired).map(|secret| {
+        let name = secret.secret_id.to_string();
+        let told = if secret.description.is_empty() {
+            name.clone()
+        } else {
+            format!("{name}: {}", secret.description)
+        };
+        (name, told)
+    });
+    std::iter::once((String::new(), "The newest that counts".to_owned())).chain(named).collect()
 }

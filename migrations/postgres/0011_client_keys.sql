@@ -1,0 +1,21 @@
+-- The same change as ../sqlite/0011_client_keys.sql; a test compares the columns.
+
+-- Public keys that clients are registered with.
+CREATE TABLE client_keys (
+    client      UUID NOT NULL REFERENCES clients (uid) ON DELETE CASCADE,
+    key_id      TEXT COLLATE "C" NOT NULL, -- names it to people; a fingerprint
+    thumbprint  TEXT COLLATE "C" NOT NULL, -- RFC 7638
+    kid         TEXT COLLATE "C" NOT NULL, -- what assertions call it
+    public_jwk  TEXT NOT NULL,
+    description TEXT NOT NULL,
+    created_at  BIGINT NOT NULL,
+    expires_at  BIGINT,
+    PRIMARY KEY (client, key_id),
+    UNIQUE (client, thumbprint),
+    UNIQUE (client, kid)
+);
+
+-- Where its keys are instead, and how strict its assertions are read.
+ALTER TABLE clients ADD COLUMN jwks_uri TEXT;
+ALTER TABLE clients ADD COLUMN assertion_type_required BOOLEAN NOT NULL DEFAULT FALSE;
+ALTER TABLE clients ADD COLUMN legacy_assertion_audience BOOLEAN NOT NULL DEFAULT FALSE;

@@ -1,0 +1,21 @@
+-- The same change as ../postgres/0011_client_keys.sql; a test compares the columns.
+
+-- Public keys that clients are registered with.
+CREATE TABLE client_keys (
+    client      BLOB NOT NULL REFERENCES clients (uid) ON DELETE CASCADE,
+    key_id      TEXT NOT NULL, -- names it to people; a fingerprint
+    thumbprint  TEXT NOT NULL, -- RFC 7638
+    kid         TEXT NOT NULL, -- what assertions call it
+    public_jwk  TEXT NOT NULL,
+    description TEXT NOT NULL,
+    created_at  INTEGER NOT NULL,
+    expires_at  INTEGER,
+    PRIMARY KEY (client, key_id),
+    UNIQUE (client, thumbprint),
+    UNIQUE (client, kid)
+) STRICT;
+
+-- Where its keys are instead, and how strict its assertions are read.
+ALTER TABLE clients ADD COLUMN jwks_uri TEXT;
+ALTER TABLE clients ADD COLUMN assertion_type_required INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE clients ADD COLUMN legacy_assertion_audience INTEGER NOT NULL DEFAULT 0;

@@ -1,0 +1,54 @@
+//! Which credential a client is taken to authenticate with, when a request is only tried.
+
+use crate::domain::client::{AuthMethod, Registration};
+use crate::domain::error::OAuthError;
+use crate::domain::ids::CredentialId;
+use crate::domain::time::Timestamp;
+
+/// A credential that is in force.
+pub(super) struct InForce {
+    /// Which, if it is registered.
+    pub(super) id: Option<CredentialId>,
+    /// What it is called: `the secret k7q2mzxa`.
+    pub(super) name: String,
+    /// Its end.
+    pub(super) ends_at: Option<Timestamp>,
+}
+
+/// Of the credentials that are in force, the one with the latest end.
+///
+/// # Errors
+/// There is none.
+pub(super) fn longest_lived(registration: &Registration, now: Timestamp) -> Result<InForce, OAuthError> {
+    let client = &registration.client;
+    let signs = client.auth_methods.contains(&AuthMethod::PrivateKeyJwt);
+    let secrets = registration.secrets.iter().filter(|secret| secret.check(now).is_ok());
+    let secrets = secrets.map(|secret| InForce {
+        id: Some(secret.secret_id.clone().into()),
+        name: format!("the secret {}", secret.secret_id),
+        ends_at: secret.expires_at,
+    });
+    let keys = registration.keys.iter().filter(|key| signs && key.check(now).is_ok());
+    let keys = keys.map(|key| InForce {
+        id: Some(key.key_id.clone()),
+        name: format!("the key {}", key.key_id),
+        ends_at: key.expires_at,
+    });
+    let published = client.jwks_uri.as_ref().filter(|_| signs);
+    let published = published.map(|uri| InForce {
+        id: None,
+        name: format!("a key that is published at {uri}"),
+        ends_at: None,
+    });
+    let all = secrets.chain(keys).chain(published);
+    let end = |credential: &InForce| credential.ends_at.unwrap_or(Timestamp::from_micros(i64::MAX));
+    all.max_by_key(end).ok_or_else(|| {
+        let kinds = if signs { "secret or key" } else { "secret" };
+        let none = registration.secrets.is_empty() && registration.keys.is_empty();
+        OAuthError::invalid_client(if none {
+            format!("the client has no {kinds}; add one")
+        } else {
+            format!("every {kinds} of the client is expired; add one")
+        })
+    })
+}

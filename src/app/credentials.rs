@@ -1,0 +1,39 @@
+//! The tasks that tend to what clients prove themselves with.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::runtime::clock::Ambient;
+use crate::runtime::expiry_watch::{EndingCounts, ExpiryWatch};
+use crate::runtime::foreign_secrets::Upgrade;
+use crate::runtime::ledger::Ledger;
+use crate::runtime::secret_upgrades::{self, SecretUpgrades};
+use crate::storage::Store;
+
+/// What they are reached by.
+pub(super) struct Tended {
+    /// Where the numbers of those that end are found.
+    pub(super) ending: EndingCounts,
+    /// Where an imported secret goes that was verified.
+    pub(super) verified: mpsc::Sender<Upgrade>,
+}
+
+/// Starts them.
+pub(super) fn tend(
+    warn_before: Duration,
+    (store, ledger, ambient): (&Store, &Ledger, &Ambient),
+    (tasks, stop): (&TaskTracker, &CancellationToken),
+) -> Tended {
+    let ending = EndingCounts::default();
+    let counts = Arc::clone(&ending);
+    let watch = ExpiryWatch::new(store.clone(), ledger.clone(), ambient.clone(), warn_before, counts);
+    tasks.spawn(watch.run(stop.clone()));
+    let (verified, upgrades) = mpsc::channel(secret_upgrades::QUEUE);
+    let upgrading = SecretUpgrades::new(store.clone(), ledger.clone(), ambient.clone());
+    tasks.spawn(upgrading.run(upgrades, stop.clone()));
+    Tended { ending, verified }
+}

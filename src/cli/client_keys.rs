@@ -1,0 +1,112 @@
+//! `jeton clients key …`
+
+use std::io::Read as _;
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use clap::Subcommand;
+
+use super::arguments::{client_id, timestamp};
+use super::{Offline, output};
+use crate::admin::client_keys::{AddKey, UpdateKey};
+use crate::domain::error::FieldError;
+use crate::domain::ids::{ClientId, CredentialId};
+use crate::domain::time::Timestamp;
+
+/// The most of a file that is read: a key has a few hundred bytes.
+const LARGEST: u64 = 64 * 1_024;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Key {
+    /// Add a public key, as `openssl pkey -pubout` prints it or as a JWK.
+    Add {
+        /// Whose.
+        #[arg(value_parser = client_id)]
+        client_id: ClientId,
+        /// The file with the key; `-` for standard input.
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// For people.
+        #[arg(long, default_value = "")]
+        description: String,
+        /// Its end in seconds from now.
+        #[arg(long, value_name = "SECONDS")]
+        expires_in: Option<u32>,
+    },
+    /// List a client's keys, with when each was last used.
+    List {
+        /// Whose.
+        #[arg(value_parser = client_id)]
+        client_id: ClientId,
+    },
+    /// Change what is said of a key, or its end.
+    Change {
+        /// Whose.
+        #[arg(value_parser = client_id)]
+        client_id: ClientId,
+        /// Which; `jeton clients key list` lists them.
+        #[arg(value_parser = key_id)]
+        key_id: CredentialId,
+        /// For people.
+        #[arg(long)]
+        description: Option<String>,
+        /// Its end, for example 2027-01-01T00:00:00Z.
+        #[arg(long, value_name = "TIME", value_parser = timestamp, conflicts_with = "never_expires")]
+        expires_at: Option<Timestamp>,
+        /// It has no end.
+        #[arg(long)]
+        never_expires: bool,
+    },
+    /// Remove a key. It is refused everywhere from the next second on.
+    Remove {
+        /// Whose.
+        #[arg(value_parser = client_id)]
+        client_id: ClientId,
+        /// Which; `jeton clients key list` lists them.
+        #[arg(value_parser = key_id)]
+        key_id: CredentialId,
+    },
+}
+
+pub(super) async fn run(key: Key, offline: &Offline, json: bool) -> anyhow::Result<()> {
+    let Offline { admin, by, .. } = offline;
+    match key {
+        Key::Add { client_id, file, description, expires_in } => {
+            let new = AddKey { description, expires_in, ..AddKey::of_text(&read(&file)?)? };
+            output::one(&admin.add_key(by, &client_id, new).await?, json)
+        }
+        Key::List { client_id } => {
+            let keys = admin.keys(by, &client_id).await?;
+            let columns =
+                ["key_id", "kid", "key_type", "created_at", "expires_at", "last_used_at", "description"];
+            output::rows(&keys, &columns, json)
+        }
+        Key::Change { client_id, key_id, description, expires_at, never_expires } => {
+            let expires_at = if never_expires { Some(None) } else { expires_at.map(Some) };
+            let update = UpdateKey { description, expires_at };
+            output::one(&admin.update_key(by, &client_id, &key_id, update).await?, json)
+        }
+        Key::Remove { client_id, key_id } => {
+            admin.remove_key(by, &client_id, &key_id).await?;
+            if json {
+                return output::one(&serde_json::json!({ "removed": key_id }), json);
+            }
+            output::print(&format!("key {key_id} of {client_id} is removed"))
+        }
+    }
+}
+
+fn read(file: &std::path::Path) -> anyhow::Result<String> {
+    let mut text = String::new();
+    if file.as_os_str() == "-" {
+        std::io::stdin().take(LARGEST).read_to_string(&mut text).context("standard input")?;
+    } else {
+        let opened = std::fs::File::open(file).with_context(|| file.display().to_string())?;
+        opened.take(LARGEST).read_to_string(&mut text).with_context(|| file.display().to_string())?;
+    }
+    Ok(text)
+}
+
+fn key_id(text: &str) -> Result<CredentialId, FieldError> {
+    CredentialId::new(text)
+}

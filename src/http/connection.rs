@@ -1,0 +1,43 @@
+//! A connection, from when it is accepted until it is served.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::net::TcpStream;
+
+use crate::runtime::tls::Shown;
+
+/// A connection on its way to a thread.
+pub(super) type Accepted = (std::net::TcpStream, SocketAddr);
+
+/// Who is on the other end of a connection.
+#[derive(Clone)]
+pub(super) struct Peer {
+    pub(super) address: SocketAddr,
+    /// Whether it has come where certificates are asked for.
+    pub(super) mutual: bool,
+    /// The certificate that it has shown there.
+    pub(super) shown: Option<Arc<Shown>>,
+}
+
+// === impl Peer ===
+
+impl Peer {
+    /// Without TLS, or where it is not asked for a certificate.
+    pub(super) const fn plain(address: SocketAddr) -> Self {
+        Self { address, mutual: false, shown: None }
+    }
+}
+
+impl fmt::Debug for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.address)
+    }
+}
+
+/// A connection as this thread's runtime knows it.
+pub(super) fn adopt(stream: std::net::TcpStream) -> io::Result<TcpStream> {
+    TcpStream::from_std(stream)
+}

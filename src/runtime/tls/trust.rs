@@ -1,0 +1,199 @@
+//! Whose certificates are trusted to name a client.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use aws_lc_rs::digest::{Context, SHA256, SHA256_OUTPUT_LEN};
+use moka::sync::Cache;
+use rustls::RootCertStore;
+use rustls::crypto::{self, CryptoProvider};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
+
+use super::endpoint::{certificates, unix_time};
+use super::from_files::{FromFiles, Made};
+use crate::domain::certificate::{NotACertificate, PeerCertificate, revocation_list_end};
+use crate::domain::time::Timestamp;
+use crate::runtime::clock::Ambient;
+
+/// How long a verdict counts: what is revoked or over is refused after a second at the latest, also on a connection
+/// that was there before.
+const VERDICT: Duration = Duration::from_secs(1);
+
+/// How many of the certificates that proxies tell are kept in memory.
+const TOLD: u64 = 10_000;
+
+/// Judges certificates of clients by the configured authorities and what they have revoked.
+pub struct ClientTrust {
+    judge: Arc<Judge>,
+    /// What proxies told, by its hash: they tell it with every request.
+    told: Cache<[u8; SHA256_OUTPUT_LEN], Arc<Shown>>,
+}
+
+struct Judge {
+    /// None without authorities: nothing is trusted then.
+    verifier: FromFiles<Option<Arc<dyn ClientCertVerifier>>>,
+    ambient: Ambient,
+}
+
+/// A certificate that was shown, with what was sent along, for as many requests as come by the same connection.
+pub struct Shown {
+    chain: Vec<CertificateDer<'static>>,
+    judge: Arc<Judge>,
+    verdict: ArcSwap<Verdict>,
+}
+
+struct Verdict {
+    at: Timestamp,
+    certificate: Arc<PeerCertificate>,
+}
+
+// === impl ClientTrust ===
+
+impl ClientTrust {
+    pub(super) fn open(ca: Option<&Path>, crls: &[PathBuf], ambient: &Ambient) -> Result<Self, String> {
+        let files = ca.map(Path::to_owned).into_iter().chain(crls.iter().cloned()).collect();
+        let (ca, crls) = (ca.map(Path::to_owned), crls.to_vec());
+        let provider = Arc::new(crypto::aws_lc_rs::default_provider());
+        let make = move || match &ca {
+            Some(ca) => verifier(&provider, ca, &crls),
+            None => Ok(Made { value: None, ends: Vec::new() }),
+        };
+        let verifier =
+            FromFiles::open("the authorities of clients or a list of what they revoked", files, make)?;
+        let judge = Arc::new(Judge { verifier, ambient: ambient.clone() });
+        Ok(Self { judge, told: Cache::new(TOLD) })
+    }
+
+    /// Judges what was shown: the leaf, and after it what may lead to an authority.
+    ///
+    /// # Errors
+    /// The leaf is not a certificate, or there is none.
+    pub fn shown(&self, chain: Vec<CertificateDer<'static>>) -> Result<Arc<Shown>, NotACertificate> {
+        let leaf = chain.first().ok_or(NotACertificate)?;
+        let now = self.judge.ambient.now();
+        let certificate = PeerCertificate::parse(leaf, self.judge.trusts(&chain, now))?;
+        let verdict = ArcSwap::from_pointee(Verdict { at: now, certificate: Arc::new(certificate) });
+        Ok(Arc::new(Shown { chain, judge: Arc::clone(&self.judge), verdict }))
+    }
+
+    /// The same for what a proxy told, which it does with every request.
+    ///
+    /// # Errors
+    /// The leaf is not a certificate, or there is none.
+    pub fn told(&self, chain: Vec<CertificateDer<'static>>) -> Result<Arc<Shown>, NotACertificate> {
+        let key = fingerprint(&chain);
+        if let Some(known) = self.told.get(&key) {
+            return Ok(known);
+        }
+        let shown = self.shown(chain)?;
+        self.told.insert(key, Arc::clone(&shown));
+        Ok(shown)
+    }
+
+    /// Whether there are no authorities, and no files that could name some.
+    pub(super) fn trusts_nobody(&self) -> bool {
+        self.judge.verifier.current().value.is_none()
+    }
+
+    pub(super) fn look(&self, now: Timestamp) {
+        self.judge.verifier.look(now);
+    }
+}
+
+/// A hash of a chain that no other has.
+fn fingerprint(chain: &[CertificateDer<'_>]) -> [u8; SHA256_OUTPUT_LEN] {
+    let mut context = Context::new(&SHA256);
+    for certificate in chain {
+        context.update(&certificate.len().to_be_bytes());
+        context.update(certificate);
+    }
+    let mut key = [0; SHA256_OUTPUT_LEN];
+    key.copy_from_slice(context.finish().as_ref());
+    key
+}
+
+// === impl Judge ===
+
+impl Judge {
+    fn trusts(&self, chain: &[CertificateDer<'_>], now: Timestamp) -> bool {
+        let verifier = self.verifier.current();
+        let (Some(verifier), Some((leaf, others))) = (&verifier.value, chain.split_first()) else {
+            return false;
+        };
+        match verifier.verify_client_cert(leaf, others, unix_time(now)) {
+            Ok(_) => true,
+            Err(problem) => {
+                tracing::debug!(%problem, "a client's certificate is not trusted");
+                false
+            }
+        }
+    }
+}
+
+/// What judges by these files. A certificate is trusted only if the status of its whole chain is known, once there
+/// is a list at all.
+fn verifier(
+    provider: &Arc<CryptoProvider>,
+    ca: &Path,
+    crls: &[PathBuf],
+) -> Result<Made<Option<Arc<dyn ClientCertVerifier>>>, String> {
+    let mut roots = RootCertStore::empty();
+    for (number, certificate) in certificates("the authorities of clients", ca)?.into_iter().enumerate() {
+        roots.add(certificate).map_err(|problem| {
+            format!("the authorities of clients {}: certificate {}: {problem}", ca.display(), number + 1)
+        })?;
+    }
+    let mut builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider));
+    let mut ends = Vec::new();
+    for file in crls {
+        for list in revocation_lists(file)? {
+            let end = revocation_list_end(&list)
+                .map_err(|problem| format!("the revoked certificates {}: {problem}", file.display()))?;
+            ends.push((file.clone(), end));
+            builder = builder.with_crls([list]);
+        }
+    }
+    let verifier = builder
+        .enforce_revocation_expiration()
+        .build()
+        .map_err(|problem| format!("the revoked certificates: {problem}"))?;
+    Ok(Made { value: Some(verifier), ends })
+}
+
+/// The lists in a file, in PEM, or one in DER, as authorities publish it.
+fn revocation_lists(file: &Path) -> Result<Vec<CertificateRevocationListDer<'static>>, String> {
+    let bytes = std::fs::read(file)
+        .map_err(|error| format!("the revoked certificates {}: {error}", file.display()))?;
+    let in_pem: Result<Vec<_>, _> = CertificateRevocationListDer::pem_slice_iter(&bytes).collect();
+    match in_pem {
+        Ok(lists) if !lists.is_empty() => Ok(lists),
+        _ => Ok(vec![CertificateRevocationListDer::from(bytes)]),
+    }
+}
+
+// === impl Shown ===
+
+impl Shown {
+    /// The certificate as it is to be judged now.
+    pub fn now(&self) -> Arc<PeerCertificate> {
+        let verdict = self.verdict.load();
+        let now = self.judge.ambient.now();
+        let age = now.as_micros().abs_diff(verdict.at.as_micros());
+        if u128::from(age) < VERDICT.as_micros() {
+            return Arc::clone(&verdict.certificate);
+        }
+        let trusted = self.judge.trusts(&self.chain, now);
+        let certificate = if trusted == verdict.certificate.trusted {
+            Arc::clone(&verdict.certificate)
+        } else {
+            Arc::new(PeerCertificate { trusted, ..(*verdict.certificate).clone() })
+        };
+        self.verdict.store(Arc::new(Verdict { at: now, certificate: Arc::clone(&certificate) }));
+        certificate
+    }
+}

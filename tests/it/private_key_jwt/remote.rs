@@ -1,0 +1,120 @@
+//! Keys that a client publishes itself: `jwks_uri`.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+
+use super::{Signer, refused, register};
+use crate::harness::{Engine, Server};
+use jeton::jose::Algorithm;
+
+/// A client's web server.
+struct Site {
+    keys: Mutex<Vec<Value>>,
+    asked: AtomicUsize,
+    down: AtomicBool,
+}
+
+impl Site {
+    async fn start(keys: Vec<Value>) -> (Arc<Self>, u16) {
+        let site = Arc::new(Self {
+            keys: Mutex::new(keys),
+            asked: AtomicUsize::new(0),
+            down: AtomicBool::new(false),
+        });
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let serving = Arc::clone(&site);
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                serving.asked.fetch_add(1, Ordering::SeqCst);
+                let mut request = [0; 4_096];
+                let _ = stream.read(&mut request).await;
+                if serving.down.load(Ordering::SeqCst) {
+                    continue;
+                }
+                let body = json!({ "keys": *serving.keys.lock().unwrap() }).to_string();
+                let head = "HTTP/1.1 200 OK\r\nCache-Control: max-age=600\r\n";
+                let answer = format!("{head}Content-Length: {}\r\n\r\n{body}", body.len());
+                let _ = stream.write_all(answer.as_bytes()).await;
+            }
+        });
+        (site, port)
+    }
+
+    fn asked(&self) -> usize {
+        self.asked.load(Ordering::SeqCst)
+    }
+}
+
+async fn start(networks: &[&str]) -> Server {
+    let server = Server::start_with(Engine::Sqlite, |config| {
+        config.outbound.outside.allow_http = true;
+        config.outbound.outside.allowed_networks =
+            networks.iter().map(|network| network.parse().unwrap()).collect();
+    })
+    .await;
+    server.billing().await;
+    server
+}
+
+fn named(kid: &str) -> Signer {
+    Signer { kid: Some(kid.to_owned()), ..Signer::new("remote", Algorithm::Es256) }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn published_keys_count_are_looked_for_once_in_a_while_and_bridge_an_outage() {
+    let server = start(&["127.0.0.0/8"]).await;
+    let (old, new) = (named("old"), named("new"));
+    let (site, port) = Site::start(vec![old.jwk()]).await;
+    register(&server, "remote", json!({ "jwks_uri": format!("http://127.0.0.1:{port}/jwks") })).await;
+    old.token(&server).await.expect(200);
+    old.token(&server).await.expect(200);
+    assert_eq!(site.asked(), 1);
+
+    // A rotation: the new key is found at once, but for a moment after the last question.
+    site.keys.lock().unwrap().push(new.jwk());
+    refused(&server, "too soon", &new.token(&server).await, "no key with kid 'new'").await;
+    server.clock.advance(Duration::from_secs(30));
+    new.token(&server).await.expect(200);
+    assert_eq!(site.asked(), 2);
+    for _ in 0..5 {
+        let unknown = named("unknown").token(&server).await;
+        refused(&server, "unknown kid", &unknown, "no key with kid 'unknown'").await;
+    }
+    assert_eq!(site.asked(), 2, "once a cooldown");
+
+    // An outage: what was known serves on, then there is no verdict.
+    site.down.store(true, Ordering::SeqCst);
+    server.clock.advance(Duration::from_mins(10));
+    new.token(&server).await.expect(200);
+    assert_eq!(site.asked(), 3);
+    server.clock.advance(Duration::from_hours(4));
+    let answer = new.token(&server).await;
+    assert_eq!((answer.status, answer.header("retry-after").is_some()), (503, true), "{answer:?}");
+    site.down.store(false, Ordering::SeqCst);
+    server.clock.advance(Duration::from_secs(30));
+    new.token(&server).await.expect(200);
+
+    // A key that was taken away is gone with the next answer.
+    site.keys.lock().unwrap().retain(|key| key["kid"] == "new");
+    server.clock.advance(Duration::from_mins(10));
+    refused(&server, "taken away", &old.token(&server).await, "no key with kid 'old'").await;
+    server.app.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_leads_inside_is_not_called() {
+    let server = start(&[]).await;
+    let signer = named("a");
+    let (site, port) = Site::start(vec![signer.jwk()]).await;
+    // The name is harmless; what it resolves to is not.
+    register(&server, "remote", json!({ "jwks_uri": format!("http://localhost:{port}/jwks") })).await;
+    refused(&server, "inside", &signer.token(&server).await, "no address of the internet").await;
+    assert_eq!(site.asked(), 0);
+    server.app.stop().await.unwrap();
+}
