@@ -4,6 +4,7 @@
 //! who waits for it, so that one disk sync serves many answers. Nobody waits for a timer: while one batch is
 //! written the next one gathers.
 
+mod entry;
 mod waiting;
 mod writer;
 
@@ -16,8 +17,9 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use self::entry::{Done, Entry, What};
 use self::waiting::{Home, Waiting};
-use self::writer::{Done, Entry, What, Writer};
+use self::writer::Writer;
 use super::audit_key::AuditKey;
 use super::clock::Ambient;
 use crate::config::Issuance;

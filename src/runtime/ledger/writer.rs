@@ -7,7 +7,8 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 
 use super::OVERTAKEN;
-use super::waiting::{Releases, Waiting};
+use super::entry::{Done, Entry, What, chain_event, overtaken};
+use super::waiting::Releases;
 use crate::domain::audit::{AuditEvent, Event, Origin, ProcessKind, Recorded, WrittenEvent};
 use crate::domain::chain::{Chain, ChainEnd};
 use crate::domain::error::Fault;
@@ -48,35 +49,6 @@ const SILENT: Duration = Duration::from_hours(12);
 
 /// How long a chain that did not end in order is looked at for more events.
 const UNSETTLED: Duration = Duration::from_hours(24 * 7);
-
-/// Something to write, and who waits for it.
-pub(super) struct Entry {
-    pub(super) what: What,
-    pub(super) done: Option<Waiting>,
-}
-
-/// Something to write.
-pub(super) enum What {
-    /// An event, and the identifiers that it uses up.
-    Event(Arc<WrittenEvent>, Vec<UsedId>),
-    /// An identifier that is used up without an event.
-    Use(UsedId),
-    /// Whatever committed transactions have left.
-    LeftEvents,
-    /// An event, and a signature for it.
-    SignedEvent(Arc<WrittenEvent>),
-}
-
-/// What became of it.
-#[derive(Clone, Debug)]
-pub(super) enum Done {
-    /// It is durable.
-    Written,
-    /// One of its identifiers was used before: its event was not written. Its other identifiers count as used.
-    UsedBefore,
-    /// Nothing is known to be written.
-    Failed(Fault),
-}
 
 /// The task that writes. It has at most one chain at a time.
 pub(super) struct Writer {
@@ -381,64 +353,6 @@ impl Writer {
     }
 }
 
-// === impl Done ===
-
-impl Done {
-    fn overtaken() -> Self {
-        Self::Failed(Fault::unavailable("the request was overtaken by more than a second"))
-    }
-}
-
-// === impl What ===
-
-impl What {
-    pub(super) fn uses_nothing_up(&self) -> bool {
-        match self {
-            Self::Event(_, used) => used.is_empty(),
-            Self::SignedEvent(_) => true,
-            Self::Use(_) | Self::LeftEvents => false,
-        }
-    }
-
-    /// Whether it takes nothing but appending one event to a chain that has come to this time.
-    fn is_plain(&self, chain_at: Timestamp) -> bool {
-        self.uses_nothing_up() && self.at().is_some_and(|at| at.start_of_day() <= chain_at.start_of_day())
-    }
-
-    fn at(&self) -> Option<Timestamp> {
-        match self {
-            Self::Event(event, _) | Self::SignedEvent(event) => Some(event.at),
-            Self::Use(_) | Self::LeftEvents => None,
-        }
-    }
-}
-
-// === impl Entry ===
-
-impl Entry {
-    /// Whether it is a token whose event would be recorded too long after the time in its identifier. Whoever
-    /// has the token already cannot be refused any more.
-    fn is_overtaken(&self, chain_at: Timestamp) -> bool {
-        let What::Event(event, _) = &self.what else { return false };
-        self.done.is_some() && event.columns.txn.is_some() && event.at.plus(OVERTAKEN) < chain_at
-    }
-
-    /// Puts the entry's event, if it is one, into the next place.
-    fn chain(&self, chain: &mut Chain, events: &mut Vec<Recorded>) -> Done {
-        if self.is_overtaken(chain.at()) {
-            return Done::overtaken();
-        }
-        if let What::Event(event, _) | What::SignedEvent(event) = &self.what {
-            chain_event(chain, Arc::clone(event), events);
-        }
-        Done::Written
-    }
-}
-
-fn chain_event(chain: &mut Chain, event: Arc<WrittenEvent>, events: &mut Vec<Recorded>) {
-    events.push(Recorded { link: chain.append(event.at, &event.text), event });
-}
-
 /// An event that a transaction has left. Only a change leaves one, of what is registered, of tokens, of keys, or of who is signed in, and a warning:
 /// anything else was put there behind our back, and is recorded as that.
 fn left(at: Timestamp, text: &str) -> Result<Arc<WrittenEvent>, Fault> {
@@ -456,19 +370,6 @@ fn is_left(kind: &str) -> bool {
 /// An event of the ledger's own.
 fn own(at: Timestamp, event: Event) -> Result<Arc<WrittenEvent>, Fault> {
     AuditEvent { at, origin: Origin::default(), event }.write().map(Arc::new)
-}
-
-/// The places of the entries that would be recorded too late, by where the chain is and by those before them.
-fn overtaken(batch: &[Entry], mut chain_at: Timestamp) -> BTreeSet<usize> {
-    let mut overtaken = BTreeSet::new();
-    for (place, entry) in batch.iter().enumerate() {
-        if entry.is_overtaken(chain_at) {
-            overtaken.insert(place);
-        } else {
-            chain_at = entry.what.at().map_or(chain_at, |at| at.max(chain_at));
-        }
-    }
-    overtaken
 }
 
 /// Marks the identifiers of a batch as used. Answers the places of the entries that have a used one.
