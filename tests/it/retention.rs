@@ -3,6 +3,7 @@
 
 mod announced;
 mod clock_off;
+mod exported_meanwhile;
 mod served;
 mod verified_meanwhile;
 
