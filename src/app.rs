@@ -172,6 +172,7 @@ pub fn offline_admin(store: Store, config: &Config, sealed: &Sealed, ambient: Am
         ambient,
         longest: config.max_token_lifetime,
         warn_before: config.warn_before,
+        reach: config.certificate_reach(),
         outside: Arc::new(config.outbound.outside.clone()),
     }
 }

@@ -35,6 +35,7 @@ use self::values::{
     networks, plain_text, required, seconds, threads, truth,
 };
 use crate::domain::administrator::SignInRules;
+use crate::domain::client::CertificateReach;
 use crate::domain::schedule::{Schedule, Span, Timing};
 use crate::jose::RsaBits;
 
@@ -157,6 +158,17 @@ pub struct ConfigError(Vec<Problem>);
 // === impl Config ===
 
 impl Config {
+    /// What the server knows of its callers' certificates.
+    #[must_use]
+    pub const fn certificate_reach(&self) -> CertificateReach {
+        let TlsSettings { mutual, header, client_ca, .. } = &self.tls;
+        match (mutual.is_some() || header.is_some(), client_ca.is_some()) {
+            (false, _) => CertificateReach::None,
+            (true, false) => CertificateReach::Shown,
+            (true, true) => CertificateReach::Trusted,
+        }
+    }
+
     /// Reads the file and the environment.
     ///
     /// # Errors

@@ -33,6 +33,7 @@
 //! | RFC 7662 introspection, RFC 9701 signed answers | `oauth/introspection.rs`, `oauth/live.rs` |
 //! | RFC 8414, OpenID Connect Discovery | `oauth/discovery.rs` |
 //! | RFC 8693 token exchange | `oauth/grants/token_exchange.rs`, `domain/delegation.rs`, `domain/exchange_tree.rs` |
+//! | RFC 8705 client certificates, bound tokens | `oauth/client_auth/`, `oauth/possession.rs`, `domain/certificate_subject.rs`, `domain/client_certificate.rs` |
 //! | RFC 8705 certificates of clients, RFC 9440 told by a proxy | `domain/certificate.rs`, `runtime/tls/`, `http/handshakes.rs`, `http/client_certificate/` |
 //! | RFC 8707 resource indicators | `domain/policy.rs` |
 //! | RFC 9068 JWT access tokens | `domain/claims.rs`, `domain/policy.rs` |

@@ -9,7 +9,8 @@ use jeton::oauth::client_auth::assertion::Assertion;
 use serde_json::Value;
 
 /// A key that signs nothing in here, so nothing may seem to be signed with it.
-const KEY: &str = r#"{"kty":"OKP","crv":"Ed25519","kid":"a","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
+const KEY: &str =
+    r#"{"kty":"OKP","crv":"Ed25519","kid":"a","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
 
 pub(crate) fn run(input: &[u8]) {
     if let Ok(text) = std::str::from_utf8(input) {

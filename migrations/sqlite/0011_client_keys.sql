@@ -10,6 +10,7 @@ CREATE TABLE client_keys (
     description TEXT NOT NULL,
     created_at  INTEGER NOT NULL,
     expires_at  INTEGER,
+    warned      INTEGER NOT NULL DEFAULT FALSE, -- of its end
     PRIMARY KEY (client, key_id),
     UNIQUE (client, thumbprint),
     UNIQUE (client, kid)
@@ -19,3 +20,8 @@ CREATE TABLE client_keys (
 ALTER TABLE clients ADD COLUMN jwks_uri TEXT;
 ALTER TABLE clients ADD COLUMN assertion_type_required INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE clients ADD COLUMN legacy_assertion_audience INTEGER NOT NULL DEFAULT 0;
+
+-- What is to be warned of, and what is counted: nothing that never ends.
+CREATE INDEX client_keys_to_warn_of ON client_keys (expires_at, client, key_id)
+    WHERE expires_at IS NOT NULL AND NOT warned;
+CREATE INDEX client_keys_by_end ON client_keys (expires_at, client, key_id) WHERE expires_at IS NOT NULL;

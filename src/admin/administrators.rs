@@ -167,8 +167,10 @@ impl Admin {
         };
         let mut tx = self.begin().await?;
         self.insert_administrator(&mut tx, &administrator).await?;
-        // There is somebody now, so nobody is made by the link of a first start.
-        tx.void_first_links().await?;
+        if administrator.role == AdministratorRole::Administrator {
+            // There is somebody now, so nobody is made by the link of a first start.
+            tx.void_first_links().await?;
+        }
         let view = AdministratorView::new(&administrator);
         self.commit(tx, by, written("administrator.create", &view.name, None, Some(&view))).await?;
         Ok(view)
@@ -217,7 +219,8 @@ impl Admin {
         Ok(Page::new(views, limit, |view: &AdministratorView| view.name.as_str()))
     }
 
-    /// Changes the role or the standing of somebody who still has the expected version. Disabling ends their sessions.
+    /// Changes the role or the standing of somebody who still has the expected version. Disabling ends their sessions,
+    /// and either voids their links.
     ///
     /// # Errors
     /// More than the administrator may do themselves, the last one who may change anything, or somebody else changed
@@ -242,9 +245,6 @@ impl Admin {
         if changed.role != before.role || (changed.enabled && !before.enabled) {
             self.require_as_strong(by, changed.role, STRONGER).await?;
         }
-        if !changed.enabled || changed.role != AdministratorRole::Administrator {
-            self.require_others(by, &before).await?;
-        }
         let mut tx = self.begin().await?;
         if !tx.update_administrator(&changed).await? {
             drop(tx);
@@ -252,7 +252,13 @@ impl Admin {
         }
         if !changed.enabled {
             tx.end_sessions_of(changed.uid).await?;
+        }
+        if !changed.enabled || changed.role != before.role {
+            // Made by whoever may as much as the role before, for somebody who was to have that.
             tx.void_links_of(changed.uid).await?;
+        }
+        if before.administers() && !changed.administers() {
+            require_others(&mut tx, by, &before).await?;
         }
         changed.version += 1;
         let (before, view) = (AdministratorView::new(&before), AdministratorView::new(&changed));
@@ -275,11 +281,13 @@ impl Admin {
         if administrator.version != version {
             return Err(self.overtaken_administrator(by, name).await);
         }
-        self.require_others(by, &administrator).await?;
         let mut tx = self.begin().await?;
         if !tx.delete_administrator(administrator.uid, version).await? {
             drop(tx);
             return Err(self.overtaken_administrator(by, name).await);
+        }
+        if administrator.administers() {
+            require_others(&mut tx, by, &administrator).await?;
         }
         let view = AdministratorView::new(&administrator);
         self.commit(tx, by, written("administrator.delete", name, Some(&view), None)).await
@@ -314,6 +322,10 @@ impl Admin {
         let link = StoredLink { administrator: Some(administrator.uid), ends_at: now.plus(LINK_LASTS) };
         let url = self.link_url(&text).await?;
         let mut tx = self.begin().await?;
+        if !tx.hold_administrator(administrator.uid, administrator.version).await? {
+            // Who may make the link was decided on the role from before.
+            return Err(AdminError::Conflict(format!("'{name}' was changed in the meantime; try again")));
+        }
         tx.replace_link(&hash, &link, now).await?;
         tx.clear_attempts(&account(name.as_str())).await?;
         self.commit(tx, by, written("administrator.link", name, None, None)).await?;
@@ -374,19 +386,23 @@ impl Admin {
         let permissions: Vec<&Permission> = permissions.iter().collect();
         self.require_all(by, &permissions, because).await
     }
+}
 
-    /// Refuses to leave nobody who may change anything. Whoever has the database may.
-    async fn require_others(&self, by: &By, than: &Administrator) -> Result<(), AdminError> {
-        let counts = than.enabled && than.role == AdministratorRole::Administrator;
-        if counts && !by.has_everything() && self.store.other_administrators(than.uid).await? == 0 {
-            return Err(AdminError::Conflict(format!(
-                "'{}' is the last administrator who may sign in and change anything; make another one first, or use \
-                 `jeton admin` on the machine",
-                than.name
-            )));
-        }
-        Ok(())
+/// Refuses to leave nobody who may change anything and can sign in. Whoever has the database may. It asks in the
+/// transaction that takes it from somebody, when no other can do the same: of two at once, one is refused.
+async fn require_others(tx: &mut Tx, by: &By, than: &Administrator) -> Result<(), AdminError> {
+    if by.has_everything() {
+        return Ok(());
     }
+    tx.stop_changes().await?;
+    if tx.is_administered_beside(than.uid).await? {
+        return Ok(());
+    }
+    Err(AdminError::Conflict(format!(
+        "'{}' is the last administrator who can sign in and may change anything: register another one first, who sets \
+         a password, or use `jeton admin` on the machine",
+        than.name
+    )))
 }
 
 fn check_external(external: ExternalView) -> Result<ExternalIdentity, AdminError> {

@@ -148,7 +148,7 @@ impl Admin {
         let (cursor, limit) = page.cursor()?;
         let after = if cursor.after.is_empty() { None } else { Some(read_cursor(&cursor.after)?) };
         let found = self.store.events(&filter, after, cursor.limit).await?;
-        let items = found.into_iter().map(AuditEventView::new).collect::<Result<_, _>>()?;
+        let items = found.iter().map(AuditEventView::new).collect::<Result<_, _>>()?;
         Ok(Page::numbered(items, limit, |event: &AuditEventView| {
             format!("{}.{}.{}", event.at.as_micros(), event.writer.simple(), event.seq)
         }))
@@ -168,11 +168,11 @@ fn read_cursor(text: &str) -> Result<EventCursor, AdminError> {
 // === impl AuditEventView ===
 
 impl AuditEventView {
-    fn new(found: Found) -> Result<Self, Fault> {
-        // Somebody may have altered it: then it is shown as the text that it is.
-        let event = match RawValue::from_string(found.text) {
-            Ok(event) => event,
-            Err(error) => to_raw_value(&error.to_string()).map_err(Fault::internal)?,
+    fn new(found: &Found) -> Result<Self, Fault> {
+        let event = match serde_json::from_str::<&RawValue>(&found.text) {
+            Ok(event) => event.to_owned(),
+            // Somebody has altered it: then it is shown as the text that it is.
+            Err(_) => to_raw_value(&found.text).map_err(Fault::internal)?,
         };
         Ok(Self {
             writer: found.writer,
@@ -210,4 +210,21 @@ pub fn schema() -> serde_json::Value {
         schema.insert("$defs".to_owned(), definitions.into());
     }
     schema
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_that_is_no_json_any_more_is_shown_as_the_text_that_it_is() {
+        let shown = |text: &str| {
+            let at = Timestamp::from_seconds(1_000_000_000);
+            let (prev, hash, text) = (Vec::new(), Vec::new(), text.to_owned());
+            let found = Found { writer: Uuid::nil(), seq: 1, at, prev, hash, columns: None, text };
+            AuditEventView::new(&found).unwrap().event.get().to_owned()
+        };
+        assert_eq!(shown(r#"{"kind":"stopped"}"#), r#"{"kind":"stopped"}"#);
+        assert_eq!(shown(r#"{"kind":"stopped"} mallory"#), r#""{\"kind\":\"stopped\"} mallory""#);
+    }
 }

@@ -3,12 +3,14 @@
 
 use std::collections::HashMap;
 use std::io::BufRead;
+use std::time::Duration;
 
 use uuid::Uuid;
 
 use crate::domain::chain::{ChainEnd, Hash};
 use crate::domain::chain_check::{Check, Found, Line, Report, Window, Witness};
 use crate::domain::error::Fault;
+use crate::domain::time::Timestamp;
 use crate::jose::{PublicJwkSet, TokenType, Unverified, VerifyingKey};
 use crate::storage::{EventOrder, Store, StoreError};
 
@@ -21,8 +23,20 @@ const TRIES: u32 = 3;
 /// How many checkpoints are read at a time.
 pub(super) const CHECKPOINTS: u32 = 500;
 
+/// How many events after one its checkpoint is looked for: twice what is signed for at a time, for a batch may end with
+/// as many again.
+const COVERED: u64 = 2_048;
+
 /// Keys whose checkpoints are believed.
 pub struct TrustedKeys(HashMap<String, VerifyingKey>);
+
+/// Which witnesses are heard, and how fast.
+pub(super) struct Hearing {
+    /// Those of what was recorded from this time on.
+    pub(super) since: Timestamp,
+    /// How long others have the thread and the database to themselves after each page.
+    pub(super) breath: Duration,
+}
 
 /// Why a check or an export could not be carried out.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +55,15 @@ pub enum AuditError {
     /// Whoever takes the export takes no more.
     #[error(transparent)]
     Taken(#[from] std::io::Error),
+}
+
+// === impl Hearing ===
+
+impl Default for Hearing {
+    /// All of them, as fast as they come.
+    fn default() -> Self {
+        Self { since: Window::ALL.from, breath: Duration::ZERO }
+    }
 }
 
 // === impl TrustedKeys ===
@@ -66,23 +89,56 @@ impl TrustedKeys {
 
     /// Hears what a checkpoint says, which is kept for this place, if that is known.
     fn check(&self, jws: &str, place: Option<(Uuid, u64)>, check: &mut Check) {
-        let refused = |check: &mut Check, claimed: Option<ChainEnd>| match place
-            .or(claimed.map(|end| (end.writer, end.seq)))
-        {
+        let claimed = match self.signed(jws) {
+            Ok(end) if place.is_none_or(|place| place == (end.writer, end.seq)) => {
+                return check.expect(end, Witness::Checkpoint);
+            }
+            Ok(end) => Some(end),
+            Err(claimed) => claimed,
+        };
+        match place.or(claimed.map(|end| (end.writer, end.seq))) {
             Some((writer, seq)) => check.forged(writer, seq),
             None => check.unreadable(),
-        };
-        let Ok(unverified) = Unverified::parse(jws) else { return refused(check, None) };
+        }
+    }
+
+    /// What a checkpoint says; if it is not signed by one of these keys, what it claims, as far as that can be read.
+    fn signed(&self, jws: &str) -> Result<ChainEnd, Option<ChainEnd>> {
+        let unverified = Unverified::parse(jws).map_err(|_| None)?;
         let key = unverified
             .key_id()
             .filter(|_| unverified.is(TokenType::AuditCheckpoint))
             .and_then(|kid| self.0.get(kid));
-        match key.map(|key| unverified.verify::<ChainEnd>(key)) {
-            Some(Ok(end)) if place.is_none_or(|place| place == (end.writer, end.seq)) => {
-                check.expect(end, Witness::Checkpoint);
-            }
-            _ => refused(check, unverified.claimed()),
+        let verified = key.and_then(|key| unverified.verify::<ChainEnd>(key).ok());
+        verified.ok_or_else(|| unverified.claimed())
+    }
+
+    /// Whether a checkpoint covers this event as it was found: it is signed, and the events from this one to the one
+    /// that it names are chained to each other.
+    pub(super) async fn cover(&self, store: &Store, found: &Found) -> Result<bool, StoreError> {
+        let Some(stored) = store.checkpoint_from(found.writer, found.seq).await? else { return Ok(false) };
+        let Ok(end) = self.signed(&stored.jws) else { return Ok(false) };
+        // Of another place than it is kept for, or further away than any is: somebody has moved or removed some.
+        let within = found.seq..=found.seq.saturating_add(COVERED);
+        if end.writer != found.writer || !within.contains(&end.seq) {
+            return Ok(false);
         }
+        let events = store.events_of_chain(found.writer, found.seq..=end.seq).await?;
+        if events.first() != Some(found) || events.len() as u64 != end.seq - found.seq + 1 {
+            return Ok(false);
+        }
+        let mut before: Option<Hash> = None;
+        for (event, place) in events.iter().zip(found.seq..) {
+            let (Ok(prev), Ok(hash)) = (Hash::from_bytes(&event.prev), Hash::from_bytes(&event.hash)) else {
+                return Ok(false);
+            };
+            let chained = event.seq == place && before.is_none_or(|before| before == prev);
+            if !chained || Hash::of(event.writer, event.seq, event.at, &prev, &event.text) != hash {
+                return Ok(false);
+            }
+            before = Some(hash);
+        }
+        Ok(before == Some(end.hash))
     }
 }
 
@@ -109,7 +165,7 @@ pub async fn check_store(
     loop {
         let check = show_events(store, keys, window, &mut told).await?;
         let mut later = Check::default();
-        heed_marks(store, &mut later).await?;
+        heed_marks(store, &mut later, Window::ALL.from).await?;
         // What it removes is missed no longer when everything is read anew. It comes once a day.
         if tries == TRIES || !check.is_overtaken_by_retention(&later) {
             return Ok(check.finish(window, true));
@@ -127,7 +183,7 @@ async fn show_events(
 ) -> Result<Check, AuditError> {
     let mut check = Check::default();
     // First what must be there, then what is: events that come in between do no harm.
-    hear_witnesses(store, keys, &mut check).await?;
+    hear_witnesses(store, keys, &mut check, Hearing::default()).await?;
     let mut seen = 0;
     store
         .each_event::<AuditError>(window, EventOrder::Chains, |found| {
@@ -148,10 +204,12 @@ pub(super) async fn hear_witnesses(
     store: &Store,
     keys: &TrustedKeys,
     check: &mut Check,
+    Hearing { since, breath }: Hearing,
 ) -> Result<(), StoreError> {
     let mut after = None;
     loop {
-        let some = store.checkpoints_before(Window::ALL.to, after, CHECKPOINTS).await?;
+        let window = Window { from: since, ..Window::ALL };
+        let some = store.checkpoints_within(window, after, CHECKPOINTS).await?;
         for stored in &some {
             keys.check(&stored.jws, Some((stored.writer, stored.seq.unsigned_abs())), check);
         }
@@ -161,13 +219,14 @@ pub(super) async fn hear_witnesses(
         }
         // A signature takes a while, and others wait for this thread.
         tokio::task::yield_now().await;
+        tokio::time::sleep(breath).await;
     }
-    heed_marks(store, check).await
+    heed_marks(store, check, since).await
 }
 
-/// Tells the check what events say about others.
-async fn heed_marks(store: &Store, check: &mut Check) -> Result<(), StoreError> {
-    for mark in store.marks().await? {
+/// Tells the check what events of this time and later say about others.
+async fn heed_marks(store: &Store, check: &mut Check, since: Timestamp) -> Result<(), StoreError> {
+    for mark in store.marks().await?.into_iter().filter(|mark| mark.at >= since) {
         check.heed(mark.writer, mark.seq, mark.at, &mark.text);
     }
     Ok(())

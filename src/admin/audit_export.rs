@@ -131,7 +131,7 @@ impl AuditExport {
         let mut alone = lines(said.iter().map(exported))?;
         for mark in &said {
             let before = Some((mark.writer, mark.seq.cast_signed() - 1));
-            let signed = self.store.checkpoints_before(Window::ALL.to, before, 1).await?;
+            let signed = self.store.checkpoints_within(Window::ALL, before, 1).await?;
             let signed = signed.into_iter().filter(|signed| signed.writer == mark.writer);
             alone.push_str(&lines(signed.map(|signed| checkpoint_line(signed.jws)))?);
         }
@@ -143,7 +143,8 @@ impl AuditExport {
         cut: Timestamp,
         after: Option<(Uuid, i64)>,
     ) -> Result<String, AuditError> {
-        let found = self.store.checkpoints_before(cut, after, CHECKPOINTS).await?;
+        let found =
+            self.store.checkpoints_within(Window { to: cut, ..Window::ALL }, after, CHECKPOINTS).await?;
         self.left = match found.last() {
             Some(last) if found.len() == CHECKPOINTS as usize => {
                 Left::Checkpoints(cut, Some((last.writer, last.seq)))

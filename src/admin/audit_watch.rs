@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::audit_check::{self, AuditError, TrustedKeys, hear_witnesses, look_before};
+use super::audit_check::{self, AuditError, Hearing, TrustedKeys, hear_witnesses, look_before};
 use super::audit_export::SETTLED;
 use super::{Admin, AdminError, By};
 use crate::domain::audit::{AuditEvent, Event, Origin};
@@ -33,14 +33,21 @@ const AT_A_TIME: u32 = 500;
 const BREATH: Duration = Duration::from_millis(100);
 
 /// The least time between two checks, and how many times as long as the last one took: a large audit is read for a
-/// tenth of the time, a small one once an hour.
+/// tenth of the time, a small one once an hour, a huge one every day.
 const PAUSE: Duration = Duration::from_hours(1);
 const REST: u32 = 10;
+
+/// The most time between two checks, however long one took.
+const LONGEST_PAUSE: Duration = Duration::from_hours(24);
 
 /// What the turn is called of whoever checks, how long it lasts, and how often it is prolonged.
 const TURN: &str = "audit_check";
 const LEASE: Duration = Duration::from_mins(5);
 const RENEWAL: Duration = Duration::from_mins(1);
+
+/// How long after its time an event may become signed, or be written by a clock that is behind: so far back a check
+/// hears once more what was said while it read.
+const SIGNED_WITHIN: Duration = Duration::from_mins(10);
 
 /// How many findings an event names.
 const NAMED: usize = 10;
@@ -99,13 +106,14 @@ const fn long_ago() -> Timestamp {
 // === impl Admin ===
 
 impl Admin {
-    /// How far the audit is known to be as it was written. Nothing of it is read for that but the last check's event.
+    /// How far the audit is known to be as it was written. Nothing of it is read for that but the last check's event,
+    /// and what proves that a server wrote it.
     ///
     /// # Errors
     /// `audit:read` is missing, or the database is away.
     pub async fn audit_state(&self, by: &By) -> Result<AuditState, AdminError> {
         self.require(by, builtin::AUDIT_READ).await?;
-        let checked = last_check(&self.store).await?;
+        let checked = last_check(&self.store, self.ambient.now()).await?;
         Ok(AuditState {
             next_check_at: checked.as_ref().map(CheckedAudit::next),
             checked,
@@ -114,22 +122,27 @@ impl Admin {
     }
 }
 
-/// The last check of the whole audit.
-async fn last_check(store: &Store) -> Result<Option<CheckedAudit>, StoreError> {
-    let filter = EventFilter { kind: Some("audit_checked".to_owned()), ..EventFilter::default() };
-    let found = store.events(&filter, None, 1).await?.pop();
-    // One that cannot be read was altered; the check that follows says so.
-    Ok(found.and_then(|found| {
-        let checked: CheckedAudit = serde_json::from_str(&found.text).ok()?;
-        Some(CheckedAudit { at: found.at, ..checked })
-    }))
+/// The last check of the whole audit, as far as it is proven that a server says so. An event that is altered, put there
+/// by hand, or from a time that is still to come (a clock was wrong) is none: so a check is due, which says so.
+async fn last_check(store: &Store, now: Timestamp) -> Result<Option<CheckedAudit>, StoreError> {
+    let filter = EventFilter {
+        kind: Some("audit_checked".to_owned()),
+        to: Some(now.plus(Duration::from_micros(1))),
+        ..EventFilter::default()
+    };
+    let Some(found) = store.events(&filter, None, 1).await?.pop() else { return Ok(None) };
+    let Ok(checked) = serde_json::from_str::<CheckedAudit>(&found.text) else { return Ok(None) };
+    // Where nothing was ever recorded there is no key, and no event that one could have signed.
+    let Ok(keys) = TrustedKeys::new(&audit_check::public_keys(store).await?) else { return Ok(None) };
+    let proven = keys.cover(store, &found).await?;
+    Ok(proven.then_some(CheckedAudit { at: found.at, ..checked }))
 }
 
 // === impl CheckedAudit ===
 
 impl CheckedAudit {
     fn next(&self) -> Timestamp {
-        self.at.plus(PAUSE.max(Duration::from_secs(self.seconds).saturating_mul(REST)))
+        self.at.plus(Duration::from_secs(self.seconds).saturating_mul(REST).clamp(PAUSE, LONGEST_PAUSE))
     }
 }
 
@@ -172,8 +185,8 @@ impl AuditWatch {
     pub async fn once(&self) -> Result<(), Fault> {
         // A check that is said to be from another time would keep everybody from checking, or hide what it has not seen.
         self.clock.trust().await?;
-        let begun = self.ambient.now();
-        let last = last_check(&self.store).await.map_err(fault)?;
+        let (begun, clock) = (self.ambient.now(), Instant::now());
+        let last = last_check(&self.store, begun).await.map_err(fault)?;
         if last.is_some_and(|last| last.next() > begun) || !self.take_turn().await.map_err(fault)? {
             return Ok(());
         }
@@ -185,20 +198,22 @@ impl AuditWatch {
         else {
             return Ok(());
         };
-        let findings: Vec<String> = report.findings.iter().map(ToString::to_string).collect();
-        for finding in findings.iter().take(NAMED) {
+        let first: Vec<String> = report.findings.iter().take(NAMED).map(ToString::to_string).collect();
+        for finding in &first {
             tracing::error!(finding, "the audit is not as it was written");
         }
         let now = self.ambient.now();
         let event = Event::AuditChecked {
             until,
-            seconds: (now.as_seconds() - begun.as_seconds()).unsigned_abs(),
+            // Not by the clock of the events, which may be set meanwhile.
+            seconds: clock.elapsed().as_secs(),
             events: report.chains.iter().map(|chain| chain.events).sum(),
             chains: report.chains.len() as u64,
-            findings: findings.len() as u64,
-            first: findings.into_iter().take(NAMED).collect(),
+            findings: report.findings.len() as u64,
+            first,
         };
-        self.ledger.record(&AuditEvent { at: now, origin: Origin::default(), event }).await
+        // Signed at once: what is not counts for nothing when the next one is due.
+        self.ledger.record_signed(&AuditEvent { at: now, origin: Origin::default(), event }).await
     }
 
     /// Reads everything from before `until`, page by page. Nothing, when somebody else has taken over.
@@ -206,7 +221,8 @@ impl AuditWatch {
         let keys =
             TrustedKeys::new(&audit_check::public_keys(&self.store).await?).map_err(StoreError::from)?;
         let mut check = Check::default();
-        hear_witnesses(&self.store, &keys, &mut check).await?;
+        let all = Hearing { breath: BREATH, ..Hearing::default() };
+        hear_witnesses(&self.store, &keys, &mut check, all).await?;
         let filter = EventFilter { to: Some(until), ..EventFilter::default() };
         let (mut after, mut renewed) = (None, Instant::now());
         loop {
@@ -227,7 +243,8 @@ impl AuditWatch {
             tokio::time::sleep(BREATH).await;
         }
         // What retention has removed meanwhile is not missing.
-        hear_witnesses(&self.store, &keys, &mut check).await?;
+        let newer = Hearing { since: until.minus(SIGNED_WITHIN), breath: BREATH };
+        hear_witnesses(&self.store, &keys, &mut check, newer).await?;
         look_before(&self.store, &mut check).await?;
         Ok(Some(check.finish(Window { to: until, ..Window::ALL }, true)))
     }

@@ -1,5 +1,7 @@
 //! Use-case: what a client would get for a token request, and why, without a token.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -112,10 +114,14 @@ pub struct TriedToken {
     pub expires_in: i64,
     /// Everything that bounds its life.
     pub bounds: Vec<TriedBound>,
-    /// Whether the request must prove a key with a `DPoP` proof, and who wants that.
+    /// Whether the request must prove a key, and who wants that.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "the client")]
     pub needs_proof_for: Option<String>,
+    /// What it must bring for that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "a DPoP proof (RFC 9449 section 5)")]
+    pub needs_proof: Option<String>,
     /// The `typ` of its header.
     #[schema(value_type = String, example = "at+jwt")]
     pub typ: &'static str,
@@ -360,15 +366,23 @@ fn token(
         ends_at,
         decides: ends_at == decision.expires_at,
     });
+    let wishes = policy::bound_for(client, catalog, &decision.audience);
     TriedToken {
         audience: decision.audience.iter().map(ToString::to_string).collect(),
         scope: decision.scope.to_string(),
         roles: decision.roles.clone(),
         expires_in: claims.exp - claims.iat,
         bounds: bounds.collect(),
-        needs_proof_for: policy::bound_for(client, catalog, &decision.audience).map(|who| who.to_string()),
+        needs_proof_for: listed(wishes.iter().map(|(who, _)| who.to_string())),
+        needs_proof: listed(wishes.iter().filter_map(|(_, binding)| binding.needs()).map(str::to_owned)),
         typ: decision.profile.token_type().as_str(),
         algorithm: decision.algorithm.to_string(),
         claims,
     }
+}
+
+/// What is wanted, each thing once; nothing, where nothing is.
+fn listed(wanted: impl Iterator<Item = String>) -> Option<String> {
+    let wanted: BTreeSet<_> = wanted.collect();
+    (!wanted.is_empty()).then(|| wanted.into_iter().collect::<Vec<_>>().join(" and "))
 }

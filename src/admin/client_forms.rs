@@ -9,6 +9,7 @@ use serde_json::json;
 use utoipa::ToSchema;
 use utoipa::openapi::schema::{Object, ObjectBuilder, Schema, Type};
 
+use super::client_certificates::CertificateSubject;
 use super::{nullable, present};
 use crate::domain::binding::TokenBinding;
 use crate::domain::catalog::Catalog;
@@ -72,6 +73,9 @@ pub struct CreateClient {
     /// Whether its tokens must be bound to a key that it proves.
     #[serde(default = "default_binding")]
     pub token_binding: TokenBinding,
+    /// The subject that its certificate must have; `tls_client_auth` needs it.
+    #[serde(default)]
+    pub tls_client_auth_subject: Option<CertificateSubject>,
     /// Whether it may add secrets of its own at `/clients/self/secrets`, each in place of an earlier one.
     #[serde(default)]
     pub may_rotate_own_secrets: bool,
@@ -148,6 +152,10 @@ pub struct UpdateClient {
     #[serde(deserialize_with = "present")]
     #[schema(value_type = TokenBinding)]
     pub token_binding: Option<TokenBinding>,
+    /// The subject that its certificate must have.
+    #[serde(deserialize_with = "nullable")]
+    #[schema(value_type = Option<CertificateSubject>)]
+    pub tls_client_auth_subject: Option<Option<CertificateSubject>>,
     /// Whether it may add secrets of its own at `/clients/self/secrets`, each in place of an earlier one.
     #[serde(deserialize_with = "present")]
     #[schema(value_type = bool)]
@@ -203,6 +211,9 @@ pub struct ClientView {
     pub may_act: Option<ClientId>,
     /// Whether its tokens must be bound to a key that it proves.
     pub token_binding: TokenBinding,
+    /// The subject that its certificate must have; `tls_client_auth` needs it.
+    #[schema(required = true)]
+    pub tls_client_auth_subject: Option<CertificateSubject>,
     /// Whether it may add secrets of its own, each in place of an earlier one.
     pub may_rotate_own_secrets: bool,
     /// Where the public keys are published that it signs assertions with; it is registered with them, when null.
@@ -291,6 +302,7 @@ impl CreateClient {
             allowed_networks: Vec::new(),
             may_act: None,
             token_binding: default_binding(),
+            tls_client_auth_subject: None,
             may_rotate_own_secrets: false,
             jwks_uri: None,
             assertion_type_required: false,
@@ -319,6 +331,7 @@ impl ClientView {
             allowed_networks: client.allowed_networks,
             may_act: client.may_act,
             token_binding: client.token_binding,
+            tls_client_auth_subject: client.certificate_subject.as_ref().map(CertificateSubject::of),
             may_rotate_own_secrets: client.may_rotate_own_secrets,
             jwks_uri: client.jwks_uri,
             assertion_type_required: client.assertion_type_required,

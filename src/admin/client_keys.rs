@@ -12,6 +12,7 @@ use super::{Admin, AdminError, By, HANDS_OUT, Written, nullable, present};
 use crate::domain::builtin;
 use crate::domain::client::Client;
 use crate::domain::client_key::{ClientKey, MOST_KEYS, key_id};
+use crate::domain::credential::ends_soon;
 use crate::domain::error::FieldError;
 use crate::domain::ids::{ClientId, CredentialId};
 use crate::domain::text::check_text;
@@ -97,6 +98,8 @@ pub struct KeyView {
     pub expires_at: Option<Timestamp>,
     /// Whether its end has come.
     pub expired: bool,
+    /// Whether its end comes within `credentials.warn_before`.
+    pub expires_soon: bool,
     /// When it last proved the client, up to a minute late; absent when it never has, as far as is counted.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
@@ -135,7 +138,7 @@ impl AddKey {
 // === impl KeyView ===
 
 impl KeyView {
-    fn new(key: &ClientKey, now: Timestamp) -> Self {
+    fn new(key: &ClientKey, now: Timestamp, warn_before: Duration) -> Self {
         Self {
             key_id: key.key_id.clone(),
             kid: key.key.kid().to_owned(),
@@ -146,6 +149,7 @@ impl KeyView {
             created_at: key.created_at,
             expires_at: key.expires_at,
             expired: key.check(now).is_err(),
+            expires_soon: ends_soon(key.expires_at, now, warn_before),
             last_used_at: None,
         }
     }
@@ -187,7 +191,7 @@ impl Admin {
             }
             other => other.into(),
         })?;
-        let view = KeyView::new(&key, now);
+        let view = KeyView::new(&key, now, self.warn_before);
         let change = ChangeKind::Client(client_id.clone());
         let written = Written::of(change, "client.key.add", client_id, None, Some(&view));
         self.commit(tx, by, written).await?;
@@ -206,7 +210,7 @@ impl Admin {
         let uses: HashMap<_, _> = self.store.last_uses(client.uid).await?.into_iter().collect();
         let view = |key: &ClientKey| KeyView {
             last_used_at: uses.get(&key.key_id).copied(),
-            ..KeyView::new(key, now)
+            ..KeyView::new(key, now, self.warn_before)
         };
         Ok(keys.iter().map(view).collect())
     }
@@ -245,9 +249,9 @@ impl Admin {
         if !tx.update_client_key(client.uid, &key).await? {
             return Err(AdminError::not_found("key", key_id.as_str()));
         }
-        let view = KeyView::new(&key, now);
+        let view = KeyView::new(&key, now, self.warn_before);
         let change = ChangeKind::Client(client_id.clone());
-        let before = KeyView::new(&before, now);
+        let before = KeyView::new(&before, now, self.warn_before);
         let written = Written::of(change, "client.key.update", client_id, Some(&before), Some(&view));
         self.commit(tx, by, written).await?;
         Ok(view)
@@ -270,7 +274,7 @@ impl Admin {
         if !tx.delete_client_key(client.uid, key_id).await? {
             return Err(AdminError::not_found("key", key_id.as_str()));
         }
-        let before = KeyView::new(&key, self.ambient.now());
+        let before = KeyView::new(&key, self.ambient.now(), self.warn_before);
         let change = ChangeKind::Client(client_id.clone());
         let written = Written::of(change, "client.key.remove", client_id, Some(&before), None);
         self.commit(tx, by, written).await

@@ -118,6 +118,7 @@ impl Admin {
             allowed_networks: networks(&new.allowed_networks, &mut errors),
             may_act: new.may_act,
             token_binding: new.token_binding,
+            certificate_subject: new.tls_client_auth_subject.and_then(|subject| subject.read(&mut errors)),
             may_rotate_own_secrets: new.may_rotate_own_secrets,
             jwks_uri: new.jwks_uri,
             assertion_type_required: new.assertion_type_required,
@@ -126,6 +127,9 @@ impl Admin {
             created_at: now,
             updated_at: now,
         };
+        if errors.is_empty() {
+            errors.extend(self.wrong_use_of_certificates(&client, None));
+        }
         check(&client, now, errors)?;
         Ok(NewClient { client, roles, role_names: new.roles })
     }
@@ -220,6 +224,12 @@ impl Admin {
             update.assertion_type_required.unwrap_or(client.assertion_type_required);
         client.legacy_assertion_audience =
             update.legacy_assertion_audience.unwrap_or(client.legacy_assertion_audience);
+        if let Some(subject) = update.tls_client_auth_subject {
+            client.certificate_subject = subject.and_then(|subject| subject.read(&mut errors));
+        }
+        if errors.is_empty() {
+            errors.extend(self.wrong_use_of_certificates(&client, Some(&before)));
+        }
         check(&client, before.created_at, errors)?;
         self.require_power_over(by, &catalog, &before).await?;
         match self.replace_client(by, "client.update", &catalog, before, client).await {

@@ -40,15 +40,42 @@ pub(super) fn longest_lived(registration: &Registration, now: Timestamp) -> Resu
         name: format!("a key that is published at {uri}"),
         ends_at: None,
     });
-    let all = secrets.chain(keys).chain(published);
+    let all = secrets.chain(keys).chain(published).chain(certified(registration, now));
     let end = |credential: &InForce| credential.ends_at.unwrap_or(Timestamp::from_micros(i64::MAX));
     all.max_by_key(end).ok_or_else(|| {
-        let kinds = if signs { "secret or key" } else { "secret" };
-        let none = registration.secrets.is_empty() && registration.keys.is_empty();
+        let certified = client.auth_methods.contains(&AuthMethod::SelfSignedTlsClientAuth);
+        let kinds = match (signs, certified) {
+            (false, false) => "secret",
+            (true, false) => "secret or key",
+            (false, true) => "secret or certificate",
+            (true, true) => "secret, key or certificate",
+        };
+        let none = registration.secrets.is_empty()
+            && registration.keys.is_empty()
+            && registration.certificates.is_empty();
         OAuthError::invalid_client(if none {
             format!("the client has no {kinds}; add one")
         } else {
             format!("every {kinds} of the client is expired; add one")
         })
     })
+}
+
+/// The certificates that are registered, and any that has the registered subject.
+fn certified(registration: &Registration, now: Timestamp) -> impl Iterator<Item = InForce> {
+    let client = &registration.client;
+    let registered =
+        registration.certificates.iter().filter(move |certificate| certificate.check(now).is_ok());
+    let registered = registered.map(|certificate| InForce {
+        id: Some(certificate.certificate_id.clone()),
+        name: format!("the certificate {}", certificate.certificate_id),
+        ends_at: Some(certificate.ends_at()),
+    });
+    let by_subject = client.auth_methods.contains(&AuthMethod::TlsClientAuth);
+    let issued = client.certificate_subject.as_ref().filter(|_| by_subject).map(|subject| InForce {
+        id: None,
+        name: format!("a certificate with the {} '{}'", subject.kind(), subject.as_str()),
+        ends_at: None,
+    });
+    registered.chain(issued)
 }

@@ -12,6 +12,7 @@ pub mod audit_export;
 pub mod audit_tree;
 pub mod audit_watch;
 pub mod builtins;
+pub mod client_certificates;
 pub mod client_dry_run;
 mod client_forms;
 pub mod client_import;
@@ -61,6 +62,7 @@ pub use self::overtaken::Current;
 use crate::domain::audit::{Actor, AuditEvent, Event, Origin};
 use crate::domain::builtin;
 use crate::domain::catalog::Catalog;
+use crate::domain::client::CertificateReach;
 use crate::domain::error::{Fault, FieldError};
 use crate::domain::exchange_rule::Party;
 use crate::domain::ids::{ClientUid, Permission, RoleUid};
@@ -90,6 +92,8 @@ pub struct Admin {
     pub ambient: Ambient,
     /// The longest token lifetime that a resource server may ask for.
     pub longest: Duration,
+    /// What this server knows of its callers' certificates.
+    pub reach: CertificateReach,
     /// How long before its end a credential is said to end soon.
     pub warn_before: Duration,
     /// What a registration may have Jeton call.

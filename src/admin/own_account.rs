@@ -45,7 +45,7 @@ impl SignIn {
         let known = self.confirm_password(attempt.origin, live, before).await?;
         let hash =
             self.passwords.hash_password(after, &self.admin.ambient).await.map_err(AdminError::from)?;
-        let mut tx = self.admin.begin().await?;
+        let mut tx = self.leave(attempt.origin, live, &known).await?;
         tx.set_password(known.uid, &hash, self.admin.ambient.now()).await.map_err(AdminError::from)?;
         let ended = tx.end_sessions_of(known.uid).await.map_err(AdminError::from)?;
         tx.void_links_of(known.uid).await.map_err(AdminError::from)?;
@@ -54,7 +54,7 @@ impl SignIn {
             action: "administrator.password",
             target: known.name.to_string(),
             before: None,
-            after: Some(json!({ "sessions_ended": ended.saturating_sub(1) })),
+            after: Some(json!({ "sessions_ended": ended })),
             change: ChangeKind::Administrator,
         };
         self.admin.commit(tx, &live.by(attempt.origin.clone()), written).await?;

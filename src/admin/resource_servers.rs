@@ -53,6 +53,7 @@ impl Admin {
         };
         errors.extend(self.wrong_lifetime(server.token_lifetime));
         errors.extend(self.wrong_algorithm(server.signing_algorithm).await?);
+        errors.extend(self.wrong_binding(server.token_binding, None));
         check(&server, errors)?;
         let mut tx = self.begin().await?;
         tx.insert_resource_server(&server).await.map_err(|error| taken(error, &server))?;
@@ -152,6 +153,7 @@ impl Admin {
         server.token_binding = update.token_binding.unwrap_or(server.token_binding);
         server.enabled = update.enabled.unwrap_or(server.enabled);
         server.updated_at = self.ambient.now();
+        errors.extend(self.wrong_binding(server.token_binding, Some(before.token_binding)));
         if server.token_lifetime != before.token_lifetime {
             errors.extend(self.wrong_lifetime(server.token_lifetime));
         }

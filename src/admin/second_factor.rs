@@ -85,7 +85,7 @@ impl SignIn {
         let purpose = sealed::second_factor(known.name.as_str());
         let envelope = self.master_keys.seal(&purpose, &secret).await.map_err(AdminError::from)?;
         let by = live.by(attempt.origin.clone());
-        let mut tx = self.admin.begin().await?;
+        let mut tx = self.leave(attempt.origin, live, &known).await?;
         tx.set_second_factor(known.uid, Some(&envelope), step, now).await.map_err(AdminError::from)?;
         let recovery_codes = self.make_recovery_codes(&mut tx, known.uid).await?;
         let session = self.go_on(&mut tx, live, attempt).await?;
@@ -113,7 +113,7 @@ impl SignIn {
             let none = "there is no second factor that they could replace; get one first";
             return Err(AdminError::Conflict(none.to_owned()).into());
         }
-        let mut tx = self.admin.begin().await?;
+        let mut tx = self.begin_for(attempt.origin, &known).await?;
         let codes = self.make_recovery_codes(&mut tx, known.uid).await?;
         let by = live.by(attempt.origin.clone());
         self.admin.commit(tx, &by, written(&known, "administrator.recovery-codes", true)).await?;

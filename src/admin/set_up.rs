@@ -111,6 +111,11 @@ impl SignIn {
                 updated_at: now,
             };
             self.admin.insert_administrator(&mut tx, &first).await?;
+            // Asked here, for the link may have been made while somebody else was.
+            tx.stop_changes().await?;
+            if tx.has_administrators_beside(first.uid).await? {
+                return Err(void());
+            }
             tx.void_first_links().await?;
             let view = AdministratorView::new(&first);
             (first.uid, written("administrator.create", &name, None, Some(&view)))

@@ -11,7 +11,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{Admin, AdminError, Authority, By};
-use crate::domain::administrator::{AdministratorRole, Session, SignInRules, Stage};
+use crate::domain::administrator::{Administrator, AdministratorRole, Session, SignInRules, Stage};
 use crate::domain::audit::{Actor, Event, Origin, SignInMethod};
 use crate::domain::error::Fault;
 use crate::domain::ids::{AdministratorName, AdministratorUid};
@@ -62,6 +62,9 @@ pub enum SignInError {
     /// What they showed is not right.
     #[error("it is not right")]
     Refused,
+    /// The session in which they showed it has ended meanwhile.
+    #[error("the session has ended")]
+    Ended,
     /// There were too many attempts; this one was not looked at.
     #[error("too many attempts")]
     TooMany {
@@ -97,7 +100,7 @@ impl SignIn {
         else {
             return Ok(None);
         };
-        if session.use_is_due(now) {
+        if session.use_is_due(now, &self.rules) {
             let mut tx = self.admin.begin().await?;
             tx.note_session_use(&hash, now).await?;
             tx.commit().await?;
@@ -184,14 +187,36 @@ impl SignIn {
         Ok(sessions)
     }
 
-    /// Replaces a session by one that has come this far, under another opener: whoever knew the old one has nothing.
+    /// Begins a transaction in which a session ends, for whoever goes on under another opener ([`Self::go_on`]), and
+    /// their account stays what it was when it was read.
+    ///
+    /// # Errors
+    /// The session has ended meanwhile: what ended it must not be undone. Or the account was changed, or the database
+    /// is away.
+    pub(super) async fn leave(
+        &self,
+        origin: &Origin,
+        live: &LiveSession,
+        known: &Administrator,
+    ) -> Result<Tx, SignInError> {
+        let mut tx = self.begin_for(origin, known).await?;
+        if tx.end_session(&live.hash).await.map_err(AdminError::from)? {
+            return Ok(tx);
+        }
+        drop(tx);
+        let why = "the session had ended while this was looked at";
+        self.record_refusal(origin, Some(live.name.clone()), why).await?;
+        Err(SignInError::Ended)
+    }
+
+    /// Begins the session by which somebody goes on who has left one ([`Self::leave`]): whoever knew the opener of
+    /// that one has nothing.
     pub(super) async fn go_on(
         &self,
         tx: &mut Tx,
         live: &LiveSession,
         attempt: &Attempt<'_>,
     ) -> Result<OpenedSession, AdminError> {
-        tx.end_session(&live.hash).await?;
         self.open_session(tx, live.administrator, Stage::SignedIn, (attempt.origin, attempt.agent)).await
     }
 

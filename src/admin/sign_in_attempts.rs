@@ -15,6 +15,7 @@ use crate::domain::second_factor;
 use crate::domain::time::Timestamp;
 use crate::runtime::refusals::network;
 use crate::runtime::sealed;
+use crate::storage::Tx;
 
 // === impl SignIn ===
 
@@ -52,7 +53,7 @@ impl SignIn {
             None => return self.refuse_sign_in(attempt.origin, None, "there is nobody of this name").await,
         };
         let stage = self.stage_after_password(known.second_factor.is_some());
-        let mut tx = self.admin.begin().await?;
+        let mut tx = self.begin_for(attempt.origin, &known).await?;
         let opened = self.open_session(&mut tx, known.uid, stage, (attempt.origin, attempt.agent)).await?;
         for subject in subjects(attempt.origin, &typed) {
             // Only this attempt was none: wrong codes keep counting however often the password is repeated.
@@ -85,7 +86,7 @@ impl SignIn {
             return self.refuse_sign_in(attempt.origin, Some(live.name.clone()), "the account is gone").await;
         };
         let step = self.code_step(&known, code).await?;
-        let mut tx = self.admin.begin().await?;
+        let mut tx = self.leave(attempt.origin, live, &known).await?;
         let counts = match (step, second_factor::recovery_hash(code)) {
             (Some(step), _) => {
                 tx.count_code(known.uid, step).await.map(|new| new.then_some(SignInMethod::OneTimeCode))
@@ -112,6 +113,21 @@ impl SignIn {
         tx.commit().await.map_err(AdminError::from)?;
         self.admin.chain(&by).await;
         Ok(opened)
+    }
+
+    /// Begins a transaction in which an account stays what it was when it was read and something was checked against
+    /// it: a password that was replaced meanwhile opens nothing.
+    ///
+    /// # Errors
+    /// The account was changed, which is refused as if what was checked were wrong; or the database is away.
+    pub(super) async fn begin_for(&self, origin: &Origin, known: &Administrator) -> Result<Tx, SignInError> {
+        let mut tx = self.admin.begin().await?;
+        if tx.hold_administrator(known.uid, known.version).await.map_err(AdminError::from)? {
+            return Ok(tx);
+        }
+        drop(tx);
+        let why = "the account was changed while this was looked at";
+        self.refuse_sign_in(origin, Some(known.name.clone()), why).await
     }
 
     /// Checks the password of somebody who is signed in, before they change what they sign in with: an open browser

@@ -299,7 +299,7 @@ impl SingleSignOn {
 impl From<SignInError> for SingleSignOnError {
     fn from(error: SignInError) -> Self {
         match error {
-            SignInError::Refused => Self::NotTrusted,
+            SignInError::Refused | SignInError::Ended => Self::NotTrusted,
             SignInError::TooMany { opens_at } => Self::TooMany { opens_at },
             SignInError::Admin(error) => Self::Admin(error),
         }

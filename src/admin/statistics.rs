@@ -279,8 +279,10 @@ impl Admin {
         for day in days(span) {
             let mut today: BTreeMap<(String, String, String), DelegationView> = BTreeMap::new();
             for side in sides {
-                let edges = self.store.delegations_of(day, side, most).await?;
-                more |= edges.len() >= most as usize;
+                // One more than is wanted tells whether there are more.
+                let mut edges = self.store.delegations_of(day, side, most.saturating_add(1)).await?;
+                more |= edges.len() > most as usize;
+                edges.truncate(most as usize);
                 // One that acts for itself is found on both sides.
                 today.extend(edges.into_iter().map(DelegationView::from).map(|edge| (edge.key(), edge)));
             }

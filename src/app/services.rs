@@ -67,6 +67,7 @@ pub(super) fn services(
         refusals: refusals.clone(),
         ambient: ambient.clone(),
         longest: config.max_token_lifetime,
+        reach: config.certificate_reach(),
         warn_before: config.warn_before,
         outside,
     };

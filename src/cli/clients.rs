@@ -5,8 +5,9 @@ use serde::Serialize;
 
 use super::arguments::{client_id, grant_type, pair, resource_server_name, role_name, timestamp};
 use super::client_secrets::{self, Secret, shown_once};
-use super::{Offline, client_import, client_keys, output, try_client};
+use super::{Offline, client_certificates, client_import, client_keys, output, try_client};
 use crate::admin::PageRequest;
+use crate::admin::client_certificates::{CertificateSubject, CertificateView};
 use crate::admin::client_keys::KeyView;
 use crate::admin::clients::{ClientView, CreateClient, UpdateClient};
 use crate::admin::secrets::{AddSecret, AddedSecret, SecretView};
@@ -71,6 +72,9 @@ pub(super) enum Command {
     /// A client's secrets.
     #[command(subcommand)]
     Secret(Secret),
+    /// A client's certificates, for `self_signed_tls_client_auth`.
+    #[command(subcommand)]
+    Certificate(client_certificates::Command),
     /// A client's public keys.
     #[command(subcommand)]
     Key(client_keys::Key),
@@ -112,9 +116,13 @@ pub(super) struct Create {
     /// The client that alone may act for it.
     #[arg(long, value_name = "CLIENT_ID", value_parser = client_id)]
     may_act: Option<ClientId>,
-    /// Whether its tokens must be bound to a key that it proves: optional or dpop.
+    /// Whether its tokens must be bound to a key that it proves: optional, dpop, mtls or either.
     #[arg(long, value_name = "BINDING", default_value = "optional")]
     token_binding: TokenBinding,
+    /// The subject that its certificate must have, for `tls_client_auth`: KIND is `subject_dn`, `san_dns`, `san_uri`,
+    /// `san_ip` or `san_email`.
+    #[arg(long, value_name = "KIND=TEXT", value_parser = client_certificates::subject)]
+    certificate_subject: Option<CertificateSubject>,
     /// Its end, for example 2027-01-01T00:00:00Z.
     #[arg(long, value_name = "TIME", value_parser = timestamp)]
     expires_at: Option<Timestamp>,
@@ -160,6 +168,7 @@ struct Shown {
     roles: Vec<RoleName>,
     operates: Vec<ResourceServerName>,
     secrets: Vec<SecretView>,
+    certificates: Vec<CertificateView>,
     keys: Vec<KeyView>,
 }
 
@@ -207,6 +216,7 @@ pub(super) async fn run(command: Command, offline: &Offline, json: bool) -> anyh
                 roles: admin.client_roles(by, &client_id).await?,
                 operates: admin.operated_by(by, &client_id).await?,
                 secrets: admin.secrets(by, &client_id).await?,
+                certificates: admin.certificates(by, &client_id).await?,
                 keys: admin.keys(by, &client_id).await?,
             };
             output::one(&shown, json)
@@ -217,6 +227,7 @@ pub(super) async fn run(command: Command, offline: &Offline, json: bool) -> anyh
         Command::Enable { client_id } => {
             output::one(&admin.set_client_enabled(by, &client_id, true).await?, json)
         }
+        Command::Certificate(command) => client_certificates::run(command, offline, json).await,
         Command::Ending => {
             let found = admin.ending_credentials(by, Some(500)).await?;
             output::rows(&found, &["client_id", "credential", "credential_id", "expires_at"], json)
@@ -245,6 +256,7 @@ impl From<Create> for CreateClient {
         client.allowed_networks = create.allowed_networks;
         client.may_act = create.may_act;
         client.token_binding = create.token_binding;
+        client.tls_client_auth_subject = create.certificate_subject;
         client.jwks_uri = create.jwks_uri;
         client.assertion_type_required = create.assertion_type_required;
         client.legacy_assertion_audience = create.legacy_assertion_audience;

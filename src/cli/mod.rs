@@ -5,6 +5,7 @@ mod administrators;
 mod arguments;
 mod audit;
 mod audit_tree;
+mod client_certificates;
 mod client_import;
 mod client_keys;
 mod client_secrets;

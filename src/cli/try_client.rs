@@ -48,8 +48,8 @@ fn told(tried: &TriedRequest) -> String {
             let deciding = token.bounds.iter().filter(|bound| bound.decides);
             let by: Vec<&str> = deciding.map(|bound| bound.by.as_str()).collect();
             lines.push(format!("  seconds  {}, by {}", token.expires_in, by.join(" and ")));
-            if let Some(who) = &token.needs_proof_for {
-                lines.push(format!("  binding  {who} wants a DPoP proof with the request"));
+            if let (Some(who), Some(what)) = (&token.needs_proof_for, &token.needs_proof) {
+                lines.push(format!("  binding  {who} wants {what} with the request"));
             }
         }
         None => lines.push(format!(

@@ -101,8 +101,9 @@ pub struct SignInRules {
 /// How long the second factor may take after the password.
 pub const SECOND_FACTOR_WITHIN: Duration = Duration::from_mins(10);
 
-/// How stale `used_at` may be: not every page is worth a write.
-pub const USE_NOTED_EVERY: Duration = Duration::from_mins(1);
+/// How stale `used_at` may be: not every page is worth a write. A quarter of the time without use, if that is less: what
+/// is noted no more often than a session ends would never prolong it.
+const USE_NOTED_EVERY: Duration = Duration::from_mins(1);
 
 // === impl AdministratorRole ===
 
@@ -122,6 +123,16 @@ impl AdministratorRole {
     }
 }
 
+// === impl Administrator ===
+
+impl Administrator {
+    /// Whether they may change everything, once they have something to sign in with.
+    #[must_use]
+    pub fn administers(&self) -> bool {
+        self.enabled && self.role == AdministratorRole::Administrator
+    }
+}
+
 // === impl Session ===
 
 impl Session {
@@ -133,8 +144,8 @@ impl Session {
 
     /// Whether its use is worth noting.
     #[must_use]
-    pub fn use_is_due(&self, now: Timestamp) -> bool {
-        self.used_at.plus(USE_NOTED_EVERY) <= now
+    pub fn use_is_due(&self, now: Timestamp, rules: &SignInRules) -> bool {
+        self.used_at.plus(USE_NOTED_EVERY.min(rules.idle / 4)) <= now
     }
 }
 
@@ -196,5 +207,27 @@ mod tests {
         assert!(used.lasts(after(Duration::from_mins(12 * 60 - 1)), &rules));
         assert!(!used.lasts(after(Duration::from_hours(12)), &rules));
         assert_eq!(rules.end(Stage::SecondFactor, begun), after(SECOND_FACTOR_WITHIN));
+    }
+
+    #[test]
+    fn whoever_uses_a_session_keeps_it_however_short_it_lasts_without() {
+        for idle in [Duration::from_mins(1), Duration::from_mins(4), Duration::from_hours(6)] {
+            let rules = SignInRules { idle, ..SignInRules::default() };
+            let begun = Timestamp::from_seconds(1_000_000);
+            let session = Session {
+                handle: String::new(),
+                stage: Stage::SignedIn,
+                address: None,
+                agent: String::new(),
+                created_at: begun,
+                used_at: begun,
+                ends_at: rules.end(Stage::SignedIn, begun),
+            };
+            let every = USE_NOTED_EVERY.min(idle / 4);
+            assert!(!session.use_is_due(begun.plus(every / 2), &rules), "not every page is worth a write");
+            // A page every half of the time: noted while it still lasts.
+            let later = begun.plus((idle / 2).max(every));
+            assert!(session.use_is_due(later, &rules) && session.lasts(later, &rules), "{idle:?}");
+        }
     }
 }

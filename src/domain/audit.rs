@@ -133,6 +133,9 @@ pub enum Event {
         /// The thumbprint of the DPoP key that it is bound to.
         #[serde(skip_serializing_if = "Option::is_none")]
         jkt: Option<String>,
+        /// The thumbprint of the certificate that it is bound to (`x5t#S256`).
+        #[serde(skip_serializing_if = "Option::is_none")]
+        x5t: Option<String>,
         /// Whether the client's assertion named the token endpoint as its audience, which only its legacy switch let
         /// pass.
         #[serde(skip_serializing_if = "is_false")]

@@ -277,8 +277,7 @@ impl Check {
     fn advance(&mut self, found: &Found, prev: Hash, hash: Hash) {
         let Found { writer, seq, at, .. } = *found;
         let end = ChainEnd { writer, seq, at, hash };
-        let witnesses: Vec<_> =
-            self.expected.get(&writer).and_then(|chain| chain.get(&seq)).cloned().unwrap_or_default();
+        let witnesses = self.witnesses(writer, seq);
         let closed = Columns::read(&found.text).is_ok_and(|columns| columns.kind == "stopped");
         let chain = self.chains.entry(writer).or_insert_with(|| Progress {
             report: ChainReport { events: 0, end: end.clone(), closed, unsigned: 0 },
@@ -297,6 +296,17 @@ impl Check {
                 self.findings.push(Finding { writer, seq, problem: Problem::NotAsWitnessed(witness) });
             }
         }
+    }
+
+    /// What was said of an event that is seen now. It is kept no longer, but for the last signature of a chain, which
+    /// says what else of it is signed.
+    fn witnesses(&mut self, writer: Uuid, seq: u64) -> Vec<(ChainEnd, Witness)> {
+        let Some(chain) = self.expected.get_mut(&writer) else { return Vec::new() };
+        let signs = |said: &[(ChainEnd, Witness)]| said.iter().any(|(_, by)| *by == Witness::Checkpoint);
+        if chain.range(seq + 1..).any(|(_, said)| signs(said)) {
+            return chain.remove(&seq).unwrap_or_default();
+        }
+        chain.get(&seq).cloned().unwrap_or_default()
     }
 
     fn find(&mut self, writer: Uuid, seq: u64, problem: Problem) {
@@ -515,3 +525,35 @@ fn different(said: &Columns, found: &Columns) -> Option<&'static str> {
 #[cfg(test)]
 #[path = "chain_check_retention_tests.rs"]
 mod retention_tests;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::chain::Chain;
+
+    #[test]
+    fn what_is_said_of_an_event_is_forgotten_once_it_is_seen() {
+        let (writer, at) = (Uuid::from_u128(1), Timestamp::from_seconds(1_000_000_000));
+        let mut chain = Chain::new(writer, at);
+        let mut check = Check::default();
+        let dropped = r#"{"kind":"events_dropped","before":"1970-01-01T00:00:00Z"}"#;
+        let mut events = Vec::new();
+        for _ in 0..100 {
+            let link = chain.append(at, dropped);
+            check.expect(chain.end().clone(), Witness::Checkpoint);
+            let (prev, hash) = (link.prev.as_bytes().to_vec(), link.hash.as_bytes().to_vec());
+            let text = dropped.to_owned();
+            events.push(Found { writer, seq: link.seq, at, prev, hash, columns: None, text });
+        }
+        check.expect(ChainEnd { seq: 50, ..chain.end().clone() }, Witness::StartOf(Uuid::from_u128(2)));
+        check.heed(writer, 100, at, dropped);
+        for found in &events {
+            check.event(found);
+        }
+        assert_eq!(check.expected[&writer].len(), 1);
+        assert!(check.dropped().is_some(), "the last signature still counts");
+        let findings = check.finish(Window::ALL, true).findings;
+        let problem = Problem::NotAsWitnessed(Witness::StartOf(Uuid::from_u128(2)));
+        assert_eq!(findings, [Finding { writer, seq: 50, problem }], "what was said wrongly is told");
+    }
+}

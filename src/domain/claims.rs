@@ -178,7 +178,7 @@ mod tests {
             let occasion = Occasion {
                 issuer: "https://i", client_id: &client_id, client_kind: ClientKind::Job, subject: "s",
                 jti: "j".to_owned(), txn: "t".to_owned(), act: None, may_act: None, now,
-                cnf: bound.then(|| Confirmation::dpop("k".to_owned())),
+                cnf: Confirmation::of(bound.then(|| "k".to_owned()), None),
             };
             let claims = serde_json::to_value(build(occasion, &decision)).unwrap();
 

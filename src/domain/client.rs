@@ -11,6 +11,8 @@ use ipnet::IpNet;
 use secrecy::SecretString;
 
 use super::binding::TokenBinding;
+use super::certificate_subject::ExpectedSubject;
+use super::client_certificate::ClientCertificate;
 use super::client_key::ClientKey;
 use super::credential::ends_soon;
 use super::error::FieldError;
@@ -53,6 +55,49 @@ words! {
         ClientSecretPost = "client_secret_post",
         /// OpenID Connect Core §9, RFC 7523 §2.2.
         PrivateKeyJwt = "private_key_jwt",
+        /// RFC 8705 §2.1: a certificate of a trusted authority with the registered subject.
+        TlsClientAuth = "tls_client_auth",
+        /// RFC 8705 §2.2: a registered certificate, whoever issued it.
+        SelfSignedTlsClientAuth = "self_signed_tls_client_auth",
+    }
+}
+
+// === impl AuthMethod ===
+
+impl AuthMethod {
+    /// What this server must know of callers' certificates for it to work.
+    #[must_use]
+    pub const fn needs(self) -> CertificateReach {
+        match self {
+            Self::ClientSecretBasic | Self::ClientSecretPost | Self::PrivateKeyJwt => CertificateReach::None,
+            Self::SelfSignedTlsClientAuth => CertificateReach::Shown,
+            Self::TlsClientAuth => CertificateReach::Trusted,
+        }
+    }
+}
+
+/// What a server knows of its callers' certificates, as it is configured. Each knows what the one before does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum CertificateReach {
+    /// Nothing: none arrives.
+    #[default]
+    None,
+    /// Which they are: it asks for them, or a proxy tells it.
+    Shown,
+    /// Whether an authority that is trusted has issued them, too.
+    Trusted,
+}
+
+// === impl CertificateReach ===
+
+impl CertificateReach {
+    /// What is missing to what is needed.
+    #[must_use]
+    pub const fn why_not(self, needed: Self) -> &'static str {
+        match (self, needed) {
+            (Self::Shown, Self::Trusted) => "no authority that issues certificates for clients is configured",
+            _ => "no certificate of a client reaches this server",
+        }
     }
 }
 
@@ -88,6 +133,8 @@ pub struct Client {
     pub may_act: Option<ClientId>,
     /// Whether its tokens must be bound to a key.
     pub token_binding: TokenBinding,
+    /// The subject that its certificate must have, for `tls_client_auth`.
+    pub certificate_subject: Option<ExpectedSubject>,
     /// Whether it may add secrets of its own, each in place of an earlier one.
     pub may_rotate_own_secrets: bool,
     /// Where the keys are published that it signs assertions with; else it is registered with its keys.
@@ -183,6 +230,8 @@ pub struct Registration {
     pub keys: Vec<ClientKey>,
     /// Its roles.
     pub roles: Vec<RoleUid>,
+    /// Its certificates, those out of force too; none unless it may authenticate by them.
+    pub certificates: Vec<ClientCertificate>,
 }
 
 // === impl Registration ===
@@ -264,6 +313,7 @@ mod tests {
             allowed_networks: networks.iter().map(|network| network.parse().unwrap()).collect(),
             may_act: None,
             token_binding: TokenBinding::Optional,
+            certificate_subject: None,
             may_rotate_own_secrets: false,
             jwks_uri: None,
             assertion_type_required: false,

@@ -11,6 +11,10 @@ words! {
     CredentialKind {
         /// A client secret.
         Secret = "secret",
+        /// A public key (`private_key_jwt`).
+        Key = "key",
+        /// A certificate (`self_signed_tls_client_auth`).
+        Certificate = "certificate",
     }
 }
 

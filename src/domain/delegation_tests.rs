@@ -89,6 +89,7 @@ pub(super) fn client(n: usize, roles: &[usize]) -> Registration {
         allowed_networks: Vec::new(),
         may_act: None,
         token_binding: TokenBinding::Optional,
+        certificate_subject: None,
         may_rotate_own_secrets: false,
         jwks_uri: None,
         assertion_type_required: false,
@@ -98,7 +99,7 @@ pub(super) fn client(n: usize, roles: &[usize]) -> Registration {
         updated_at: NOW,
     };
     let roles = roles.iter().map(|role| RoleUid(Uuid::from_u128(*role as u128))).collect();
-    Registration { client, secrets: Vec::new(), keys: Vec::new(), roles }
+    Registration { client, secrets: Vec::new(), keys: Vec::new(), roles, certificates: Vec::new() }
 }
 
 /// Lets client 1 pass client 0 on to resource server 1, which gives `a` and `b`.

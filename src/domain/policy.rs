@@ -114,15 +114,23 @@ pub fn decide(
     })
 }
 
-/// Who wants a client's token for this audience to be bound to a key, if anybody does.
+/// Who wants a client's token for this audience to be bound, and how; each of them must be served.
 #[must_use]
-pub fn bound_for(client: &Client, catalog: &Catalog, audience: &[Identifier]) -> Option<BoundFor> {
-    if client.token_binding == TokenBinding::Dpop {
-        return Some(BoundFor::Client);
+pub fn bound_for(
+    client: &Client,
+    catalog: &Catalog,
+    audience: &[Identifier],
+) -> Vec<(BoundFor, TokenBinding)> {
+    let mut wishes = Vec::new();
+    if client.token_binding != TokenBinding::Optional {
+        wishes.push((BoundFor::Client, client.token_binding));
     }
-    let mut servers = audience.iter().filter_map(|identifier| catalog.by_identifier(identifier.as_str()));
-    let server = servers.find(|server| server.token_binding == TokenBinding::Dpop)?;
-    Some(BoundFor::ResourceServer(server.identifier.clone()))
+    let servers = audience.iter().filter_map(|identifier| catalog.by_identifier(identifier.as_str()));
+    let strict = servers.filter(|server| server.token_binding != TokenBinding::Optional);
+    wishes.extend(
+        strict.map(|server| (BoundFor::ResourceServer(server.identifier.clone()), server.token_binding)),
+    );
+    wishes
 }
 
 /// A grantee's holdings at the resource servers that are in force.

@@ -87,7 +87,7 @@ impl Mapping {
             }
         };
         // Whoever may write any address there could call themselves like somebody else.
-        if claim == "email" && claims.get("email_verified") == Some(&Value::Bool(false)) {
+        if ["email", "/email"].contains(&claim) && claims.get("email_verified").is_some_and(is_false) {
             return Err("the provider has not verified the address in the claim email".to_owned());
         }
         AdministratorName::new(text.to_lowercase())
@@ -99,6 +99,11 @@ impl Mapping {
     pub fn is_answered_by(&self, claims: &Value) -> bool {
         self.role_claim.find(claims).is_some() && self.name_claim.find(claims).is_some()
     }
+}
+
+/// Whether a claim says no. Some providers write truth values as texts.
+fn is_false(claim: &Value) -> bool {
+    claim == &Value::Bool(false) || claim.as_str().is_some_and(|text| text.eq_ignore_ascii_case("false"))
 }
 
 /// Whether a claim is one of these texts, or a list that has one of them.
@@ -216,7 +221,12 @@ mod tests {
         }
         assert!(name("email", json!({ "email": "ada@x.example" })).is_ok());
         assert!(name("email", json!({ "email": "ada@x.example", "email_verified": true })).is_ok());
-        assert!(name("email", json!({ "email": "ada@x.example", "email_verified": false })).is_err());
+        for (claim, verified) in
+            [("email", json!(false)), ("/email", json!(false)), ("email", json!("false"))]
+        {
+            let claims = json!({ "email": "ada@x.example", "email_verified": verified });
+            assert!(name(claim, claims.clone()).is_err(), "{claim}: {claims}");
+        }
     }
 
     #[test]

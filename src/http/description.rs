@@ -31,6 +31,7 @@ use crate::domain::builtin;
         (name = "OAuth", description = "Tokens, and what verifiers need"),
         (name = "Clients", description = "Registered non-human identities"),
         (name = "Client secrets", description = "What clients prove themselves with"),
+        (name = "Client certificates", description = "What clients prove themselves with over mutual TLS"),
         (name = "Client keys", description = "Public keys that clients sign assertions for"),
         (name = "Client roles", description = "Which roles a client has"),
         (name = "Resource servers", description = "APIs that accept tokens, and their permissions"),

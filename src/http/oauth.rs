@@ -173,7 +173,8 @@ fn answer(body: &TokenBody<'_>) -> Response {
 )]
 pub(super) async fn metadata(State(services): State<Shared>, headers: HeaderMap) -> Response {
     let algorithms = services.keyring.algorithms(services.ambient.now());
-    let document = discovery::metadata(services.issuer.as_str(), services.mtls_url.as_deref(), algorithms);
+    let (issuer, mtls) = (services.issuer.as_str(), services.mtls_url.as_deref());
+    let document = discovery::metadata(issuer, mtls, services.admin.reach, algorithms);
     cacheable(&headers, &document, services.rotator.schedule())
 }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::dpop::{self, Dpop};
 use super::live::{EXPIRED, LiveError, LiveTokens, NOT_OURS};
 use crate::domain::audit::{Actor, AuditEvent, Event, Origin};
-use crate::domain::binding::{Confirmation, TokenBinding};
+use crate::domain::binding::TokenBinding;
 use crate::domain::builtin;
 use crate::domain::certificate::PeerCertificate;
 use crate::domain::claims::AccessTokenClaims;
@@ -166,14 +166,23 @@ impl AccessVerifier {
         if !live.client.client.may_call_from(address) {
             return Err(AccessError::Invalid(NO_LONGER));
         }
-        let wanted = [live.client.client.token_binding, api.token_binding].contains(&TokenBinding::Dpop);
-        match bound_to(&live.claims, presented.scheme)? {
-            Some(jkt) => self.prove(jkt, presented, now).await?,
-            // It may be from before that was wanted.
-            None if wanted => {
-                return Err(AccessError::Invalid("the token must be bound: ask for one with a DPoP proof"));
+        let jkt = bound_to(&live.claims, presented.scheme, presented.certificate.as_deref())?;
+        // It may be from before that was wanted.
+        for wanted in [live.client.client.token_binding, api.token_binding] {
+            if !wanted.is_met_by(live.claims.cnf.as_ref()) {
+                return Err(AccessError::Invalid(match wanted {
+                    TokenBinding::Optional | TokenBinding::Dpop => {
+                        "the token must be bound: ask for one with a DPoP proof"
+                    }
+                    TokenBinding::Mtls => "the token must be bound: ask for one with a client certificate",
+                    TokenBinding::Either => {
+                        "the token must be bound: ask for one with a DPoP proof or a client certificate"
+                    }
+                }));
             }
-            None => {}
+        }
+        if let Some(jkt) = jkt {
+            self.prove(jkt, presented, now).await?;
         }
         // A token by which one client acts for another is nobody's own.
         let own = live.claims.sub == live.claims.client_id.as_str() && live.claims.act.is_none();
@@ -205,20 +214,31 @@ impl AccessVerifier {
     }
 }
 
-/// The thumbprint of the key that a token is bound to, if it is. The token must have come under the scheme that
-/// fits (RFC 9449 §7.2), and be bound in no way that is not checked here.
-fn bound_to(claims: &AccessTokenClaims, scheme: Scheme) -> Result<Option<&str>, AccessError> {
+/// The thumbprint of the key that must still be proven by DPoP, if the token is bound to one. The token must have come
+/// under the scheme that fits (RFC 9449 §7.2), over a connection with the certificate that it is bound to (RFC 8705
+/// §3), and be bound in no way that is not checked here.
+fn bound_to<'a>(
+    claims: &'a AccessTokenClaims,
+    scheme: Scheme,
+    shown: Option<&PeerCertificate>,
+) -> Result<Option<&'a str>, AccessError> {
     let refused = |reason| Err(AccessError::Invalid(reason));
-    match (&claims.cnf, scheme) {
+    let cnf = claims.cnf.as_ref();
+    if cnf.is_some_and(|cnf| !cnf.is_understood()) {
+        return refused("the token is bound in a way that is not checked here");
+    }
+    if let Some(thumbprint) = cnf.and_then(|cnf| cnf.x5t_s256.as_deref())
+        && shown.is_none_or(|shown| shown.thumbprint != thumbprint)
+    {
+        return refused("the token is bound to a certificate: send it over a connection with that one");
+    }
+    match (cnf.and_then(|cnf| cnf.jkt.as_deref()), scheme) {
+        (Some(jkt), Scheme::Dpop) => Ok(Some(jkt)),
+        (Some(_), Scheme::Bearer) => {
+            refused("the token is bound to a key: send it as Authorization: DPoP, with a proof")
+        }
         (None, Scheme::Bearer) => Ok(None),
         (None, Scheme::Dpop) => refused("the token is not bound to a key: send it as Authorization: Bearer"),
-        (Some(Confirmation { jkt: Some(jkt), unknown }), scheme) if unknown.is_empty() => match scheme {
-            Scheme::Dpop => Ok(Some(jkt)),
-            Scheme::Bearer => {
-                refused("the token is bound to a key: send it as Authorization: DPoP, with a proof")
-            }
-        },
-        (Some(_), _) => refused("the token is bound in a way that is not checked here"),
     }
 }
 
@@ -228,8 +248,17 @@ mod tests {
 
     use super::*;
 
-    /// The key it is bound to, empty when to none; `None` when it is refused.
+    fn certificate() -> PeerCertificate {
+        let made = rcgen::generate_simple_self_signed(vec!["a.example".to_owned()]).unwrap();
+        PeerCertificate::parse(made.cert.der(), false).unwrap()
+    }
+
+    /// The key that is still to be proven, empty when none is; `None` when it is refused.
     fn bound(cnf: &Value, scheme: Scheme) -> Option<String> {
+        bound_over(cnf, scheme, None)
+    }
+
+    fn bound_over(cnf: &Value, scheme: Scheme, shown: Option<&PeerCertificate>) -> Option<String> {
         let mut claims = json!({
             "iss": "i", "exp": 1, "aud": "a", "sub": "s", "client_id": "c", "iat": 0, "jti": "j", "txn": "t",
             "roles": [], "client_kind": "service",
@@ -238,7 +267,7 @@ mod tests {
             claims["cnf"] = cnf.clone();
         }
         let claims = serde_json::from_value(claims).unwrap();
-        bound_to(&claims, scheme).ok().map(|jkt| jkt.unwrap_or_default().to_owned())
+        bound_to(&claims, scheme, shown).ok().map(|jkt| jkt.unwrap_or_default().to_owned())
     }
 
     #[test]
@@ -249,12 +278,27 @@ mod tests {
         assert_eq!(bound(&json!({"jkt": "k"}), dpop), Some("k".to_owned()));
         assert_eq!(bound(&json!({"jkt": "k"}), bearer), None);
         // By something else, or by that too: what cannot be checked cannot be right.
-        for unknown in
-            [json!({}), json!({"x5t#S256": "x"}), json!({"jkt": "k", "x5t#S256": "x"}), json!({"jwk": {}})]
-        {
+        for unknown in [json!({}), json!({"x5t": "x"}), json!({"jkt": "k", "x5u": "x"}), json!({"jwk": {}})] {
             for scheme in [bearer, dpop] {
                 assert_eq!(bound(&unknown, scheme), None, "{unknown}");
             }
         }
+    }
+
+    #[test]
+    fn a_token_that_is_bound_to_a_certificate_needs_that_one_rfc8705_3() {
+        let (own, other) = (certificate(), certificate());
+        let (bearer, dpop) = (Scheme::Bearer, Scheme::Dpop);
+        let one = json!({ "x5t#S256": own.thumbprint });
+        assert_eq!(bound_over(&one, bearer, Some(&own)), Some(String::new()));
+        assert_eq!(bound_over(&one, bearer, Some(&other)), None);
+        assert_eq!(bound_over(&one, bearer, None), None);
+        assert_eq!(bound_over(&one, dpop, Some(&own)), None);
+        let both = json!({ "jkt": "k", "x5t#S256": own.thumbprint });
+        assert_eq!(bound_over(&both, dpop, Some(&own)), Some("k".to_owned()));
+        assert_eq!(bound_over(&both, bearer, Some(&own)), None);
+        assert_eq!(bound_over(&both, dpop, Some(&other)), None);
+        // A certificate beside a token that is not bound to it says nothing.
+        assert_eq!(bound_over(&Value::Null, bearer, Some(&own)), Some(String::new()));
     }
 }

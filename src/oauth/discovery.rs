@@ -6,6 +6,7 @@ use serde::Serialize;
 use super::client_auth::METHODS;
 use super::dpop;
 use super::grants::GRANTS;
+use crate::domain::client::CertificateReach;
 use crate::jose::{Algorithm, ForeignKey};
 
 /// The metadata document, the same under both well-known names.
@@ -46,6 +47,9 @@ pub struct Metadata {
     pub id_token_signing_alg_values_supported: Vec<Algorithm>,
     /// What DPoP proofs may be signed with (RFC 9449 §5.1).
     pub dpop_signing_alg_values_supported: &'static [Algorithm],
+    /// Whether tokens can be bound to client certificates (RFC 8705 §3.3).
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub tls_client_certificate_bound_access_tokens: bool,
     /// The claims of a token.
     pub claims_supported: &'static [&'static str],
     /// The same endpoints where clients are asked for certificates, if they are (RFC 8705 §5).
@@ -77,11 +81,18 @@ impl Endpoints {
     }
 }
 
-/// The document of this issuer. `mtls` is the URL at which clients are asked for certificates, if they are.
+/// The document of this issuer, which knows `reach` of its callers' certificates. `mtls` is the URL at which they are
+/// asked for, if they are.
 #[must_use]
-pub fn metadata(issuer: &str, mtls: Option<&str>, algorithms: Vec<Algorithm>) -> Metadata {
+pub fn metadata(
+    issuer: &str,
+    mtls: Option<&str>,
+    reach: CertificateReach,
+    algorithms: Vec<Algorithm>,
+) -> Metadata {
     let Endpoints { token_endpoint, introspection_endpoint, revocation_endpoint } = Endpoints::below(issuer);
-    let methods: Vec<_> = METHODS.iter().map(|method| method.name().as_str()).collect();
+    let available = METHODS.iter().filter(|method| method.is_available(reach));
+    let methods: Vec<_> = available.map(|method| method.name().as_str()).collect();
     Metadata {
         issuer: issuer.to_owned(),
         token_endpoint,
@@ -100,6 +111,7 @@ pub fn metadata(issuer: &str, mtls: Option<&str>, algorithms: Vec<Algorithm>) ->
         subject_types_supported: ["public"],
         id_token_signing_alg_values_supported: algorithms,
         dpop_signing_alg_values_supported: dpop::ALGORITHMS,
+        tls_client_certificate_bound_access_tokens: reach >= CertificateReach::Shown,
         claims_supported: &[
             "iss",
             "exp",

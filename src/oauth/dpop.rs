@@ -13,12 +13,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
 use serde::Deserialize;
 
-use crate::domain::binding::Confirmation;
-use crate::domain::catalog::Catalog;
-use crate::domain::client::Client;
 use crate::domain::error::{ErrorCode, OAuthError};
-use crate::domain::ids::Identifier;
-use crate::domain::policy::{self, BoundFor};
 use crate::domain::text::quoted;
 use crate::domain::time::Timestamp;
 use crate::jose::{Algorithm, Proven, TokenType, Unverified};
@@ -198,40 +193,10 @@ impl Dpop {
 // === impl Proof ===
 
 impl Proof {
-    /// The claim that binds a token to the key (§6.1).
+    /// Whether it proves the key with this thumbprint, for this token.
     #[must_use]
-    pub fn confirmation(&self) -> Confirmation {
-        Confirmation::dpop(self.jkt.clone())
-    }
-
-    /// Whether it proves the key that a token is bound to, for this token.
-    #[must_use]
-    pub fn is_for(&self, cnf: &Confirmation, token: &str) -> bool {
-        *cnf == self.confirmation() && self.ath == Some(hash_of(token))
-    }
-}
-
-/// Makes sure that a token is bound where the client or one of its resource servers wants it so.
-///
-/// # Errors
-/// `invalid_dpop_proof`: there must be a proof and is none.
-pub fn check_binding(
-    client: &Client,
-    catalog: &Catalog,
-    audience: &[Identifier],
-    proof: Option<&Proof>,
-) -> Result<(), OAuthError> {
-    if proof.is_some() {
-        return Ok(());
-    }
-    match policy::bound_for(client, catalog, audience) {
-        Some(BoundFor::Client) => {
-            Err(invalid("this client gets tokens with a DPoP proof only (RFC 9449 section 5)"))
-        }
-        Some(BoundFor::ResourceServer(identifier)) => {
-            Err(invalid(format!("tokens for '{identifier}' need a DPoP proof (RFC 9449 section 5)")))
-        }
-        None => Ok(()),
+    pub fn is_for(&self, jkt: &str, token: &str) -> bool {
+        self.jkt == jkt && self.ath == Some(hash_of(token))
     }
 }
 

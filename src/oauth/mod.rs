@@ -6,6 +6,7 @@
 //! | RFC 6749 §3.2, §5 token endpoint | [`token`] |
 //! | RFC 6749 §4.4 client credentials | [`grants`] |
 //! | RFC 6750 bearer tokens for our own API | [`access`] |
+//! | RFC 7800, RFC 8705 §3 bound tokens | [`possession`] |
 //! | RFC 7009 revocation | [`revocation`] |
 //! | RFC 7662 introspection, RFC 9701 signed answers | [`introspection`] |
 //! | RFC 8693 token exchange | [`grants`] |
@@ -20,6 +21,7 @@ pub mod form;
 pub mod grants;
 pub mod introspection;
 pub mod live;
+pub mod possession;
 pub mod protected_resource;
 pub mod request;
 pub mod revocation;

@@ -42,6 +42,9 @@ pub struct ProtectedResource {
     /// Whether it takes no token that is not bound by DPoP.
     #[schema(example = false)]
     pub dpop_bound_access_tokens_required: bool,
+    /// Whether it takes no token that is not bound to a client certificate (RFC 8705 §3).
+    #[schema(example = false)]
+    pub tls_client_certificate_bound_access_tokens: bool,
 }
 
 /// The document of a resource server whose identifier is a URL that such a document can be about: `https` or `http`,
@@ -57,6 +60,7 @@ pub fn document(issuer: &str, server: &ResourceServer) -> Option<ProtectedResour
         resource_name: if server.builtin { OWN_NAME.to_owned() } else { server.name.to_string() },
         dpop_signing_alg_values_supported: server.builtin.then_some(dpop::ALGORITHMS),
         dpop_bound_access_tokens_required: server.token_binding == TokenBinding::Dpop,
+        tls_client_certificate_bound_access_tokens: server.token_binding == TokenBinding::Mtls,
     })
 }
 

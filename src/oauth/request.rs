@@ -68,6 +68,11 @@ impl ClientRequest<'_> {
         }
         Form::parse(self.body)
     }
+
+    /// What of it can hold a credential.
+    pub(super) fn presentation<'b>(&'b self, form: &'b Form) -> Presentation<'b> {
+        Presentation { authorization: &self.authorization, form, certificate: self.certificate.as_ref() }
+    }
 }
 
 // === impl ClientGate ===
@@ -110,15 +115,16 @@ impl ClientGate {
         claimed: &mut Option<(ClientId, bool)>,
     ) -> Result<(Authenticated, Form), Failure> {
         let form = request.read()?;
-        let presentation = Presentation { authorization: &request.authorization, form: &form };
-        let (method, presented) = client_auth::present(&presentation)?;
-        let registration = self.directory.client(&presented.client_id).await?;
+        let presentation = request.presentation(&form);
+        let mut offered = client_auth::present(&presentation)?;
+        let registration = self.directory.client(&offered.client_id).await?;
         let known = registration.is_some();
-        *claimed = Some((presented.client_id.clone(), known));
+        *claimed = Some((offered.client_id.clone(), known));
+        offered.meant_for(registration.as_deref());
         let caller = Caller { address: request.origin.address, now: self.ambient.now() };
-        let client = client_auth::verify(&self.verifiers, method, &presented, registration, caller).await;
+        let client = client_auth::verify(&self.verifiers, &offered, registration, caller).await;
         if client.is_err() && known {
-            self.directory.look_as_if_unknown(&presented.client_id).await;
+            self.directory.look_as_if_unknown(&offered.client_id).await;
         }
         let client = client?;
         // What counts once counts here too, and before anything is answered.

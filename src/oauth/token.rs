@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
-use super::client_auth::{self, Authenticated, Caller, Presentation, Verifiers};
+use super::client_auth::{self, Authenticated, Caller, Verifiers};
 use super::dpop::{self, Dpop, Proof};
 use super::form::Form;
 use super::grants::{self, Context, Grant, Resolved};
 use super::live::LiveTokens;
+use super::possession::Possession;
 use super::request::ClientRequest;
 use crate::domain::audit::{AskedFor, AuditEvent, Event};
 use crate::domain::catalog::Catalog;
@@ -87,12 +88,12 @@ struct Attempt {
     asked: AskedFor,
 }
 
-/// What a grant has resolved to, for what was asked with this proof.
+/// What a grant has resolved to, for what was asked with the proof of these keys.
 struct Granted<'a> {
     grant_type: GrantType,
     asked: &'a Asked,
     catalog: &'a Catalog,
-    proof: Option<&'a Proof>,
+    possession: &'a Possession,
     resolved: Resolved<'a>,
 }
 
@@ -168,7 +169,7 @@ impl TokenEndpoint {
             audience: form.all("audience").take(10).map(quoted).collect(),
         };
         let (client, grant) = self.authenticate(request, &form, attempt).await?;
-        let proof = self.prove(request)?;
+        let possession = Possession { proof: self.prove(request)?, certificate: request.certificate.clone() };
 
         let asked = Asked {
             scope: Scope::parse(form.get("scope"))?,
@@ -182,7 +183,7 @@ impl TokenEndpoint {
             catalog: &catalog,
             asked: &asked,
             tokens: &self.tokens,
-            proof: proof.as_ref(),
+            possession: &possession,
             now: self.ambient.now(),
         };
         let resolved = grant.resolve(&context).await?;
@@ -190,7 +191,7 @@ impl TokenEndpoint {
             grant_type: grant.grant_type(),
             asked: &asked,
             catalog: &catalog,
-            proof: proof.as_ref(),
+            possession: &possession,
             resolved,
         };
         self.sign(&client, granted, attempt.asked.clone()).await
@@ -203,24 +204,25 @@ impl TokenEndpoint {
         form: &Form,
         attempt: &mut Attempt,
     ) -> Result<(Authenticated, &'static dyn Grant), Failure> {
-        let presentation = Presentation { authorization: &request.authorization, form };
-        let presented = client_auth::present(&presentation);
-        if let Ok((method, presented)) = &presented {
-            attempt.client_id = Some(presented.client_id.clone());
-            attempt.auth_method = Some(method.name());
+        let offered = client_auth::present(&request.presentation(form));
+        if let Ok(offered) = &offered {
+            attempt.client_id = Some(offered.client_id.clone());
+            attempt.auth_method = offered.method();
         }
         let grant_type = form.get("grant_type");
         let grant_type = grant_type.ok_or_else(|| OAuthError::invalid_request("grant_type is missing"))?;
         let grant = grants::find(grant_type).ok_or_else(unsupported_grant_type)?;
 
-        let (method, presented) = presented?;
-        let registration = self.directory.client(&presented.client_id).await?;
+        let mut offered = offered?;
+        let registration = self.directory.client(&offered.client_id).await?;
         attempt.known = registration.is_some();
+        offered.meant_for(registration.as_deref());
         let caller = Caller { address: request.origin.address, now: self.ambient.now() };
-        let client = client_auth::verify(&self.verifiers, method, &presented, registration, caller).await;
+        let client = client_auth::verify(&self.verifiers, &offered, registration, caller).await;
         if client.is_err() && attempt.known {
-            self.directory.look_as_if_unknown(&presented.client_id).await;
+            self.directory.look_as_if_unknown(&offered.client_id).await;
         }
+        attempt.auth_method = client.as_ref().map_or_else(|_| offered.method(), |client| Some(client.method));
         let client = client?;
         attempt.authenticated = true;
         attempt.credential_id = Some(client.credential.credential_id.clone());
@@ -241,14 +243,15 @@ impl TokenEndpoint {
         granted: Granted<'_>,
         words: AskedFor,
     ) -> Result<Issued, Failure> {
-        let Granted { grant_type, asked, catalog, proof, resolved } = granted;
+        let Granted { grant_type, asked, catalog, possession, resolved } = granted;
         let Resolved { subject, txn, grantee, act, may_act, exchange, issued_type } = resolved;
 
         // The time in the token is that of its event. From here on nothing waits, except for the signature of a key
         // in a PKCS#11 token, at most two seconds.
         let now = self.ambient.now();
         let decision = policy::decide(catalog, &grantee, asked, self.longest, now)?;
-        dpop::check_binding(&client.registration.client, catalog, &decision.audience, proof)?;
+        possession.check_binding(&client.registration.client, catalog, &decision.audience)?;
+        let proof = possession.proof.as_ref();
         let continues = txn.is_some();
         let mark = client.registration.client.token_mark();
         // A chain begins with a token that a client has for itself: the mark is its subject's.
@@ -263,7 +266,7 @@ impl TokenEndpoint {
             act,
             may_act,
             now,
-            cnf: proof.map(Proof::confirmation),
+            cnf: possession.confirmation(),
         };
         let claims = claims::build(occasion, &decision);
         let algorithms = [Some(decision.algorithm), decision.algorithm_before].into_iter().flatten();
@@ -295,6 +298,7 @@ impl TokenEndpoint {
             expires_at: decision.expires_at,
             kid: signed.kid,
             jkt: proof.map(|proof| proof.jkt.clone()),
+            x5t: possession.certificate.as_ref().map(|certificate| certificate.thumbprint.clone()),
             legacy_assertion_audience: client.credential.legacy_audience,
         };
         let of_credential = client.credential.used.clone();

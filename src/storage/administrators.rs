@@ -4,7 +4,7 @@ use secrecy::{ExposeSecret, SecretString};
 use sqlx::FromRow;
 use uuid::Uuid;
 
-use super::engine::{execute, read};
+use super::engine::{execute, read, within};
 use super::{Cursor, Store, StoreError, Tx, corrupt, statements};
 use crate::domain::administrator::{Administrator, AdministratorRole, ExternalIdentity};
 use crate::domain::ids::{AdministratorName, AdministratorUid};
@@ -31,7 +31,11 @@ statements! {
                signed_in_at, version, created_at, updated_at
         FROM administrators WHERE name > $1 ORDER BY name LIMIT $2";
 
-    ANY_ADMINISTRATOR = "SELECT EXISTS (SELECT 1 FROM administrators)";
+    /// Whoever may not make others does not count.
+    ANY_ADMINISTRATOR = "SELECT EXISTS (SELECT 1 FROM administrators WHERE role = 'administrator')";
+
+    ANOTHER_ADMINISTRATOR = r"
+        SELECT EXISTS (SELECT 1 FROM administrators WHERE uid <> $1 AND role = 'administrator')";
 
     INSERT_ADMINISTRATOR = r"
         INSERT INTO administrators (uid, name, role, enabled, password_hash, second_factor, code_step,
@@ -43,9 +47,11 @@ statements! {
         UPDATE administrators SET role = $3, enabled = $4, version = version + 1, updated_at = $5
         WHERE uid = $1 AND version = $2";
 
-    /// Whoever else may change everything here.
-    OTHER_ENABLED_ADMINISTRATORS = r"
-        SELECT COUNT(*) FROM administrators WHERE uid <> $1 AND role = 'administrator' AND enabled = TRUE";
+    /// Whoever else may change everything here, and has something to sign in with.
+    ANOTHER_WHO_SIGNS_IN = r"
+        SELECT EXISTS (
+            SELECT 1 FROM administrators WHERE uid <> $1 AND role = 'administrator' AND enabled = TRUE
+                AND (password_hash IS NOT NULL OR external_issuer IS NOT NULL))";
 
     SET_PASSWORD = r"
         UPDATE administrators SET password_hash = $2, updated_at = $3, version = version + 1 WHERE uid = $1";
@@ -53,6 +59,10 @@ statements! {
     SET_SECOND_FACTOR = r"
         UPDATE administrators SET second_factor = $2, code_step = $3, updated_at = $4, version = version + 1
         WHERE uid = $1";
+
+    /// Locks the row, if the account is what it was when it was read.
+    HOLD_ADMINISTRATOR = r"
+        UPDATE administrators SET version = version WHERE uid = $1 AND version = $2 AND enabled = TRUE";
 
     /// A one-time code counts once, on whichever replica.
     COUNT_CODE = "UPDATE administrators SET code_step = $2 WHERE uid = $1 AND code_step < $2";
@@ -176,16 +186,6 @@ impl Store {
         rows.into_iter().map(Administrator::try_from).collect()
     }
 
-    /// How many others there are who may change everything and sign in.
-    ///
-    /// # Errors
-    /// The database is away.
-    pub async fn other_administrators(&self, than: AdministratorUid) -> Result<i64, StoreError> {
-        Ok(read!(self, pool => {
-            sqlx::query_scalar(OTHER_ENABLED_ADMINISTRATORS).bind(than.0).fetch_one(pool).await
-        })?)
-    }
-
     /// How many recovery codes are left.
     ///
     /// # Errors
@@ -194,7 +194,7 @@ impl Store {
         Ok(read!(self, pool => sqlx::query_scalar(LEFT_RECOVERY_CODES).bind(of.0).fetch_one(pool).await)?)
     }
 
-    /// Whether there is an administrator at all.
+    /// Whether there is anybody at all who may change everything, now or once they can sign in.
     ///
     /// # Errors
     /// The database is away.
@@ -230,6 +230,41 @@ impl Tx {
             new.updated_at.as_micros(),
         )?;
         Ok(())
+    }
+
+    /// Whether somebody else may change everything, now or once they can sign in. It stays so when
+    /// [`Tx::stop_changes`] was called before.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn has_administrators_beside(&mut self, uid: AdministratorUid) -> Result<bool, StoreError> {
+        Ok(within!(self, connection => {
+            sqlx::query_scalar(ANOTHER_ADMINISTRATOR).bind(uid.0).fetch_one(connection).await
+        })?)
+    }
+
+    /// Whether somebody else may change everything and can sign in. It stays so when [`Tx::stop_changes`] was called
+    /// before.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn is_administered_beside(&mut self, uid: AdministratorUid) -> Result<bool, StoreError> {
+        Ok(within!(self, connection => {
+            sqlx::query_scalar(ANOTHER_WHO_SIGNS_IN).bind(uid.0).fetch_one(connection).await
+        })?)
+    }
+
+    /// Keeps an account as it was read until the end of the transaction, if it still has this version and is enabled:
+    /// what was decided on it is decided on what is stored. Call it first. Answers whether it is so.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn hold_administrator(
+        &mut self,
+        uid: AdministratorUid,
+        version: i64,
+    ) -> Result<bool, StoreError> {
+        Ok(execute!(self, HOLD_ADMINISTRATOR, uid.0, version)? > 0)
     }
 
     /// Changes role and standing of an administrator who still has this version. Answers whether it did.

@@ -109,6 +109,10 @@ statements! {
 
     EVENT = concat!("SELECT ", columns!(), " FROM audit_events WHERE writer = $1 AND seq = $2");
 
+    CHAIN_EVENTS = concat!(
+        "SELECT ", columns!(), " FROM audit_events WHERE writer = $1 AND seq >= $2 AND seq <= $3 ORDER BY seq"
+    );
+
     EVENTS_BEFORE = "SELECT EXISTS (SELECT 1 FROM audit_events WHERE at < $1)";
 
 }
@@ -336,6 +340,27 @@ impl Store {
     /// The database is away.
     pub async fn marks(&self) -> Result<Vec<Found>, StoreError> {
         let rows = read!(self, pool => sqlx::query_as::<_, EventRow>(EVENT_MARKS).fetch_all(pool).await)?;
+        Ok(rows.into_iter().map(Found::from).collect())
+    }
+
+    /// The events of a chain in these places, in their order.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn events_of_chain(
+        &self,
+        writer: Uuid,
+        places: std::ops::RangeInclusive<u64>,
+    ) -> Result<Vec<Found>, StoreError> {
+        let (first, last) = (places.start().cast_signed(), places.end().cast_signed());
+        let rows = read!(self, pool => {
+            sqlx::query_as::<_, EventRow>(CHAIN_EVENTS)
+                .bind(writer)
+                .bind(first)
+                .bind(last)
+                .fetch_all(pool)
+                .await
+        })?;
         Ok(rows.into_iter().map(Found::from).collect())
     }
 

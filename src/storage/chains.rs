@@ -7,6 +7,7 @@ use uuid::Uuid;
 use super::engine::{execute, read, within};
 use super::{Store, StoreError, Tx, corrupt, statements};
 use crate::domain::chain::{ChainEnd, Hash};
+use crate::domain::chain_check::Window;
 use crate::domain::ids::KeyId;
 use crate::domain::time::Timestamp;
 use crate::jose::PublicJwk;
@@ -34,7 +35,10 @@ statements! {
 
     CHECKPOINTS = r"
         SELECT writer, seq, jws FROM audit_checkpoints
-        WHERE at < $1 AND (writer, seq) > ($2, $3) ORDER BY writer, seq LIMIT $4";
+        WHERE at >= $5 AND at < $1 AND (writer, seq) > ($2, $3) ORDER BY writer, seq LIMIT $4";
+
+    CHECKPOINT_FROM = r"
+        SELECT writer, seq, jws FROM audit_checkpoints WHERE writer = $1 AND seq >= $2 ORDER BY seq LIMIT 1";
 
     LAST_CHECKPOINT = "SELECT MAX(at) FROM audit_checkpoints";
 
@@ -137,28 +141,43 @@ impl Store {
     /// # Errors
     /// The database is away.
     pub async fn checkpoints(&self) -> Result<Vec<StoredCheckpoint>, StoreError> {
-        self.checkpoints_before(Timestamp::from_micros(i64::MAX), None, u32::MAX).await
+        self.checkpoints_within(Window::ALL, None, u32::MAX).await
     }
 
-    /// Some of the checkpoints of what was recorded before `cut`, chain after chain, from behind one on.
+    /// Some of the checkpoints of what was recorded in a window, chain after chain, from behind one on.
     ///
     /// # Errors
     /// The database is away.
-    pub async fn checkpoints_before(
+    pub async fn checkpoints_within(
         &self,
-        cut: Timestamp,
+        window: Window,
         after: Option<(Uuid, i64)>,
         limit: u32,
     ) -> Result<Vec<StoredCheckpoint>, StoreError> {
         let (writer, seq) = after.unwrap_or((Uuid::nil(), -1));
         Ok(read!(self, pool => {
             sqlx::query_as(CHECKPOINTS)
-                .bind(cut.as_micros())
+                .bind(window.to.as_micros())
                 .bind(writer)
                 .bind(seq)
                 .bind(i64::from(limit))
+                .bind(window.from.as_micros())
                 .fetch_all(pool)
                 .await
+        })?)
+    }
+
+    /// The first checkpoint of a chain at this place or after it: the one that covers the event there.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn checkpoint_from(
+        &self,
+        writer: Uuid,
+        seq: u64,
+    ) -> Result<Option<StoredCheckpoint>, StoreError> {
+        Ok(read!(self, pool => {
+            sqlx::query_as(CHECKPOINT_FROM).bind(writer).bind(seq.cast_signed()).fetch_optional(pool).await
         })?)
     }
 

@@ -14,6 +14,9 @@ statements! {
     /// Locks the counter until the end of the transaction: numbers become visible in their order.
     NEXT_CHANGE = "UPDATE counters SET value = value + 1 WHERE name = 'changes' RETURNING value";
 
+    /// The same lock, without a number.
+    STOP_CHANGES = "UPDATE counters SET value = value WHERE name = 'changes'";
+
     INSERT_CHANGE = "INSERT INTO changes (seq, kind, subject, at) VALUES ($1, $2, $3, $4)";
 
     CHANGES_FROM = "SELECT seq, kind, subject, at FROM changes WHERE seq >= $1 ORDER BY seq LIMIT $2";
@@ -143,6 +146,17 @@ impl Tx {
         let (kind, subject) = change.columns();
         execute!(self, INSERT_CHANGE, seq, kind, &*subject, at.as_micros())?;
         self.changed = true;
+        Ok(())
+    }
+
+    /// Waits until no other change is under way, and lets none pass until the end of the transaction: what is read
+    /// after it is what every change before has left. Call it after everything that writes, but before
+    /// [`Tx::note_change`], which takes the same lock.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn stop_changes(&mut self) -> Result<(), StoreError> {
+        execute!(self, STOP_CHANGES)?;
         Ok(())
     }
 

@@ -25,7 +25,9 @@ statements! {
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
 
     UPDATE_CLIENT_KEY = r"
-        UPDATE client_keys SET description = $3, expires_at = $4 WHERE client = $1 AND key_id = $2";
+        UPDATE client_keys
+        SET description = $3, warned = (warned AND expires_at IS NOT DISTINCT FROM $4), expires_at = $4
+        WHERE client = $1 AND key_id = $2";
 
     DELETE_CLIENT_KEY = "DELETE FROM client_keys WHERE client = $1 AND key_id = $2";
 }

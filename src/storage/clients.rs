@@ -6,6 +6,7 @@ use uuid::Uuid;
 use super::engine::{execute, read};
 use super::rows::{ClientRow, ListedClientRow, RegistrationRow};
 use super::{Store, StoreError, Tx, corrupt, statements};
+use crate::domain::certificate_subject::ExpectedSubject;
 use crate::domain::client::{AuthMethod, Client, ClientKind, Registration};
 use crate::domain::ids::{ClientId, ClientUid, RoleUid};
 use crate::domain::time::Timestamp;
@@ -14,16 +15,19 @@ statements! {
     CLIENT_BY_ID = r"
         SELECT uid, client_id, description, kind, owner, labels, enabled, expires_at, default_resource_server,
                grant_types, auth_methods, allowed_networks, may_act, token_binding, jwks_uri,
-               assertion_type_required, legacy_assertion_audience, may_rotate_own_secrets, version, created_at, updated_at
+               assertion_type_required, legacy_assertion_audience, may_rotate_own_secrets,
+               certificate_subject_kind, certificate_subject, version, created_at, updated_at
         FROM clients WHERE client_id = $1";
 
-    /// In one question, because this is what the first request of every client waits for.
+    /// In one question, because this is what the first request of every client waits for. Certificates, which few have,
+    /// are another: beside secrets and roles they would multiply the rows.
     REGISTRATION = r"
         SELECT clients.uid, clients.client_id, clients.description, clients.kind, clients.owner, clients.labels,
                clients.enabled, clients.expires_at, clients.default_resource_server, clients.grant_types,
                clients.auth_methods, clients.allowed_networks, clients.may_act, clients.token_binding,
                clients.jwks_uri, clients.assertion_type_required, clients.legacy_assertion_audience,
-               clients.may_rotate_own_secrets, clients.version, clients.created_at, clients.updated_at, secrets.secret_id, secrets.hash, secrets.origin,
+               clients.may_rotate_own_secrets, clients.certificate_subject_kind, clients.certificate_subject,
+               clients.version, clients.created_at, clients.updated_at, secrets.secret_id, secrets.hash, secrets.origin,
                secrets.description AS secret_description, secrets.created_at AS secret_created_at,
                secrets.expires_at AS secret_expires_at, secrets.replaced_by, roles.role
         FROM clients
@@ -36,10 +40,16 @@ statements! {
     LIST_CLIENTS = r"
         SELECT uid, client_id, description, kind, owner, labels, enabled, expires_at, default_resource_server,
                grant_types, auth_methods, allowed_networks, may_act, token_binding, jwks_uri,
-               assertion_type_required, legacy_assertion_audience, may_rotate_own_secrets, version, created_at, updated_at,
-               (SELECT MIN(secrets.expires_at) FROM client_secrets AS secrets
-                WHERE secrets.client = clients.uid AND secrets.replaced_by IS NULL
-                  AND secrets.expires_at > $9) AS credentials_end_at
+               assertion_type_required, legacy_assertion_audience, may_rotate_own_secrets,
+               certificate_subject_kind, certificate_subject, version, created_at, updated_at,
+               (SELECT MIN(ending.at) FROM (
+                    SELECT expires_at AS at FROM client_secrets
+                    WHERE client = clients.uid AND replaced_by IS NULL AND expires_at > $9
+                    UNION ALL
+                    SELECT expires_at FROM client_keys WHERE client = clients.uid AND expires_at > $9
+                    UNION ALL
+                    SELECT ends_at FROM client_certificates WHERE client = clients.uid AND ends_at > $9
+                ) AS ending) AS credentials_end_at
         FROM clients
         WHERE client_id > $1
           AND (CAST($2 AS TEXT) IS NULL OR kind = $2)
@@ -58,8 +68,9 @@ statements! {
         INSERT INTO clients (uid, client_id, description, kind, owner, labels, enabled, expires_at,
             default_resource_server, grant_types, auth_methods, allowed_networks,
             version, created_at, updated_at, search, may_act, token_binding, jwks_uri, assertion_type_required,
-            legacy_assertion_audience, may_rotate_own_secrets)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)";
+            legacy_assertion_audience, may_rotate_own_secrets, certificate_subject_kind, certificate_subject)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23,
+            $24)";
 
     /// Only the version that was read is replaced: a second writer finds no row.
     UPDATE_CLIENT = r"
@@ -68,7 +79,8 @@ statements! {
             default_resource_server = $9, grant_types = $10, auth_methods = $11,
             allowed_networks = $12, version = version + 1, updated_at = $13, search = $14,
             may_act = $15, token_binding = $16, jwks_uri = $17, assertion_type_required = $18,
-            legacy_assertion_audience = $19, may_rotate_own_secrets = $20
+            legacy_assertion_audience = $19, may_rotate_own_secrets = $20, certificate_subject_kind = $21,
+            certificate_subject = $22
         WHERE uid = $1 AND version = $2";
 
     /// Changes nothing, and lets nobody else change it until the end of the transaction.
@@ -127,7 +139,7 @@ impl Store {
         row.map(Client::try_from).transpose()
     }
 
-    /// A client with its secrets, keys and roles: all that a token request needs of it.
+    /// A client with its secrets, keys, certificates and roles: all that a token request needs of it.
     ///
     /// # Errors
     /// The database is away.
@@ -141,6 +153,11 @@ impl Store {
             && found.client.auth_methods.contains(&AuthMethod::PrivateKeyJwt)
         {
             found.keys = self.client_keys(found.client.uid).await?;
+        }
+        if let Some(found) = found.as_mut()
+            && found.client.auth_methods.contains(&AuthMethod::SelfSignedTlsClientAuth)
+        {
+            found.certificates = self.certificates(found.client.uid).await?;
         }
         Ok(found)
     }
@@ -254,7 +271,9 @@ impl Tx {
             &client.jwks_uri,
             client.assertion_type_required,
             client.legacy_assertion_audience,
-            client.may_rotate_own_secrets
+            client.may_rotate_own_secrets,
+            client.certificate_subject.as_ref().map(|subject| subject.kind().as_str()),
+            client.certificate_subject.as_ref().map(ExpectedSubject::as_str)
         )?;
         Ok(())
     }
@@ -287,7 +306,9 @@ impl Tx {
             &client.jwks_uri,
             client.assertion_type_required,
             client.legacy_assertion_audience,
-            client.may_rotate_own_secrets
+            client.may_rotate_own_secrets,
+            client.certificate_subject.as_ref().map(|subject| subject.kind().as_str()),
+            client.certificate_subject.as_ref().map(ExpectedSubject::as_str)
         )?;
         Ok(changed == 1)
     }

@@ -36,6 +36,48 @@ statements! {
         WHERE secrets.expires_at IS NOT NULL AND secrets.replaced_by IS NULL
           AND secrets.expires_at > $1 AND secrets.expires_at <= $2
         ORDER BY secrets.expires_at LIMIT $3";
+
+    KEYS_TO_WARN_OF = r"
+        SELECT ending.client, clients.client_id, ending.key_id AS credential_id, ending.expires_at AS expires_at
+        FROM client_keys AS ending JOIN clients ON clients.uid = ending.client
+        WHERE ending.expires_at IS NOT NULL AND NOT ending.warned AND ending.expires_at <= $1
+        ORDER BY ending.expires_at LIMIT $2";
+
+    KEY_WARNED = r"
+        UPDATE client_keys SET warned = TRUE
+        WHERE client = $1 AND key_id = $2 AND expires_at = $3 AND NOT warned";
+
+    COUNT_ENDING_KEYS = r"
+        SELECT COUNT(*) FROM (
+            SELECT 1 AS one FROM client_keys WHERE expires_at IS NOT NULL AND expires_at > $1 AND expires_at <= $2 LIMIT $3
+        ) AS bounded";
+
+    ENDING_KEYS = r"
+        SELECT ending.client, clients.client_id, ending.key_id AS credential_id, ending.expires_at AS expires_at
+        FROM client_keys AS ending JOIN clients ON clients.uid = ending.client
+        WHERE ending.expires_at IS NOT NULL AND ending.expires_at > $1 AND ending.expires_at <= $2
+        ORDER BY ending.expires_at LIMIT $3";
+
+    CERTIFICATES_TO_WARN_OF = r"
+        SELECT ending.client, clients.client_id, ending.certificate_id AS credential_id, ending.ends_at AS expires_at
+        FROM client_certificates AS ending JOIN clients ON clients.uid = ending.client
+        WHERE NOT ending.warned AND ending.ends_at <= $1
+        ORDER BY ending.ends_at LIMIT $2";
+
+    CERTIFICATE_WARNED = r"
+        UPDATE client_certificates SET warned = TRUE
+        WHERE client = $1 AND certificate_id = $2 AND ends_at = $3 AND NOT warned";
+
+    COUNT_ENDING_CERTIFICATES = r"
+        SELECT COUNT(*) FROM (
+            SELECT 1 AS one FROM client_certificates WHERE ends_at > $1 AND ends_at <= $2 LIMIT $3
+        ) AS bounded";
+
+    ENDING_CERTIFICATES = r"
+        SELECT ending.client, clients.client_id, ending.certificate_id AS credential_id, ending.ends_at AS expires_at
+        FROM client_certificates AS ending JOIN clients ON clients.uid = ending.client
+        WHERE ending.ends_at > $1 AND ending.ends_at <= $2
+        ORDER BY ending.ends_at LIMIT $3";
 }
 
 /// One kind of credential.
@@ -51,13 +93,29 @@ struct Source {
     ending: &'static str,
 }
 
-const SOURCES: &[Source] = &[Source {
-    kind: CredentialKind::Secret,
-    to_warn_of: SECRETS_TO_WARN_OF,
-    warned: SECRET_WARNED,
-    count: COUNT_ENDING_SECRETS,
-    ending: ENDING_SECRETS,
-}];
+const SOURCES: &[Source] = &[
+    Source {
+        kind: CredentialKind::Secret,
+        to_warn_of: SECRETS_TO_WARN_OF,
+        warned: SECRET_WARNED,
+        count: COUNT_ENDING_SECRETS,
+        ending: ENDING_SECRETS,
+    },
+    Source {
+        kind: CredentialKind::Key,
+        to_warn_of: KEYS_TO_WARN_OF,
+        warned: KEY_WARNED,
+        count: COUNT_ENDING_KEYS,
+        ending: ENDING_KEYS,
+    },
+    Source {
+        kind: CredentialKind::Certificate,
+        to_warn_of: CERTIFICATES_TO_WARN_OF,
+        warned: CERTIFICATE_WARNED,
+        count: COUNT_ENDING_CERTIFICATES,
+        ending: ENDING_CERTIFICATES,
+    },
+];
 
 /// How many credentials of a kind are counted: beyond, the number says no more than that there are many.
 pub const MOST_COUNTED: u32 = 10_000;

@@ -10,6 +10,7 @@ mod audit;
 mod audit_search;
 mod chains;
 mod changes;
+mod client_certificates;
 mod client_keys;
 mod clients;
 mod credentials;
@@ -132,6 +133,7 @@ pub fn all_statements() -> impl Iterator<Item = (&'static str, &'static str)> {
         audit_search::STATEMENTS,
         chains::STATEMENTS,
         changes::STATEMENTS,
+        client_certificates::STATEMENTS,
         client_keys::STATEMENTS,
         clients::STATEMENTS,
         credentials::STATEMENTS,

@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::{StoreError, corrupt};
 use crate::domain::binding::TokenBinding;
+use crate::domain::certificate_subject::{ExpectedSubject, SubjectKind};
 use crate::domain::client::{AuthMethod, Client, ClientKind, ClientSecret, GrantType, Registration};
 use crate::domain::ids::{
     ClientId, ClientUid, Identifier, Permission, ResourceServerName, ResourceServerUid, RoleName, RoleUid,
@@ -38,6 +39,8 @@ pub(super) struct ClientRow {
     allowed_networks: Json<Vec<ipnet::IpNet>>,
     may_act: Option<String>,
     token_binding: String,
+    certificate_subject_kind: Option<String>,
+    certificate_subject: Option<String>,
     may_rotate_own_secrets: bool,
     jwks_uri: Option<String>,
     assertion_type_required: bool,
@@ -76,6 +79,7 @@ impl TryFrom<ClientRow> for Client {
             allowed_networks: row.allowed_networks.0,
             may_act: row.may_act.as_deref().map(client_id).transpose()?,
             token_binding: token_binding(&row.token_binding)?,
+            certificate_subject: certificate_subject(row.certificate_subject_kind, row.certificate_subject)?,
             may_rotate_own_secrets: row.may_rotate_own_secrets,
             jwks_uri: row.jwks_uri,
             assertion_type_required: row.assertion_type_required,
@@ -164,6 +168,7 @@ impl RegistrationRow {
             secrets,
             keys: Vec::new(),
             roles: roles.into_iter().collect(),
+            certificates: Vec::new(),
         }))
     }
 }
@@ -257,6 +262,15 @@ fn secret_id(text: &str) -> Result<SecretId, StoreError> {
 
 pub(super) fn client_id(text: &str) -> Result<ClientId, StoreError> {
     ClientId::new(text).map_err(|_| corrupt("client id", text))
+}
+
+fn certificate_subject(
+    kind: Option<String>,
+    text: Option<String>,
+) -> Result<Option<ExpectedSubject>, StoreError> {
+    let Some((kind, text)) = kind.zip(text) else { return Ok(None) };
+    let kind = SubjectKind::from_word(&kind).ok_or_else(|| corrupt("kind of subject", &kind))?;
+    ExpectedSubject::new(kind, &text).map(Some).map_err(|_| corrupt("subject", &text))
 }
 
 fn token_binding(word: &str) -> Result<TokenBinding, StoreError> {

@@ -12,30 +12,31 @@ use jeton::config::Issuer;
 use crate::harness::{Answer, Engine, Server, both_engines};
 
 /// Somebody who is signed in, at their browser.
-struct Person<'a> {
+pub(crate) struct Person<'a> {
     server: &'a Server,
     cookie: String,
 }
 
 impl<'a> Person<'a> {
-    async fn signed_in(server: &'a Server, name: &str, role: &str) -> Self {
+    pub(crate) async fn signed_in(server: &'a Server, name: &str, role: &str) -> Self {
         Self { server, cookie: server.signed_in(name, role).await }
     }
 
     /// Opens a page below `/admin`.
     async fn open(&self, path: &str) -> Answer {
-        self.server.send("GET", &format!("/admin{path}"), &[&self.cookie], "").await
+        let headers = [self.cookie.as_str(), "Sec-Fetch-Site: same-origin"];
+        self.server.send("GET", &format!("/admin{path}"), &headers, "").await
     }
 
     /// Opens a page that must be there, and hands its HTML on.
-    async fn page(&self, path: &str) -> String {
+    pub(crate) async fn page(&self, path: &str) -> String {
         let answer = self.open(path).await;
         assert_eq!(answer.status, 200, "{path}: {answer:?}");
         answer.body
     }
 
     /// Sends a form.
-    async fn send(&self, path: &str, fields: &[(&str, &str)]) -> Answer {
+    pub(crate) async fn send(&self, path: &str, fields: &[(&str, &str)]) -> Answer {
         let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
         let headers = [
             self.cookie.as_str(),

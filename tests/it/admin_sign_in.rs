@@ -2,6 +2,7 @@
 
 mod accounts;
 mod attempts;
+mod overtaken;
 
 use std::time::Duration;
 

@@ -88,7 +88,7 @@ async fn what_is_exported_is_checked_elsewhere(server: Server) {
     let cookie = server.signed_in("eve", "auditor").await;
     let export = async |query: &str| {
         let path = format!("/admin/audit/export{query}");
-        let answer = server.send("GET", &path, &[&cookie], "").await;
+        let answer = server.send("GET", &path, &[&cookie, "Sec-Fetch-Site: same-origin"], "").await;
         assert_eq!(answer.status, 200, "{answer:?}");
         assert_eq!(answer.header("content-type"), Some("application/jsonl; charset=utf-8"));
         assert!(answer.header("content-disposition").unwrap().starts_with("attachment"));
@@ -106,7 +106,8 @@ async fn what_is_exported_is_checked_elsewhere(server: Server) {
     }
     let server = server.restart_with(|_| {}).await.unwrap();
     server.clock.advance(Duration::from_secs(20));
-    let answer = server.send("GET", "/admin/audit/export", &[&cookie], "").await;
+    let ours = [cookie.as_str(), "Sec-Fetch-Site: same-origin"];
+    let answer = server.send("GET", "/admin/audit/export", &ours, "").await;
     let whole = answer.body;
     assert!(whole.lines().count() > 210 && whole.contains("\"checkpoint\""), "{whole}");
     let store = app::connect(&server.database.config()).await.unwrap();
@@ -125,8 +126,18 @@ async fn what_is_exported_is_checked_elsewhere(server: Server) {
     let asked = json!({ "about": "billing", "outcome": "success" });
     assert_eq!(recorded.iter().filter(|event| event["asked"] == asked).count(), 1, "{recorded:?}");
     assert_eq!(recorded.iter().filter(|event| event["asked"] == json!({})).count(), 2, "{recorded:?}");
-    let refused = server.send("GET", "/admin/audit/export?kind=nothing", &[&cookie], "").await;
-    assert_eq!(refused.status, 422, "{refused:?}");
+    for unknown in ["kind=nothing", "outcome=refusal"] {
+        let path = format!("/admin/audit/export?{unknown}");
+        let refused = server.send("GET", &path, &ours, "").await;
+        assert_eq!(refused.status, 422, "{refused:?}");
+    }
+    // A link elsewhere makes nobody take a copy.
+    for site in ["cross-site", "same-site", "none"] {
+        let elsewhere = [cookie.clone(), format!("Sec-Fetch-Site: {site}")];
+        let elsewhere = elsewhere.each_ref().map(String::as_str);
+        assert_eq!(server.send("GET", "/admin/audit/export", &elsewhere, "").await.status, 403, "{site}");
+    }
+    assert_eq!(server.events("audit_exported").await.len(), 3);
 }
 
 /// What the migration does for events that were recorded before there were these columns.

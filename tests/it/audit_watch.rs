@@ -1,5 +1,6 @@
 //! A server checks the whole audit by itself, once in a while, and what it finds is an event.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -7,8 +8,15 @@ use uuid::Uuid;
 
 use crate::harness::{Database, Replica, START, both_replicas};
 use jeton::admin::audit_watch::AuditWatch;
+use jeton::domain::audit::{Recorded, WrittenEvent};
+use jeton::domain::chain::Chain;
 
-both_replicas!(all_of_it_is_checked_in_its_time_and_what_is_wrong_is_named, one_replica_checks_at_a_time,);
+both_replicas!(
+    all_of_it_is_checked_in_its_time_and_what_is_wrong_is_named,
+    one_replica_checks_at_a_time,
+    what_no_server_has_signed_counts_for_nothing,
+    a_check_from_a_time_to_come_keeps_none_away,
+);
 
 const CHECKED: &str = "SELECT event FROM audit_events WHERE kind = 'audit_checked' ORDER BY at, seq";
 
@@ -65,4 +73,38 @@ async fn one_replica_checks_at_a_time(replica: Replica, database: Database) {
     assert!(checked(&database).await.is_empty(), "another replica does it");
     check(&replica, 7).await;
     assert_eq!(checked(&database).await.len(), 1, "the other is gone");
+}
+
+/// Somebody who writes into the tables can chain an event as well as a server, but not sign it.
+async fn what_no_server_has_signed_counts_for_nothing(replica: Replica, database: Database) {
+    check(&replica, 1).await;
+    assert_eq!(checked(&database).await.len(), 1);
+    let at = START.plus(Duration::from_mins(2));
+    let text = checked(&database).await[0].to_string().replace("\"seconds\":0", "\"seconds\":3000000000");
+    assert!(text.contains("3000000000"), "{text}");
+    let event = Arc::new(WrittenEvent::read(at, text).unwrap());
+    let link = Chain::new(Uuid::from_u128(7), at).append(at, &event.text);
+    let mut tx = replica.store.begin().await.unwrap();
+    tx.append_events(&[Recorded { link, event }]).await.unwrap();
+    tx.commit().await.unwrap();
+    check(&replica, 30).await;
+    assert_eq!(checked(&database).await.len(), 3, "a check was due, as if it were not there");
+    check(&replica, 60).await;
+    assert_eq!(checked(&database).await.len(), 3, "and the one before counts");
+    database.execute("UPDATE audit_events SET event = event || ' ' WHERE kind = 'audit_checked'").await;
+    check(&replica, 61).await;
+    assert_eq!(checked(&database).await.len(), 4, "one that was altered is none");
+    database.execute("DELETE FROM audit_checkpoints").await;
+    check(&replica, 62).await;
+    assert_eq!(checked(&database).await.len(), 5, "nor is one without its signature");
+}
+
+async fn a_check_from_a_time_to_come_keeps_none_away(replica: Replica, database: Database) {
+    check(&replica, 60 * 24 * 365).await;
+    assert_eq!(checked(&database).await.len(), 1);
+    // The clock was wrong, and is right again.
+    check(&replica, 1).await;
+    assert_eq!(checked(&database).await.len(), 2);
+    check(&replica, 2).await;
+    assert_eq!(checked(&database).await.len(), 2, "now it is in its time");
 }

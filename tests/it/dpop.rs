@@ -2,6 +2,7 @@
 
 mod aliases;
 mod api;
+mod certificate;
 mod exchange;
 
 use std::sync::Arc;
@@ -456,7 +457,7 @@ async fn a_client_can_want_bound_tokens_only_rfc9449_5_2(server: Server) {
     // Before the server has looked at the client.
     server.database.execute("UPDATE clients SET token_binding = 'dpop' WHERE client_id = 'billing'").await;
     let server = server.restart_with(|_| {}).await.unwrap();
-    refused(&ask(&server, &billing, &[]).await, "no proof", "this client gets tokens with a DPoP proof only");
+    refused(&ask(&server, &billing, &[]).await, "no proof", "this client gets no token without a DPoP proof");
     let prover = Prover::start(&server, &billing).await;
     bound(&server, &ask(&server, &billing, &[&prover.proof(&server)]).await, &prover).await;
 }

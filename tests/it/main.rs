@@ -35,6 +35,7 @@ mod ledger_tamper;
 mod limits;
 mod master_key;
 mod metrics;
+mod mutual_tls;
 mod openapi;
 mod operators;
 #[cfg(feature = "pkcs11")]

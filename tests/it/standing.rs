@@ -1,6 +1,8 @@
 //! *Disabled*, *expired* and *absent* refuse on every path: one table of whom that can befall and which doors it
 //! shuts, walked on both engines.
 
+mod certificates;
+
 use std::time::Duration;
 
 use serde_json::{Value, json};

@@ -14,12 +14,14 @@ use crate::harness::{Database, Engine, START};
 use jeton::app;
 use jeton::domain::audit::{AskedFor, AuditEvent, Event, Origin, Recorded};
 use jeton::domain::binding::TokenBinding;
+use jeton::domain::certificate_subject::{ExpectedSubject, SubjectKind};
 use jeton::domain::chain::Chain;
 use jeton::domain::client::{AuthMethod, Client, ClientKind, ClientSecret, GrantType};
+use jeton::domain::client_certificate::ClientCertificate;
 use jeton::domain::exchange_rule::{ExchangeMode, ExchangeRule, Party};
 use jeton::domain::ids::{
-    ClientId, ClientUid, ExchangeRuleName, ExchangeRuleUid, Identifier, Permission, ResourceServerName,
-    ResourceServerUid, RoleName, RoleUid, SecretId,
+    ClientId, ClientUid, CredentialId, ExchangeRuleName, ExchangeRuleUid, Identifier, Permission,
+    ResourceServerName, ResourceServerUid, RoleName, RoleUid, SecretId,
 };
 use jeton::domain::resource::{ResourceServer, TokenProfile};
 use jeton::domain::role::Role;
@@ -92,6 +94,7 @@ fn client(id: &str) -> Client {
         allowed_networks: vec!["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()],
         may_act: Some(ClientId::new("orders").unwrap()),
         token_binding: TokenBinding::Dpop,
+        certificate_subject: Some(ExpectedSubject::new(SubjectKind::SanDns, "Agent.example.com").unwrap()),
         may_rotate_own_secrets: true,
         jwks_uri: Some("https://a.example/jwks.json".to_owned()),
         assertion_type_required: true,
@@ -156,6 +159,17 @@ async fn a_client_comes_back_as_it_went_in(store: Store, _: Database) {
     let role = role("r", &server);
     let mut client = client("spiffe://prod/ns/ä:%");
     client.default_resource_server = Some(server.uid);
+    client.auth_methods.insert(AuthMethod::SelfSignedTlsClientAuth);
+    let certificate = ClientCertificate {
+        certificate_id: CredentialId::new("abc").unwrap(),
+        thumbprint: "x".to_owned(),
+        subject: "CN=é".to_owned(),
+        description: "d".to_owned(),
+        not_before: START,
+        not_after: START.plus(Duration::from_secs(1)),
+        created_at: START,
+        expires_at: Some(START),
+    };
     let secret = ClientSecret {
         secret_id: SecretId::new("abc").unwrap(),
         hash: "$argon2id$".to_owned().into(),
@@ -170,6 +184,7 @@ async fn a_client_comes_back_as_it_went_in(store: Store, _: Database) {
     tx.insert_role(&role).await.unwrap();
     tx.insert_client(&client).await.unwrap();
     tx.insert_secret(client.uid, &secret).await.unwrap();
+    tx.insert_certificate(client.uid, &certificate, b"der").await.unwrap();
     assert!(tx.assign_role(client.uid, role.uid, START).await.unwrap());
     assert!(!tx.assign_role(client.uid, role.uid, START).await.unwrap(), "twice is once");
     tx.commit().await.unwrap();
@@ -177,6 +192,7 @@ async fn a_client_comes_back_as_it_went_in(store: Store, _: Database) {
     let found = store.registration(&client.client_id).await.unwrap().unwrap();
     assert_eq!(found.client, client);
     assert_eq!(found.roles, [role.uid]);
+    assert_eq!(found.certificates, [certificate]);
     assert_eq!(found.secrets.len(), 1);
     assert_eq!(found.secrets[0].hash.expose_secret(), secret.hash.expose_secret());
     assert_eq!(store.resource_server(&server.name).await.unwrap().unwrap(), server);

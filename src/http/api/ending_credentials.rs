@@ -29,7 +29,7 @@ struct Bounds {
 
 /// List the credentials that end within `credentials.warn_before` and that nothing has replaced, soonest first.
 #[utoipa::path(
-    get, path = "/ending-credentials", tag = "Client secrets", operation_id = "list_ending_credentials",
+    get, path = "/ending-credentials", tag = "Clients", operation_id = "list_ending_credentials",
     params(Bounds),
     responses(
         (status = 200, description = "Those that end first", body = Vec<EndingCredentialView>),

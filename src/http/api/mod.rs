@@ -2,6 +2,7 @@
 
 mod administrators;
 mod audit_events;
+mod client_certificates;
 mod client_keys;
 mod client_roles;
 mod client_secrets;
@@ -30,6 +31,7 @@ pub(super) fn routes() -> OpenApiRouter<Shared> {
     OpenApiRouter::new()
         .merge(clients::routes())
         .merge(client_secrets::routes())
+        .merge(client_certificates::routes())
         .merge(client_keys::routes())
         .merge(client_roles::routes())
         .merge(ending_credentials::routes())

@@ -11,6 +11,7 @@ use utoipa::openapi::path::Operation;
 use super::super::error::{OAuthErrorBody, Problem};
 use super::composed::Examples;
 use crate::admin::{AdminError, Current};
+use crate::domain::client::CertificateReach;
 use crate::domain::error::{ErrorCode, Fault, FieldError, OAuthError};
 use crate::jose::Algorithm;
 use crate::oauth::discovery;
@@ -51,9 +52,9 @@ impl<'a> About<'a> {
     /// What the operation answers when it succeeds.
     pub(super) fn answer<T: Serialize>(&self, examples: &Examples, schema: &T) -> Option<Value> {
         match self.path {
-            "/.well-known/oauth-authorization-server" | "/.well-known/openid-configuration" => {
-                written(&discovery::metadata(ISSUER, None, Algorithm::ALWAYS.to_vec()))
-            }
+            "/.well-known/oauth-authorization-server" | "/.well-known/openid-configuration" => written(
+                &discovery::metadata(ISSUER, None, CertificateReach::None, Algorithm::ALWAYS.to_vec()),
+            ),
             _ => examples.of(schema),
         }
     }

@@ -7,12 +7,13 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use futures_util::stream;
-use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
+use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE, HeaderMap};
 
 use super::error::PageError;
 use super::events::EventRow;
 use super::form::{Form, Query};
 use super::frame::Frame;
+use super::guard::is_same_origin;
 use super::listed::Listed;
 use super::page_with;
 use super::session::SignedIn;
@@ -74,12 +75,17 @@ async fn list(
     Ok(page_with(status, &list))
 }
 
-/// The events that are listed, all of them, as a file. It is read while it is sent.
+/// The events that are listed, all of them, as a file. It is read while it is sent. Only our own page leads here: the
+/// audit says who took a copy, so no link on another site may make somebody take one.
 async fn export(
     State(services): State<Shared>,
     session: SignedIn,
+    headers: HeaderMap,
     query: Query,
 ) -> Result<Response, PageError> {
+    if !is_same_origin(&headers, &services.issuer) {
+        return Err(PageError::CrossSite);
+    }
     let export = services.admin.export_audit(&session.by, wanted(&query)?).await?;
     // A fault breaks the download off, so that half a copy does not look like a whole one.
     let lines = stream::try_unfold(export, async |mut export| {
@@ -102,9 +108,18 @@ fn wanted(query: &Query) -> Result<EventQuery, AdminError> {
         about: query.given("client_id"),
         person: query.given("person"),
         kind: query.given("kind"),
-        outcome: query.given("outcome").as_deref().and_then(Outcome::from_word),
+        outcome: query.given("outcome").map(|word| outcome(&word)).transpose()?,
         jti: query.given("jti"),
         txn: query.given("txn"),
+    })
+}
+
+fn outcome(word: &str) -> Result<Outcome, AdminError> {
+    let known = Outcome::from_word(word);
+    known.ok_or_else(|| {
+        let words: Vec<_> = Outcome::ALL.iter().map(|one| one.as_str()).collect();
+        let fix = format!("use {}, or leave it out", words.join(" or "));
+        FieldError::new("outcome", "there is no such outcome", fix).into()
     })
 }
 

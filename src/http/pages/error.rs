@@ -98,7 +98,7 @@ impl PageError {
             Self::TooLarge => say(
                 StatusCode::PAYLOAD_TOO_LARGE,
                 "Too much was sent",
-                "A form may have at most 1 MiB.".to_owned(),
+                "A form may have at most 1 MiB and 2,000 fields; one to sign in with, 64 KiB.".to_owned(),
                 "Go back and shorten it.",
             ),
             Self::CrossSite => say(

@@ -1,7 +1,6 @@
 //! What a form sent, kept so that it can be shown again beside what is wrong with it.
 
 use std::collections::BTreeMap;
-use std::convert::Infallible;
 
 use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use http::header::CONTENT_TYPE;
@@ -20,6 +19,15 @@ pub(super) struct Form {
     errors: Vec<FieldError>,
 }
 
+/// A form that anybody may send, signed in or not: a small one.
+pub(super) struct SmallForm(pub(super) Form);
+
+/// The most fields of a form. A field takes more memory than what was sent of it.
+const FIELDS: usize = 2_000;
+
+/// The most bytes of a [`SmallForm`].
+const SMALL: usize = 64 * 1_024;
+
 /// What a query asks for, in the terms of a form: a list with filters is a form that changes nothing.
 pub(super) struct Query(pub(super) Form);
 
@@ -29,13 +37,32 @@ pub(super) struct Named<T>(pub(super) T);
 // === impl Form ===
 
 impl Form {
-    fn parse(text: &[u8]) -> Self {
+    /// What a form sent, unless it has too many fields.
+    fn parse(text: &[u8]) -> Option<Self> {
         let mut form = Self::default();
-        for (name, value) in url::form_urlencoded::parse(text) {
+        for (number, (name, value)) in url::form_urlencoded::parse(text).enumerate() {
+            if number == FIELDS {
+                return None;
+            }
             // HTML has every line end sent as two characters.
             form.put(&name, value.replace("\r\n", "\n"));
         }
-        form
+        Some(form)
+    }
+
+    async fn read(request: Request, most: usize) -> Result<Self, PageError> {
+        let (parts, body) = request.into_parts();
+        let media_type =
+            parts.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let media_type = media_type.split(';').next().unwrap_or_default().trim();
+        let bytes = bounded(&parts.headers, body, most).await.map_err(|unread| match unread {
+            Unread::TooLarge => PageError::TooLarge,
+            Unread::BrokeOff => PageError::Malformed("The form broke off".to_owned()),
+        })?;
+        if !bytes.is_empty() && !media_type.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
+            return Err(PageError::Malformed("It is not a form".to_owned()));
+        }
+        Self::parse(&bytes).ok_or(PageError::TooLarge)
     }
 
     /// A form that nobody has filled in yet, but for these fields.
@@ -156,28 +183,26 @@ impl<S: Send + Sync> FromRequest<S> for Form {
     type Rejection = PageError;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, PageError> {
-        let (parts, body) = request.into_parts();
-        let media_type =
-            parts.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        let media_type = media_type.split(';').next().unwrap_or_default().trim();
-        let bytes = bounded(&parts.headers, body, API_BODY).await.map_err(|unread| match unread {
-            Unread::TooLarge => PageError::TooLarge,
-            Unread::BrokeOff => PageError::Malformed("The form broke off".to_owned()),
-        })?;
-        if !bytes.is_empty() && !media_type.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
-            return Err(PageError::Malformed("It is not a form".to_owned()));
-        }
-        Ok(Self::parse(&bytes))
+        Self::read(request, API_BODY).await
+    }
+}
+
+impl<S: Send + Sync> FromRequest<S> for SmallForm {
+    type Rejection = PageError;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, PageError> {
+        Form::read(request, SMALL).await.map(Self)
     }
 }
 
 // === impl Query ===
 
 impl<S: Send + Sync> FromRequestParts<S> for Query {
-    type Rejection = Infallible;
+    type Rejection = PageError;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        Ok(Self(Form::parse(parts.uri.query().unwrap_or_default().as_bytes())))
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, PageError> {
+        let form = Form::parse(parts.uri.query().unwrap_or_default().as_bytes());
+        form.map(Self).ok_or(PageError::TooLarge)
     }
 }
 
@@ -218,5 +243,18 @@ impl<T: TryFrom<String> + Send, S: Send + Sync> FromRequestParts<S> for Named<T>
         let path = Path::<String>::from_request_parts(parts, state).await;
         let Path(text) = path.map_err(|_| PageError::NoSuchPage)?;
         T::try_from(text).map(Self).map_err(|_| PageError::NoSuchPage)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_form_has_so_many_fields_and_no_more() {
+        let fields = |number: usize| vec!["x=1"; number].join("&");
+        assert_eq!(Form::parse(fields(FIELDS).as_bytes()).unwrap().all("x").len(), FIELDS);
+        assert!(Form::parse(fields(FIELDS + 1).as_bytes()).is_none());
+        assert_eq!(Form::parse(b"a=1%0D%0A2").unwrap().text("a"), "1\n2");
     }
 }

@@ -108,7 +108,7 @@ fn is_part(headers: &HeaderMap) -> bool {
 
 /// Whether one of our own pages sent this. Every current browser says so in `Sec-Fetch-Site`, which no page can
 /// forge; one that does not has `Origin`. Whoever sends neither is no browser, and has the API.
-fn is_same_origin(headers: &HeaderMap, issuer: &Issuer) -> bool {
+pub(super) fn is_same_origin(headers: &HeaderMap, issuer: &Issuer) -> bool {
     let mut sites = headers.get_all("sec-fetch-site").iter();
     match (sites.next().map(HeaderValue::as_bytes), sites.next()) {
         (Some(b"same-origin"), None) => true,

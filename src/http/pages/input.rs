@@ -135,6 +135,19 @@ impl<'f> Input<'f> {
         Self { members: self.members.into_iter().chain([(name.to_owned(), value)]).collect(), ..self }
     }
 
+    /// A text and of which kind it is: both become one member, or none without the text.
+    pub(super) fn of_kind(mut self, name: &'static str, kind: &'static str) -> Self {
+        let same = |stored: &Form| self.form.agrees(stored, name) && self.form.agrees(stored, kind);
+        // A form without the field says nothing about it.
+        if !self.form.was_sent(name) || self.stored.is_some_and(same) {
+            return self;
+        }
+        let text = self.trimmed(name);
+        let both = json!({ "kind": self.form.text(kind), "value": text });
+        self.members.insert(name.to_owned(), if text.is_empty() { Value::Null } else { both });
+        self
+    }
+
     /// A first word and the rest of the line, as members of these names.
     pub(super) fn pairs(self, name: &'static str, [first, rest]: [&str; 2]) -> Self {
         let pairs = self.lines_of(name).into_iter().map(|line| {

@@ -97,6 +97,8 @@ const DONE: &[(&str, &str)] = &[
     ("role-given", "It has the role now."),
     ("role-taken", "It no longer has the role."),
     ("secret-removed", "The secret is removed."),
+    ("certificate-added", "The certificate is registered."),
+    ("certificate-removed", "The certificate is removed."),
     ("key-added", "The key is added."),
     ("key-removed", "The key is removed."),
     ("tokens-revoked", "Its tokens are revoked."),

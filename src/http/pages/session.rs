@@ -39,7 +39,7 @@ pub(super) struct SignedIn {
 pub(super) enum Cookie {
     /// What opens the session.
     Session,
-    /// What a sign-in by another provider was begun with, until it comes back.
+    /// What sign-ins by another provider are begun with in this browser.
     SingleSignOn,
 }
 
@@ -151,16 +151,15 @@ impl Cookie {
 }
 
 fn cookie<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
+    // In bytes: what a neighbouring host has set may be anything, and is sent in the same line.
     let mut found = headers
         .get_all(COOKIE)
         .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(';'))
-        .filter_map(|pair| pair.trim().split_once('='))
-        .filter(|(other, _)| *other == name)
-        .map(|(_, value)| value);
+        .flat_map(|line| line.as_bytes().split(|byte| *byte == b';'))
+        .filter_map(|pair| pair.trim_ascii().strip_prefix(name.as_bytes())?.strip_prefix(b"="));
     // Two of one name: somebody else has set one of them.
-    found.next().filter(|_| found.next().is_none())
+    let value = found.next().filter(|_| found.next().is_none())?;
+    std::str::from_utf8(value).ok()
 }
 
 #[cfg(test)]
@@ -188,7 +187,7 @@ mod tests {
         let found = |values: &[&'static str]| {
             let mut headers = HeaderMap::new();
             for value in values {
-                headers.append(COOKIE, HeaderValue::from_static(value));
+                headers.append(COOKIE, HeaderValue::from_bytes(value.as_bytes()).unwrap());
             }
             cookie(&headers, "a").map(ToOwned::to_owned)
         };
@@ -196,6 +195,8 @@ mod tests {
         assert_eq!(found(&["b=1", "a=2"]), Some("2".to_owned()));
         assert_eq!(found(&["a=1; a=2"]), None);
         assert_eq!(found(&["aa=1"]), None);
+        assert_eq!(found(&["b=\u{e9}\u{20ac}; a=2; c=x=y"]), Some("2".to_owned()), "a neighbour's");
+        assert_eq!(found(&["c=1; a=x=y "]), Some("x=y".to_owned()));
         assert_eq!(found(&[]), None);
     }
 }

@@ -7,7 +7,7 @@ use axum::response::Response;
 use axum::routing::get;
 
 use super::error::PageError;
-use super::form::Form;
+use super::form::{Form, SmallForm};
 use super::frame::Frame;
 use super::visitor::{Refused, Visitor, secret};
 use super::{page, page_with};
@@ -35,7 +35,11 @@ async fn show(State(services): State<Shared>, visitor: Visitor) -> Result<Respon
     Ok(page(&SetUpPage { frame: visitor.frame("Set a password"), form: Form::of([("link", link)]), name }))
 }
 
-async fn set_up(State(services): State<Shared>, visitor: Visitor, form: Form) -> Result<Response, PageError> {
+async fn set_up(
+    State(services): State<Shared>,
+    visitor: Visitor,
+    SmallForm(form): SmallForm,
+) -> Result<Response, PageError> {
     let (sign_in, link) = (&services.sign_in, form.text("link"));
     let name = name(sign_in.link_is_for(link).await?);
     let done = if form.text("password") == form.text("again") {

@@ -10,7 +10,7 @@ use axum::routing::{get, post};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::error::PageError;
-use super::form::Form;
+use super::form::{Form, SmallForm};
 use super::frame::Frame;
 use super::visitor::{Refused, Visitor, secret};
 use super::{page, page_with};
@@ -95,7 +95,7 @@ async fn show(State(services): State<Shared>, visitor: Visitor) -> Response {
 async fn sign_in(
     State(services): State<Shared>,
     visitor: Visitor,
-    form: Form,
+    SmallForm(form): SmallForm,
 ) -> Result<Response, PageError> {
     let password = secret(&form, "password");
     match services.sign_in.by_password(&visitor.attempt(), form.text("name"), password).await {
@@ -139,7 +139,7 @@ fn enrol_page(visitor: &Visitor, form: Form, trouble: Option<String>, offer: Enr
 async fn second_factor(
     State(services): State<Shared>,
     visitor: Visitor,
-    form: Form,
+    SmallForm(form): SmallForm,
 ) -> Result<Response, PageError> {
     let live = match visitor.halfway() {
         Ok(live) => live,

@@ -40,10 +40,8 @@ async fn begin(State(services): State<Shared>, visitor: Visitor) -> Result<Respo
 async fn finish(State(services): State<Shared>, visitor: Visitor) -> Result<Response, PageError> {
     let sso = configured(&services)?;
     match sso.finish(&visitor.attempt(), visitor.begun.as_deref(), answer(&visitor)).await {
-        Ok(finished) => {
-            let answer = visitor.go(&visitor.next(&finished.next), Some(&finished.session));
-            Ok(visitor.with_cookie(answer, Cookie::SingleSignOn, None))
-        }
+        // The other cookie stays: another window may be under way with it, and by itself it opens nothing.
+        Ok(finished) => Ok(visitor.go(&visitor.next(&finished.next), Some(&finished.session))),
         Err(error) => refused(&services, &visitor, sso, error),
     }
 }

@@ -176,6 +176,7 @@ impl Refused {
                     retry_after: Some(seconds),
                 })
             }
+            SignInError::Ended => Err(PageError::NotSignedIn { next: String::new() }),
             SignInError::Admin(error) => Self::of(error, form),
         }
     }

@@ -12,14 +12,17 @@ pub(super) fn minute(at: &Timestamp) -> String {
     }
 }
 
-/// For a field of the type `datetime-local`.
+/// For a field of the type `datetime-local`, as a browser sends it back: without seconds when they are zero (HTML, "valid
+/// normalized local date and time string"). Otherwise an end that nobody has touched would look changed.
 pub(super) fn field(at: Option<Timestamp>) -> String {
-    at.and_then(|at| at.to_string().get(..19).map(str::to_owned)).unwrap_or_default()
+    let text = at.map(|at| at.to_string()).unwrap_or_default();
+    let text = text.get(..19).unwrap_or_default();
+    text.strip_suffix(":00").unwrap_or(text).to_owned()
 }
 
 /// How long something lasts, in one unit: `5 minutes`, `3 days`.
 pub(super) fn span(seconds: i64) -> String {
-    let (number, unit) = match seconds.abs() {
+    let (number, unit) = match seconds.unsigned_abs() {
         seconds @ 0..60 => (seconds, "second"),
         seconds @ 60..3_600 => (seconds / 60, "minute"),
         seconds @ 3_600..86_400 => (seconds / 3_600, "hour"),
@@ -30,7 +33,7 @@ pub(super) fn span(seconds: i64) -> String {
 
 /// How long ago something was.
 pub(super) fn age(since: Timestamp, now: Timestamp) -> String {
-    span((now.as_seconds() - since.as_seconds()).max(0))
+    span(now.as_seconds().saturating_sub(since.as_seconds()).max(0))
 }
 
 /// A number of things.
@@ -61,6 +64,8 @@ mod tests {
             (7_199, "1 hour"),
             (86_400, "1 day"),
             (864_000, "10 days"),
+            (-60, "1 minute"),
+            (i64::MIN, "106751991167300 days"),
         ] {
             assert_eq!(span(seconds), told);
         }
@@ -71,5 +76,7 @@ mod tests {
         let at = Timestamp::from_seconds(1_795_334_445);
         assert_eq!(minute(&at), "2026-11-22 08:00 UTC");
         assert_eq!(field(Some(at)), "2026-11-22T08:00:45");
+        assert_eq!(field(Some(at.minus(std::time::Duration::from_secs(45)))), "2026-11-22T08:00");
+        assert_eq!(field(None), "");
     }
 }

@@ -35,6 +35,7 @@ fn client() -> Client {
         jwks_uri: None,
         assertion_type_required: false,
         legacy_assertion_audience: false,
+        certificate_subject: None,
         may_rotate_own_secrets: false,
         version: 1,
         created_at: at,

@@ -5,11 +5,14 @@
 //! same answer and cost the same work; only the audit knows which it was.
 
 pub mod assertion;
+mod certificate;
 mod client_secret_basic;
 mod client_secret_post;
 mod guard;
 mod private_key_jwt;
 mod secret;
+mod self_signed_tls_client_auth;
+mod tls_client_auth;
 
 pub use self::client_secret_basic::parse as parse_basic;
 pub use self::guard::Stake;
@@ -21,7 +24,8 @@ use std::sync::Arc;
 pub use self::private_key_jwt::Assertions;
 use super::Boxed;
 use super::form::Form;
-use crate::domain::client::{AuthMethod, Registration};
+use crate::domain::certificate::PeerCertificate;
+use crate::domain::client::{AuthMethod, CertificateReach, Registration};
 use crate::domain::error::{Failure, OAuthError};
 use crate::domain::ids::{ClientId, CredentialId};
 use crate::domain::time::Timestamp;
@@ -34,6 +38,8 @@ pub static METHODS: &[&dyn Method] = &[
     &client_secret_basic::ClientSecretBasic,
     &client_secret_post::ClientSecretPost,
     &private_key_jwt::PrivateKeyJwt,
+    &tls_client_auth::TlsClientAuth,
+    &self_signed_tls_client_auth::SelfSignedTlsClientAuth,
 ];
 
 /// One way for a client to authenticate.
@@ -44,6 +50,17 @@ pub trait Method: Send + Sync {
     /// Whether it takes its credential from the `Authorization` header.
     fn reads_header(&self) -> bool {
         false
+    }
+
+    /// Whether it takes what comes with the connection. Then it is asked only when the request itself holds no
+    /// credential: a certificate beside another credential binds the token, and is no second method.
+    fn is_of_connection(&self) -> bool {
+        false
+    }
+
+    /// Whether it can work on a server that knows this of its callers' certificates.
+    fn is_available(&self, reach: CertificateReach) -> bool {
+        reach >= self.name().needs()
     }
 
     /// What the request presents for this method: nothing, a credential, or an attempt at one.
@@ -91,6 +108,8 @@ pub struct Presentation<'a> {
     pub authorization: &'a [&'a [u8]],
     /// The body's parameters.
     pub form: &'a Form,
+    /// The certificate of the connection.
+    pub certificate: Option<&'a Arc<PeerCertificate>>,
 }
 
 /// Who a request says it is from, and the proof.
@@ -101,6 +120,17 @@ pub struct Presented {
     /// The proof.
     pub proof: Box<dyn Proof>,
 }
+
+/// What a request is understood to present: by one method, or as what several could mean, in their order.
+pub struct Offered {
+    /// The claimed client.
+    pub client_id: ClientId,
+    /// Never empty.
+    ways: Vec<Way>,
+}
+
+/// One way in which it can be meant.
+type Way = (&'static dyn Method, Box<dyn Proof>);
 
 /// A credential that held.
 #[derive(Clone, Debug)]
@@ -126,17 +156,39 @@ pub struct Authenticated {
     pub credential: Verified,
 }
 
+// === impl Offered ===
+
+impl Offered {
+    /// How the client authenticates, as far as is known.
+    #[must_use]
+    pub fn method(&self) -> Option<AuthMethod> {
+        self.ways.first().map(|(method, _)| method.name())
+    }
+
+    /// Leaves the ways that the client is registered for, if it is for any.
+    pub fn meant_for(&mut self, registration: Option<&Registration>) {
+        let Some(methods) = registration.map(|registration| &registration.client.auth_methods) else {
+            return;
+        };
+        let is_registered = |(method, _): &Way| methods.contains(&method.name());
+        if self.ways.iter().any(is_registered) {
+            self.ways.retain(is_registered);
+        }
+    }
+}
+
 /// Finds the one method that the request uses, and what it presents.
 ///
 /// # Errors
 /// `invalid_request` for two methods at once or contradicting client ids, `invalid_client` for none.
-pub fn present(request: &Presentation<'_>) -> Result<(&'static dyn Method, Presented), OAuthError> {
+pub fn present(request: &Presentation<'_>) -> Result<Offered, OAuthError> {
     if request.authorization.len() > 1 {
         return Err(OAuthError::invalid_request("send one Authorization header"));
     }
+    let methods = METHODS.iter().filter(|method| !method.is_of_connection());
     let mut presented =
-        METHODS.iter().filter_map(|method| method.present(request).map(|presented| (*method, presented)));
-    let (method, first) = presented.next().ok_or_else(no_credential)?;
+        methods.filter_map(|method| method.present(request).map(|presented| (*method, presented)));
+    let Some((method, first)) = presented.next() else { return present_connection(request) };
     // A header that no method takes is a second attempt as well, whatever it means.
     let stray_header = !request.authorization.is_empty() && !method.reads_header();
     if presented.next().is_some() || stray_header {
@@ -149,7 +201,26 @@ pub fn present(request: &Presentation<'_>) -> Result<(&'static dyn Method, Prese
     if request.form.get("client_id").is_some_and(|client_id| client_id != presented.client_id.as_str()) {
         return Err(OAuthError::invalid_request("client_id is not the client that authenticates"));
     }
-    Ok((method, presented))
+    Ok(Offered { client_id: presented.client_id, ways: vec![(method, presented.proof)] })
+}
+
+/// What the connection presents, where the request itself does not: by which of these methods it is meant, only the
+/// client's registration can say.
+fn present_connection(request: &Presentation<'_>) -> Result<Offered, OAuthError> {
+    if !request.authorization.is_empty() {
+        return Err(no_credential());
+    }
+    let mut offered: Option<Offered> = None;
+    for method in METHODS.iter().filter(|method| method.is_of_connection()) {
+        if let Some(presented) = method.present(request) {
+            let Presented { client_id, proof } = presented?;
+            offered
+                .get_or_insert_with(|| Offered { client_id, ways: Vec::new() })
+                .ways
+                .push((*method, proof));
+        }
+    }
+    offered.ok_or_else(no_credential)
 }
 
 /// The refusal of an assertion whose `jti` the ledger knows.
@@ -183,39 +254,52 @@ pub struct Caller {
 /// fault.
 pub async fn verify(
     verifiers: &Verifiers,
-    method: &'static dyn Method,
-    presented: &Presented,
+    offered: &Offered,
     registration: Option<Arc<Registration>>,
     caller: Caller,
 ) -> Result<Authenticated, Failure> {
-    let stake = presented.proof.stake(verifiers, &presented.client_id);
-    let check = verify_unlimited(verifiers, method, presented, registration, caller);
-    guard::limited(&verifiers.failures, stake, &presented.client_id, caller, check).await
+    let stake =
+        offered.ways.first().map_or(Stake::Little, |(_, proof)| proof.stake(verifiers, &offered.client_id));
+    let check = verify_unlimited(verifiers, offered, registration, caller);
+    guard::limited(&verifiers.failures, stake, &offered.client_id, caller, check).await
 }
 
 async fn verify_unlimited(
     verifiers: &Verifiers,
-    method: &'static dyn Method,
-    presented: &Presented,
+    offered: &Offered,
     registration: Option<Arc<Registration>>,
     caller: Caller,
 ) -> Result<Authenticated, Failure> {
-    let admitted = admit(registration.as_deref(), method.name(), caller);
+    let mut refusal = no_credential().into();
+    for (method, proof) in &offered.ways {
+        let claimed = (&offered.client_id, registration.as_deref());
+        match verify_one(verifiers, (*method, &**proof), claimed, caller).await {
+            Ok(credential) => {
+                let registration =
+                    registration.ok_or_else(|| OAuthError::invalid_client("no client has this client_id"))?;
+                return Ok(Authenticated { registration, method: method.name(), credential });
+            }
+            Err(fault @ Failure::Fault(_)) => return Err(fault),
+            Err(refused) => refusal = refused,
+        }
+    }
+    Err(refusal)
+}
+
+async fn verify_one(
+    verifiers: &Verifiers,
+    (method, proof): (&'static dyn Method, &dyn Proof),
+    (client_id, registration): (&ClientId, Option<&Registration>),
+    caller: Caller,
+) -> Result<Verified, Failure> {
+    let admitted = admit(registration, method.name(), caller);
     // Verified in any case, so that the time it takes does not tell who is registered.
-    let claim = Claim {
-        verifiers,
-        client_id: &presented.client_id,
-        registration: admitted.as_ref().ok().copied(),
-        now: caller.now,
-    };
-    let verified = presented.proof.verify(claim).await;
+    let registration = admitted.as_ref().ok().copied();
+    let verified = proof.verify(Claim { verifiers, client_id, registration, now: caller.now }).await;
     if let (Err(reason), Ok(_) | Err(Failure::Refused(_))) = (&admitted, &verified) {
         return Err(OAuthError::invalid_client(reason.clone()).into());
     }
-    let credential = verified?;
-    let registration =
-        registration.ok_or_else(|| OAuthError::invalid_client("no client has this client_id"))?;
-    Ok(Authenticated { registration, method: method.name(), credential })
+    verified
 }
 
 /// Whether the client may try at all: the one place where *absent*, *disabled* and *expired* refuse.

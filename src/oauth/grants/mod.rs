@@ -6,9 +6,9 @@ mod token_exchange;
 
 use super::Boxed;
 use super::client_auth::Authenticated;
-use super::dpop::Proof;
 use super::form::Form;
 use super::live::LiveTokens;
+use super::possession::Possession;
 use crate::domain::audit::ExchangeRecord;
 use crate::domain::catalog::Catalog;
 use crate::domain::client::GrantType;
@@ -43,8 +43,8 @@ pub struct Context<'a> {
     pub asked: &'a Asked,
     /// Which tokens of ours count.
     pub tokens: &'a LiveTokens,
-    /// The key that the request proves, which the token will be bound to.
-    pub proof: Option<&'a Proof>,
+    /// The keys that the request proves, which the token will be bound to.
+    pub possession: &'a Possession,
     /// When.
     pub now: Timestamp,
 }

@@ -5,10 +5,10 @@
 
 use super::{Context, Grant, Resolved};
 use crate::domain::audit::ExchangeRecord;
-use crate::domain::binding::TokenBinding;
+use crate::domain::binding::Confirmation;
 use crate::domain::client::{GrantType, Registration};
 use crate::domain::delegation::{Exchange, SubjectToken};
-use crate::domain::error::{ErrorCode, Failure, OAuthError};
+use crate::domain::error::{Failure, OAuthError};
 use crate::domain::ids::ClientId;
 use crate::domain::time::Timestamp;
 use crate::jose::TokenType;
@@ -58,23 +58,18 @@ async fn resolve<'a>(context: &'a Context<'a>) -> Result<Resolved<'a>, Failure> 
         .ok_or_else(|| OAuthError::invalid_request("subject_token is missing (RFC 8693 section 2.1)"))?;
     let actor = pair(context, "actor_token")?;
     let live = live(context, presented, "subject_token").await?;
-    // The new token is bound to the same key: the binding is never lost.
-    if let Some(cnf) = &live.claims.cnf
-        && !context.proof.is_some_and(|proof| proof.is_for(cnf, presented))
-    {
-        return Err(OAuthError::new(
-            ErrorCode::InvalidDpopProof,
-            "the subject_token is bound to a key: send a DPoP proof of that key with the token's ath",
-        )
-        .into());
+    // The new token is bound to the same keys: the binding is never lost.
+    if let Some(cnf) = &live.claims.cnf {
+        context.possession.check_proven(cnf, presented, "subject_token")?;
     }
     // It may be from before that was wanted.
     let wanted = live.audience.iter().map(|server| server.token_binding);
     let mut wanted = wanted.chain([live.subject.client.token_binding, live.client.client.token_binding]);
-    if live.claims.cnf.is_none() && wanted.any(|binding| binding == TokenBinding::Dpop) {
-        return Err(OAuthError::invalid_request(
-            "the subject_token must be bound to a key: ask for a new one",
-        )
+    if let Some(needs) = wanted.find(|binding| !binding.is_met_by(live.claims.cnf.as_ref())) {
+        let needs = needs.needs().unwrap_or_default();
+        return Err(OAuthError::invalid_request(format!(
+            "the subject_token must be bound to a key: ask for a new one with {needs}"
+        ))
         .into());
     }
     let actor = match actor {
@@ -162,8 +157,11 @@ async fn actor_token(context: &Context<'_>, token: &str) -> Result<ActorToken, F
     if !is_own && !live.audience.iter().any(|server| context.catalog.operates(caller.uid, server.uid)) {
         return Err(refuse("actor_token: neither the caller's own nor addressed to what it operates").into());
     }
-    // A request has one proof, and that is for the subject token.
-    if live.claims.cnf.is_some() {
+    // A request has one DPoP proof, and that is for the subject token. Its certificate is proven for both.
+    let proven = |cnf: &Confirmation| {
+        cnf.jkt.is_none() && context.possession.check_proven(cnf, token, "actor_token").is_ok()
+    };
+    if live.claims.cnf.as_ref().is_some_and(|cnf| !proven(cnf)) {
         return Err(refuse("actor_token: it is bound to a key, which cannot be proven here").into());
     }
     if live.claims.act.is_some() {

@@ -142,9 +142,10 @@ impl Publisher {
     /// What the provider publishes now, after what did not have a key; nothing while it is left alone.
     pub(super) async fn after(&self, than: &Arc<Published>) -> Result<Option<Arc<Published>>, Fault> {
         let mut known = self.known.lock().await;
+        let tried = known.failed.as_ref().map_or(than.at, |(at, _)| than.at.max(*at));
         match &known.published {
             Some(newer) if !Arc::ptr_eq(newer, than) => Ok(Some(Arc::clone(newer))),
-            _ if self.ambient.now() < than.at.plus(COOLDOWN) => Ok(None),
+            _ if self.ambient.now() < tried.plus(COOLDOWN) => Ok(None),
             _ => self.ask(&mut known).await.map(Some),
         }
     }

@@ -53,7 +53,7 @@ async fn an_api_a_role_and_a_rule_are_made_tried_changed_and_deleted(server: Ser
     has(&ada.does("/roles/stock-reader/edit", &both).await, &["stock:write"]);
     let answer = ada.send("/roles/stock-reader/edit", &[("version", "1"), ("description", "Mine")]).await;
     assert_eq!(answer.status, 412);
-    has(&answer.body, &["Somebody else changed it", "value=\"Mine\""]);
+    has(&answer.body, &["Somebody else changed it", "\nMine</textarea>"]);
 
     assert!(ada.page("/exchange-rules").await.contains("There are no exchange rules yet"));
     let rule = [
@@ -99,6 +99,7 @@ async fn an_api_a_role_and_a_rule_are_made_tried_changed_and_deleted(server: Ser
     let asked = ada.send("/exchange-rules/gate-to-stock/edit", &change).await;
     assert_eq!(asked.status, 200, "{asked:?}");
     let kept = "<input type=\"hidden\" name=\"permissions\" value=\"stock:read\">";
+    has(&asked.body, &["Fewer may act one for another"]);
     has(&asked.body, &["What breaks", "0 tokens that were exchanged by it live now", kept]);
     has(&ada.page("/exchange-rules/gate-to-stock").await, &["delegation"]);
     let confirmed = [&change[..], &[("name", "gate-to-stock")]].concat();
@@ -163,6 +164,36 @@ async fn keys_are_seen_rotated_and_revoked() {
     let first: String = kid.chars().take(8).collect();
     has(&ada.does(&revoke, &[("name", &first)]).await, &["The key is revoked", "revoked"]);
     assert_eq!(ada.open(&revoke).await.status, 404, "it cannot be revoked twice");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_line_end_in_a_description_stays_one() {
+    let server = Server::start(Engine::Sqlite).await;
+    let permission = json!({ "permission": "stock:read", "description": "Reads\nstock:write and more" });
+    server
+        .resource_server(json!({
+            "name": "stock", "identifier": "https://stock.example", "description": "First\nand second",
+            "permissions": [permission],
+        }))
+        .await;
+    let ada = Person::signed_in(&server, "ada", "administrator").await;
+    let page = ada.page("/resource-servers/stock/edit").await;
+    has(&page, &["\nFirst\nand second</textarea>", "\nstock:read Reads stock:write and more</textarea>"]);
+    let change = [
+        ("version", version(&page)),
+        ("identifier", "https://stock.example"),
+        ("description", "First\r\nand second"),
+        ("permissions", "stock:read Reads stock:write and more"),
+        ("token_lifetime", "60"),
+        ("signing_algorithm", "ES256"),
+        ("token_profile", "at+jwt"),
+        ("token_binding", "optional"),
+    ];
+    ada.does("/resource-servers/stock/edit", &change).await;
+    let root = server.administrator().await;
+    let stored = root.get("/resource-servers/stock").await.expect(200);
+    assert_eq!((&stored["token_lifetime"], &stored["permissions"]), (&json!(60), &json!([permission])));
+    assert_eq!(stored["description"], "First\nand second");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -66,6 +66,23 @@ pub(crate) fn named<'p>(keys: &'p str, client: &'p str) -> [&'p str; 3] {
     [secret, key, kid].map(|path| path.split('/').next().unwrap())
 }
 
+/// A certificate of `billing`, of a key that nobody has: the pages that are about one need it.
+pub(crate) const CERTIFICATE: &str = "\
+-----BEGIN CERTIFICATE-----\n\
+MIIBezCCASGgAwIBAgIUJbSn/Ry/v1SPEOIfgOD3H8J+4B4wCgYIKoZIzj0EAwIw\n\
+EjEQMA4GA1UEAwwHYmlsbGluZzAgFw0yNjExMjcxOTA2MzNaGA8yMTI2MTEwMzE5\n\
+MDYzM1owEjEQMA4GA1UEAwwHYmlsbGluZzBZMBMGByqGSM49AgEGCCqGSM49AwEH\n\
+A0IABJjgHMFvKjuvvSXEnukCodUcOOQgRzObCK7+HB6n9DuKJuPn2wBQghwSl961\n\
+HZONY2a0gy6TEKV4CjrKwvNigDGjUzBRMB0GA1UdDgQWBBRn7dY2bW2JLZJnv/1O\n\
+ohcIaIXddTAfBgNVHSMEGDAWgBRn7dY2bW2JLZJnv/1OohcIaIXddTAPBgNVHRMB\n\
+Af8EBTADAQH/MAoGCCqGSM49BAMCA0gAMEUCIQDW0oVkdcKiVNwfFiM4tWENJvFH\n\
+dH/o0lZuZOH1+EZulAIgCV5S7cOETmJixu5qzADgbb4MftaBy0EVREQCRgXK1jU=\n\
+-----END CERTIFICATE-----\n\
+";
+
+/// What it is called.
+pub(crate) const CERTIFICATE_ID: &str = "vr73yuerkfoo";
+
 /// A path with names of what is there.
 pub(crate) fn filled(path: &str, [secret, key, kid]: [&str; 3]) -> String {
     let name = match path.split('/').nth(1) {
@@ -75,6 +92,7 @@ pub(crate) fn filled(path: &str, [secret, key, kid]: [&str; 3]) -> String {
         _ => "orders",
     };
     let path = path.replace("{client_id}", "billing").replace("{secret_id}", secret);
+    let path = path.replace("{certificate_id}", CERTIFICATE_ID);
     let path = path.replace("{key_id}", key);
     let path = path.replace("{kid}", kid).replace("{name}", name).replace("{role}", "order-reader");
     assert!(!path.contains('{'), "{path}: say here what stands for it");
@@ -90,6 +108,8 @@ async fn nobody_changes_or_learns_what_they_may_not() {
     let rule = json!({ "name": "rule", "caller": party, "subject": party, "resource_server": "orders",
         "permissions": ["orders:read"] });
     server.exchange_rule(rule).await;
+    let certificate = json!({ "certificate": CERTIFICATE });
+    server.administrator().await.post("/clients/billing/certificates", certificate).await.expect(201);
     let ada = Person::signed_in(&server, "ada", "administrator").await;
     let eve = Person::signed_in(&server, "eve", "auditor").await;
     let nobody = Person { server: &server, cookie: "Accept: text/html".to_owned() };

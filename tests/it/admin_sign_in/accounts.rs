@@ -14,10 +14,11 @@ both_engines!(
     who_is_disabled_or_deleted_is_out_at_once,
     a_new_password_ends_everything_from_before,
     nobody_makes_somebody_stronger,
+    a_link_does_not_outlive_the_role_that_it_was_made_for,
 );
 
 /// Another way in: an API token of an administrator's.
-async fn registered(server: &Server, name: &str, role: &str) -> String {
+pub(super) async fn registered(server: &Server, name: &str, role: &str) -> String {
     let root = server.administrator().await;
     root.post("/administrators", json!({ "name": name, "role": role })).await.expect(201);
     let link = root.post(&format!("/administrators/{name}/link"), json!({})).await.expect(201);
@@ -62,6 +63,8 @@ async fn a_new_password_ends_everything_from_before(server: Server) {
     other.post("/admin/second-factor", &[("code", &ada.recovery_codes[0])]).await.expect_redirect("/admin");
     let browser = &mut ada.browser;
     browser.get("/admin/account").await.expect_page(200, "this one");
+    let told = "End<span class=\"unseen\"> the session begun 2026-11-22 08:00 UTC from 127.0.0.1</span>";
+    browser.get("/admin/account").await.expect_page(200, told);
 
     let new = "umbrella cactus morning train";
     let change = [("password", "not the one now"), ("new_password", new), ("again", new)];
@@ -132,6 +135,19 @@ impl Server {
         let new = serde_json::from_value(json!({ "name": name, "role": "administrator" })).unwrap();
         self.app.admin().create_administrator(&By::system(), new).await.unwrap();
     }
+}
+/// A link is made by whoever may as much as the role that somebody has then.
+async fn a_link_does_not_outlive_the_role_that_it_was_made_for(server: Server) {
+    drop(server.first("ada").await);
+    let link = registered(&server, "eve", "auditor").await;
+    let root = server.administrator().await;
+    root.patch("/administrators/eve", 1, json!({ "role": "administrator" })).await.expect(200);
+    let opener = link.split_once("link=").unwrap().1;
+    let fields = [("link", opener), ("name", "eve"), ("password", PASSWORD), ("again", PASSWORD)];
+    let mut eve = Browser::new(&server);
+    eve.post("/admin/set-up", &fields).await.expect_page(409, "this link was used");
+    let link = root.post("/administrators/eve/link", json!({})).await.expect(201);
+    Browser::new(&server).set_up(link["link"].as_str().unwrap(), "eve").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::harness::{Answer, Browser, PASSWORD, Server, both_engines};
+use crate::harness::{Answer, Browser, Engine, PASSWORD, Server, both_engines};
 
 both_engines!(
     attempts_at_an_account_wait_longer_and_longer_on_every_replica,
@@ -61,4 +61,16 @@ async fn an_address_that_tries_many_names_waits_too(server: Server) {
     browser.sign_in("ada", PASSWORD).await.expect_page(429, "too many attempts");
     server.clock.advance(Duration::from_secs(2));
     browser.sign_in("ada", PASSWORD).await.expect_redirect("/admin/second-factor?next=%2Fadmin");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_who_is_not_signed_in_sends_much() {
+    let server = Server::start(Engine::Sqlite).await;
+    let mut browser = Browser::new(&server);
+    let long = "x".repeat(65 * 1_024);
+    for path in ["/admin/sign-in", "/admin/second-factor", "/admin/set-up"] {
+        browser.post(path, &[("name", &long)]).await.expect_page(413, "64 KiB");
+    }
+    let many = vec![("name", "ada"); 2_001];
+    browser.post("/admin/sign-in", &many).await.expect_page(413, "2,000 fields");
 }

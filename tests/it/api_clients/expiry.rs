@@ -14,6 +14,7 @@ both_engines!(
     what_ends_soon_is_said_everywhere,
     each_end_is_warned_of_once_among_all_replicas,
     what_was_replaced_is_not_warned_of,
+    keys_and_certificates_are_warned_of_too,
 );
 
 const SECRETS: &str = "/clients/billing/secrets";
@@ -127,6 +128,59 @@ async fn what_was_replaced_is_not_warned_of(server: Server) {
     let one = api.get("/clients/billing").await.expect(200);
     assert!(one.get("expires_soon").is_none() && one.get("credentials_end_at").is_none(), "{one}");
     assert_eq!(api.get("/ending-credentials").await.expect(200), json!([]));
+}
+
+async fn keys_and_certificates_are_warned_of_too(server: Server) {
+    server.billing().await;
+    let api = server.administrator().await;
+    let key = json!({ "pem": crate::private_key_jwt::PEM, "expires_in": 20 * DAY });
+    let key = api.post("/clients/billing/keys", key).await.expect(201);
+    assert_eq!(key["expires_soon"], false);
+    let one = api.get("/clients/billing").await.expect(200);
+    assert_eq!(one["credentials_end_at"], key["expires_at"]);
+    // Whoever issued it has given it an end; this server takes no certificates, and warns all the same.
+    let end = jeton::domain::time::Timestamp::parse("2026-12-10T08:00:00Z").unwrap();
+    let certificate = format!(
+        "INSERT INTO client_certificates (client, certificate_id, der, thumbprint, subject, description, not_before,
+            not_after, created_at, ends_at)
+         SELECT uid, 'c', uid, 't', 'CN=billing', '', 0, {end}, 0, {end} FROM clients WHERE client_id = 'billing'",
+        end = end.as_micros()
+    );
+    if server.database.url.is_some() {
+        server.database.execute(&certificate.replace("'c', uid", "'c', uuid_send(uid)")).await;
+    } else {
+        server.database.execute(&certificate).await;
+    }
+
+    server.clock.advance(Duration::from_secs(7 * DAY));
+    let counts = EndingCounts::default();
+    watch(&server, &counts).await;
+    watch(&server, &counts).await;
+    let mut warned: Vec<_> = server.events("credential_expires_soon").await;
+    warned.sort_by_key(|event| event["credential"].to_string());
+    let named: Vec<_> = warned.iter().map(|event| (&event["credential"], &event["expires_at"])).collect();
+    let ends = [(&json!("certificate"), &json!("2026-12-10T08:00:00Z")), (&json!("key"), &key["expires_at"])];
+    assert_eq!(named, ends);
+    let api = server.administrator().await;
+    let ending = api.get("/ending-credentials").await.expect(200);
+    let order: Vec<_> = ending.as_array().unwrap().iter().map(|one| &one["credential"]).collect();
+    assert_eq!(order, [&json!("certificate"), &json!("key")], "that which ends first is first");
+    let one = api.get("/clients/billing").await.expect(200);
+    assert_eq!(
+        (&one["credentials_end_at"], &one["expires_soon"]),
+        (&json!("2026-12-10T08:00:00Z"), &json!(true))
+    );
+    let keys = api.get("/clients/billing/keys").await.expect(200);
+    assert_eq!(keys[0]["expires_soon"], true);
+    let ended: Vec<_> = counts.load().iter().map(|(kind, count)| (kind.as_str(), count.soon)).collect();
+    assert_eq!(ended, [("secret", 0), ("key", 1), ("certificate", 1)]);
+
+    // Another end of a key is another warning.
+    let path = format!("/clients/billing/keys/{}", key["key_id"].as_str().unwrap());
+    let body = json!({ "expires_at": "2026-12-09T08:00:00Z" });
+    server.api("PATCH", &path, &api.token, &[], body).await.expect(200);
+    watch(&server, &counts).await;
+    assert_eq!(server.events("credential_expires_soon").await.len(), 3);
 }
 
 #[tokio::test(flavor = "multi_thread")]

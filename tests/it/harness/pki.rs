@@ -106,6 +106,11 @@ impl Issued {
         Self { der: params.self_signed(&key).unwrap().der().clone(), key }
     }
 
+    /// Another one with the same key and name.
+    pub(crate) fn made_again(&self) -> CertificateDer<'static> {
+        params("paying").self_signed(&self.key).unwrap().der().clone()
+    }
+
     /// Writes `NAME.pem` and `NAME.key` as a server reads them.
     pub(crate) fn write(&self, directory: &Path, name: &str) {
         fs::write(directory.join(format!("{name}.key")), self.key.serialize_pem()).unwrap();

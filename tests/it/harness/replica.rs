@@ -143,6 +143,7 @@ pub(crate) fn token() -> AuditEvent {
         expires_at: START,
         kid: KeyId::new("k").unwrap(),
         jkt: None,
+        x5t: None,
         legacy_assertion_audience: false,
     };
     AuditEvent { at: START, origin: Origin::default(), event }

@@ -60,6 +60,8 @@ pub(crate) struct Script {
     pub(crate) kid: String,
     /// The name that is published.
     pub(crate) published_kid: String,
+    /// Whether it does not say what it publishes.
+    pub(crate) unwell: bool,
     /// How often it was asked what.
     pub(crate) asked: BTreeMap<&'static str, u32>,
     codes: BTreeMap<String, Sent>,
@@ -101,6 +103,7 @@ impl Provider {
             names_itself: true,
             kid: "one".to_owned(),
             published_kid: "one".to_owned(),
+            unwell: false,
             asked: BTreeMap::new(),
             codes: BTreeMap::new(),
             key: new_key(),
@@ -219,10 +222,13 @@ fn sha256(text: &str) -> Vec<u8> {
     digest::digest(&digest::SHA256, text.as_bytes()).as_ref().to_vec()
 }
 
-async fn configuration(State(shared): State<Shared>) -> Json<Value> {
+async fn configuration(State(shared): State<Shared>) -> Result<Json<Value>, StatusCode> {
     let Shared { script, issuer, .. } = &shared;
     let mut script = script.lock().unwrap();
     *script.asked.entry("configuration").or_default() += 1;
+    if script.unwell {
+        return Err(StatusCode::INTERNAL_SERVER_ERROR);
+    }
     let mut document = json!({
         "issuer": issuer,
         "authorization_endpoint": format!("{issuer}/authorize"),
@@ -236,7 +242,7 @@ async fn configuration(State(shared): State<Shared>) -> Json<Value> {
     if script.userinfo.is_some() {
         document["userinfo_endpoint"] = format!("{issuer}/userinfo").into();
     }
-    Json(document)
+    Ok(Json(document))
 }
 
 async fn keys(State(shared): State<Shared>) -> Json<Value> {

@@ -107,3 +107,22 @@ async fn a_new_key_is_found_and_an_unknown_one_does_not_make_jeton_ask_without_e
     Browser::new(&server).sign_in(&provider).await.expect_redirect("/admin");
     assert_eq!(provider.script().asked["keys"], 4);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_provider_that_does_not_say_what_it_publishes_is_left_alone_for_a_while() {
+    let (server, provider) = trusting(Server::start(Engine::Sqlite).await).await;
+    provider.person("1", "ada", &["ops"]);
+    Browser::new(&server).sign_in(&provider).await.expect_redirect("/admin");
+    provider.new_key("two", false);
+    provider.script().unwell = true;
+    server.clock.advance(Duration::from_secs(11));
+    let asked = || provider.script().asked["configuration"];
+    let before = asked();
+    for status in [503, 403] {
+        let answer = Browser::new(&server).sign_in(&provider).await;
+        assert_eq!((answer.status, asked()), (status, before + 1), "{answer:?}");
+    }
+    server.clock.advance(Duration::from_secs(11));
+    Browser::new(&server).sign_in(&provider).await;
+    assert_eq!(asked(), before + 2);
+}

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::counted;
-use crate::harness::{Server, both_engines, jeton};
+use crate::harness::{START, Server, both_engines, jeton};
 use crate::token::GRANT;
 use crate::token_exchange::{Chain, access_token, exchange};
 
@@ -13,6 +13,7 @@ both_engines!(
     tokens_and_refusals_are_told_apart,
     a_chain_of_exchanges_shows_who_acts_for_whom_and_what_breaks,
     last_uses_are_of_this_registration,
+    there_are_more_edges_when_there_are_more,
     statistics_need_a_permission_and_times_that_are_kept,
 );
 
@@ -208,4 +209,23 @@ async fn statistics_need_a_permission_and_times_that_are_kept(server: Server) {
         weak.get(path).await.expect_forbidden(permission);
     }
     weak.post("/clients/weak/dry-run", json!({})).await.expect_forbidden("clients:read");
+}
+
+async fn there_are_more_edges_when_there_are_more(server: Server) {
+    let day = START.start_of_day().as_micros();
+    let insert = async |from: u32, to: u32| {
+        let numbers = format!(
+            "WITH RECURSIVE numbers (n) AS (SELECT {from} UNION ALL SELECT n + 1 FROM numbers WHERE n < {to})"
+        );
+        let edge = format!("SELECT {day}, 's' || CAST(n AS TEXT), 'a', 'b', 1, {day} FROM numbers");
+        let columns = "delegations (day, subject, actor, audience, exchanges, last_at)";
+        server.database.execute(&format!("INSERT INTO {columns} {numbers} {edge}")).await;
+    };
+    let api = server.administrator().await;
+    for (from, to, more) in [(1, 1_000, false), (1_001, 1_001, true)] {
+        insert(from, to).await;
+        let found = api.get("/statistics/delegations").await.expect(200);
+        assert_eq!(found["edges"].as_array().unwrap().len(), 1_000);
+        assert_eq!(found["more"] == true, more, "of {to}");
+    }
 }

@@ -51,13 +51,27 @@ fn wanted(name: &str) -> Option<(Vec<String>, &'static str, &'static str)> {
             (vec![from, to, limit], "client_secrets_by_end", "client_secrets_by_end")
         }
         "SECRET_WARNED" => (vec![uuid, "'s'".to_owned(), from], "client_secrets", "client_secrets_"),
+        "KEYS_TO_WARN_OF" => (vec![from, limit], "client_keys_to_warn_of", "client_keys_to_warn_of"),
+        "COUNT_ENDING_KEYS" | "ENDING_KEYS" => {
+            (vec![from, to, limit], "client_keys_by_end", "client_keys_by_end")
+        }
+        "KEY_WARNED" => (vec![uuid, "'k'".to_owned(), from], "client_keys", "client_keys_"),
+        "CERTIFICATES_TO_WARN_OF" => {
+            (vec![from, limit], "client_certificates_to_warn_of", "client_certificates_to_warn_of")
+        }
+        "COUNT_ENDING_CERTIFICATES" | "ENDING_CERTIFICATES" => {
+            (vec![from, to, limit], "client_certificates_by_end", "client_certificates_by_end")
+        }
+        "CERTIFICATE_WARNED" => {
+            (vec![uuid, "'c'".to_owned(), from], "client_certificates", "client_certificates_")
+        }
         _ => return None,
     };
     Some(found)
 }
 
 /// How many of them there are.
-const ASKED: usize = 23;
+const ASKED: usize = 31;
 
 /// Some weeks of a few hundred clients.
 async fn filled(engine: Engine) -> Database {
@@ -125,12 +139,6 @@ async fn filled(engine: Engine) -> Database {
                 allowed_networks, search, version, created_at, updated_at)
              SELECT {uuid}, 'client-' || CAST(n AS TEXT), '', 'service', {json}, {yes}, {json}, {json}, {json}, '', 1, 0, 0"
         ),
-        // One in fifty was warned of, as when the watch is at work.
-        format!(
-            "client_secrets (client, secret_id, hash, origin, description, created_at, expires_at, warned)
-             SELECT {uuid}, 's', '', 'generated', '', 0, {start} + n * {}, n % 50 = 0",
-            30 * DAY_MICROS / 20_001
-        ),
         format!(
             "audit_chains (writer, started_at, ended, named_seq, settled, counted_whole) SELECT {}, n, {no}, 0, {no}, n <> 7",
             match engine {
@@ -145,11 +153,34 @@ async fn filled(engine: Engine) -> Database {
             30 * DAY_MICROS / 20_001,
             "x".repeat(300)
         ),
-    ] {
+    ]
+    .into_iter()
+    .chain(ending_credentials(uuid, bytes))
+    {
         database.execute(&format!("INSERT INTO {insert} FROM {numbers}")).await;
     }
     database.execute("ANALYZE").await;
     database
+}
+
+/// Credentials that end within the same weeks. One in fifty was warned of, as when the watch is at work.
+fn ending_credentials(uuid: &str, bytes: &str) -> [String; 3] {
+    let end = format!("{} + n * {}", START.start_of_day().as_micros(), 30 * DAY_MICROS / 20_001);
+    [
+        format!(
+            "client_secrets (client, secret_id, hash, origin, description, created_at, expires_at, warned)
+             SELECT {uuid}, 's', '', 'generated', '', 0, {end}, n % 50 = 0"
+        ),
+        format!(
+            "client_keys (client, key_id, thumbprint, kid, public_jwk, description, created_at, expires_at, warned)
+             SELECT {uuid}, 'k', 't', 'k', '', '', 0, {end}, n % 50 = 0"
+        ),
+        format!(
+            "client_certificates (client, certificate_id, der, thumbprint, subject, description, not_before,
+                not_after, created_at, ends_at, warned)
+             SELECT {uuid}, 'c', {bytes}, 't', '', '', 0, 0, 0, {end}, n % 50 = 0"
+        ),
+    ]
 }
 
 fn statements() -> Vec<(&'static str, &'static str)> {
@@ -168,7 +199,7 @@ async fn every_question_uses_its_index_on_postgres() {
         // What is to go it may join with the table in whichever way is cheapest: few rows, as here, it reads whole. The
         // rows that are to go it finds by the index in any case.
         let joins =
-            if name.starts_with("FORGET_") || name.ends_with("_SECRETS") || name == "SECRETS_TO_WARN_OF" {
+            if name.starts_with("FORGET_") || name.contains("ENDING_") || name.ends_with("_TO_WARN_OF") {
                 "off"
             } else {
                 "on"

@@ -43,7 +43,7 @@ async fn edit(
     form: Form,
     clash: Option<Clash>,
 ) -> Result<Edit, PageError> {
-    let choices = Choices::read(services, session).await?;
+    let choices = Choices::read(services, session, &form).await?;
     let frame = session.frame(format!("Change {client_id}"), AT);
     Ok(Edit { frame, client_id, form, choices, clash })
 }
@@ -81,6 +81,10 @@ async fn narrowing(
         ("may_act", "Nobody else than the client that is named may pass its identity on."),
         ("token_binding", "Whether its tokens are bound to a key changes: without a proof it may get none."),
         ("jwks_uri", "The keys that are published there count, and no others."),
+        (
+            "tls_client_auth_subject",
+            "Certificates with another subject no longer prove that it is this client.",
+        ),
         (
             "default_resource_server",
             "Requests that name nothing are answered with tokens for the new default.",

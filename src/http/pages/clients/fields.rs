@@ -5,7 +5,8 @@ use crate::admin::roles::RoleView;
 use crate::admin::{AdminError, PageRequest};
 use crate::domain::binding::TokenBinding;
 use crate::domain::builtin;
-use crate::domain::client::{AuthMethod, ClientKind, GrantType};
+use crate::domain::certificate_subject::SubjectKind;
+use crate::domain::client::{AuthMethod, CertificateReach, ClientKind, GrantType};
 use crate::http::Shared;
 use crate::http::pages::change::Label;
 use crate::http::pages::form::Form;
@@ -29,11 +30,17 @@ pub(super) const LABELS: &[Label] = &[
     ("allowed_networks", "Allowed networks"),
     ("may_act", "May act for it"),
     ("token_binding", "Token binding"),
+    (SUBJECT_KIND, "Part of its certificate"),
+    (SUBJECT, "Subject of its certificate"),
     ("may_rotate_own_secrets", "Own secrets"),
     ("jwks_uri", "JWKS URI"),
     ("assertion_type_required", "Type of its assertions"),
     ("legacy_assertion_audience", "Audience of its assertions"),
 ];
+
+/// The subject that the client's certificate must have, and which part of it that is.
+const SUBJECT: &str = "tls_client_auth_subject";
+const SUBJECT_KIND: &str = "subject_kind";
 
 /// What the choices are, with what each means.
 pub(super) struct Choices {
@@ -41,6 +48,8 @@ pub(super) struct Choices {
     pub(super) grants: Vec<(&'static str, &'static str, &'static str)>,
     pub(super) methods: Vec<(&'static str, &'static str, &'static str)>,
     pub(super) bindings: Vec<(&'static str, &'static str)>,
+    /// Which part of a certificate names the client; none where no certificate can.
+    pub(super) subjects: Vec<(&'static str, &'static str)>,
     pub(super) own_secrets: [(&'static str, &'static str, &'static str); 1],
     pub(super) assertion_types: [(&'static str, &'static str); 2],
     pub(super) assertion_audiences: [(&'static str, &'static str); 2],
@@ -53,7 +62,21 @@ pub(super) struct Choices {
 // === impl Choices ===
 
 impl Choices {
-    pub(super) async fn read(services: &Shared, session: &SignedIn) -> Result<Self, AdminError> {
+    /// Ways that cannot work on this server are choices only where the form has them already.
+    pub(super) async fn read(services: &Shared, session: &SignedIn, form: &Form) -> Result<Self, AdminError> {
+        let reach = services.admin.reach;
+        let methods = AuthMethod::ALL
+            .iter()
+            .filter(|method| reach >= method.needs() || form.has("auth_methods", method.as_str()));
+        let mut subjects = Vec::new();
+        if reach >= CertificateReach::Trusted || !form.text(SUBJECT).is_empty() {
+            subjects.extend(SubjectKind::ALL.iter().map(|kind| subject_means(*kind)));
+        }
+        let bindings = TokenBinding::ALL.iter().filter(|binding| {
+            **binding != TokenBinding::Mtls
+                || reach >= CertificateReach::Shown
+                || form.has("token_binding", binding.as_str())
+        });
         let page = PageRequest { cursor: None, limit: Some(SUGGESTED) };
         let (mut resource_servers, mut roles) = (Vec::new(), Vec::new());
         if session.can(builtin::RESOURCE_SERVERS_READ) {
@@ -68,8 +91,9 @@ impl Choices {
         Ok(Self {
             kinds: ClientKind::ALL.iter().map(|kind| (kind.as_str(), kind_means(*kind))).collect(),
             grants: GrantType::ALL.iter().map(|grant| grant_means(*grant)).collect(),
-            methods: AuthMethod::ALL.iter().map(|method| method_means(*method)).collect(),
-            bindings: TokenBinding::ALL.iter().map(|binding| binding_means(*binding)).collect(),
+            methods: methods.map(|method| method_means(*method)).collect(),
+            bindings: bindings.map(|binding| binding_means(*binding)).collect(),
+            subjects,
             own_secrets: [(
                 "yes",
                 "It may rotate its own secrets",
@@ -120,16 +144,35 @@ fn method_means(method: AuthMethod) -> (&'static str, &'static str, &'static str
         AuthMethod::PrivateKeyJwt => {
             "It signs a short statement with a private key that only it has: nothing that is sent can be used again."
         }
+        AuthMethod::TlsClientAuth => {
+            "A certificate of an authority that is trusted here, with the subject below. No secret at all."
+        }
+        AuthMethod::SelfSignedTlsClientAuth => {
+            "A certificate that is registered with the client, whoever issued it. No secret at all."
+        }
     };
     (method.as_str(), method.as_str(), means)
 }
 
 fn binding_means(binding: TokenBinding) -> (&'static str, &'static str) {
     let means = match binding {
-        TokenBinding::Optional => "Bound to a key if the request proves one (DPoP)",
+        TokenBinding::Optional => "Bound to a key if the request proves one (DPoP or certificate)",
         TokenBinding::Dpop => "Always bound to a key (DPoP): a stolen token is worth nothing",
+        TokenBinding::Mtls => "Always bound to a client certificate (mutual TLS)",
+        TokenBinding::Either => "Always bound to a key, by DPoP or a client certificate",
     };
     (binding.as_str(), means)
+}
+
+fn subject_means(kind: SubjectKind) -> (&'static str, &'static str) {
+    let means = match kind {
+        SubjectKind::SubjectDn => "Distinguished name, for example CN=billing,O=Example",
+        SubjectKind::SanDns => "DNS name, for example billing.example.com",
+        SubjectKind::SanUri => "URI, for example spiffe://example/billing",
+        SubjectKind::SanIp => "Address of the host, for example 192.0.2.7",
+        SubjectKind::SanEmail => "Address of mail, for example billing@example.com",
+    };
+    (kind.as_str(), means)
 }
 
 /// The form of a new client.
@@ -139,6 +182,7 @@ pub(super) fn empty() -> Form {
         ("grant_types", GrantType::ClientCredentials.as_str().to_owned()),
         ("auth_methods", AuthMethod::ClientSecretBasic.as_str().to_owned()),
         ("token_binding", TokenBinding::Optional.as_str().to_owned()),
+        (SUBJECT_KIND, SubjectKind::SubjectDn.as_str().to_owned()),
         ("assertion_type_required", false.to_string()),
         ("legacy_assertion_audience", false.to_string()),
         ("secret", "yes".to_owned()),
@@ -152,6 +196,7 @@ pub(super) fn stored(view: &ClientView) -> Form {
     let text = |name: Option<&str>| name.unwrap_or_default().to_owned();
     let labels: Vec<_> = view.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
     let networks: Vec<_> = view.allowed_networks.iter().map(ToString::to_string).collect();
+    let subject = view.tls_client_auth_subject.as_ref();
     let mut form = Form::of([
         ("kind", view.kind.as_str().to_owned()),
         ("description", view.description.clone()),
@@ -162,6 +207,8 @@ pub(super) fn stored(view: &ClientView) -> Form {
         ("allowed_networks", networks.join("\n")),
         ("may_act", text(view.may_act.as_ref().map(AsRef::as_ref))),
         ("token_binding", view.token_binding.as_str().to_owned()),
+        (SUBJECT_KIND, subject.map_or(SubjectKind::SubjectDn, |subject| subject.kind).as_str().to_owned()),
+        (SUBJECT, text(subject.map(|subject| subject.value.as_str()))),
         ("jwks_uri", text(view.jwks_uri.as_deref())),
         ("assertion_type_required", view.assertion_type_required.to_string()),
         ("legacy_assertion_audience", view.legacy_assertion_audience.to_string()),
@@ -202,6 +249,7 @@ fn fields(input: Input<'_>) -> Input<'_> {
         .lines("allowed_networks")
         .optional("may_act")
         .text("token_binding")
+        .of_kind(SUBJECT, SUBJECT_KIND)
         .truth("may_rotate_own_secrets")
         .optional("jwks_uri")
         .choice_of_truth("assertion_type_required")

@@ -1,6 +1,7 @@
 //! `/admin/clients`: clients, and all that is done with one.
 
 mod actions;
+mod certificates;
 mod dry_run;
 mod edit;
 mod fields;
@@ -40,6 +41,7 @@ pub(super) fn routes() -> Router<Shared> {
         .merge(edit::routes())
         .merge(actions::routes())
         .merge(secrets::routes())
+        .merge(certificates::routes())
         .merge(keys::routes())
         .merge(rotation::routes())
         .merge(roles::routes())

@@ -36,7 +36,7 @@ struct New {
 }
 
 async fn new(services: &Shared, session: &SignedIn, form: Form) -> Result<New, PageError> {
-    let choices = Choices::read(services, session).await?;
+    let choices = Choices::read(services, session, &form).await?;
     Ok(New { frame: session.frame("Register a client", AT), form, choices, clash: None })
 }
 

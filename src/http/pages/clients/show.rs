@@ -12,12 +12,13 @@ use http::StatusCode;
 use super::AT;
 use crate::admin::PageRequest;
 use crate::admin::audit::EventQuery;
+use crate::admin::client_certificates::CertificateView;
 use crate::admin::client_keys::KeyView;
 use crate::admin::clients::ClientView;
 use crate::admin::effective_permissions::HeldAt;
 use crate::admin::secrets::SecretView;
 use crate::domain::builtin;
-use crate::domain::client::AuthMethod;
+use crate::domain::client::{AuthMethod, CertificateReach};
 use crate::domain::ids::{ClientId, RoleName};
 use crate::domain::secret::SecretOrigin;
 use crate::domain::time::Timestamp;
@@ -49,6 +50,9 @@ struct Show {
     /// The path of this page.
     path: String,
     secrets: Vec<SecretView>,
+    certificates: Vec<CertificateView>,
+    /// Whether certificates reach this server, so that one can be registered.
+    takes_certificates: bool,
     keys: Vec<KeyView>,
     /// The choices of what a rotation replaces.
     replaceable: Vec<(String, String)>,
@@ -67,14 +71,25 @@ impl Show {
     /// Why the client gets no tokens, if it gets none.
     fn stands(&self) -> Option<&'static str> {
         let expired = self.client.expires_at.is_some_and(|end| end <= self.now);
-        let without = self.secrets.iter().all(|secret| secret.expired)
-            && self.keys.iter().all(|key| key.expired)
-            && self.client.jwks_uri.is_none();
+        let is_there = |method: &AuthMethod| match method {
+            AuthMethod::ClientSecretBasic | AuthMethod::ClientSecretPost => {
+                self.secrets.iter().any(|secret| !secret.expired)
+            }
+            AuthMethod::PrivateKeyJwt => {
+                self.keys.iter().any(|key| !key.expired) || self.client.jwks_uri.is_some()
+            }
+            AuthMethod::TlsClientAuth => self.client.tls_client_auth_subject.is_some(),
+            AuthMethod::SelfSignedTlsClientAuth => self.certificates.iter().any(|one| !one.expired),
+        };
+        let without = !self.client.auth_methods.iter().any(is_there);
         match (self.client.enabled, expired, without) {
             (false, _, _) => {
                 Some("It is disabled: it gets no tokens, and those that it has do not count here.")
             }
             (_, true, _) => Some("Its end has come: it gets no tokens. Change its end to let it go on."),
+            (_, _, true) if self.client.auth_methods.iter().all(|m| m.needs() > CertificateReach::None) => {
+                Some("It has no certificate that counts, so it gets no tokens. Register one below.")
+            }
             (_, _, true) => Some("It has no secret or key that counts, so it gets no tokens. Add one below."),
             _ => None,
         }
@@ -157,6 +172,8 @@ async fn read(
         replaceable: replaceable(&secrets),
         secrets,
         keys: admin.keys(by, client_id).await?,
+        certificates: admin.certificates(by, client_id).await?,
+        takes_certificates: admin.reach >= CertificateReach::Shown,
         roles,
         suggested,
         held: admin.effective_permissions(by, client_id).await?.resource_servers,

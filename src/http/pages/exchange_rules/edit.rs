@@ -316,6 +316,13 @@ async fn narrowing(
             breaks.push(text.to_owned());
         }
     }
+    if lowered(typed, stored, "max_depth") {
+        breaks.push("Fewer may act one for another than before: longer chains are refused.".to_owned());
+    }
+    if lowered(typed, stored, "token_lifetime") {
+        breaks
+            .push("New tokens last less long than before: callers have to exchange again sooner.".to_owned());
+    }
     if !breaks.is_empty() {
         breaks.extend(leaning(&used(services, session, name).await?, EXCHANGED));
         breaks.push(LIVE_ON.to_owned());
@@ -329,6 +336,12 @@ async fn narrowing(
         version: None,
         back: session.path(&["exchange-rules", name.as_str()]),
     })
+}
+
+/// Whether a number is less than before; none at all is more than any.
+fn lowered(typed: &Form, stored: &Form, field: &str) -> bool {
+    let number = |form: &Form| form.text(field).trim().parse::<u64>().ok();
+    number(typed).is_some_and(|typed| number(stored).is_none_or(|stored| typed < stored))
 }
 
 async fn ask_delete(
@@ -351,4 +364,24 @@ async fn delete(
     }
     services.admin.delete_exchange_rule(&session.by, &name, version(&form)?).await?;
     Ok(done(&session.path(&["exchange-rules"]), "deleted"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn less_than_before_is_lowered() {
+        let form = |text: &str| Form::of([("max_depth", text.to_owned())]);
+        for (typed, stored, less) in [
+            ("3", "5", true),
+            ("5", "5", false),
+            ("6", "5", false),
+            ("60", "", true),
+            ("", "60", false),
+            ("x", "5", false),
+        ] {
+            assert_eq!(lowered(&form(typed), &form(stored), "max_depth"), less, "{typed} for {stored}");
+        }
+    }
 }

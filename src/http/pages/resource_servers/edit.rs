@@ -70,8 +70,12 @@ impl Edit {
             TokenProfile::Jwt => (profile.as_str(), "jwt: for verifiers that know no other type"),
         };
         let binding = |binding: &TokenBinding| match binding {
-            TokenBinding::Optional => (binding.as_str(), "Bound to a key if the request proves one (DPoP)"),
+            TokenBinding::Optional => {
+                (binding.as_str(), "Bound to a key if the request proves one (DPoP or certificate)")
+            }
             TokenBinding::Dpop => (binding.as_str(), "Always bound to a key (DPoP)"),
+            TokenBinding::Mtls => (binding.as_str(), "Always bound to a client certificate (mutual TLS)"),
+            TokenBinding::Either => (binding.as_str(), "Always bound, by DPoP or to a client certificate"),
         };
         Self {
             frame: session.frame(title, AT),
@@ -95,8 +99,9 @@ fn empty() -> Form {
 }
 
 fn stored(server: &ResourceServerView) -> Form {
+    // A line each: another line of a description would be read as another permission.
     let line = |given: &crate::admin::resource_servers::PermissionView| {
-        format!("{} {}", given.permission, given.description).trim_end().to_owned()
+        format!("{} {}", given.permission, given.description.replace('\n', " ")).trim_end().to_owned()
     };
     let permissions: Vec<_> = server.permissions.iter().map(line).collect();
     Form::of([

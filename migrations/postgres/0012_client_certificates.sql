@@ -1,0 +1,26 @@
+-- The same change as ../sqlite/0012_client_certificates.sql; a test compares the columns.
+
+-- The subject that a client's certificate must have for tls_client_auth (RFC 8705 §2.1.2): both or neither.
+ALTER TABLE clients ADD COLUMN certificate_subject_kind TEXT;
+ALTER TABLE clients ADD COLUMN certificate_subject TEXT;
+
+-- The certificates of self_signed_tls_client_auth (RFC 8705 §2.2).
+CREATE TABLE client_certificates (
+    client         UUID NOT NULL REFERENCES clients (uid) ON DELETE CASCADE,
+    certificate_id TEXT COLLATE "C" NOT NULL,
+    der            BYTEA NOT NULL,
+    thumbprint     TEXT COLLATE "C" NOT NULL, -- x5t#S256
+    subject        TEXT NOT NULL,             -- for people
+    description    TEXT NOT NULL,
+    not_before     BIGINT NOT NULL,
+    not_after      BIGINT NOT NULL,
+    created_at     BIGINT NOT NULL,
+    expires_at     BIGINT,
+    ends_at        BIGINT NOT NULL, -- of its validity, or that end, whichever comes first
+    warned         BOOLEAN NOT NULL DEFAULT FALSE, -- of its end
+    PRIMARY KEY (client, certificate_id)
+);
+
+-- What is to be warned of, and what is counted.
+CREATE INDEX client_certificates_to_warn_of ON client_certificates (ends_at, client, certificate_id) WHERE NOT warned;
+CREATE INDEX client_certificates_by_end ON client_certificates (ends_at, client, certificate_id);

@@ -1,0 +1,109 @@
+//! `jeton clients certificate …`
+
+use std::fs;
+use std::io::Read;
+use std::path::PathBuf;
+
+use anyhow::Context;
+use clap::Subcommand;
+
+use super::arguments::{client_id, timestamp};
+use super::{Offline, output};
+use crate::admin::client_certificates::{AddCertificate, CertificateSubject};
+use crate::domain::certificate_subject::{ExpectedSubject, SubjectKind};
+use crate::domain::client_certificate::LONGEST_PEM;
+use crate::domain::error::FieldError;
+use crate::domain::ids::{ClientId, CredentialId};
+use crate::domain::time::Timestamp;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Register a certificate. Whoever holds its key is the client.
+    Add {
+        /// Whose.
+        #[arg(value_parser = client_id)]
+        client_id: ClientId,
+        /// The certificate in PEM; - reads standard input.
+        file: PathBuf,
+        /// For people.
+        #[arg(long, default_value = "")]
+        description: String,
+        /// Its end here, for example 2027-01-01T00:00:00Z; that of its validity when absent.
+        #[arg(long, value_name = "TIME", value_parser = timestamp)]
+        expires_at: Option<Timestamp>,
+    },
+    /// List a client's certificates, newest first.
+    List {
+        /// Whose.
+        #[arg(value_parser = client_id)]
+        client_id: ClientId,
+    },
+    /// Remove a certificate. It is refused everywhere from the next second on.
+    Remove {
+        /// Whose.
+        #[arg(value_parser = client_id)]
+        client_id: ClientId,
+        /// Which; `jeton clients certificate list` names them.
+        #[arg(value_parser = certificate_id)]
+        certificate_id: CredentialId,
+    },
+}
+
+pub(super) async fn run(command: Command, offline: &Offline, json: bool) -> anyhow::Result<()> {
+    let Offline { admin, by, .. } = offline;
+    match command {
+        Command::Add { client_id, file, description, expires_at } => {
+            let new = AddCertificate { certificate: read(&file)?, description, expires_at, expires_in: None };
+            output::one(&admin.add_certificate(by, &client_id, new).await?, json)
+        }
+        Command::List { client_id } => output::rows(
+            &admin.certificates(by, &client_id).await?,
+            &[
+                "certificate_id",
+                "subject",
+                "not_after",
+                "expires_at",
+                "expired",
+                "last_used_at",
+                "description",
+            ],
+            json,
+        ),
+        Command::Remove { client_id, certificate_id } => {
+            admin.remove_certificate(by, &client_id, &certificate_id).await?;
+            if json {
+                return output::one(&serde_json::json!({ "removed": certificate_id }), json);
+            }
+            output::print(&format!("certificate {certificate_id} of {client_id} is removed"))
+        }
+    }
+}
+
+/// Not more of a file than a certificate can be: what is refused then is refused for its length.
+fn read(file: &PathBuf) -> anyhow::Result<String> {
+    let most = LONGEST_PEM as u64 + 1;
+    let mut text = String::new();
+    let source: Box<dyn Read> = if file.as_os_str() == "-" {
+        Box::new(std::io::stdin())
+    } else {
+        Box::new(fs::File::open(file).with_context(|| format!("cannot read {}", file.display()))?)
+    };
+    source
+        .take(most)
+        .read_to_string(&mut text)
+        .with_context(|| format!("{} is not a certificate in PEM", file.display()))?;
+    Ok(text)
+}
+
+fn certificate_id(text: &str) -> Result<CredentialId, FieldError> {
+    CredentialId::new(text)
+}
+
+/// Reads `KIND=TEXT`, so that what no certificate can have is refused before anything else.
+pub(super) fn subject(text: &str) -> Result<CertificateSubject, String> {
+    let (kind, value) =
+        text.split_once('=').ok_or("write KIND=TEXT, for example san_dns=billing.example.com")?;
+    let kind: SubjectKind = kind.parse()?;
+    ExpectedSubject::new(kind, value).map_err(|error| error.to_string())?;
+    Ok(CertificateSubject { kind, value: value.to_owned() })
+}
