@@ -263,8 +263,9 @@ impl App {
         // Records the start, and whatever a process that was killed has left.
         ledger.collect().await?;
         let limits = Limits { clients: config.directory_clients, keys_believed_for: config.keys.staleness() };
-        let revocations = Revocations::open(store.clone(), ambient.clone()).await?;
-        let memory = (Arc::clone(&keyring), Arc::clone(&revocations));
+        let clock = Arc::clone(rotator.clock());
+        let revocations = Revocations::open(store.clone(), ambient.clone(), Arc::clone(&clock)).await?;
+        let memory = (Arc::clone(&keyring), Arc::clone(&revocations), Arc::clone(&clock));
         let directory = Directory::open(store.clone(), memory, ambient.clone(), limits).await?;
         let live = LiveTokens {
             issuer: issuer.as_str().to_owned(),
@@ -279,11 +280,12 @@ impl App {
         tasks.spawn(Arc::clone(&directory).follow(stop.clone()));
         tasks.spawn(Arc::clone(&directory).learn_ids(stop.clone()));
         tasks.spawn(Arc::clone(&rotator).run(stop.clone()));
-        let upkeep = Upkeep::new(store.clone(), ledger.clone(), ambient.clone(), config.audit_retention);
+        let (records, time) = (ledger.clone(), (ambient.clone(), Arc::clone(&clock)));
+        let upkeep = Upkeep::new(store.clone(), records.clone(), time.clone(), config.audit_retention);
         tasks.spawn(upkeep.run(stop.clone()));
-        let watch = AuditWatch::new(store.clone(), ledger.clone(), ambient.clone(), ambient.uuid()?);
+        let watch = AuditWatch::new(store.clone(), records, time.clone(), ambient.uuid()?);
         tasks.spawn(watch.run(stop.clone()));
-        tasks.spawn(Statistics::new(store.clone(), ambient.clone()).run(stop.clone()));
+        tasks.spawn(Statistics::new(store.clone(), time).run(stop.clone()));
         let credentials = credentials::tend(config.warn_before, (&store, &ledger, &ambient), (&tasks, &stop));
         let services = services(
             config,

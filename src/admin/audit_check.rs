@@ -17,6 +17,9 @@ use crate::storage::{EventOrder, Store, StoreError};
 /// How often progress is told: every so many events.
 const TOLD: u64 = 10_000;
 
+/// How often a check begins anew because retention has removed events meanwhile.
+const TRIES: u32 = 3;
+
 /// How many checkpoints are read at a time.
 pub(super) const CHECKPOINTS: u32 = 500;
 
@@ -158,6 +161,26 @@ pub async fn check_store(
     window: Window,
     mut told: impl FnMut(u64),
 ) -> Result<Report, AuditError> {
+    let mut tries = 1;
+    loop {
+        let check = show_events(store, keys, window, &mut told).await?;
+        let mut later = Check::default();
+        heed_marks(store, &mut later, Window::ALL.from).await?;
+        // What it removes is missed no longer when everything is read anew. It comes once a day.
+        if tries == TRIES || !check.is_overtaken_by_retention(&later) {
+            return Ok(check.finish(window, true));
+        }
+        tries += 1;
+    }
+}
+
+/// What a check was shown of a window, before it ends.
+async fn show_events(
+    store: &Store,
+    keys: &TrustedKeys,
+    window: Window,
+    mut told: impl FnMut(u64),
+) -> Result<Check, AuditError> {
     let mut check = Check::default();
     // First what must be there, then what is: events that come in between do no harm.
     hear_witnesses(store, keys, &mut check, Hearing::default()).await?;
@@ -173,7 +196,7 @@ pub async fn check_store(
         })
         .await?;
     look_before(store, &mut check).await?;
-    Ok(check.finish(window, true))
+    Ok(check)
 }
 
 /// Tells the check what must be there: what is signed, and what events say about others. Twice does no harm.
@@ -198,6 +221,11 @@ pub(super) async fn hear_witnesses(
         tokio::task::yield_now().await;
         tokio::time::sleep(breath).await;
     }
+    heed_marks(store, check, since).await
+}
+
+/// Tells the check what events of this time and later say about others.
+async fn heed_marks(store: &Store, check: &mut Check, since: Timestamp) -> Result<(), StoreError> {
     for mark in store.marks().await?.into_iter().filter(|mark| mark.at >= since) {
         check.heed(mark.writer, mark.seq, mark.at, &mark.text);
     }

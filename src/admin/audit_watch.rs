@@ -1,6 +1,7 @@
 //! Use-case that time asks for: the whole audit is checked over and over, slowly, and the outcome is an event itself. So
 //! a page can say what is verified without reading the audit (`docs/decisions/026-who-checks-the-audit.md`).
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -18,6 +19,7 @@ use crate::domain::chain_check::{Check, Report, Window};
 use crate::domain::error::Fault;
 use crate::domain::time::Timestamp;
 use crate::runtime::clock::Ambient;
+use crate::runtime::clock_check::ClockCheck;
 use crate::runtime::fault;
 use crate::runtime::ledger::Ledger;
 use crate::storage::{EventCursor, EventFilter, Store, StoreError};
@@ -55,6 +57,7 @@ pub struct AuditWatch {
     store: Store,
     ledger: Ledger,
     ambient: Ambient,
+    clock: Arc<ClockCheck>,
     holder: Uuid,
 }
 
@@ -148,8 +151,13 @@ impl CheckedAudit {
 impl AuditWatch {
     /// Of this store. `holder` is this process among those that share it.
     #[must_use]
-    pub const fn new(store: Store, ledger: Ledger, ambient: Ambient, holder: Uuid) -> Self {
-        Self { store, ledger, ambient, holder }
+    pub fn new(
+        store: Store,
+        ledger: Ledger,
+        (ambient, clock): (Ambient, Arc<ClockCheck>),
+        holder: Uuid,
+    ) -> Self {
+        Self { store, ledger, ambient, clock, holder }
     }
 
     /// Checks until `stop`.
@@ -173,8 +181,10 @@ impl AuditWatch {
     /// Checks all of it if it is time, and nobody else does.
     ///
     /// # Errors
-    /// The database is away; it is tried again.
+    /// The database is away, or the clock is off; it is tried again.
     pub async fn once(&self) -> Result<(), Fault> {
+        // A check that is said to be from another time would keep everybody from checking, or hide what it has not seen.
+        self.clock.trust().await?;
         let (begun, clock) = (self.ambient.now(), Instant::now());
         let last = last_check(&self.store, begun).await.map_err(fault)?;
         if last.is_some_and(|last| last.next() > begun) || !self.take_turn().await.map_err(fault)? {

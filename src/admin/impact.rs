@@ -16,6 +16,7 @@ use crate::domain::client::Client;
 use crate::domain::exchange_rule::{ExchangeRule, Party};
 use crate::domain::ids::{ClientId, ExchangeRuleName, ResourceServerName, RoleName};
 use crate::domain::time::{DAY, HOUR, Timestamp};
+use crate::runtime::revocations;
 use crate::storage::{AUDIENCE_ROWS, Side, Span};
 
 /// How many of a client's newest tokens are looked at.
@@ -202,7 +203,8 @@ impl Admin {
         now: Timestamp,
     ) -> Result<(u64, bool, Vec<UsedResourceServer>), AdminError> {
         let hour_ago = now.minus(HOUR);
-        let newest = self.newest_tokens(client, now, TOKENS).await?;
+        let revoked = revocations::live(&self.store, now).await?;
+        let newest = self.newest_tokens(client, &revoked, now, TOKENS).await?;
         let live = newest.tokens.iter().filter(|(.., live)| *live).count() as u64;
         let mut used: BTreeMap<String, (u64, Timestamp)> = BTreeMap::new();
         for (at, token, _) in newest.tokens.into_iter().filter(|(at, ..)| *at >= hour_ago) {

@@ -13,6 +13,7 @@ use crate::domain::delegation::Act;
 use crate::domain::ids::{ClientId, CredentialId, ExchangeRuleName, RoleName, RoleUid};
 use crate::domain::revocation::Revoked;
 use crate::domain::time::{HOUR, Timestamp};
+use crate::runtime::revocations;
 
 /// How many clients are looked at, and how many of the newest tokens of each.
 const CLIENTS: u32 = 20;
@@ -56,7 +57,7 @@ struct Exchanged {
 pub(super) struct Newest {
     /// When each was issued, what it is, and whether it counts now.
     pub(super) tokens: Vec<(Timestamp, Token, bool)>,
-    /// Whether older ones may count, too.
+    /// Whether others may count, too: older ones, or one whose event cannot be read.
     pub(super) more: bool,
 }
 
@@ -145,10 +146,11 @@ impl Admin {
         let now = self.ambient.now();
         let hour_ago = now.minus(HOUR);
         let mut found = TokenUse { at_least: more, ..TokenUse::default() };
+        let revoked = revocations::live(&self.store, now).await?;
         for client_id in clients {
             // Deleted just now: then nothing of it counts.
             let Some(client) = self.store.client(client_id).await? else { continue };
-            let newest = self.newest_tokens(&client, now, TOKENS).await?;
+            let newest = self.newest_tokens(&client, &revoked, now, TOKENS).await?;
             found.at_least |= newest.more;
             let mut tokens = 0;
             for (at, _, live) in newest.tokens.iter().filter(|(_, token, _)| counts(token)) {
@@ -167,28 +169,28 @@ impl Admin {
     pub(super) async fn newest_tokens(
         &self,
         client: &Client,
+        revoked: &Revoked,
         now: Timestamp,
         most: u32,
     ) -> Result<Newest, AdminError> {
         // What is older has ended, unless tokens.max_lifetime was lowered a moment ago.
         let since = now.minus(self.longest.max(HOUR)).max(client.created_at);
         let events = self.store.tokens_of(&client.client_id, since, most).await?;
-        let more = events.len() >= most as usize;
-        let mut revoked = Revoked::default();
-        for revocation in self.store.live_revocations(now).await? {
-            revoked.insert(revocation);
-        }
+        let mut newest = Newest { tokens: Vec::new(), more: events.len() >= most as usize };
         let mark = client.token_mark();
-        let tokens = events.into_iter().filter_map(|(at, text)| {
-            let token: Token = serde_json::from_str(&text).ok()?;
-            // Of an earlier registration of the same name.
-            if !token.jti.starts_with(&mark) {
-                return None;
+        for (at, text) in events {
+            let Ok(token) = serde_json::from_str::<Token>(&text) else {
+                // Altered, or of another version: that token may count, too.
+                newest.more = true;
+                continue;
+            };
+            // Not of an earlier registration of the same name.
+            if token.jti.starts_with(&mark) {
+                let live = token.expires_at > now && revoked.find(&token.claims(client, at)).is_none();
+                newest.tokens.push((at, token, live));
             }
-            let live = token.expires_at > now && revoked.find(&token.claims(client, at)).is_none();
-            Some((at, token, live))
-        });
-        Ok(Newest { tokens: tokens.collect(), more })
+        }
+        Ok(newest)
     }
 }
 

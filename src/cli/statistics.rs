@@ -1,5 +1,7 @@
 //! `jeton statistics …`
 
+use std::sync::Arc;
+
 use clap::{Args, Subcommand};
 
 use super::{Offline, output};
@@ -65,7 +67,8 @@ pub(super) async fn run(command: Command, offline: &Offline, json: bool) -> anyh
         }
         Command::Rebuild => {
             admin.recount().await?;
-            Statistics::new(admin.store.clone(), admin.ambient.clone()).once().await?;
+            let time = (admin.ambient.clone(), Arc::clone(admin.rotator.clock()));
+            Statistics::new(admin.store.clone(), time).once().await?;
             if json {
                 return output::one(&serde_json::json!({ "counted": true }), true);
             }

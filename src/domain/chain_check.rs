@@ -133,7 +133,17 @@ pub struct Check {
     chains: HashMap<Uuid, Progress>,
     /// Where retention is said to have removed events: chain, place, time, and the end of what was removed.
     dropped: Vec<(Uuid, u64, Timestamp, Timestamp)>,
+    gaps: Vec<Gap>,
     findings: Vec<Finding>,
+}
+
+/// Places that no event was shown for.
+#[derive(Debug)]
+struct Gap {
+    writer: Uuid,
+    first: u64,
+    /// The event after them: its place, what it was chained to, and its time.
+    next: (u64, Hash, Timestamp),
 }
 
 #[derive(Debug)]
@@ -194,6 +204,24 @@ impl Check {
         believed.map(|(.., before)| *before).max()
     }
 
+    /// Whether retention may have removed events that this check believes are there: that it would is said, but was not
+    /// signed yet, or not said yet, when this check heard what must be there. `later` has heard what events say now.
+    #[must_use]
+    pub fn is_overtaken_by_retention(&self, later: &Self) -> bool {
+        let said = later.dropped.iter().filter(|(_, _, at, before)| before.plus(DAY) <= *at);
+        said.map(|(.., before)| *before).max() > self.dropped()
+    }
+
+    /// Whether retention, with this cut, has removed all between a place and the event before it that was shown: the
+    /// event there is older itself, or it begins what was left, right after a signed event from before the cut.
+    fn begins_at_cut(&self, writer: Uuid, (seq, prev, at): (u64, Hash, Timestamp), cut: Timestamp) -> bool {
+        let signed_before = |(end, witness): &(ChainEnd, Witness)| {
+            *witness == Witness::Checkpoint && end.hash == prev && end.at < cut
+        };
+        let before = || self.expected.get(&writer).and_then(|chain| chain.get(&(seq - 1)));
+        at < cut || before().is_some_and(|said| said.iter().any(signed_before))
+    }
+
     /// The checkpoint for this place is not signed by a trusted key.
     pub fn forged(&mut self, writer: Uuid, seq: u64) {
         self.find(writer, seq, Problem::ForgedCheckpoint);
@@ -216,7 +244,9 @@ impl Check {
                 self.find(writer, seq, Problem::OutOfOrder);
                 return;
             }
-            Some((last, _)) if seq > last + 1 => self.find(writer, last + 1, Problem::MissingTo(seq - 1)),
+            Some((last, _)) if seq > last + 1 => {
+                self.gaps.push(Gap { writer, first: last + 1, next: (seq, prev, at) });
+            }
             _ => {}
         }
         if Hash::of(writer, seq, at, &prev, &found.text) != hash {
@@ -310,22 +340,19 @@ impl Check {
     pub fn finish(mut self, seen: Window, told: bool) -> Report {
         let dropped = self.dropped();
         let begin = seen.from.max(dropped.unwrap_or(Timestamp::from_micros(i64::MIN)));
+        // What retention removed while events were shown is no gap.
+        for Gap { writer, first, next } in std::mem::take(&mut self.gaps) {
+            if !dropped.is_some_and(|dropped| self.begins_at_cut(writer, next, dropped)) {
+                self.find(writer, first, Problem::MissingTo(next.0 - 1));
+            }
+        }
         for (writer, chain) in &self.chains {
             let (seq, prev, at) = chain.first;
             let whole = seq == 1 && prev == Hash::NONE;
-            // Before the time that was looked at, there may be more; what retention left begins right after
-            // a signed event from before its cut.
+            // Before the time that was looked at, there may be more.
             let cut = chain.follows
                 || (seen.from > Timestamp::from_micros(i64::MIN) && !told)
-                || self.expected.get(writer).and_then(|chain| chain.get(&(seq - 1))).is_some_and(
-                    |witnesses| {
-                        witnesses.iter().any(|(end, witness)| {
-                            *witness == Witness::Checkpoint
-                                && end.hash == prev
-                                && dropped.is_some_and(|dropped| end.at < dropped)
-                        })
-                    },
-                );
+                || dropped.is_some_and(|dropped| self.begins_at_cut(*writer, chain.first, dropped));
             if chain.report.closed && chain.signed < chain.report.end.seq && chain.report.end.at < seen.to {
                 let seq = chain.report.end.seq;
                 self.findings.push(Finding { writer: *writer, seq, problem: Problem::Unsigned });
@@ -494,6 +521,10 @@ fn different(said: &Columns, found: &Columns) -> Option<&'static str> {
     ];
     columns.into_iter().find(|(_, same)| !same).map(|(name, _)| name)
 }
+
+#[cfg(test)]
+#[path = "chain_check_retention_tests.rs"]
+mod retention_tests;
 
 #[cfg(test)]
 mod tests {

@@ -24,7 +24,7 @@ use super::client::Registration;
 use super::error::{ErrorCode, OAuthError};
 use super::exchange_rule::{ExchangeMode, ExchangeRule};
 use super::ids::{ClientId, Permission, ResourceServerUid};
-use super::policy::{Asked, Grantee};
+use super::policy::{self, Asked, Grantee, NOT_ALLOWED};
 use super::resource::ResourceServer;
 use super::scope::Scope;
 use super::text::shortened;
@@ -179,8 +179,7 @@ impl<'c, 'a> Exchange<'c, 'a> {
         let grantee = self.grantee(allowed.rule, &allowed.ceiling);
         // A JWT counts whole seconds. That is nothing about the caller's credentials.
         if grantee.not_after.is_some_and(|end| end.as_seconds() <= self.now.as_seconds()) {
-            return Err(OAuthError::new(ErrorCode::InvalidTarget, NOT_ALLOWED)
-                .because("what stands behind the exchange ends within this second"));
+            return Err(policy::ended());
         }
         Ok(Passage { rule: allowed.rule, grantee, act: self.act(allowed.rule.mode) })
     }
@@ -381,12 +380,10 @@ impl<'c, 'a> Exchange<'c, 'a> {
             holdings: Holdings::from([(rule.resource_server, held)]),
             default_resource_server: Some(rule.resource_server),
             not_after: ends.into_iter().flatten().min(),
+            passed_on: true,
         }
     }
 }
-
-/// The same whatever is missing, so that asking does not map out the rules.
-const NOT_ALLOWED: &str = "this client may not exchange this token for one for that resource server; an administrator makes exchange rules";
 
 #[cfg(test)]
 #[path = "delegation_tests.rs"]

@@ -45,6 +45,8 @@ pub struct Grantee<'a> {
     pub default_resource_server: Option<ResourceServerUid>,
     /// The earliest end of what stands behind it: the client, its secret, a subject token.
     pub not_after: Option<Timestamp>,
+    /// Whether somebody's identity is passed on: then what ends may be the subject's or the rule's.
+    pub passed_on: bool,
 }
 
 /// Who wants a token to be bound to a key.
@@ -105,7 +107,7 @@ pub fn decide(
         audience: targets.iter().map(|target| target.identifier.clone()).collect(),
         roles: held.contributing_roles(&scope, &targets),
         scope,
-        expires_at: expiry(&targets, grantee.not_after, longest, now)?,
+        expires_at: expiry(&targets, grantee, longest, now)?,
         profile,
         algorithm,
         algorithm_before: first.filter(|_| before.all(|other| other == first)),
@@ -154,6 +156,7 @@ impl<'a> Grantee<'a> {
             holdings: catalog.holdings(&registration.roles),
             default_resource_server: registration.client.default_resource_server,
             not_after: [registration.client.expires_at, credential_ends_at].into_iter().flatten().min(),
+            passed_on: false,
         }
     }
 
@@ -353,22 +356,35 @@ fn one_shape(targets: &[Target]) -> Result<(TokenProfile, Algorithm), OAuthError
     Ok(first)
 }
 
-/// The shortest of the targets' lifetimes, never past `not_after`.
+/// The shortest of the targets' lifetimes, never past the end of what stands behind the grantee.
 fn expiry(
     targets: &[Target],
-    not_after: Option<Timestamp>,
+    grantee: &Grantee<'_>,
     longest: Duration,
     now: Timestamp,
 ) -> Result<Timestamp, OAuthError> {
     let lifetime = targets.iter().map(|target| target.token_lifetime).fold(longest, Duration::min);
     let end = now.plus(lifetime);
-    let end = not_after.map_or(end, |not_after| end.min(not_after));
+    let end = grantee.not_after.map_or(end, |not_after| end.min(not_after));
     if end.as_seconds() <= now.as_seconds() {
         // A JWT counts whole seconds: such a token would be expired when it arrives.
+        if grantee.passed_on {
+            return Err(ended());
+        }
         return Err(OAuthError::invalid_client("the client or its credential ends within this second"));
     }
     Ok(end)
 }
+
+/// What stands behind an exchange ends before the new token could be of use: the subject token, an actor's, a client, or
+/// the rule.
+pub(super) fn ended() -> OAuthError {
+    OAuthError::new(ErrorCode::InvalidTarget, NOT_ALLOWED)
+        .because("what stands behind the exchange ends within this second")
+}
+
+/// The same whatever is missing, so that asking does not map out the rules.
+pub(super) const NOT_ALLOWED: &str = "this client may not exchange this token for one for that resource server; an administrator makes exchange rules";
 
 fn invalid_target(public: impl Into<std::borrow::Cow<'static, str>>) -> OAuthError {
     OAuthError::new(ErrorCode::InvalidTarget, public)

@@ -76,8 +76,12 @@ fn ask(scope: &str, resources: &[u128]) -> Asked {
 
 fn try_for(catalog: &Catalog, roles: &[u128], asked: &Asked) -> Result<Decision, OAuthError> {
     let roles: Vec<_> = roles.iter().map(|n| role_uid(*n)).collect();
-    let grantee =
-        Grantee { holdings: catalog.holdings(&roles), default_resource_server: None, not_after: None };
+    let grantee = Grantee {
+        holdings: catalog.holdings(&roles),
+        default_resource_server: None,
+        not_after: None,
+        passed_on: false,
+    };
     decide(catalog, &grantee, asked, HOUR, NOW)
 }
 
@@ -123,6 +127,7 @@ fn the_default_resource_server_breaks_the_tie() {
         holdings: catalog.holdings(&[role_uid(2)]),
         default_resource_server: Some(server_uid(2)),
         not_after: None,
+        passed_on: false,
     };
     for scope in ["", "read"] {
         let decision = decide(&catalog, &grantee, &ask(scope, &[]), HOUR, NOW).unwrap();
@@ -200,14 +205,19 @@ fn only_contributing_roles_are_named() {
 #[test]
 fn a_token_never_outlives_what_stands_behind_it() {
     let catalog = catalog();
-    let until = |end| {
+    let until_as = |end, passed_on| {
         let holdings = catalog.holdings(&[role_uid(1)]);
-        let grantee = Grantee { holdings, default_resource_server: None, not_after: Some(end) };
+        let grantee = Grantee { holdings, default_resource_server: None, not_after: Some(end), passed_on };
         decide(&catalog, &grantee, &ask("", &[]), HOUR, NOW)
     };
+    let until = |end| until_as(end, false);
     let soon = NOW.plus(Duration::from_secs(7));
     assert_eq!(until(soon).unwrap().expires_at, soon);
-    assert_eq!(until(NOW.plus(Duration::from_millis(900))).unwrap_err().code, ErrorCode::InvalidClient);
+    let now = NOW.plus(Duration::from_millis(900));
+    assert_eq!(until(now).unwrap_err().code, ErrorCode::InvalidClient);
+    // A subject token that ends while its exchange is under way says nothing about the caller.
+    assert_eq!(until_as(now, true).unwrap_err().code, ErrorCode::InvalidTarget);
+    assert_eq!(until_as(soon, true).unwrap().expires_at, soon);
     let late = NOW.plus(Duration::from_mins(150));
     assert_eq!(until(late).unwrap().expires_at, NOW.plus(Duration::from_mins(5)));
 }
@@ -260,7 +270,7 @@ proptest! {
         let catalog = Catalog::new(servers.clone(), roles.clone());
         let all: Vec<_> = roles.iter().map(|role| role.uid).collect();
         let not_after = end.map(Timestamp::from_seconds);
-        let grantee = Grantee { holdings: catalog.holdings(&all), default_resource_server: None, not_after };
+        let grantee = Grantee { holdings: catalog.holdings(&all), default_resource_server: None, not_after, passed_on: false };
         let Ok(decision) = decide(&catalog, &grantee, &asked, HOUR, NOW) else { return Ok(()) };
 
         let held: BTreeMap<ResourceServerUid, BTreeSet<&Permission>> =
@@ -312,7 +322,7 @@ proptest! {
         let all: Vec<_> = roles.iter().map(|role| role.uid).collect();
         let fewer: Vec<_> = all.iter().copied().enumerate().filter(|(n, _)| *n != gone).map(|(_, uid)| uid).collect();
         let with = |roles: &[RoleUid]| {
-            let grantee = Grantee { holdings: catalog.holdings(roles), default_resource_server: None, not_after: None };
+            let grantee = Grantee { holdings: catalog.holdings(roles), default_resource_server: None, not_after: None, passed_on: false };
             decide(&catalog, &grantee, &asked, HOUR, NOW)
         };
         if let Ok(less) = with(&fewer) {

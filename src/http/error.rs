@@ -252,12 +252,17 @@ impl Problem {
         let challenge = match scheme {
             Scheme::Bearer => format!("Bearer {said}{described}"),
             Scheme::Dpop => {
-                let names: Vec<_> = dpop::ALGORITHMS.iter().map(|algorithm| algorithm.as_str()).collect();
-                format!("DPoP {said}, algs=\"{}\"{described}", names.join(" "))
+                format!("DPoP {said}, algs=\"{}\"{described}", proof_algorithms())
             }
         };
         problem.header(WWW_AUTHENTICATE, challenge)
     }
+}
+
+/// What a proof may be signed with, for a challenge (RFC 9449 §7.1).
+pub(super) fn proof_algorithms() -> String {
+    let names: Vec<_> = dpop::ALGORITHMS.iter().map(|algorithm| algorithm.as_str()).collect();
+    names.join(" ")
 }
 
 /// The entity tag of a version (RFC 9110 §8.8.3).

@@ -9,10 +9,11 @@ use std::task::{Context, Poll};
 
 use axum::Router;
 use axum::extract::{ConnectInfo, Request};
+use axum::middleware::Next;
 use axum::response::Response;
 use futures_util::FutureExt;
-use http::header::{CACHE_CONTROL, HeaderMap};
-use http::{HeaderName, HeaderValue};
+use http::header::{AUTHORIZATION, CACHE_CONTROL, HeaderMap, WWW_AUTHENTICATE};
+use http::{HeaderName, HeaderValue, StatusCode};
 use tower_service::Service;
 use tracing::Instrument;
 
@@ -22,6 +23,7 @@ use super::connection::Peer;
 use super::error::{self, Broken};
 use crate::domain::audit::Origin;
 use crate::domain::error::FaultKind;
+use crate::oauth::access::Scheme;
 
 /// Who is on the other end, as far as the connection tells: the address as seen past trusted proxies, absent
 /// when a proxy did not say; the `x-request-id` of the answer; the trace. Every request has it as an extension.
@@ -115,10 +117,26 @@ async fn observe(services: Shared, mut request: Request, mut application: Router
     response
 }
 
-/// What the API says is for the caller alone, and changes at any time.
-pub(super) async fn uncached(mut response: Response) -> Response {
+/// What the API says is for the caller alone, and changes at any time. It challenges by the scheme that the request came
+/// with (RFC 9449 §7.1); whoever refuses a permission knows nothing of schemes.
+pub(super) async fn of_api(request: Request, next: Next) -> Response {
+    let word = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok()?.split(' ').next());
+    let scheme = word.and_then(Scheme::from_word);
+    let mut response = next.run(request).await;
+    if response.status() == StatusCode::FORBIDDEN
+        && scheme == Some(Scheme::Dpop)
+        && let Some(challenge) = response.headers().get(WWW_AUTHENTICATE).and_then(dpop_challenge)
+    {
+        response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+    }
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
+}
+
+/// What a challenge for a bearer token says, for a bound one.
+fn dpop_challenge(bearer: &HeaderValue) -> Option<HeaderValue> {
+    let said = bearer.to_str().ok()?.strip_prefix("Bearer ")?;
+    HeaderValue::try_from(format!("DPoP {said}, algs=\"{}\"", error::proof_algorithms())).ok()
 }
 
 /// The caller's own identifier if it is a harmless one, so that its logs and ours meet; else a new one.

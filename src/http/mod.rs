@@ -27,7 +27,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::middleware::map_response;
+use axum::middleware::from_fn;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use http::StatusCode;
@@ -119,7 +119,7 @@ fn routes() -> OpenApiRouter<Shared> {
     OpenApiRouter::with_openapi(Description::openapi())
         .merge(oauth::routes())
         .merge(tokens::routes())
-        .nest("/api/v1", api::routes().layer(map_response(middleware::uncached)))
+        .nest("/api/v1", api::routes().layer(from_fn(middleware::of_api)))
 }
 
 /// What a listener offers, as a service. A thread has one of its own; `docs` is for all of them.
@@ -166,9 +166,13 @@ async fn ready(axum::extract::State(services): axum::extract::State<Shared>) -> 
     let answers = answers
         .and_then(|()| services.tokens.directory.check_fresh().map_err(|fault| fault.to_string()))
         .map_err(|reason| (reason, "the database does not answer\n"));
+    let recording = || {
+        let checked = services.tokens.ledger.check();
+        checked.map_err(|fault| (fault.to_string(), "nothing can be recorded\n"))
+    };
     let clock =
         || services.rotator.clock().check().map_err(|fault| (fault.to_string(), "the clock is off\n"));
-    match answers.and_then(|()| clock()) {
+    match answers.and_then(|()| recording()).and_then(|()| clock()) {
         Ok(()) => (StatusCode::OK, "ready\n").into_response(),
         Err((reason, public)) => {
             tracing::warn!(reason, "not ready");

@@ -1,5 +1,5 @@
-//! This machine's clock against the database's, which all replicas share: keys are planned by the time, so replicas
-//! that disagree about it must not plan.
+//! This machine's clock against the database's, which all replicas share: keys are planned by the time, and what has
+//! had its time is removed, so a replica that is wrong about it must do neither.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
@@ -55,7 +55,9 @@ impl ClockCheck {
         let was_off = self.check().is_err();
         self.ahead.store(ahead, Ordering::Relaxed);
         match (was_off, self.check()) {
-            (false, Err(fault)) => tracing::error!(%fault, "no keys are planned by this clock"),
+            (false, Err(fault)) => {
+                tracing::error!(%fault, "no keys are planned by this clock, and nothing is removed");
+            }
             (true, Ok(())) => tracing::info!("the clock agrees with the database's again"),
             _ => {}
         }
@@ -69,7 +71,8 @@ impl ClockCheck {
         self.ahead.load(Ordering::Relaxed) as f64 / 1e6
     }
 
-    /// Whether this process's clock is near enough to the database's for keys to be planned by it.
+    /// Whether this process's clock is near enough to the database's for keys to be planned, and old things
+    /// to be removed, by it.
     ///
     /// # Errors
     /// It is off by more than the tolerance.

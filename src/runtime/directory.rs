@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::clock::Ambient;
+use super::clock_check::ClockCheck;
 use super::keyring::Keyring;
 use super::known_ids::KnownIds;
 use super::revocations::Revocations;
@@ -70,6 +71,7 @@ const STALE: Duration = Duration::from_secs(10);
 pub struct Directory {
     store: Store,
     ambient: Ambient,
+    clock: Arc<ClockCheck>,
     keyring: Arc<Keyring>,
     revocations: Arc<Revocations>,
     catalog: ArcSwap<Catalog>,
@@ -80,7 +82,7 @@ pub struct Directory {
     generations: Generations,
     loads: Semaphore,
     /// The last change that was applied. Held while applying, so that changes apply in order.
-    applied: Mutex<i64>,
+    applied: Mutex<Option<Change>>,
     /// When changes were last heard of. Monotonic: a clock that is set must not make memory stale.
     heard: ArcSwap<Instant>,
     believed_for: Duration,
@@ -172,19 +174,20 @@ impl Directory {
     /// The database is away.
     pub async fn open(
         store: Store,
-        (keyring, revocations): (Arc<Keyring>, Arc<Revocations>),
+        (keyring, revocations, clock): (Arc<Keyring>, Arc<Revocations>, Arc<ClockCheck>),
         ambient: Ambient,
         limits: Limits,
     ) -> Result<Arc<Self>, Fault> {
-        // The number is read first: a change that comes in between is applied once too often, not missed.
+        // The change is read first: a change that comes in between is applied once too often, not missed.
         let heard = Instant::now();
-        let seq = store.latest_change().await.map_err(fault)?;
+        let latest = store.latest_change().await.map_err(fault)?;
         let catalog = store.catalog().await.map_err(fault)?;
         keyring.reload().await?;
         revocations.reload().await?;
         Ok(Arc::new(Self {
             store,
             ambient,
+            clock,
             keyring,
             revocations,
             catalog: ArcSwap::from_pointee(catalog),
@@ -194,7 +197,7 @@ impl Directory {
             unknown: Cache::builder().max_capacity(UNKNOWN).time_to_live(UNKNOWN_FOR).build(),
             generations: Generations::new(),
             loads: Semaphore::new(LOADS),
-            applied: Mutex::new(seq),
+            applied: Mutex::new(latest),
             heard: ArcSwap::from_pointee(heard),
             believed_for: STALE.min(limits.keys_believed_for),
         }))
@@ -301,27 +304,41 @@ impl Directory {
         loop {
             // Whatever was changed after the question may be missing from an answer that took its time.
             let asked = Instant::now();
-            let changes = patiently(self.store.changes_after(*applied, PAGE)).await?;
-            let Some(last) = changes.last().map(|change| change.seq) else {
-                self.heard.store(Arc::new(asked));
-                return Ok(());
-            };
-            let missed = changes[0].seq != *applied + 1;
-            if missed {
-                tracing::warn!(
-                    applied = *applied,
-                    oldest = changes[0].seq,
-                    "changes were missed; all is read anew"
-                );
+            let from = applied.as_ref().map_or(0, |last| last.seq);
+            let mut changes = patiently(self.store.changes_from(from, PAGE)).await?;
+            let full = changes.len() == PAGE as usize;
+            let fresh = changes.split_off(usize::from(applied.is_some()).min(changes.len()));
+            if changes.first() != applied.as_ref() || fresh.first().is_some_and(|first| first.seq != from + 1)
+            {
+                self.start_anew(&mut applied).await?;
+                continue;
             }
-            self.apply(&changes, missed).await?;
-            *applied = last;
+            if !fresh.is_empty() {
+                self.apply(&fresh, false).await?;
+                *applied = fresh.into_iter().next_back();
+            }
             // There were no more when it was asked; a stream of changes must not look like silence.
-            if changes.len() < PAGE as usize {
+            if !full {
                 self.heard.store(Arc::new(asked));
                 return Ok(());
             }
         }
+    }
+
+    /// Reads everything anew: changes were missed, or the database went back to an earlier state (it was restored, or
+    /// another server that lagged took over), so that the last change that was applied is none any more.
+    async fn start_anew(&self, applied: &mut Option<Change>) -> Result<(), Fault> {
+        // The change is read first: one that comes in between is applied once too often, not missed.
+        let latest = patiently(self.store.latest_change()).await?;
+        self.apply(&[], true).await?;
+        let number = |change: Option<&Change>| change.map_or(0, |change| change.seq);
+        tracing::warn!(
+            applied = number(applied.as_ref()),
+            latest = number(latest.as_ref()),
+            "changes were missed, or the database went back; all was read anew"
+        );
+        *applied = latest;
+        Ok(())
     }
 
     /// Applies changes. Clients come first: whatever fails after that, nobody who was switched off is
@@ -362,11 +379,11 @@ impl Directory {
     /// when there are many more than before.
     pub async fn learn_ids(self: Arc<Self>, stop: CancellationToken) {
         let learn = async {
+            let mut filling =
+                Trouble::with("the client ids cannot be read, and every made-up one costs a query");
             loop {
-                if self.known.load().wants_filling()
-                    && let Err(error) = self.fill_known().await
-                {
-                    tracing::warn!(%error, "the client ids cannot be read; every made-up one costs a query until then");
+                if self.known.load().wants_filling() {
+                    filling.note(self.fill_known().await);
                 }
                 tokio::time::sleep(POLL).await;
             }
@@ -430,10 +447,12 @@ impl Directory {
             }
             reading.note(self.catch_up().await);
             let now = self.ambient.now();
-            if forgot.plus(FORGET) <= now {
-                forgot = now;
-                self.revocations.forget();
+            // By a clock that is off, what still counts would seem to have had its time.
+            if forgot.plus(FORGET) > now || self.clock.check().is_err() || self.clock.trust().await.is_err() {
+                continue;
             }
+            forgot = now;
+            self.revocations.forget();
             if swept.plus(SWEEP) <= now {
                 swept = now;
                 if let Err(error) = self.sweep(now).await {

@@ -34,6 +34,14 @@ const WAITING: usize = 10_000;
 /// How many request ids an event of repeated refusals has.
 const LISTED: usize = 100;
 
+/// How many events of one front are recorded at a time: the ledger's queue has room for those of others.
+const TOGETHER: usize = 256;
+
+/// How many of those who waited are answered at a time, and how long others have the threads to themselves after that:
+/// whoever sends the next request with each answer would send all of them at once.
+const SLICE: usize = 16;
+const BREATH: Duration = Duration::from_millis(2);
+
 /// Records refusals.
 #[derive(Clone)]
 pub struct Refusals {
@@ -47,6 +55,8 @@ struct Windows {
     /// How many different reasons of each source have a window.
     by_source: HashMap<Source, usize>,
     waiting: usize,
+    /// How many have come to wait so far.
+    arrived: u64,
 }
 
 /// What waits together: the windows behind it open and close at the same time.
@@ -85,7 +95,14 @@ struct Window {
     last: Option<AuditEvent>,
     count: u64,
     request_ids: Vec<String>,
-    waiting: Vec<oneshot::Sender<Result<(), Fault>>>,
+    waiting: Vec<Waiting>,
+}
+
+/// Somebody whose refusal is counted.
+struct Waiting {
+    /// The how manieth to wait, of all.
+    arrival: u64,
+    answer: oneshot::Sender<Result<(), Fault>>,
 }
 
 /// What to do with a refusal.
@@ -125,34 +142,39 @@ impl Refusals {
     }
 
     /// Records, at the end of a second, what was counted in it. Nobody is answered before all of it is durable: how
-    /// much there was to record is no more to be told than what.
+    /// much there was to record is no more to be told than what. They are answered as they came, whatever each was
+    /// counted as.
     async fn close(self, front: Front) {
         tokio::time::sleep(WINDOW).await;
-        let windows = self.windows().close(&front);
-        let (mut events, mut answers) = (Vec::new(), Vec::new());
-        for Window { last, count, request_ids, waiting } in windows {
-            let Some(mut event) = last else { continue };
-            let counted = Repeated { count, request_ids };
-            if let Event::TokenRefused { repeated, .. }
-            | Event::AccessRefused { repeated, .. }
-            | Event::SignInRefused { repeated, .. } = &mut event.event
-            {
-                *repeated = Some(counted);
+        let mut windows = self.windows().close(&front).into_iter();
+        let mut answers = Vec::new();
+        loop {
+            let some = windows.by_ref().take(TOGETHER);
+            let some: Vec<_> = some.map(|window| tokio::spawn(self.clone().settle(window))).collect();
+            if some.is_empty() {
+                break;
             }
-            let ledger = self.ledger.clone();
-            events.push(tokio::spawn(async move { ledger.record(&event).await }));
-            answers.push(waiting);
-        }
-        let mut outcomes = Vec::new();
-        for event in events {
-            outcomes.push(event.await.unwrap_or_else(|error| Err(Fault::internal(error))));
-        }
-        for (waiting, recorded) in answers.into_iter().zip(outcomes) {
-            for waiting in waiting {
-                // Whoever asked may have gone away; the event stands all the same.
-                let _ = waiting.send(recorded.clone());
+            for settled in some {
+                // Whoever waits for one that panicked hears that the ledger has stopped.
+                answers.extend(settled.await.unwrap_or_default());
             }
         }
+        release(answers).await;
+    }
+
+    /// Records what a window has counted. Answers who waits for it, and what to tell them.
+    async fn settle(self, window: Window) -> Vec<(Waiting, Result<(), Fault>)> {
+        let Window { last, count, request_ids, waiting } = window;
+        let Some(mut event) = last else { return Vec::new() };
+        let counted = Repeated { count, request_ids };
+        if let Event::TokenRefused { repeated, .. }
+        | Event::AccessRefused { repeated, .. }
+        | Event::SignInRefused { repeated, .. } = &mut event.event
+        {
+            *repeated = Some(counted);
+        }
+        let recorded = self.ledger.record(&event).await;
+        waiting.into_iter().map(|waiting| (waiting, recorded.clone())).collect()
     }
 
     fn windows(&self) -> std::sync::MutexGuard<'_, Windows> {
@@ -191,7 +213,8 @@ impl Windows {
             return Turn::First(front);
         }
         self.waiting += 1;
-        Turn::Later(window.add(event))
+        self.arrived += 1;
+        Turn::Later(window.add(self.arrived, event))
     }
 
     fn close(&mut self, front: &Front) -> Vec<Window> {
@@ -212,15 +235,28 @@ impl Windows {
 // === impl Window ===
 
 impl Window {
-    fn add(&mut self, event: &AuditEvent) -> oneshot::Receiver<Result<(), Fault>> {
-        let (done, recorded) = oneshot::channel();
-        self.waiting.push(done);
+    fn add(&mut self, arrival: u64, event: &AuditEvent) -> oneshot::Receiver<Result<(), Fault>> {
+        let (answer, recorded) = oneshot::channel();
+        self.waiting.push(Waiting { arrival, answer });
         self.count += 1;
         if self.request_ids.len() < LISTED {
             self.request_ids.extend(event.origin.request_id.clone());
         }
         self.last = Some(event.clone());
         recorded
+    }
+}
+
+/// Answers those who waited, in the order in which they came, a few at a time.
+async fn release(mut answers: Vec<(Waiting, Result<(), Fault>)>) {
+    answers.sort_unstable_by_key(|(waiting, _)| waiting.arrival);
+    let mut answers = answers.into_iter().peekable();
+    while answers.peek().is_some() {
+        for (waiting, recorded) in answers.by_ref().take(SLICE) {
+            // Whoever asked may have gone away; the event stands all the same.
+            let _ = waiting.answer.send(recorded);
+        }
+        tokio::time::sleep(BREATH).await;
     }
 }
 
@@ -261,5 +297,39 @@ pub fn network(address: IpAddr) -> IpAddr {
             let [a, b, c, d, ..] = address.segments();
             Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Some of what waits is recorded and some is not, and neither that nor what each was counted as makes an order.
+    #[tokio::test]
+    async fn all_who_waited_are_answered_in_the_order_in_which_they_came() {
+        const ALL: u64 = 100;
+        let answered = Arc::new(Mutex::new(Vec::new()));
+        let (mut answers, mut waiting) = (Vec::new(), Vec::new());
+        // Seven windows, one after the other, whose refusals came in turn.
+        for arrival in (0..7).flat_map(|window| (window..ALL).step_by(7)) {
+            let (answer, recorded) = oneshot::channel();
+            let outcome = if arrival % 7 == 3 { Err(Fault::unavailable("away")) } else { Ok(()) };
+            answers.push((Waiting { arrival, answer }, outcome));
+            let answered = Arc::clone(&answered);
+            waiting.push(tokio::spawn(async move {
+                let recorded = recorded.await.unwrap();
+                assert_eq!(recorded.is_err(), arrival % 7 == 3);
+                answered.lock().unwrap().push(arrival);
+            }));
+        }
+        // Until all of them wait.
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        let began = tokio::time::Instant::now();
+        release(answers).await;
+        assert!(began.elapsed() >= BREATH * 6, "all at once");
+        for waiting in waiting {
+            waiting.await.unwrap();
+        }
+        assert_eq!(*answered.lock().unwrap(), (0..ALL).collect::<Vec<_>>());
     }
 }

@@ -48,7 +48,7 @@ pub struct Rotator {
     ambient: Ambient,
     schedule: Schedule,
     maker: KeyMaker,
-    clock: ClockCheck,
+    clock: Arc<ClockCheck>,
     /// How much each ring was needed when the store was last asked.
     needs: ArcSwap<BTreeMap<Algorithm, Need>>,
 }
@@ -95,6 +95,7 @@ impl Rotator {
         (schedule, maker): (Schedule, KeyMaker),
     ) -> Self {
         let clock = ClockCheck::new(store.clone(), ambient.clone(), schedule.clock_tolerance());
+        let clock = Arc::new(clock);
         Self { store, keyring, ledger, ambient, schedule, maker, clock, needs: ArcSwap::default() }
     }
 
@@ -467,7 +468,7 @@ impl Rotator {
 
     /// This process's clock against the database's.
     #[must_use]
-    pub const fn clock(&self) -> &ClockCheck {
+    pub const fn clock(&self) -> &Arc<ClockCheck> {
         &self.clock
     }
 }

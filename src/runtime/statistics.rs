@@ -8,11 +8,13 @@
 //! events, one finds that it has moved and does nothing.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
 use super::clock::Ambient;
+use super::clock_check::ClockCheck;
 use super::fault;
 use crate::domain::error::Fault;
 use crate::domain::tally::Tally;
@@ -41,6 +43,7 @@ const SILENT: u32 = 30;
 pub struct Statistics {
     store: Store,
     ambient: Ambient,
+    clock: Arc<ClockCheck>,
 }
 
 /// What became of one step.
@@ -56,8 +59,8 @@ enum Step {
 impl Statistics {
     /// Of this store.
     #[must_use]
-    pub const fn new(store: Store, ambient: Ambient) -> Self {
-        Self { store, ambient }
+    pub fn new(store: Store, (ambient, clock): (Ambient, Arc<ClockCheck>)) -> Self {
+        Self { store, ambient, clock }
     }
 
     /// Counts until `stop`.
@@ -81,8 +84,10 @@ impl Statistics {
     /// Counts everything that is there, and forgets the numbers whose time is over.
     ///
     /// # Errors
-    /// The database is away; the next time does the rest.
+    /// The database is away, or the clock is off; the next time does the rest.
     pub async fn once(&self) -> Result<(), Fault> {
+        // What is too old to be looked at, and what is to be forgotten, this clock decides.
+        self.clock.trust().await?;
         let now = self.ambient.now();
         for chain in self.store.uncounted_chains().await.map_err(fault)? {
             self.count(chain, now).await.map_err(fault)?;

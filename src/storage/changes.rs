@@ -19,9 +19,9 @@ statements! {
 
     INSERT_CHANGE = "INSERT INTO changes (seq, kind, subject, at) VALUES ($1, $2, $3, $4)";
 
-    CHANGES_AFTER = "SELECT seq, kind, subject FROM changes WHERE seq > $1 ORDER BY seq LIMIT $2";
+    CHANGES_FROM = "SELECT seq, kind, subject, at FROM changes WHERE seq >= $1 ORDER BY seq LIMIT $2";
 
-    LATEST_CHANGE = "SELECT value FROM counters WHERE name = 'changes'";
+    LATEST_CHANGE = "SELECT seq, kind, subject, at FROM changes ORDER BY seq DESC LIMIT 1";
 
     /// The newest stays for ever: a replica that missed everything notices the gap before it.
     FORGET_CHANGES = r"
@@ -53,6 +53,8 @@ pub struct Change {
     pub seq: i64,
     /// What it is about.
     pub kind: ChangeKind,
+    /// When it was made: in a database that went back, another one may have its place.
+    pub at: Timestamp,
 }
 
 #[derive(FromRow)]
@@ -60,6 +62,7 @@ struct ChangeRow {
     seq: i64,
     kind: String,
     subject: String,
+    at: i64,
 }
 
 // === impl ChangeKind ===
@@ -99,30 +102,33 @@ impl TryFrom<ChangeRow> for Change {
             }
             _ => ChangeKind::Unknown,
         };
-        Ok(Self { seq: row.seq, kind })
+        Ok(Self { seq: row.seq, kind, at: Timestamp::from_micros(row.at) })
     }
 }
 
 // === impl Store ===
 
 impl Store {
-    /// The changes after `seq`, oldest first, at most `limit`.
+    /// The changes from `seq` on, oldest first, at most `limit`.
     ///
     /// # Errors
     /// The database is away.
-    pub async fn changes_after(&self, seq: i64, limit: u32) -> Result<Vec<Change>, StoreError> {
+    pub async fn changes_from(&self, seq: i64, limit: u32) -> Result<Vec<Change>, StoreError> {
         let rows = read!(self, pool => {
-            sqlx::query_as::<_, ChangeRow>(CHANGES_AFTER).bind(seq).bind(i64::from(limit)).fetch_all(pool).await
+            sqlx::query_as::<_, ChangeRow>(CHANGES_FROM).bind(seq).bind(i64::from(limit)).fetch_all(pool).await
         })?;
         rows.into_iter().map(Change::try_from).collect()
     }
 
-    /// The number of the latest change.
+    /// The latest change, if there ever was one.
     ///
     /// # Errors
     /// The database is away.
-    pub async fn latest_change(&self) -> Result<i64, StoreError> {
-        Ok(read!(self, pool => sqlx::query_scalar(LATEST_CHANGE).fetch_one(pool).await)?)
+    pub async fn latest_change(&self) -> Result<Option<Change>, StoreError> {
+        let row = read!(self, pool => {
+            sqlx::query_as::<_, ChangeRow>(LATEST_CHANGE).fetch_optional(pool).await
+        })?;
+        row.map(Change::try_from).transpose()
     }
 }
 

@@ -124,6 +124,9 @@ pub(super) async fn lossy_setting(pool: &PgPool) -> Result<Option<LossySetting>,
 /// One process at a time makes and drops partitions; until the end of its transaction.
 const LOCK_PARTITIONS: &str = "SELECT pg_advisory_xact_lock(hashtextextended('jeton audit partitions', 0))";
 
+/// How long the rest of a transaction waits for locks.
+const LOCK_TIMEOUT: &str = "SET LOCAL lock_timeout = '1s'";
+
 /// What the partition of a day is called; their names sort as their days do.
 fn partition(day: Timestamp) -> String {
     format!("audit_events_{}", day.date())
@@ -131,13 +134,21 @@ fn partition(day: Timestamp) -> String {
 
 /// Makes the partition for the events of a day. Safe when several processes do it at once.
 ///
-/// Made beside the table and then attached: that locks out neither those who read it nor those who write.
+/// Made beside the table and then attached: that locks out neither those who read it nor those who write. It waits for
+/// whoever analyses the table, and gives up rather than hold up the ledger; the next try comes.
 pub(super) async fn make_partition(pool: &PgPool, day: Timestamp) -> Result<(), StoreError> {
+    // Not to_regclass: a connection may remember that there was none, and goes on saying so after it has waited.
+    const IS_THERE: &str = "SELECT EXISTS (SELECT 1 FROM pg_class WHERE relname = $1 AND relnamespace = \
+        (SELECT relnamespace FROM pg_class WHERE oid = 'audit_events'::regclass))";
     let name = partition(day);
     let mut tx = pool.begin().await?;
+    // Nearly always: then nobody is waited for.
+    if sqlx::query_scalar(IS_THERE).bind(&name).fetch_one(&mut *tx).await? {
+        return Ok(());
+    }
+    sqlx::query(LOCK_TIMEOUT).execute(&mut *tx).await?;
     sqlx::query(LOCK_PARTITIONS).execute(&mut *tx).await?;
-    let there: bool =
-        sqlx::query_scalar("SELECT to_regclass($1) IS NOT NULL").bind(&name).fetch_one(&mut *tx).await?;
+    let there: bool = sqlx::query_scalar(IS_THERE).bind(&name).fetch_one(&mut *tx).await?;
     if !there {
         let (from, to) = (day.start_of_day(), day.start_of_day().plus(DAY));
         let (from, to) = (from.as_micros(), to.as_micros());
@@ -158,7 +169,7 @@ pub(super) async fn make_partition(pool: &PgPool, day: Timestamp) -> Result<(), 
 /// somebody's long export; the next try comes.
 pub(super) async fn drop_partition(pool: &PgPool, cut: Timestamp) -> Result<bool, StoreError> {
     let mut tx = pool.begin().await?;
-    sqlx::query("SET LOCAL lock_timeout = '1s'").execute(&mut *tx).await?;
+    sqlx::query(LOCK_TIMEOUT).execute(&mut *tx).await?;
     sqlx::query(LOCK_PARTITIONS).execute(&mut *tx).await?;
     let oldest: Option<String> = sqlx::query_scalar(
         "SELECT MIN(inhrelid::regclass::text) FROM pg_inherits WHERE inhparent = 'audit_events'::regclass",

@@ -8,7 +8,9 @@ use crate::domain::revocation::{Revocation, RevokedKind};
 use crate::domain::time::Timestamp;
 
 statements! {
-    LIVE_REVOCATIONS = "SELECT kind, subject, revoked_at, ends_at FROM revocations WHERE ends_at > $1";
+    LIVE_REVOCATIONS = r"
+        SELECT kind, subject, revoked_at, ends_at FROM revocations
+        WHERE ends_at > $1 AND (kind, subject) > ($2, $3) ORDER BY kind, subject LIMIT $4";
 
     REVOCATION = "SELECT kind, subject, revoked_at, ends_at FROM revocations WHERE kind = $1 AND subject = $2";
 
@@ -52,13 +54,25 @@ impl TryFrom<RevocationRow> for Revocation {
 // === impl Store ===
 
 impl Store {
-    /// Every revocation that still matters at `now`.
+    /// Some of the revocations that still matter at `now`, from behind one on.
     ///
     /// # Errors
     /// The database is away.
-    pub async fn live_revocations(&self, now: Timestamp) -> Result<Vec<Revocation>, StoreError> {
+    pub async fn live_revocations(
+        &self,
+        now: Timestamp,
+        after: Option<&Revocation>,
+        limit: u32,
+    ) -> Result<Vec<Revocation>, StoreError> {
+        let (kind, subject) = after.map_or(("", ""), |after| (after.kind.as_str(), after.subject.as_str()));
         let rows = read!(self, pool => {
-            sqlx::query_as::<_, RevocationRow>(LIVE_REVOCATIONS).bind(now.as_micros()).fetch_all(pool).await
+            sqlx::query_as::<_, RevocationRow>(LIVE_REVOCATIONS)
+                .bind(now.as_micros())
+                .bind(kind)
+                .bind(subject)
+                .bind(i64::from(limit))
+                .fetch_all(pool)
+                .await
         })?;
         rows.into_iter().map(Revocation::try_from).collect()
     }

@@ -212,13 +212,13 @@ async fn every_event_of_a_busy_server_fits_the_schema(server: Server) {
     server.clock.advance(DAY * 3);
     server.app.rotator().settle().await.unwrap();
     let admin = server.app.admin();
-    let (store, ledger, ambient) = (admin.store.clone(), admin.ledger.clone(), admin.ambient.clone());
-    Upkeep::new(store, ledger, ambient, Duration::from_hours(24))
+    let (store, ledger, time) = (admin.store.clone(), admin.ledger.clone(), server.time());
+    Upkeep::new(store, ledger, time, Duration::from_hours(24))
         .once(server.app.admin().ambient.now())
         .await
         .unwrap();
-    let (store, ledger, ambient) = (admin.store.clone(), admin.ledger.clone(), admin.ambient.clone());
-    AuditWatch::new(store, ledger, ambient, Uuid::nil()).once().await.unwrap();
+    let (store, ledger, time) = (admin.store.clone(), admin.ledger.clone(), server.time());
+    AuditWatch::new(store, ledger, time, Uuid::nil()).once().await.unwrap();
     all.extend(events(&server.database).await);
 
     let schema = schema();

@@ -1,5 +1,6 @@
 //! The directory is as fresh as the last change, and never believed when it cannot be (DESIGN §9).
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -19,6 +20,8 @@ both_engines!(
     what_another_process_changes_is_seen,
     a_change_of_a_newer_version_reads_everything_anew,
     a_gap_in_the_changes_reads_everything_anew,
+    a_database_that_went_back_is_read_anew,
+    a_database_that_went_back_and_has_overtaken_is_read_anew,
     memory_is_not_believed_when_changes_cannot_be_read,
     made_up_ids_do_not_become_a_query_each,
     a_key_made_while_a_replica_starts_is_known_to_it,
@@ -114,6 +117,32 @@ async fn a_gap_in_the_changes_reads_everything_anew(server: Server) {
     until(&server, &billing, 401).await.expect_oauth_error(401, "invalid_client");
 }
 
+/// As after a restore, or when a standby takes over that lagged.
+async fn a_database_that_went_back_is_read_anew(server: Server) {
+    let billing = server.billing().await;
+    server.token(&billing, ASK).await.expect(200);
+    disable_silently(&server).await;
+    let two_less = "DELETE FROM changes WHERE seq > (SELECT value - 2 FROM counters WHERE name = 'changes')";
+    server.database.execute(two_less).await;
+    server.database.execute("UPDATE counters SET value = value - 2 WHERE name = 'changes'").await;
+    until(&server, &billing, 401).await.expect_oauth_error(401, "invalid_client");
+    // And goes on from there.
+    server.database.execute("UPDATE clients SET enabled = TRUE WHERE client_id = 'billing'").await;
+    note(&server, "value + 1", "client", "billing").await;
+    until(&server, &billing, 200).await.expect(200);
+}
+
+/// Before it was asked again, there were as many changes as before, or more: others.
+async fn a_database_that_went_back_and_has_overtaken_is_read_anew(server: Server) {
+    let billing = server.billing().await;
+    server.token(&billing, ASK).await.expect(200);
+    disable_silently(&server).await;
+    let another = "UPDATE changes SET at = at + 1
+                   WHERE seq = (SELECT value FROM counters WHERE name = 'changes')";
+    server.database.execute(another).await;
+    until(&server, &billing, 401).await.expect_oauth_error(401, "invalid_client");
+}
+
 /// Somebody may have been switched off in the meantime: nothing is decided, and the balancer is told.
 async fn memory_is_not_believed_when_changes_cannot_be_read(server: Server) {
     let billing = server.billing().await;
@@ -140,7 +169,8 @@ async fn a_key_made_while_a_replica_starts_is_known_to_it(server: Server) {
     let rotated = server.app.rotator().rotate(Algorithm::Es256, &wanted).await.unwrap();
     assert_eq!(rotated, Rotated::Made, "none was pending");
     let limits = Limits { clients: 100, keys_believed_for: Duration::from_mins(1) };
-    let revocations = Revocations::open(store.clone(), ambient.clone()).await.unwrap();
-    Directory::open(store, (starting.keyring.clone(), revocations), ambient, limits).await.unwrap();
+    let clock = Arc::clone(starting.rotator.clock());
+    let revocations = Revocations::open(store.clone(), ambient.clone(), Arc::clone(&clock)).await.unwrap();
+    Directory::open(store, (starting.keyring.clone(), revocations, clock), ambient, limits).await.unwrap();
     assert_eq!(starting.keyring.lives()[&Algorithm::Es256].len(), 2);
 }

@@ -5,8 +5,10 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
+use tokio::time::sleep;
 
-use crate::harness::{Database, Replica, START, both_replicas, issue};
+use crate::harness::{Database, Replica, START, both_replicas, issue, refusal, token};
+use jeton::domain::audit::AuditEvent;
 use jeton::domain::time::Timestamp;
 use jeton::runtime::ledger::RecordError;
 use jeton::storage::UsedId;
@@ -18,6 +20,7 @@ both_replicas!(
     the_same_text_for_another_purpose_is_another_identifier,
     an_identifier_counts_until_its_end_and_is_forgotten_after_it,
     with_the_database_away_nothing_is_used_up,
+    what_is_overtaken_within_its_batch_uses_nothing_up,
 );
 
 const ASSERTION: &str = "assertion";
@@ -42,6 +45,34 @@ async fn of_fifty_uses_at_once_one_is_recorded(replica: Replica, database: Datab
     assert!(!replica.issue(vec![id(ASSERTION, "a")]).await, "and later, too");
     assert!(replica.issue(vec![id(ASSERTION, "b")]).await);
     assert_eq!(recorded(&database).await, 2);
+}
+
+/// A request that waited for long is refused when it would be recorded too late, and may be tried again.
+async fn what_is_overtaken_within_its_batch_uses_nothing_up(replica: Replica, database: Database) {
+    replica.record(START).await;
+    let held = database.hold_events().await;
+    let late = START.plus(Duration::from_secs(10));
+    let (blocker, overtaker) = (refusal(START), refusal(late));
+    let (_, (younger, older), ()) = tokio::join!(
+        replica.ledger.record(&blocker),
+        async {
+            sleep(Duration::from_millis(300)).await;
+            // In this order, behind what is being written.
+            tokio::join!(replica.ledger.record(&overtaker), issue(&replica.ledger, vec![id(ASSERTION, "a")]))
+        },
+        async {
+            sleep(Duration::from_millis(600)).await;
+            held.release().await;
+        }
+    );
+    younger.unwrap();
+    let fault = older.unwrap_err().to_string();
+    assert!(fault.contains("overtaken"), "{fault}");
+    let again = AuditEvent { at: late, ..token() };
+    replica.clock.set(late);
+    let done = replica.ledger.record_issuance(&again, vec![id(ASSERTION, "a")]).await;
+    assert!(done.is_ok(), "{done:?}");
+    replica.stop().await;
 }
 
 /// Uses all of these on both replicas at once, on the second in the opposite order. Answers how often each was

@@ -10,9 +10,13 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
 use jeton::admin::By;
+use jeton::domain::audit::Event;
 use jeton::domain::ids::ClientId;
+use jeton::runtime::refusals::Refusals;
 
-use crate::harness::{Answer, Client, Server, both_engines};
+use crate::harness::{
+    Answer, Client, Database, Replica, START, Server, both_engines, both_replicas, refusal,
+};
 use crate::token::GRANT;
 
 both_engines!(
@@ -29,6 +33,26 @@ both_engines!(
     a_refusal_that_waits_stays_one_while_others_get_tokens,
     a_wait_does_not_tell_whether_there_is_such_a_client,
 );
+
+both_replicas!(more_clients_than_the_ledger_has_room_for_are_refused_at_once,);
+
+/// Each has an event of its own, and all of them are due at the same moment.
+async fn more_clients_than_the_ledger_has_room_for_are_refused_at_once(replica: Replica, database: Database) {
+    const CLIENTS: usize = 5_000;
+    let refusals = Refusals::new(replica.ledger.clone());
+    let refuse = |n: usize| {
+        let mut refused = refusal(START);
+        if let Event::TokenRefused { client_id, .. } = &mut refused.event {
+            *client_id = Some(ClientId::new(format!("client-{n}")).unwrap());
+        }
+        refusals.record(refused, true)
+    };
+    let outcomes = futures_util::future::join_all((0..CLIENTS).map(refuse)).await;
+    let failed: Vec<_> = outcomes.iter().filter(|outcome| outcome.is_err()).collect();
+    assert!(failed.is_empty(), "{} of them, {:?}", failed.len(), failed[0]);
+    let events = database.texts("SELECT event FROM audit_events WHERE kind = 'token_refused'").await;
+    assert_eq!(events.len(), CLIENTS);
+}
 
 /// Sends all of these requests at once. The answers stand in the order of the requests.
 async fn at_once(server: &Arc<Server>, requests: Vec<(Client, String)>) -> Vec<Answer> {

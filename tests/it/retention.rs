@@ -2,7 +2,10 @@
 //! left is chained, a database that is away for a moment costs no event, and a clock that goes back breaks no chain.
 
 mod announced;
+mod clock_off;
+mod exported_meanwhile;
 mod served;
+mod verified_meanwhile;
 
 pub(crate) use served::leave_text;
 
@@ -25,6 +28,7 @@ both_replicas!(
     a_window_that_ends_before_the_last_day_misses_nothing_in_it,
     a_window_knows_the_event_before_its_first_one,
     a_clock_that_goes_back_begins_another_chain,
+    a_chain_that_was_silent_goes_on_as_another,
 );
 
 const RETENTION: Duration = Duration::from_hours(48);
@@ -270,6 +274,27 @@ async fn a_window_knows_the_event_before_its_first_one(replica: Replica, databas
         database.execute("DELETE FROM audit_events").await;
         database.execute("INSERT INTO audit_events SELECT * FROM saved").await;
     }
+}
+
+/// Retention may have removed all that there was of it meanwhile.
+async fn a_chain_that_was_silent_goes_on_as_another(replica: Replica, database: Database) {
+    replica.record(START).await;
+    replica.record(START.plus(Duration::from_hours(11))).await;
+    let begun = START.plus(DAY * 10);
+    let other = Replica::start_at(&database, begun).await;
+    other.record(begun).await;
+    keep(&other).await.unwrap();
+    verified(&database);
+    replica.record(begun).await;
+    replica.stop().await;
+    other.stop().await;
+    let chains = verified(&database)["chains"].as_array().unwrap().clone();
+    assert_eq!(chains.len(), 2, "{chains:?}");
+    assert!(chains.iter().all(|chain| chain["closed"] == true), "{chains:?}");
+    assert!(
+        chains.iter().all(|chain| chain["events"] == chain["last"]),
+        "both begin with a start: {chains:?}"
+    );
 }
 
 async fn a_clock_that_goes_back_begins_another_chain(replica: Replica, database: Database) {

@@ -248,7 +248,8 @@ async fn a_replica_that_hears_nothing_publishes_and_signs_nothing(server: Server
 // === With a clock that is off ===
 
 /// The world's time, and an error in microseconds.
-struct Off(AtomicI64);
+#[derive(Default)]
+pub(crate) struct Off(pub(crate) AtomicI64);
 
 impl Clock for Off {
     fn now(&self) -> Timestamp {

@@ -10,6 +10,6 @@ use crate::harness::Server;
 /// Counts what this server's database has, as its task does from time to time.
 async fn counted(server: &Server) {
     let admin = server.app.admin();
-    let statistics = jeton::runtime::statistics::Statistics::new(admin.store.clone(), admin.ambient.clone());
+    let statistics = jeton::runtime::statistics::Statistics::new(admin.store.clone(), server.time());
     statistics.once().await.unwrap();
 }

@@ -4,10 +4,12 @@
 //! who waits for it, so that one disk sync serves many answers. Nobody waits for a timer: while one batch is
 //! written the next one gathers.
 
+mod entry;
 mod waiting;
 mod writer;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -15,8 +17,9 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use self::entry::{Done, Entry, What};
 use self::waiting::{Home, Waiting};
-use self::writer::{Done, Entry, What, Writer};
+use self::writer::Writer;
 use super::audit_key::AuditKey;
 use super::clock::Ambient;
 use crate::config::Issuance;
@@ -44,6 +47,7 @@ pub struct Ledger {
     queue: mpsc::Sender<Entry>,
     issuance: Issuance,
     home: Option<Home>,
+    failing: Arc<AtomicBool>,
 }
 
 /// Why an event was not recorded.
@@ -72,8 +76,9 @@ impl Ledger {
         runtime: &Handle,
     ) -> (Self, JoinHandle<()>) {
         let (queue, entries) = mpsc::channel(QUEUE);
-        let writer = Writer::new(store, ambient, key, process);
-        (Self { queue, issuance, home: None }, runtime.spawn(writer.run(entries)))
+        let failing = Arc::new(AtomicBool::new(false));
+        let writer = Writer::new(store, ambient, key, process, Arc::clone(&failing));
+        (Self { queue, issuance, home: None, failing }, runtime.spawn(writer.run(entries)))
     }
 
     /// The same ledger for callers on the runtime of one thread, the so manieth, and what is to run there for them
@@ -81,6 +86,18 @@ impl Ledger {
     pub fn at_home(&self, number: usize) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let (home, running) = Home::new(number);
         (Self { home: Some(home), ..self.clone() }, running)
+    }
+
+    /// Whether events can be recorded, as far as that is known: whether the last write has failed. The writer tries
+    /// again by itself when nobody asks for anything.
+    ///
+    /// # Errors
+    /// It has.
+    pub fn check(&self) -> Result<(), Fault> {
+        if self.failing.load(Ordering::Relaxed) {
+            return Err(Fault::unavailable("the last audit events could not be written"));
+        }
+        Ok(())
     }
 
     /// Records an event and returns once it is durable.

@@ -1,6 +1,6 @@
 use tokio::sync::{mpsc, oneshot};
 
-use super::writer::Done;
+use super::entry::Done;
 
 /// A caller that waits for its entry.
 pub(super) struct Waiting {

@@ -1,12 +1,14 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 
 use super::OVERTAKEN;
-use super::waiting::{Releases, Waiting};
+use super::entry::{Done, Entry, What, chain_event, overtaken};
+use super::waiting::Releases;
 use crate::domain::audit::{AuditEvent, Event, Origin, ProcessKind, Recorded, WrittenEvent};
 use crate::domain::chain::{Chain, ChainEnd};
 use crate::domain::error::Fault;
@@ -41,37 +43,12 @@ const IDLE: Duration = Duration::from_secs(5);
 /// How long events may go without a signature while others come, but few.
 const UNSIGNED: Duration = Duration::from_secs(30);
 
+/// How long a chain may be silent: then another begins. Retention keeps what is a day old, and so never removes all of a
+/// chain that goes on, with the signature that says where it does.
+const SILENT: Duration = Duration::from_hours(12);
+
 /// How long a chain that did not end in order is looked at for more events.
 const UNSETTLED: Duration = Duration::from_hours(24 * 7);
-
-/// Something to write, and who waits for it.
-pub(super) struct Entry {
-    pub(super) what: What,
-    pub(super) done: Option<Waiting>,
-}
-
-/// Something to write.
-pub(super) enum What {
-    /// An event, and the identifiers that it uses up.
-    Event(Arc<WrittenEvent>, Vec<UsedId>),
-    /// An identifier that is used up without an event.
-    Use(UsedId),
-    /// Whatever committed transactions have left.
-    LeftEvents,
-    /// An event, and a signature for it.
-    SignedEvent(Arc<WrittenEvent>),
-}
-
-/// What became of it.
-#[derive(Clone, Debug)]
-pub(super) enum Done {
-    /// It is durable.
-    Written,
-    /// One of its identifiers was used before: its event was not written. Its other identifiers count as used.
-    UsedBefore,
-    /// Nothing is known to be written.
-    Failed(Fault),
-}
 
 /// The task that writes. It has at most one chain at a time.
 pub(super) struct Writer {
@@ -88,12 +65,20 @@ pub(super) struct Writer {
     signed: Instant,
     /// Days for whose events there is room.
     days: BTreeSet<Timestamp>,
+    /// Whether the last write has failed.
+    failing: Arc<AtomicBool>,
 }
 
 // === impl Writer ===
 
 impl Writer {
-    pub(super) fn new(store: Store, ambient: Ambient, key: AuditKey, process: ProcessKind) -> Self {
+    pub(super) fn new(
+        store: Store,
+        ambient: Ambient,
+        key: AuditKey,
+        process: ProcessKind,
+        failing: Arc<AtomicBool>,
+    ) -> Self {
         let events = EventWriter::new(store.clone());
         Self {
             store,
@@ -105,6 +90,7 @@ impl Writer {
             unsigned: 0,
             signed: Instant::now(),
             days: BTreeSet::new(),
+            failing,
         }
     }
 
@@ -132,6 +118,8 @@ impl Writer {
                     gather(&mut queue, &mut batch).await;
                     self.write(&mut batch).await;
                 }
+                // Nobody may ask for a token until it is known that one can be recorded: so the start of the next chain is.
+                Err(_) if self.failing.load(Ordering::Relaxed) => self.write(&mut batch).await,
                 Err(_) => self.sign_or_warn().await,
             }
         }
@@ -146,6 +134,9 @@ impl Writer {
         };
         match outcome {
             Ok(done) => {
+                if self.failing.swap(false, Ordering::Relaxed) {
+                    tracing::info!("audit events can be written again");
+                }
                 let (mut wanted, mut releases) = (Vec::new(), Releases::default());
                 for (entry, done) in batch.drain(..).zip(done) {
                     match (entry.what, entry.done) {
@@ -166,7 +157,9 @@ impl Writer {
                 }
             }
             Err(fault) => {
-                tracing::error!(%fault, entries = batch.len(), "audit events could not be written");
+                if !self.failing.swap(true, Ordering::Relaxed) || !batch.is_empty() {
+                    tracing::error!(%fault, entries = batch.len(), "audit events could not be written");
+                }
                 self.chain = None;
                 self.unsigned = 0;
                 batch.retain_mut(|entry| match entry.done.take() {
@@ -187,6 +180,7 @@ impl Writer {
             tracing::warn!("the clock went back: another chain begins, so that the times of each go forward");
             self.chain = None;
         }
+        let silent = self.chain.take_if(|chain| chain.at().plus(SILENT) < now);
         self.make_room(now, batch).await?;
         if let Some(chain) = &self.chain
             && batch.iter().all(|entry| entry.what.is_plain(chain.at()))
@@ -202,6 +196,10 @@ impl Writer {
             return Ok(done);
         }
         let mut tx = self.store.begin().await.map_err(fault)?;
+        if let Some(silent) = silent {
+            // Nothing follows in it.
+            tx.end_chain(silent.end().writer).await.map_err(fault)?;
+        }
         let (done, chain, events) = self.commit_in(&mut tx, batch, now).await?;
         tx.commit().await.map_err(fault)?;
         self.keep(chain, events);
@@ -222,11 +220,16 @@ impl Writer {
             let first = batch.iter().filter_map(|entry| entry.what.at()).fold(now, Timestamp::min);
             self.begin(tx, first, &mut events).await?
         };
-        let used_before = use_up(tx, batch, chain.at()).await.map_err(fault)?;
+        let overtaken = overtaken(batch, chain.at());
+        let used_before = use_up(tx, batch, &overtaken).await.map_err(fault)?;
         let mut done = Vec::with_capacity(batch.len());
         for (place, entry) in batch.iter().enumerate() {
             if used_before.contains(&place) {
                 done.push(Done::UsedBefore);
+                continue;
+            }
+            if overtaken.contains(&place) {
+                done.push(Done::overtaken());
                 continue;
             }
             self.sign_off_the_day(tx, &chain, entry.what.at()).await?;
@@ -236,8 +239,10 @@ impl Writer {
             loop {
                 let taken = tx.take_events(LEFT).await.map_err(fault)?;
                 for (at, text) in &taken {
-                    self.sign_off_the_day(tx, &chain, Some(*at)).await?;
-                    chain_event(&mut chain, left(*at, text)?, &mut events);
+                    // Whoever can write a row can write any time, and there is no room for the events of one to come.
+                    let at = (*at).min(now.plus(OVERTAKEN));
+                    self.sign_off_the_day(tx, &chain, Some(at)).await?;
+                    chain_event(&mut chain, left(at, text)?, &mut events);
                 }
                 // All of them: whoever asked waits for one that may be the newest.
                 if taken.len() < LEFT as usize {
@@ -348,56 +353,6 @@ impl Writer {
     }
 }
 
-// === impl What ===
-
-impl What {
-    pub(super) fn uses_nothing_up(&self) -> bool {
-        match self {
-            Self::Event(_, used) => used.is_empty(),
-            Self::SignedEvent(_) => true,
-            Self::Use(_) | Self::LeftEvents => false,
-        }
-    }
-
-    /// Whether it takes nothing but appending one event to a chain that has come to this time.
-    fn is_plain(&self, chain_at: Timestamp) -> bool {
-        self.uses_nothing_up() && self.at().is_some_and(|at| at.start_of_day() <= chain_at.start_of_day())
-    }
-
-    fn at(&self) -> Option<Timestamp> {
-        match self {
-            Self::Event(event, _) | Self::SignedEvent(event) => Some(event.at),
-            Self::Use(_) | Self::LeftEvents => None,
-        }
-    }
-}
-
-// === impl Entry ===
-
-impl Entry {
-    /// Whether it is a token whose event would be recorded too long after the time in its identifier. Whoever
-    /// has the token already cannot be refused any more.
-    fn is_overtaken(&self, chain_at: Timestamp) -> bool {
-        let What::Event(event, _) = &self.what else { return false };
-        self.done.is_some() && event.columns.txn.is_some() && event.at.plus(OVERTAKEN) < chain_at
-    }
-
-    /// Puts the entry's event, if it is one, into the next place.
-    fn chain(&self, chain: &mut Chain, events: &mut Vec<Recorded>) -> Done {
-        if self.is_overtaken(chain.at()) {
-            return Done::Failed(Fault::unavailable("the request was overtaken by more than a second"));
-        }
-        if let What::Event(event, _) | What::SignedEvent(event) = &self.what {
-            chain_event(chain, Arc::clone(event), events);
-        }
-        Done::Written
-    }
-}
-
-fn chain_event(chain: &mut Chain, event: Arc<WrittenEvent>, events: &mut Vec<Recorded>) {
-    events.push(Recorded { link: chain.append(event.at, &event.text), event });
-}
-
 /// An event that a transaction has left. Only a change leaves one, of what is registered, of tokens, of keys, or of who is signed in, and a warning:
 /// anything else was put there behind our back, and is recorded as that.
 fn left(at: Timestamp, text: &str) -> Result<Arc<WrittenEvent>, Fault> {
@@ -418,12 +373,16 @@ fn own(at: Timestamp, event: Event) -> Result<Arc<WrittenEvent>, Fault> {
 }
 
 /// Marks the identifiers of a batch as used. Answers the places of the entries that have a used one.
-async fn use_up(tx: &mut Tx, batch: &[Entry], chain_at: Timestamp) -> Result<BTreeSet<usize>, StoreError> {
+async fn use_up(
+    tx: &mut Tx,
+    batch: &[Entry],
+    overtaken: &BTreeSet<usize>,
+) -> Result<BTreeSet<usize>, StoreError> {
     let mut wanted: Vec<(&UsedId, usize)> = Vec::new();
     for (place, entry) in batch.iter().enumerate() {
         // What fails for another reason may be tried again with the same identifiers.
         match &entry.what {
-            What::Event(_, used) if !entry.is_overtaken(chain_at) => {
+            What::Event(_, used) if !overtaken.contains(&place) => {
                 wanted.extend(used.iter().map(|used| (used, place)));
             }
             What::Use(used) => wanted.push((used, place)),

@@ -15,6 +15,7 @@ use jeton::config::Issuer;
 
 both_engines!(
     a_bound_token_opens_the_api_with_its_key_rfc9449_7_1,
+    a_bound_token_without_a_permission_is_challenged_by_its_scheme_rfc9449_7_1,
     a_bound_token_is_no_bearer_token_rfc9449_7_2,
     a_token_that_is_not_bound_is_no_dpop_token_rfc9449_7_1,
     a_proof_for_the_api_is_for_one_request_rfc9449_7_1,
@@ -92,6 +93,19 @@ async fn a_bound_token_opens_the_api_with_its_key_rfc9449_7_1(server: Server) {
     let proof = boss.proof(&server, &json!({ "htm": "POST" }));
     let lines = [&*boss.authorization(), &proof, "Content-Type: application/json"];
     server.send("POST", "/api/v1/clients", &lines, r#"{"client_id":"made"}"#).await.expect(201);
+}
+
+async fn a_bound_token_without_a_permission_is_challenged_by_its_scheme_rfc9449_7_1(server: Server) {
+    let mut boss = Boss::start(&server).await;
+    let body = format!("{GRANT}&resource={API}&scope=audit:read");
+    let answer = ask_for(&server, &boss.client, &[&boss.prover.proof(&server)], &body).await;
+    boss.token = bound(&server, &answer, &boss.prover).await;
+    let answer = boss.get(&server, &[&boss.proof(&server, &json!({}))]).await;
+    answer.expect_problem(403, "forbidden");
+    let challenge =
+        format!("DPoP realm=\"jeton\", error=\"insufficient_scope\", scope=\"clients:read\", {ALGS}");
+    assert_eq!(answer.header("www-authenticate"), Some(challenge.as_str()), "{answer:?}");
+    assert_eq!(answer.header("cache-control"), Some("no-store"));
 }
 
 async fn a_bound_token_is_no_bearer_token_rfc9449_7_2(server: Server) {

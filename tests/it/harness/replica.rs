@@ -11,6 +11,7 @@ use jeton::domain::client::{AuthMethod, GrantType};
 use jeton::domain::ids::{ClientId, CredentialId, KeyId};
 use jeton::domain::time::Timestamp;
 use jeton::runtime::clock::{Ambient, ManualClock, SystemEntropy};
+use jeton::runtime::clock_check::ClockCheck;
 use jeton::runtime::keyring::Keyring;
 use jeton::runtime::ledger::{Ledger, RecordError};
 use jeton::runtime::rotator::Rotator;
@@ -90,7 +91,12 @@ impl Replica {
 
     /// What keeps its store in order, with this retention.
     pub(crate) fn upkeep(&self, retention: Duration) -> Upkeep {
-        Upkeep::new(self.store.clone(), self.ledger.clone(), self.ambient.clone(), retention)
+        Upkeep::new(self.store.clone(), self.ledger.clone(), self.time(), retention)
+    }
+
+    /// The time, and what compares it with the database's.
+    pub(crate) fn time(&self) -> (Ambient, Arc<ClockCheck>) {
+        (self.ambient.clone(), Arc::clone(self.rotator.clock()))
     }
 
     /// Ends the chain in order.

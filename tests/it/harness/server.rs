@@ -21,6 +21,7 @@ use jeton::domain::error::Fault;
 use jeton::domain::ids::{AdministratorName, ClientId, ResourceServerName};
 use jeton::domain::time::Timestamp;
 use jeton::runtime::clock::{Ambient, Clock, ManualClock, SystemEntropy};
+use jeton::runtime::clock_check::ClockCheck;
 
 use super::{Answer, Database, Engine};
 
@@ -68,6 +69,11 @@ impl Server {
     /// Another replica: on the same database, with the same configuration and clock.
     pub(crate) async fn replica(&self) -> Self {
         self.replica_at(Arc::clone(&self.clock) as _).await
+    }
+
+    /// The time, and what compares it with the database's.
+    pub(crate) fn time(&self) -> (Ambient, Arc<ClockCheck>) {
+        (self.app.admin().ambient.clone(), Arc::clone(self.app.rotator().clock()))
     }
 
     /// Another replica with a clock of its own.

@@ -18,7 +18,9 @@ both_engines!(
     what_a_killed_process_has_left_is_chained_at_the_next_start,
     what_is_put_there_by_hand_is_recorded_as_that,
     what_was_left_is_chained_by_a_running_server,
+    what_is_left_with_a_time_to_come_holds_up_nothing,
     a_database_that_was_away_for_a_moment_costs_no_event,
+    a_server_that_can_record_nothing_is_not_ready_until_it_can,
 );
 
 /// What a change writes in its own transaction, when its process is killed before the ledger has chained it.
@@ -83,10 +85,45 @@ async fn what_was_left_is_chained_by_a_running_server(server: Server) {
     // …and by upkeep.
     leave(&server, "right").await;
     let admin = server.app.admin();
-    let upkeep = Upkeep::new(admin.store.clone(), admin.ledger.clone(), admin.ambient.clone(), RETENTION);
+    let upkeep = Upkeep::new(admin.store.clone(), admin.ledger.clone(), server.time(), RETENTION);
     upkeep.once(admin.ambient.now()).await.unwrap();
     assert_eq!(changed(&server, "right").await, 1);
     drop(upkeep);
+    let Server { app, database, .. } = server;
+    app.stop().await.unwrap();
+    verified(&database);
+}
+
+/// There is no room for the events of the year 2100.
+async fn what_is_left_with_a_time_to_come_holds_up_nothing(server: Server) {
+    leave(&server, "left").await;
+    server.database.execute("UPDATE audit_outbox SET at = 4102444800000000").await;
+    let billing = server.billing().await;
+    server.token(&billing, GRANT).await.expect(200);
+    assert_eq!(changed(&server, "left").await, 1);
+    let latest = server.database.texts("SELECT CAST(MAX(at) AS TEXT) FROM audit_events").await;
+    assert!(latest[0].parse::<i64>().unwrap() <= START.as_micros() + 1_000_000, "{latest:?}");
+    let Server { app, database, .. } = server;
+    app.stop().await.unwrap();
+    verified(&database);
+}
+
+/// The balancer takes it out, so nobody asks it for a token: it finds out by itself.
+async fn a_server_that_can_record_nothing_is_not_ready_until_it_can(server: Server) {
+    let billing = server.billing().await;
+    server.token(&billing, GRANT).await.expect(200);
+    server.get("/readyz").await.expect_text(200, "ready");
+    server.database.refuse_rows("audit_events", "NEW.seq > 0").await;
+    server.token(&billing, GRANT).await.expect_problem(503, "unavailable");
+    server.get("/readyz").await.expect_text(503, "nothing can be recorded");
+    server.database.take_rows("audit_events").await;
+    let ready = async {
+        while server.get("/readyz").await.status != 200 {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(15), ready).await.expect("it never tries again");
+    server.token(&billing, GRANT).await.expect(200);
     let Server { app, database, .. } = server;
     app.stop().await.unwrap();
     verified(&database);
