@@ -33,7 +33,7 @@ const LONGEST_PEM: usize = 10_000;
 pub struct AddKey {
     /// The key as a JWK (RFC 7517), with its public members alone. This or `pem`.
     #[serde(default)]
-    #[schema(value_type = Option<PublicKey>)]
+    #[schema(value_type = Option<ClientPublicKey>)]
     pub jwk: Option<Object>,
     /// The key in PEM form (`BEGIN PUBLIC KEY`). This or `jwk`.
     #[serde(default)]
@@ -85,7 +85,7 @@ pub struct KeyView {
     /// What may be signed with it.
     pub algorithms: Vec<Algorithm>,
     /// The public key.
-    #[schema(value_type = PublicKey)]
+    #[schema(value_type = ClientPublicKey)]
     pub jwk: Value,
     /// For people.
     #[schema(example = "deployed 2026-11")]
@@ -113,7 +113,7 @@ pub struct KeyView {
     "y": "9VE4jf_Ok_o64zbTTlcuNJajHmt6v9TDVrU0CdvGRDA",
 }))]
 #[expect(dead_code, reason = "describes the form for OpenAPI")]
-struct PublicKey {
+struct ClientPublicKey {
     /// Its type.
     #[schema(pattern = "^(EC|RSA|OKP)$")]
     kty: String,

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::domain::builtin;
 use crate::domain::catalog::Catalog;
-use crate::domain::client::{Client, ClientSecret, check_labels};
+use crate::domain::client::{Client, check_labels};
 use crate::domain::error::FieldError;
 use crate::domain::exchange_rule::Party;
 use crate::domain::ids::{ClientId, ClientUid, ResourceServerName, ResourceServerUid, RoleName, RoleUid};
@@ -143,9 +143,7 @@ impl Admin {
         let client = self.stored_client(client_id).await?;
         let last_used_at = self.store.last_token(client.uid).await?;
         let now = self.ambient.now();
-        let secrets = self.store.secrets(client.uid).await?;
-        let counts = |secret: &&ClientSecret| secret.check(now).is_ok() && secret.replaced_by.is_none();
-        let ends = secrets.iter().filter(counts).filter_map(|secret| secret.expires_at).min();
+        let ends = self.store.first_end_of_credentials(client.uid, now).await?;
         let view = ClientView::new(client, &*self.catalog().await?);
         Ok(ClientView { last_used_at, ..view.ending(ends, now, self.warn_before) })
     }

@@ -340,12 +340,16 @@ impl Check {
     pub fn finish(mut self, seen: Window, told: bool) -> Report {
         let dropped = self.dropped();
         let begin = seen.from.max(dropped.unwrap_or(Timestamp::from_micros(i64::MIN)));
-        // What retention removed while events were shown is no gap.
-        for Gap { writer, first, next } in std::mem::take(&mut self.gaps) {
-            if !dropped.is_some_and(|dropped| self.begins_at_cut(writer, next, dropped)) {
-                self.find(writer, first, Problem::MissingTo(next.0 - 1));
-            }
-        }
+        // What retention removed while events were shown is no gap. What is missing at a place is said before what
+        // else is wrong there.
+        let gaps = std::mem::take(&mut self.gaps).into_iter();
+        let kept = |gap: &Gap| !dropped.is_some_and(|cut| self.begins_at_cut(gap.writer, gap.next, cut));
+        let missing = |Gap { writer, first, next }| {
+            let problem = Problem::MissingTo(next.0 - 1);
+            Finding { writer, seq: first, problem }
+        };
+        let missing: Vec<_> = gaps.filter(kept).map(missing).collect();
+        self.findings.splice(..0, missing);
         for (writer, chain) in &self.chains {
             let (seq, prev, at) = chain.first;
             let whole = seq == 1 && prev == Hash::NONE;

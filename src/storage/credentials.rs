@@ -37,6 +37,17 @@ statements! {
           AND secrets.expires_at > $1 AND secrets.expires_at <= $2
         ORDER BY secrets.expires_at LIMIT $3";
 
+    /// The same as in the list of clients.
+    FIRST_END_OF_CREDENTIALS = r"
+        SELECT MIN(ending.at) FROM (
+            SELECT expires_at AS at FROM client_secrets
+            WHERE client = $1 AND replaced_by IS NULL AND expires_at > $2
+            UNION ALL
+            SELECT expires_at FROM client_keys WHERE client = $1 AND expires_at > $2
+            UNION ALL
+            SELECT ends_at FROM client_certificates WHERE client = $1 AND ends_at > $2
+        ) AS ending";
+
     KEYS_TO_WARN_OF = r"
         SELECT ending.client, clients.client_id, ending.key_id AS credential_id, ending.expires_at AS expires_at
         FROM client_keys AS ending JOIN clients ON clients.uid = ending.client
@@ -187,6 +198,25 @@ impl Store {
             *count = counted.unsigned_abs();
         }
         Ok(EndingCount { soon: counts[0], ended: counts[1] })
+    }
+
+    /// When the first of a client's credentials ends that counts and that nothing has replaced, if any of them does.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn first_end_of_credentials(
+        &self,
+        client: ClientUid,
+        now: Timestamp,
+    ) -> Result<Option<Timestamp>, StoreError> {
+        let end: Option<i64> = read!(self, pool => {
+            sqlx::query_scalar(FIRST_END_OF_CREDENTIALS)
+                .bind(client.0)
+                .bind(now.as_micros())
+                .fetch_one(pool)
+                .await
+        })?;
+        Ok(end.map(Timestamp::from_micros))
     }
 
     /// Credentials of every kind that end after `now` and until `soon`, those first that end first.

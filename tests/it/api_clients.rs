@@ -38,7 +38,8 @@ fn plain(client_id: &str) -> Value {
         "grant_types": ["client_credentials"],
         "auth_methods": ["client_secret_basic", "client_secret_post"],
         "allowed_networks": [], "may_act": null, "token_binding": "optional",
-        "may_rotate_own_secrets": false, "version": 1,
+        "may_rotate_own_secrets": false, "jwks_uri": null, "assertion_type_required": false,
+        "legacy_assertion_audience": false, "tls_client_auth_subject": null, "version": 1,
         "created_at": "2026-11-22T08:00:00Z", "updated_at": "2026-11-22T08:00:00Z",
     })
 }
@@ -62,12 +63,15 @@ async fn a_new_client_keeps_all_that_was_said_of_it(server: Server) {
         "auth_methods": ["client_secret_post"],
         "allowed_networks": ["10.1.2.3/8", "192.0.2.7", "2001:db8::1/32"], "roles": ["order-reader"],
         "may_act": "spiffe://prod/gateway", "token_binding": "dpop", "may_rotate_own_secrets": true,
+        "jwks_uri": "https://robot.example/jwks.json", "assertion_type_required": true,
+        "legacy_assertion_audience": true,
     });
     let mut expected = new.clone();
     expected.as_object_mut().unwrap().remove("roles");
     expected["expires_at"] = "2027-01-01T00:00:00.5Z".into();
     expected["allowed_networks"] = json!(["10.0.0.0/8", "192.0.2.7/32", "2001:db8::/32"]);
     expected["enabled"] = true.into();
+    expected["tls_client_auth_subject"] = Value::Null;
     expected["version"] = 1.into();
     expected["created_at"] = "2026-11-22T08:00:00Z".into();
     expected["updated_at"] = "2026-11-22T08:00:00Z".into();

@@ -381,7 +381,8 @@ async fn an_administrators_changes_are_recorded(server: Server) {
     let enabled = (&disabled["before"]["enabled"], &disabled["after"]["enabled"]);
     assert_eq!(enabled, (&json!(true), &json!(false)));
 
-    let visible = ["secret_id", "origin", "description", "created_at", "expires_at", "expired"];
+    let visible =
+        ["secret_id", "origin", "description", "created_at", "expires_at", "expired", "expires_soon"];
     let visible: BTreeSet<String> = visible.iter().map(ToString::to_string).collect();
     let body = json!({ "description": "first", "secret": CHOSEN });
     let added = call("POST", "/clients/job/secrets", &[], body).await;

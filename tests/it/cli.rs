@@ -171,7 +171,7 @@ async fn exchange_rules_and_operators_are_written_offline(engine: Engine) {
         ("exchange-rules delete nothing".to_owned(), "there is no exchange rule 'nothing'"),
         ("resource-servers operators add orders nobody".to_owned(), "there is no client 'nobody'"),
         ("clients create x --may-act x".to_owned(), "it is the client itself"),
-        ("clients create x --token-binding mtls".to_owned(), "optional, dpop"),
+        ("clients create x --token-binding both".to_owned(), "optional, dpop"),
     ] {
         let output = run(&database, &arguments.split(' ').collect::<Vec<_>>());
         assert!(!output.status.success(), "{arguments}");

@@ -6,7 +6,9 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use jeton::admin::By;
+use jeton::domain::ids::ClientId;
 
+use crate::admin_pages::routes::{CERTIFICATE, CERTIFICATE_ID};
 use crate::harness::{Answer, Client, DESCRIBED, Server, both_engines};
 
 both_engines!(
@@ -102,8 +104,14 @@ async fn operation(server: &Server, path: &str, method: &str, id: &str, descript
     let kid = "SELECT kid FROM signing_keys WHERE algorithm = 'RS256' ORDER BY generation DESC";
     let kid = server.database.texts(kid).await.remove(0);
     let key_id = server.public_key(&name).await;
+    if path.contains("{certificate_id}") {
+        let new = serde_json::from_value(json!({ "certificate": CERTIFICATE })).unwrap();
+        let of = ClientId::new(&name).unwrap();
+        server.app.admin().add_certificate(&By::system(), &of, new).await.unwrap();
+    }
     let path = path
         .replace("{key_id}", &key_id)
+        .replace("{certificate_id}", CERTIFICATE_ID)
         .replace("{client_id}", &name)
         .replace("{name}", &name)
         .replace("{role}", &name)
@@ -149,6 +157,7 @@ fn body(id: &str) -> Value {
         "rotate_signing_key" => json!({ "algorithm": "ES256" }),
         "revoke_tokens" => json!({ "kind": "client", "subject": "revoke-tokens" }),
         "try_exchange" => json!({ "caller": "try-exchange", "subject": "try-exchange", "audience": [] }),
+        "add_client_certificate" => json!({ "certificate": CERTIFICATE }),
         "add_client_key" => json!({ "pem": crate::private_key_jwt::PEM }),
         "update_client_key" => json!({ "description": "changed" }),
         "add_client_secret" | "rotate_client_secret" | "rotate_own_secret" => {

@@ -41,7 +41,7 @@ fn wrong() -> Vec<(&'static str, Value, &'static str, &'static str)> {
         ("allowed_networks", json!(vec!["10.0.0.1"; 101]), "allowed_networks", "use at most 100"),
         ("may_act", json!("x"), "may_act", "name another client, or none"),
         ("may_act", json!("a b"), "may_act", "without white space"),
-        ("token_binding", json!("mtls"), "token_binding", schema),
+        ("token_binding", json!("both"), "token_binding", schema),
         ("default_resource_server", json!("nowhere"), "default_resource_server", "register it first"),
         ("default_resource_server", json!("no where"), "default_resource_server", "use 1 to 100 of"),
     ]

@@ -46,7 +46,7 @@ fn wrong() -> Vec<(&'static str, Value, &'static str, &'static str)> {
         ("signing_algorithm", json!("none"), "signing_algorithm", schema),
         ("signing_algorithm", json!("es256"), "signing_algorithm", schema),
         ("token_profile", json!("opaque"), "token_profile", schema),
-        ("token_binding", json!("mtls"), "token_binding", schema),
+        ("token_binding", json!("both"), "token_binding", schema),
     ];
     for bad in ["", " a", "a ", "a\nb", "a\0b"] {
         table.push(("identifier", json!(bad), "identifier", "use 1 to 500 printable"));
