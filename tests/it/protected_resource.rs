@@ -29,6 +29,7 @@ fn document(issuer: &str) -> Value {
         "resource_name": "Jeton API",
         "dpop_signing_alg_values_supported": ["ES256", "ES384", "RS256", "PS256", "EdDSA"],
         "dpop_bound_access_tokens_required": false,
+        "tls_client_certificate_bound_access_tokens": false,
     })
 }
 
@@ -100,6 +101,7 @@ async fn the_document_of_another_resource_server_is_for_its_operator_rfc9728_2(s
         "bearer_methods_supported": ["header"],
         "resource_name": "orders",
         "dpop_bound_access_tokens_required": true,
+        "tls_client_certificate_bound_access_tokens": false,
     });
     assert_eq!(answer.expect(200), expected);
     let own = api.get("/resource-servers/jeton/protected-resource-metadata").await;

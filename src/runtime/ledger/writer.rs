@@ -196,11 +196,12 @@ impl Writer {
             return Ok(done);
         }
         let mut tx = self.store.begin().await.map_err(fault)?;
+        let (done, chain, events) = self.commit_in(&mut tx, batch, now).await?;
         if let Some(silent) = silent {
-            // Nothing follows in it.
+            // Nothing follows in it. Only now: the next chain has named all others in their order, so that several
+            // processes at once do not wait for each other.
             tx.end_chain(silent.end().writer).await.map_err(fault)?;
         }
-        let (done, chain, events) = self.commit_in(&mut tx, batch, now).await?;
         tx.commit().await.map_err(fault)?;
         self.keep(chain, events);
         Ok(done)
