@@ -22,6 +22,5 @@ ALTER TABLE clients ADD COLUMN assertion_type_required INTEGER NOT NULL DEFAULT 
 ALTER TABLE clients ADD COLUMN legacy_assertion_audience INTEGER NOT NULL DEFAULT 0;
 
 -- What is to be warned of, and what is counted: nothing that never ends.
-CREATE INDEX client_keys_to_warn_of ON client_keys (expires_at, client, key_id)
-    WHERE expires_at IS NOT NULL AND NOT warned;
+CREATE INDEX client_keys_to_warn_of ON client_keys (warned, expires_at, client, key_id) WHERE expires_at IS NOT NULL;
 CREATE INDEX client_keys_by_end ON client_keys (expires_at, client, key_id) WHERE expires_at IS NOT NULL;

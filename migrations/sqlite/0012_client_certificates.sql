@@ -22,5 +22,5 @@ CREATE TABLE client_certificates (
 ) STRICT;
 
 -- What is to be warned of, and what is counted.
-CREATE INDEX client_certificates_to_warn_of ON client_certificates (ends_at, client, certificate_id) WHERE NOT warned;
+CREATE INDEX client_certificates_to_warn_of ON client_certificates (warned, ends_at, client, certificate_id);
 CREATE INDEX client_certificates_by_end ON client_certificates (ends_at, client, certificate_id);

@@ -51,7 +51,7 @@ statements! {
     KEYS_TO_WARN_OF = r"
         SELECT ending.client, clients.client_id, ending.key_id AS credential_id, ending.expires_at AS expires_at
         FROM client_keys AS ending JOIN clients ON clients.uid = ending.client
-        WHERE ending.expires_at IS NOT NULL AND NOT ending.warned AND ending.expires_at <= $1
+        WHERE ending.expires_at IS NOT NULL AND ending.warned = FALSE AND ending.expires_at <= $1
         ORDER BY ending.expires_at LIMIT $2";
 
     KEY_WARNED = r"
@@ -72,7 +72,7 @@ statements! {
     CERTIFICATES_TO_WARN_OF = r"
         SELECT ending.client, clients.client_id, ending.certificate_id AS credential_id, ending.ends_at AS expires_at
         FROM client_certificates AS ending JOIN clients ON clients.uid = ending.client
-        WHERE NOT ending.warned AND ending.ends_at <= $1
+        WHERE ending.warned = FALSE AND ending.ends_at <= $1
         ORDER BY ending.ends_at LIMIT $2";
 
     CERTIFICATE_WARNED = r"
