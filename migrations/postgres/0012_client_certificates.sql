@@ -17,10 +17,11 @@ CREATE TABLE client_certificates (
     created_at     BIGINT NOT NULL,
     expires_at     BIGINT,
     ends_at        BIGINT NOT NULL, -- of its validity, or that end, whichever comes first
-    warned         BOOLEAN NOT NULL DEFAULT FALSE, -- of its end
+    unwarned_end   BIGINT, -- that end, until somebody was warned of it
     PRIMARY KEY (client, certificate_id)
 );
 
 -- What is to be warned of, and what is counted.
-CREATE INDEX client_certificates_to_warn_of ON client_certificates (warned, ends_at, client, certificate_id);
+CREATE INDEX client_certificates_to_warn_of ON client_certificates (unwarned_end, client, certificate_id)
+    WHERE unwarned_end IS NOT NULL;
 CREATE INDEX client_certificates_by_end ON client_certificates (ends_at, client, certificate_id);

@@ -10,7 +10,7 @@ CREATE TABLE client_keys (
     description TEXT NOT NULL,
     created_at  INTEGER NOT NULL,
     expires_at  INTEGER,
-    warned      INTEGER NOT NULL DEFAULT FALSE, -- of its end
+    unwarned_end INTEGER, -- its end, until somebody was warned of it
     PRIMARY KEY (client, key_id),
     UNIQUE (client, thumbprint),
     UNIQUE (client, kid)
@@ -22,5 +22,5 @@ ALTER TABLE clients ADD COLUMN assertion_type_required INTEGER NOT NULL DEFAULT 
 ALTER TABLE clients ADD COLUMN legacy_assertion_audience INTEGER NOT NULL DEFAULT 0;
 
 -- What is to be warned of, and what is counted: nothing that never ends.
-CREATE INDEX client_keys_to_warn_of ON client_keys (warned, expires_at, client, key_id) WHERE expires_at IS NOT NULL;
+CREATE INDEX client_keys_to_warn_of ON client_keys (unwarned_end, client, key_id) WHERE unwarned_end IS NOT NULL;
 CREATE INDEX client_keys_by_end ON client_keys (expires_at, client, key_id) WHERE expires_at IS NOT NULL;

@@ -17,8 +17,8 @@ statements! {
 
     INSERT_CERTIFICATE = r"
         INSERT INTO client_certificates (client, certificate_id, der, thumbprint, subject, description, not_before,
-            not_after, created_at, expires_at, ends_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
+            not_after, created_at, expires_at, ends_at, unwarned_end)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $11)";
 
     DELETE_CERTIFICATE = "DELETE FROM client_certificates WHERE client = $1 AND certificate_id = $2";
 }

@@ -21,12 +21,14 @@ statements! {
     KEYS_ARE_ELSEWHERE = "SELECT jwks_uri IS NOT NULL FROM clients WHERE uid = $1";
 
     INSERT_CLIENT_KEY = r"
-        INSERT INTO client_keys (client, key_id, thumbprint, kid, public_jwk, description, created_at, expires_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
+        INSERT INTO client_keys (client, key_id, thumbprint, kid, public_jwk, description, created_at, expires_at,
+            unwarned_end)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $8)";
 
     UPDATE_CLIENT_KEY = r"
         UPDATE client_keys
-        SET description = $3, warned = (warned AND expires_at IS NOT DISTINCT FROM $4), expires_at = $4
+        SET description = $3, expires_at = $4,
+            unwarned_end = CASE WHEN expires_at IS NOT DISTINCT FROM $4 THEN unwarned_end ELSE $4 END
         WHERE client = $1 AND key_id = $2";
 
     DELETE_CLIENT_KEY = "DELETE FROM client_keys WHERE client = $1 AND key_id = $2";

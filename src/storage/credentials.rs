@@ -49,14 +49,14 @@ statements! {
         ) AS ending";
 
     KEYS_TO_WARN_OF = r"
-        SELECT ending.client, clients.client_id, ending.key_id AS credential_id, ending.expires_at AS expires_at
+        SELECT ending.client, clients.client_id, ending.key_id AS credential_id, ending.unwarned_end AS expires_at
         FROM client_keys AS ending JOIN clients ON clients.uid = ending.client
-        WHERE ending.expires_at IS NOT NULL AND ending.warned = FALSE AND ending.expires_at <= $1
-        ORDER BY ending.expires_at LIMIT $2";
+        WHERE ending.unwarned_end <= $1
+        ORDER BY ending.unwarned_end LIMIT $2";
 
     KEY_WARNED = r"
-        UPDATE client_keys SET warned = TRUE
-        WHERE client = $1 AND key_id = $2 AND expires_at = $3 AND NOT warned";
+        UPDATE client_keys SET unwarned_end = NULL
+        WHERE client = $1 AND key_id = $2 AND unwarned_end = $3";
 
     COUNT_ENDING_KEYS = r"
         SELECT COUNT(*) FROM (
@@ -70,14 +70,14 @@ statements! {
         ORDER BY ending.expires_at LIMIT $3";
 
     CERTIFICATES_TO_WARN_OF = r"
-        SELECT ending.client, clients.client_id, ending.certificate_id AS credential_id, ending.ends_at AS expires_at
+        SELECT ending.client, clients.client_id, ending.certificate_id AS credential_id, ending.unwarned_end AS expires_at
         FROM client_certificates AS ending JOIN clients ON clients.uid = ending.client
-        WHERE ending.warned = FALSE AND ending.ends_at <= $1
-        ORDER BY ending.ends_at LIMIT $2";
+        WHERE ending.unwarned_end <= $1
+        ORDER BY ending.unwarned_end LIMIT $2";
 
     CERTIFICATE_WARNED = r"
-        UPDATE client_certificates SET warned = TRUE
-        WHERE client = $1 AND certificate_id = $2 AND ends_at = $3 AND NOT warned";
+        UPDATE client_certificates SET unwarned_end = NULL
+        WHERE client = $1 AND certificate_id = $2 AND unwarned_end = $3";
 
     COUNT_ENDING_CERTIFICATES = r"
         SELECT COUNT(*) FROM (

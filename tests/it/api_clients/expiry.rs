@@ -142,8 +142,8 @@ async fn keys_and_certificates_are_warned_of_too(server: Server) {
     let end = jeton::domain::time::Timestamp::parse("2026-12-10T08:00:00Z").unwrap();
     let certificate = format!(
         "INSERT INTO client_certificates (client, certificate_id, der, thumbprint, subject, description, not_before,
-            not_after, created_at, ends_at)
-         SELECT uid, 'c', uid, 't', 'CN=billing', '', 0, {end}, 0, {end} FROM clients WHERE client_id = 'billing'",
+            not_after, created_at, ends_at, unwarned_end)
+         SELECT uid, 'c', uid, 't', 'CN=billing', '', 0, {end}, 0, {end}, {end} FROM clients WHERE client_id = 'billing'",
         end = end.as_micros()
     );
     if server.database.url.is_some() {

@@ -166,19 +166,21 @@ async fn filled(engine: Engine) -> Database {
 /// Credentials that end within the same weeks. One in fifty was warned of, as when the watch is at work.
 fn ending_credentials(uuid: &str, bytes: &str) -> [String; 3] {
     let end = format!("{} + n * {}", START.start_of_day().as_micros(), 30 * DAY_MICROS / 20_001);
+    let unwarned = format!("CASE WHEN n % 50 > 0 THEN {end} END");
     [
         format!(
             "client_secrets (client, secret_id, hash, origin, description, created_at, expires_at, warned)
              SELECT {uuid}, 's', '', 'generated', '', 0, {end}, n % 50 = 0"
         ),
         format!(
-            "client_keys (client, key_id, thumbprint, kid, public_jwk, description, created_at, expires_at, warned)
-             SELECT {uuid}, 'k', 't', 'k', '', '', 0, {end}, n % 50 = 0"
+            "client_keys (client, key_id, thumbprint, kid, public_jwk, description, created_at, expires_at,
+                unwarned_end)
+             SELECT {uuid}, 'k', 't', 'k', '', '', 0, {end}, {unwarned}"
         ),
         format!(
             "client_certificates (client, certificate_id, der, thumbprint, subject, description, not_before,
-                not_after, created_at, ends_at, warned)
-             SELECT {uuid}, 'c', {bytes}, 't', '', '', 0, 0, 0, {end}, n % 50 = 0"
+                not_after, created_at, ends_at, unwarned_end)
+             SELECT {uuid}, 'c', {bytes}, 't', '', '', 0, 0, 0, {end}, {unwarned}"
         ),
     ]
 }
