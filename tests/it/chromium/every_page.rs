@@ -1,5 +1,7 @@
 //! What must hold for every page, whatever it is for, on each device. The pages are found in the source.
 
+use jeton::admin::By;
+use jeton::domain::ids::ClientId;
 use jeton::domain::time::HOUR;
 use jeton::runtime::statistics::Statistics;
 use serde_json::json;
@@ -71,8 +73,9 @@ async fn a_day(server: &Server) {
 async fn axe_and_chromium_find_nothing_on_any_page() {
     let server = server().await;
     a_day(&server).await;
-    let certificate = json!({ "certificate": CERTIFICATE });
-    server.administrator().await.post("/clients/billing/certificates", certificate).await.expect(201);
+    let certificate = serde_json::from_value(json!({ "certificate": CERTIFICATE })).unwrap();
+    let billing = ClientId::new("billing").unwrap();
+    server.app.admin().add_certificate(&By::system(), &billing, certificate).await.unwrap();
     server.public_key("billing").await;
     let ada = server.signed_in("ada", "administrator").await;
     let eve = server.signed_in("eve", "auditor").await;
