@@ -6,6 +6,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use super::jwk::Members;
 use super::{Algorithm, JwtError, Object, PublicJwk, Unverified, VerifyingKey};
@@ -75,8 +76,8 @@ fn public(written: Object, algorithm: Algorithm) -> Result<PublicJwk, ProofError
         return Err(ProofError::PrivateKey);
     }
     // What the key says that it is for, it is for (RFC 7517 §4.2, §4.4).
-    let says = |name: &str, wanted: &str| written.get(name).is_none_or(|value| value == wanted);
-    if !says("use", "sig") || !says("alg", algorithm.as_str()) {
+    let is_for = |value: &Value| value.as_str().and_then(Algorithm::named) == Some(algorithm);
+    if written.get("use").is_some_and(|value| value != "sig") || !written.get("alg").is_none_or(is_for) {
         return Err(ProofError::Key);
     }
     let members: Members = written.read().map_err(|_| ProofError::Key)?;

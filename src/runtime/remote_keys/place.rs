@@ -66,6 +66,10 @@ impl Place {
             }
             Err(problem) => {
                 tracing::warn!(url = self.url, %problem, "public keys cannot be fetched");
+                // An answer without keys is an answer: what was there before was taken away. Only silence is bridged.
+                if matches!(problem, NoKeys::None(_)) {
+                    self.known.store(None);
+                }
                 *asked = Asked { at: Some(now), problem: Some(problem) };
                 self.held(&asked, keys, now)
             }
