@@ -20,6 +20,7 @@ use super::ids::{ClientId, ClientUid, ResourceServerUid, RoleUid, SecretId};
 use super::secret::SecretOrigin;
 use super::standing::{NotInForce, Standing};
 use super::time::Timestamp;
+use super::trust::FederatedCredential;
 use super::words::words;
 
 words! {
@@ -232,6 +233,8 @@ pub struct Registration {
     pub roles: Vec<RoleUid>,
     /// Its certificates, those out of force too; none unless it may authenticate by them.
     pub certificates: Vec<ClientCertificate>,
+    /// Whose tokens prove it, expired credentials too.
+    pub federated: Vec<FederatedCredential>,
 }
 
 // === impl Registration ===

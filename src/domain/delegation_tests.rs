@@ -99,7 +99,14 @@ pub(super) fn client(n: usize, roles: &[usize]) -> Registration {
         updated_at: NOW,
     };
     let roles = roles.iter().map(|role| RoleUid(Uuid::from_u128(*role as u128))).collect();
-    Registration { client, secrets: Vec::new(), keys: Vec::new(), roles, certificates: Vec::new() }
+    Registration {
+        client,
+        secrets: Vec::new(),
+        keys: Vec::new(),
+        roles,
+        certificates: Vec::new(),
+        federated: Vec::new(),
+    }
 }
 
 /// Lets client 1 pass client 0 on to resource server 1, which gives `a` and `b`.

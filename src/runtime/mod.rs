@@ -9,6 +9,7 @@ pub mod directory;
 pub mod expiry_watch;
 pub mod failures;
 mod fault_point;
+pub mod federation;
 pub mod foreign_secrets;
 pub mod issuers;
 pub mod key_maker;
