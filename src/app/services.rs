@@ -20,6 +20,7 @@ use crate::oauth::revocation::RevocationEndpoint;
 use crate::oauth::token::TokenEndpoint;
 use crate::runtime::clock::Ambient;
 use crate::runtime::failures::Failures;
+use crate::runtime::issuer_keys::IssuerKeys;
 use crate::runtime::keyring::Keyring;
 use crate::runtime::ledger::Ledger;
 use crate::runtime::master_key::MasterKeys;
@@ -47,8 +48,10 @@ pub(super) fn services(
     let patience =
         Patience { stale_for: config.outbound.keys_stale_for, cooldown: config.outbound.keys_cooldown };
     let remote = Arc::new(RemoteKeys::new(Arc::clone(&outside), patience, ambient.clone()));
+    let bundles = config.federation.bundle_dir.clone();
+    let issuer_keys = Arc::new(IssuerKeys::new(Arc::clone(&remote), bundles, ambient.clone()));
     let assertions = Assertions::new(issuer.as_str(), config.assertions.max_lifetime, remote)?;
-    let verifiers = Arc::new(Verifiers { secrets: Arc::clone(&secrets), failures, assertions });
+    let verifiers = Arc::new(Verifiers { secrets: Arc::clone(&secrets), failures, assertions, issuer_keys });
     let directory = Arc::clone(&live.directory);
     let live = Arc::new(live);
     let refusals = Refusals::new(ledger.clone());

@@ -30,6 +30,7 @@ use crate::domain::error::{Failure, OAuthError};
 use crate::domain::ids::{ClientId, CredentialId};
 use crate::domain::time::Timestamp;
 use crate::runtime::failures::Failures;
+use crate::runtime::issuer_keys::IssuerKeys;
 use crate::runtime::secrets::SecretVerifier;
 use crate::storage::UsedId;
 
@@ -100,6 +101,8 @@ pub struct Verifiers {
     pub failures: Failures,
     /// Assertions.
     pub assertions: Assertions,
+    /// The keys of trusted issuers.
+    pub issuer_keys: Arc<IssuerKeys>,
 }
 
 /// The parts of a request that can hold a credential; hence no `Debug` form.
