@@ -37,6 +37,7 @@ use crate::domain::ids::{ClientId, CredentialId};
 use crate::domain::time::Timestamp;
 use crate::runtime::directory::Directory;
 use crate::runtime::failures::{Failures, Source};
+use crate::runtime::issuer_keys::IssuerKeys;
 use crate::runtime::secrets::SecretVerifier;
 use crate::storage::UsedId;
 
@@ -156,6 +157,8 @@ pub struct Verifiers {
     pub failures: Failures,
     /// Assertions.
     pub assertions: Assertions,
+    /// The keys of trusted issuers.
+    pub issuer_keys: Arc<IssuerKeys>,
     /// Tokens of trusted issuers.
     pub outside: Arc<OutsideTokens>,
 }

@@ -14,7 +14,7 @@ use crate::domain::ids::CredentialId;
 use crate::domain::time::Timestamp;
 use crate::jose::ForeignKey;
 use crate::oauth::Boxed;
-use crate::runtime::remote_keys::{NoKeys, RemoteKeys};
+use crate::runtime::remote_keys::{KeySet, NoKeys, RemoteKeys};
 
 /// Its `client_assertion_type` (RFC 7523 §2.2), which it shares with `federated_jwt`.
 pub(super) const TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
@@ -191,23 +191,28 @@ impl Assertions {
         };
         let set = match self.remote.keys(url).await {
             Ok(set) => set,
-            Err(NoKeys::Away(fault)) => return Err(fault.into()),
-            Err(NoKeys::None(why)) => {
-                return Ok(Err(format!("no keys at the client's jwks_uri: {why}").into()));
-            }
+            Err(none) => return no_keys(none),
         };
-        let chosen = assertion.choose(set.keys(), |key| key).map(|at| Arc::clone(&set.keys()[at]));
-        let chosen = match chosen {
-            // A key that is newer than what is known of the set.
+        let choose =
+            |set: &KeySet| assertion.choose(set.keys(), |key| key).map(|at| Arc::clone(&set.keys()[at]));
+        let chosen = match choose(&set) {
+            // Perhaps a key that is newer than what is known of the set.
             Err(reason) => match self.remote.after(url, &set).await {
-                Some(newer) => {
-                    assertion.choose(newer.keys(), |key| key).map(|at| Arc::clone(&newer.keys()[at]))
-                }
-                None => Err(reason),
+                Ok(Some(newer)) => choose(&newer),
+                Ok(None) => Err(reason),
+                Err(none) => return no_keys(none),
             },
             chosen => chosen,
         };
         Ok(chosen.map(|key| Candidate { key_id: key_id(&key), key, not_after: None, lapsed: None }))
+    }
+}
+
+/// What it means that a client's `jwks_uri` has no keys: where that is not known, there is no verdict.
+fn no_keys(none: NoKeys) -> Result<Result<Candidate, Reason>, Failure> {
+    match none {
+        NoKeys::Away(fault) => Err(fault.into()),
+        NoKeys::None(why) => Ok(Err(format!("no keys at the client's jwks_uri: {why}").into())),
     }
 }
 
