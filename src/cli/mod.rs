@@ -11,6 +11,7 @@ mod client_keys;
 mod client_secrets;
 mod clients;
 mod exchange_rules;
+mod explain;
 mod health;
 mod keys;
 mod output;
@@ -73,6 +74,8 @@ enum Command {
     /// Say who may pass whose identity on, towards what (token exchange, RFC 8693).
     #[command(subcommand)]
     ExchangeRules(exchange_rules::Command),
+    /// Say of a token of a trusted issuer, step by step, why it counts here or does not. Nothing is issued.
+    ExplainAssertion(explain::Explain),
     /// People who administer: they sign in to the pages.
     #[command(subcommand)]
     Admin(administrators::Command),
@@ -133,6 +136,9 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
             }
             Command::ExchangeRules(command) => {
                 offline(&config, async |offline| exchange_rules::run(command, offline, json).await).await
+            }
+            Command::ExplainAssertion(wanted) => {
+                offline(&config, async |offline| explain::run(wanted, offline, json).await).await
             }
             Command::Tokens(command) => {
                 offline(&config, async |offline| tokens::run(command, offline, json).await).await

@@ -9,6 +9,7 @@ mod client_secrets;
 mod clients;
 mod ending_credentials;
 mod exchange_rules;
+mod explain;
 mod impact;
 mod operators;
 mod resource_servers;
@@ -40,6 +41,7 @@ pub(super) fn routes() -> OpenApiRouter<Shared> {
         .merge(revocations::routes())
         .merge(roles::routes())
         .merge(exchange_rules::routes())
+        .merge(explain::routes())
         .merge(signing_keys::routes())
         .merge(administrators::routes())
         .merge(audit_events::routes())
