@@ -12,14 +12,17 @@ mod client_secrets;
 mod clients;
 mod exchange_rules;
 mod explain;
+mod federated_credentials;
 mod health;
 mod keys;
 mod output;
+mod preset_parameters;
 mod quickstart;
 mod registry;
 mod serve;
 mod statistics;
 mod tokens;
+mod trusted_issuers;
 mod try_client;
 
 use std::os::unix::fs::MetadataExt;
@@ -76,6 +79,9 @@ enum Command {
     ExchangeRules(exchange_rules::Command),
     /// Say of a token of a trusted issuer, step by step, why it counts here or does not. Nothing is issued.
     ExplainAssertion(explain::Explain),
+    /// Say whose tokens count beside our own (workload federation).
+    #[command(subcommand)]
+    TrustedIssuers(trusted_issuers::Command),
     /// People who administer: they sign in to the pages.
     #[command(subcommand)]
     Admin(administrators::Command),
@@ -139,6 +145,9 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
             }
             Command::ExplainAssertion(wanted) => {
                 offline(&config, async |offline| explain::run(wanted, offline, json).await).await
+            }
+            Command::TrustedIssuers(command) => {
+                offline(&config, async |offline| trusted_issuers::run(command, offline, json).await).await
             }
             Command::Tokens(command) => {
                 offline(&config, async |offline| tokens::run(command, offline, json).await).await

@@ -28,6 +28,7 @@ mod docs;
 mod dpop;
 mod exchange_rules;
 mod federation;
+mod federation_registry;
 mod fuzz;
 mod ledger_kill;
 mod ledger_load;
