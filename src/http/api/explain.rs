@@ -25,7 +25,7 @@ pub(super) fn routes() -> OpenApiRouter<Shared> {
         BodyRefusals,
         Refusals,
     ),
-    security(("token" = ["trusted-issuers:read", "clients:read"]))
+    security(("token" = ["trusted-issuers:read"]))
 )]
 async fn explain(
     State(services): State<Shared>,
