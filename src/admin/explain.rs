@@ -142,14 +142,14 @@ impl Admin {
             return Ok((vec![Step::failed("client", (found, "a registered client"), mend)], None));
         };
         let mut steps = looked.standing(&registration);
-        match federated_credential(&registration, (looked.issuer, looked.claims), looked.now) {
-            Ok(credential) => steps.push(looked.fulfilled(client_id, credential)),
-            Err(_) => {
-                // Also of a client that is not registered for a method that has them loaded.
-                let of_client = self.store.federated_credentials(registration.client.uid).await?;
-                let of_issuer = of_client.iter().filter(|one| one.trusted_issuer == looked.issuer.uid);
-                steps.extend(looked.nearest(of_issuer.map(|credential| (client_id, credential))));
-            }
+        let says = (looked.issuer, looked.claims);
+        if let Ok(credential) = federated_credential(&registration, says, looked.now) {
+            steps.push(looked.fulfilled(client_id, credential));
+        } else {
+            // Also of a client that is not registered for a method that has them loaded.
+            let of_client = self.store.federated_credentials(registration.client.uid).await?;
+            let of_issuer = of_client.iter().filter(|one| one.trusted_issuer == looked.issuer.uid);
+            steps.extend(looked.nearest(of_issuer.map(|credential| (client_id, credential))));
         }
         Ok((steps, Some(client_id.clone())))
     }

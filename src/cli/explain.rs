@@ -22,7 +22,7 @@ pub(super) struct Explain {
     /// The client that it is meant to prove; found by the token, when absent.
     #[arg(long, value_name = "CLIENT_ID", value_parser = client_id)]
     client: Option<ClientId>,
-    /// What it is presented as: client_assertion, spiffe_assertion, grant or subject_token.
+    /// What it is presented as: `client_assertion`, `spiffe_assertion`, `grant` or `subject_token`.
     #[arg(long, value_name = "USE", default_value = "client_assertion")]
     used_as: UsedAs,
 }

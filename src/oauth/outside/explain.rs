@@ -136,7 +136,9 @@ impl Explained {
             Unsigned::NotTheirs(denials) => {
                 let names: Vec<&str> = denials.iter().map(|denial| denial.issuer.name.as_str()).collect();
                 self.note(Step::held("issuer", found, format!("trusted as {}", names.join(", "))));
-                denials.iter().for_each(|denial| self.note(denied(denial)));
+                for denial in &denials {
+                    self.note(denied(denial));
+                }
                 denials.into_iter().next().map(|denial| denial.issuer)
             }
             Unsigned::Away(fault) => {
