@@ -27,6 +27,8 @@ mod discovery;
 mod docs;
 mod dpop;
 mod exchange_rules;
+mod federation;
+mod federation_registry;
 mod fuzz;
 mod ledger_kill;
 mod ledger_load;

@@ -13,14 +13,14 @@ use crate::harness::{Engine, Server};
 use jeton::jose::Algorithm;
 
 /// A client's web server.
-struct Site {
+pub(crate) struct Site {
     keys: Mutex<Vec<Value>>,
     asked: AtomicUsize,
     down: AtomicBool,
 }
 
 impl Site {
-    async fn start(keys: Vec<Value>) -> (Arc<Self>, u16) {
+    pub(crate) async fn start(keys: Vec<Value>) -> (Arc<Self>, u16) {
         let site = Arc::new(Self {
             keys: Mutex::new(keys),
             asked: AtomicUsize::new(0),
@@ -46,8 +46,16 @@ impl Site {
         (site, port)
     }
 
-    fn asked(&self) -> usize {
+    pub(crate) fn asked(&self) -> usize {
         self.asked.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn take_down(&self, down: bool) {
+        self.down.store(down, Ordering::SeqCst);
+    }
+
+    pub(crate) fn publish(&self, key: Value) {
+        self.keys.lock().unwrap().push(key);
     }
 }
 
@@ -93,6 +101,12 @@ async fn published_keys_count_are_looked_for_once_in_a_while_and_bridge_an_outag
     server.clock.advance(Duration::from_mins(10));
     new.token(&server).await.expect(200);
     assert_eq!(site.asked(), 3);
+    // Whether there is such a key nobody knows then.
+    for _ in 0..3 {
+        let answer = named("unknown").token(&server).await;
+        assert_eq!((answer.status, &answer.json()["error"]), (503, &json!("temporarily_unavailable")));
+    }
+    assert_eq!(site.asked(), 3, "once a cooldown");
     server.clock.advance(Duration::from_hours(4));
     let answer = new.token(&server).await;
     assert_eq!((answer.status, answer.header("retry-after").is_some()), (503, true), "{answer:?}");
