@@ -15,6 +15,7 @@ use crate::oauth::client_auth::{Assertions, Verifiers};
 use crate::oauth::dpop::Dpop;
 use crate::oauth::introspection::IntrospectionEndpoint;
 use crate::oauth::live::LiveTokens;
+use crate::oauth::outside::OutsideTokens;
 use crate::oauth::request::ClientGate;
 use crate::oauth::revocation::RevocationEndpoint;
 use crate::oauth::token::TokenEndpoint;
@@ -48,11 +49,14 @@ pub(super) fn services(
     let patience =
         Patience { stale_for: config.outbound.keys_stale_for, cooldown: config.outbound.keys_cooldown };
     let remote = Arc::new(RemoteKeys::new(Arc::clone(&outside), patience, ambient.clone()));
+    let assertions = Assertions::new(issuer.as_str(), config.assertions.max_lifetime, Arc::clone(&remote))?;
     let bundles = config.federation.bundle_dir.clone();
-    let issuer_keys = Arc::new(IssuerKeys::new(Arc::clone(&remote), bundles, ambient.clone()));
-    let assertions = Assertions::new(issuer.as_str(), config.assertions.max_lifetime, remote)?;
-    let verifiers = Arc::new(Verifiers { secrets: Arc::clone(&secrets), failures, assertions, issuer_keys });
+    let issuer_keys = Arc::new(IssuerKeys::new(remote, bundles, ambient.clone()));
     let directory = Arc::clone(&live.directory);
+    let outside_tokens =
+        Arc::new(OutsideTokens::new(issuer.as_str().to_owned(), Arc::clone(&directory), issuer_keys));
+    let verifiers =
+        Arc::new(Verifiers { secrets: Arc::clone(&secrets), failures, assertions, outside: outside_tokens });
     let live = Arc::new(live);
     let refusals = Refusals::new(ledger.clone());
     let gate = Arc::new(ClientGate {

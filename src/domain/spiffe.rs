@@ -145,7 +145,9 @@ fn is_segment(segment: &str) -> bool {
 #[must_use]
 pub fn is_bundle_name(name: &str) -> bool {
     let leads_elsewhere = |c: char| c.is_control() || matches!(c, '/' | '\\');
-    (1..=LONGEST_BUNDLE_NAME).contains(&name.len()) && !name.starts_with('.') && !name.chars().any(leads_elsewhere)
+    (1..=LONGEST_BUNDLE_NAME).contains(&name.len())
+        && !name.starts_with('.')
+        && !name.chars().any(leads_elsewhere)
 }
 
 #[cfg(test)]

@@ -104,6 +104,8 @@ struct Issued {
     event: Event,
     /// What counts once.
     used: Vec<UsedId>,
+    /// What is answered if that was used before, and there is no proof among it.
+    used_before: fn() -> OAuthError,
 }
 
 // === impl TokenEndpoint ===
@@ -134,13 +136,13 @@ impl TokenEndpoint {
         attempt: Attempt,
         issued: Issued,
     ) -> Result<TokenResponse, Failure> {
-        let Issued { response, at, event, used } = issued;
+        let Issued { response, at, event, used, used_before } = issued;
         let event = AuditEvent { at, origin: request.origin.clone(), event };
         let with_proof = used.iter().any(dpop::is_of_proof);
         match self.ledger.record_issuance(&event, used).await {
             Ok(()) => Ok(response),
             Err(RecordError::UsedBefore) => {
-                let error = if with_proof { dpop::used_before() } else { client_auth::used_before() };
+                let error = if with_proof { dpop::used_before() } else { used_before() };
                 Err(Box::pin(self.refused(request, attempt, error)).await)
             }
             Err(RecordError::Fault(fault)) => Err(fault.into()),
@@ -183,6 +185,7 @@ impl TokenEndpoint {
             catalog: &catalog,
             asked: &asked,
             tokens: &self.tokens,
+            outside: &self.verifiers.outside,
             possession: &possession,
             now: self.ambient.now(),
         };
@@ -206,7 +209,7 @@ impl TokenEndpoint {
     ) -> Result<(Authenticated, &'static dyn Grant), Failure> {
         let offered = client_auth::present(&request.presentation(form));
         if let Ok(offered) = &offered {
-            attempt.client_id = Some(offered.client_id.clone());
+            attempt.client_id.clone_from(&offered.client_id);
             attempt.auth_method = offered.method();
         }
         let grant_type = form.get("grant_type");
@@ -214,14 +217,11 @@ impl TokenEndpoint {
         let grant = grants::find(grant_type).ok_or_else(unsupported_grant_type)?;
 
         let mut offered = offered?;
-        let registration = self.directory.client(&offered.client_id).await?;
-        attempt.known = registration.is_some();
-        offered.meant_for(registration.as_deref());
         let caller = Caller { address: request.origin.address, now: self.ambient.now() };
-        let client = client_auth::verify(&self.verifiers, &offered, registration, caller).await;
-        if client.is_err() && attempt.known {
-            self.directory.look_as_if_unknown(&offered.client_id).await;
-        }
+        let (known, client) =
+            client_auth::authenticate(&self.verifiers, &self.directory, &mut offered, caller).await;
+        attempt.known = known;
+        attempt.client_id.clone_from(&offered.client_id);
         attempt.auth_method = client.as_ref().map_or_else(|_| offered.method(), |client| Some(client.method));
         let client = client?;
         attempt.authenticated = true;
@@ -244,7 +244,8 @@ impl TokenEndpoint {
         words: AskedFor,
     ) -> Result<Issued, Failure> {
         let Granted { grant_type, asked, catalog, possession, resolved } = granted;
-        let Resolved { subject, txn, grantee, act, may_act, exchange, issued_type } = resolved;
+        let Resolved { subject, txn, grantee, act, may_act, exchange, issued_type, used, used_before } =
+            resolved;
 
         // The time in the token is that of its event. From here on nothing waits, except for the signature of a key
         // in a PKCS#11 token, at most two seconds.
@@ -302,8 +303,8 @@ impl TokenEndpoint {
             legacy_assertion_audience: client.credential.legacy_audience,
         };
         let of_credential = client.credential.used.clone();
-        let used = of_credential.into_iter().chain(proof.map(|proof| proof.used.clone())).collect();
-        Ok(Issued { response, at: now, event, used })
+        let used = of_credential.into_iter().chain(used).chain(proof.map(|proof| proof.used.clone()));
+        Ok(Issued { response, at: now, event, used: used.collect(), used_before })
     }
 
     /// What the request's DPoP proof proves, if there is one. Nothing is used up before: a client that is sent

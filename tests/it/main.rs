@@ -51,6 +51,7 @@ mod secrecy;
 mod signing_keys;
 mod signing_keys_api;
 mod single_sign_on;
+mod spiffe_x509;
 mod standing;
 mod statistics;
 mod storage;

@@ -3,14 +3,15 @@
 
 use std::sync::Arc;
 
-use super::{Claim, Identified, Method, Presentation, Presented, Proof, Seeking, Verified, federation};
+use super::federation::{credential, find, refused};
+use super::{Claim, Identified, Method, Presentation, Presented, Proof, Seeking, Verified};
 use crate::domain::certificate::PeerCertificate;
 use crate::domain::client::AuthMethod;
 use crate::domain::error::{Failure, OAuthError};
 use crate::domain::ids::ClientId;
 use crate::domain::x509_svid::spiffe_id;
 use crate::oauth::Boxed;
-use crate::oauth::outside::{NotAccepted, OutsideToken};
+use crate::oauth::outside::OutsideToken;
 
 pub(super) struct SpiffeX509;
 
@@ -69,7 +70,7 @@ impl Proof for Svid {
         Some(Box::pin(async move {
             let token = seeking.verifiers.outside.verify_svid(certificate, seeking.caller.now).await;
             let token = token.map_err(refused)?;
-            let client_id = federation::find(&seeking, &token).await?;
+            let client_id = find(&seeking, &token).await?;
             Ok(Identified { client_id, proof: Box::new(Believed(token)) })
         }))
     }
@@ -88,24 +89,14 @@ impl Proof for Believed {
     }
 }
 
-fn refused(problem: NotAccepted) -> Failure {
-    match problem {
-        NotAccepted::Unknown(reason) | NotAccepted::Refused(reason) => {
-            OAuthError::invalid_client(reason).into()
-        }
-        NotAccepted::Fault(fault) => fault.into(),
-    }
-}
-
 /// Whether it is the client's. No token outlives the certificate that got it.
 fn proven(token: &OutsideToken, claim: Claim<'_>) -> Result<Verified, Failure> {
     let registration =
         claim.registration.ok_or_else(|| OAuthError::invalid_client("no client to check it against"))?;
-    let credential =
-        federation::credential(registration, token, claim.now).map_err(OAuthError::invalid_client)?;
-    let not_after = credential.expires_at.map_or(token.ends_at, |end| end.min(token.ends_at));
+    let proven = credential(registration, token, claim.now).map_err(OAuthError::invalid_client)?;
+    let not_after = proven.expires_at.map_or(token.ends_at, |end| end.min(token.ends_at));
     Ok(Verified {
-        credential_id: credential.credential_id.clone(),
+        credential_id: proven.credential_id.clone(),
         not_after: Some(not_after),
         used: None,
         legacy_audience: false,

@@ -12,8 +12,8 @@ use crate::domain::error::{Failure, OAuthError};
 use crate::domain::ids::ClientId;
 use crate::domain::time::Timestamp;
 use crate::jose::TokenType;
-use crate::oauth::Boxed;
 use crate::oauth::live::{LiveError, LiveToken};
+use crate::oauth::{Boxed, client_auth};
 
 /// The type of an access token (RFC 8693 §3).
 const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
@@ -110,6 +110,8 @@ async fn resolve<'a>(context: &'a Context<'a>) -> Result<Resolved<'a>, Failure> 
             actor_jti: actor.map(|actor| actor.jti),
         }),
         issued_type: Some(issued_type),
+        used: Vec::new(),
+        used_before: client_auth::used_before,
     })
 }
 

@@ -60,7 +60,8 @@ impl OutsideTokens {
             return Err(NotAccepted::Fault(fault));
         }
         let why = denials.join("; ");
-        let reason = format!("no trusted issuer vouches for the certificate of '{}': {why}", quoted(id.as_str()));
+        let reason =
+            format!("no trusted issuer vouches for the certificate of '{}': {why}", quoted(id.as_str()));
         Err(NotAccepted::Refused(reason.into()))
     }
 

@@ -70,7 +70,10 @@ impl Place {
             Ok(set) => {
                 if known.is_some_and(|known| set.sequence() < known.sequence()) {
                     // Perhaps a replica that lags, perhaps a trust domain that was set up anew: it is what it says now.
-                    tracing::warn!(source = self.source.as_str(), "a SPIFFE bundle is older than the one before");
+                    tracing::warn!(
+                        source = self.source.as_str(),
+                        "a SPIFFE bundle is older than the one before"
+                    );
                 }
                 let set = Arc::new(set);
                 *asked = Asked { at, problem: None };
