@@ -256,8 +256,10 @@ impl Offered {
             let seeking = Seeking { verifiers, directory, named, method: *method, caller };
             Some((*method, proof.identify(seeking)?))
         });
-        let Some((method, identifying)) = identifying else { return Ok(()) };
-        let Identified { client_id, proof } = identifying.await?;
+        let (method, Identified { client_id, proof }) = match identifying {
+            Some((method, identified)) => (method, identified.await?),
+            None => return Ok(()),
+        };
         self.ways = vec![(method, proof)];
         self.client_id = Some(client_id);
         Ok(())
