@@ -29,6 +29,7 @@ mod dpop;
 mod exchange_rules;
 mod federation_registry;
 mod fuzz;
+mod issuer_keys;
 mod ledger_kill;
 mod ledger_load;
 mod ledger_once;

@@ -1,118 +1,54 @@
 //! Clients that prove themselves with X.509-SVIDs (draft-ietf-oauth-spiffe-client-auth). A trusted proxy tells the
 //! certificates (RFC 9440), but for one walk over real TLS.
 
-use std::collections::BTreeSet;
 use std::fs;
-use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyUsagePurpose, SanType, date_time_ymd};
 use serde_json::{Value, json};
-use uuid::Uuid;
 
-use crate::harness::{
-    Answer, Authority, Engine, Issued, START, Server, both_engines, tls_answer, tls_client,
-};
+use crate::harness::{Answer, Authority, Engine, Issued, Server, both_engines, tls_answer, tls_client};
 use crate::token::verified;
 use jeton::config::{CertificateHeader, Config, MutualTls, PemPair};
 use jeton::domain::certificate::thumbprint;
-use jeton::domain::claim_conditions::Conditions;
-use jeton::domain::ids::{ClientId, TrustedIssuerName, TrustedIssuerUid};
-use jeton::domain::trust::{
-    FederatedCredential, IssuerProfile, KeySource, Reuse, TrustedIssuer, credential_id,
-};
-use jeton::jose::Algorithm;
+use jeton::domain::ids::ClientId;
 use jeton::runtime::clock::Clock as _;
-use jeton::storage::ChangeKind;
 
 both_engines!(an_svid_is_the_client_that_it_is_registered_for, what_is_taken_away_is_refused_at_once);
 
 const ID: &str = "spiffe://example.org/ns/shop/sa/billing";
 const ASK: &str = "grant_type=client_credentials&resource=https://orders.example";
 
-// === Registering, past the API ===
+// === Registering ===
 
 /// A SPIFFE bundle with these authorities.
-fn bundle(authorities: &[&Authority]) -> String {
+fn bundle(authorities: &[&Authority]) -> Value {
     let keys: Vec<Value> = authorities
         .iter()
         .map(|authority| json!({ "kty": "EC", "use": "x509-svid", "x5c": [BASE64.encode(authority.der())] }))
         .collect();
-    json!({ "keys": keys, "spiffe_sequence": 1 }).to_string()
+    json!({ "keys": keys, "spiffe_sequence": 1 })
 }
 
-fn trust_domain(name: &str, authorities: &[&Authority]) -> TrustedIssuer {
-    TrustedIssuer {
-        uid: TrustedIssuerUid(Uuid::new_v4()),
-        name: TrustedIssuerName::new(name).unwrap(),
-        description: String::new(),
-        enabled: true,
-        profile: IssuerProfile::Spiffe,
-        issuer: format!("spiffe://{name}"),
-        keys: KeySource::Inline(bundle(authorities)),
-        algorithms: BTreeSet::from([Algorithm::Es256]),
-        audience: None,
-        max_lifetime: Duration::from_hours(1),
-        leeway: Duration::from_secs(30),
-        reuse: Reuse::WithinLife,
-        version: 1,
-        created_at: START,
-        updated_at: START,
-    }
+/// Where keys are: such a bundle, registered.
+fn inline(authorities: &[&Authority]) -> Value {
+    json!({ "from": "inline", "jwks": bundle(authorities) })
 }
 
-async fn trust(server: &Server, issuer: &TrustedIssuer) {
-    let mut tx = server.app.admin().store.begin().await.unwrap();
-    tx.insert_trusted_issuer(issuer).await.unwrap();
-    tx.note_change(&ChangeKind::Catalog, START).await.unwrap();
-    tx.commit().await.unwrap();
-    catch_up(server).await;
+/// Registers a trust domain as a trusted issuer of the same name.
+async fn trust(server: &Server, domain: &str, keys: Value) {
+    let issuer = format!("spiffe://{domain}");
+    let new = json!({ "name": domain, "profile": "spiffe", "issuer": issuer, "keys": keys });
+    server.trusted_issuer(new).await;
 }
 
-/// Changes a trusted issuer; its version is the next one then.
-async fn change(server: &Server, issuer: &mut TrustedIssuer, how: impl FnOnce(&mut TrustedIssuer)) {
-    how(issuer);
-    let mut tx = server.app.admin().store.begin().await.unwrap();
-    assert!(tx.update_trusted_issuer(issuer).await.unwrap());
-    tx.note_change(&ChangeKind::Catalog, START).await.unwrap();
-    tx.commit().await.unwrap();
-    issuer.version += 1;
-    catch_up(server).await;
-}
-
-async fn catch_up(server: &Server) {
-    server.app.admin().directory.as_ref().unwrap().catch_up().await.unwrap();
-}
-
-/// A client that is proven by tokens of this issuer with this `sub`, and the credential.
-async fn proven_by(
-    server: &Server,
-    client_id: &str,
-    issuer: &TrustedIssuer,
-    sub: &str,
-) -> FederatedCredential {
-    let conditions: Conditions = serde_json::from_value(json!([{ "claim": "sub", "value": sub }])).unwrap();
-    let credential = FederatedCredential {
-        credential_id: credential_id(issuer.uid, &conditions),
-        trusted_issuer: issuer.uid,
-        conditions,
-        description: String::new(),
-        created_at: START,
-        expires_at: None,
-    };
+/// A client that SVIDs of `example.org` prove that have this SPIFFE ID. Answers the credential's id.
+async fn proven_by(server: &Server, client_id: &str, sub: &str) -> String {
     server
         .client(json!({ "client_id": client_id, "roles": ["order-reader"], "auth_methods": ["spiffe_x509"] }))
         .await;
-    let id = ClientId::new(client_id).unwrap();
-    let store = &server.app.admin().store;
-    let uid = store.registration(&id).await.unwrap().unwrap().client.uid;
-    let mut tx = store.begin().await.unwrap();
-    tx.insert_federated_credential(uid, &credential).await.unwrap();
-    tx.note_change(&ChangeKind::Federation(id), START).await.unwrap();
-    tx.commit().await.unwrap();
-    catch_up(server).await;
-    credential
+    server.federated(client_id, "example.org", sub).await
 }
 
 /// `server`, where a proxy on this machine tells certificates.
@@ -169,9 +105,8 @@ async fn was_refused(server: &Server, because: &str) {
 async fn an_svid_is_the_client_that_it_is_registered_for(server: Server) {
     let server = behind_a_proxy(server).await;
     let root = Authority::new("root");
-    let domain = trust_domain("example.org", &[&root]);
-    trust(&server, &domain).await;
-    let credential = proven_by(&server, "paying", &domain, ID).await;
+    trust(&server, "example.org", inline(&[&root])).await;
+    let credential = proven_by(&server, "paying", ID).await;
 
     // Named, found, and named as the draft wants it.
     let own = svid(&root, &[ID]);
@@ -180,10 +115,7 @@ async fn an_svid_is_the_client_that_it_is_registered_for(server: Server) {
     }
     let events = server.events("token_issued").await;
     let event = events.iter().find(|event| event["x5t"] == thumbprint(&own.der)).unwrap();
-    assert_eq!(
-        (&event["auth_method"], &event["credential_id"]),
-        (&json!("spiffe_x509"), &json!(credential.credential_id))
-    );
+    assert_eq!((&event["auth_method"], &event["credential_id"]), (&json!("spiffe_x509"), &json!(credential)));
     // With what leads to the authority, and not without.
     let below = root.below("below");
     let deep = svid(&below, &[ID]);
@@ -199,8 +131,8 @@ async fn an_svid_is_the_client_that_it_is_registered_for(server: Server) {
 
     // A client that is called by a SPIFFE ID is the one that is named by it, whoever else is meant.
     let other = "spiffe://example.org/other";
-    proven_by(&server, other, &domain, other).await;
-    proven_by(&server, "wide", &domain, "spiffe://example.org/o*").await;
+    proven_by(&server, other, other).await;
+    proven_by(&server, "wide", "spiffe://example.org/o*").await;
     let shown = svid(&root, &[other]);
     let by_name = ask(&server, &shown, &[], &format!("&client_id={other}")).await;
     assert_eq!(claims(&server, &by_name, &shown).await["sub"], other);
@@ -213,11 +145,12 @@ async fn an_svid_is_the_client_that_it_is_registered_for(server: Server) {
 async fn whoever_may_not_hears_the_same_as_a_stranger() {
     let server = behind_a_proxy(Server::start(Engine::Sqlite).await).await;
     let (root, foreign, unknown) = (Authority::new("root"), Authority::new("root"), Authority::new("root"));
-    let domain = trust_domain("example.org", &[&root]);
-    trust(&server, &domain).await;
-    trust(&server, &trust_domain("other.org", &[&foreign])).await;
-    trust(&server, &TrustedIssuer { enabled: false, ..trust_domain("off.org", &[&foreign]) }).await;
-    proven_by(&server, "paying", &domain, ID).await;
+    trust(&server, "example.org", inline(&[&root])).await;
+    trust(&server, "other.org", inline(&[&foreign])).await;
+    trust(&server, "off.org", inline(&[&foreign])).await;
+    let admin = server.administrator().await;
+    admin.post("/trusted-issuers/off.org/disable", Value::Null).await.expect(200);
+    proven_by(&server, "paying", ID).await;
     let expected = ask(&server, &svid(&root, &[ID]), &[], "&client_id=nobody").await;
     expected.expect_oauth_error(401, "invalid_client");
 
@@ -266,9 +199,9 @@ async fn whoever_may_not_hears_the_same_as_a_stranger() {
 async fn what_is_taken_away_is_refused_at_once(server: Server) {
     let server = behind_a_proxy(server).await;
     let (root, next) = (Authority::new("root"), Authority::new("next"));
-    let mut domain = trust_domain("example.org", &[&root]);
-    trust(&server, &domain).await;
-    let credential = proven_by(&server, "paying", &domain, ID).await;
+    trust(&server, "example.org", inline(&[&root])).await;
+    let credential = proven_by(&server, "paying", ID).await;
+    let (admin, path) = (server.administrator().await, "/trusted-issuers/example.org");
     let (old, new) = (svid(&root, &[ID]), svid(&next, &[ID]));
     let expect = async |old_counts: bool, new_counts: bool| {
         for (shown, counts) in [(&old, old_counts), (&new, new_counts)] {
@@ -282,23 +215,16 @@ async fn what_is_taken_away_is_refused_at_once(server: Server) {
     };
     expect(true, false).await;
     // A rotation of the authority: both, then the new one alone.
-    change(&server, &mut domain, |domain| domain.keys = KeySource::Inline(bundle(&[&root, &next]))).await;
+    admin.patch(path, 1, json!({ "keys": inline(&[&root, &next]) })).await.expect(200);
     expect(true, true).await;
-    change(&server, &mut domain, |domain| domain.keys = KeySource::Inline(bundle(&[&next]))).await;
+    admin.patch(path, 2, json!({ "keys": inline(&[&next]) })).await.expect(200);
     expect(false, true).await;
-    change(&server, &mut domain, |domain| domain.enabled = false).await;
+    admin.post(&format!("{path}/disable"), Value::Null).await.expect(200);
     expect(false, false).await;
-    change(&server, &mut domain, |domain| domain.enabled = true).await;
+    admin.post(&format!("{path}/enable"), Value::Null).await.expect(200);
     expect(false, true).await;
     // A condition that is removed.
-    let id = ClientId::new("paying").unwrap();
-    let store = &server.app.admin().store;
-    let uid = store.registration(&id).await.unwrap().unwrap().client.uid;
-    let mut tx = store.begin().await.unwrap();
-    assert!(tx.delete_federated_credential(uid, &credential.credential_id).await.unwrap());
-    tx.note_change(&ChangeKind::Federation(id), START).await.unwrap();
-    tx.commit().await.unwrap();
-    catch_up(&server).await;
+    admin.delete(&format!("/clients/paying/federated-credentials/{credential}"), None).await.expect(204);
     expect(false, false).await;
     server.app.stop().await.unwrap();
 }
@@ -312,7 +238,7 @@ async fn over_real_tls_with_an_authority_that_only_the_bundle_has() {
     let bundles = file("bundles");
     fs::create_dir(&bundles).unwrap();
     let root = Authority::new("root");
-    fs::write(bundles.join("example.org"), bundle(&[&root])).unwrap();
+    fs::write(bundles.join("example.org"), bundle(&[&root]).to_string()).unwrap();
     let server = Server::start_with(Engine::Sqlite, |config: &mut Config| {
         let pair = PemPair { certificate: file("server.pem"), key: file("server.key") };
         config.tls.mutual = Some(MutualTls { listen: ([127, 0, 0, 1], 0).into(), pair });
@@ -320,10 +246,8 @@ async fn over_real_tls_with_an_authority_that_only_the_bundle_has() {
     })
     .await;
     server.billing().await;
-    let keys = KeySource::BundleFile("example.org".to_owned());
-    let domain = TrustedIssuer { keys, ..trust_domain("example.org", &[]) };
-    trust(&server, &domain).await;
-    proven_by(&server, "paying", &domain, ID).await;
+    trust(&server, "example.org", json!({ "from": "bundle_file", "file": "example.org" })).await;
+    proven_by(&server, "paying", ID).await;
     let own = svid(&root, &[ID]);
     let client = tls_client(&authority, Some(&own), &[&rustls::version::TLS13]);
     let request = format!(
