@@ -16,7 +16,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
-use crate::harness::{Authority, Database, Engine, Process, jeton};
+use crate::harness::{Authority, Database, Engine, Process, jeton, run};
 use jeton::jose::{Algorithm, RsaBits, SigningKey};
 
 const METADATA: &str = "/ci/.well-known/openid-configuration";
@@ -130,6 +130,7 @@ async fn keys_are_discovered_over_tls_and_followed() {
     let (first, second, third) = (Key::new("first"), Key::new("second"), Key::new("third"));
     site.publish("/keys", &[&first]);
 
+    assert!(run(&database, &["migrate"]).status.success());
     let resource = ["resource-servers", "create", "orders", "--identifier", "https://orders.example"];
     jeton(&database, &[&resource[..], &["--permission", "orders:read"]].concat());
     jeton(&database, &["roles", "create", "reader", "--permission", "orders/orders:read"]);

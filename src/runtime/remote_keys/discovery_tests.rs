@@ -134,7 +134,7 @@ async fn metadata_of_another_issuer_or_that_leads_inside_has_no_keys() {
     let cases: [(&str, &dyn Fn(&Web, &str)); 6] = [
         ("not exactly the one", &|web, issuer| web.metadata(METADATA, &format!("{issuer}/"), issuer)),
         ("10.0.0.1", &|web, issuer| web.metadata(METADATA, issuer, "http://10.0.0.1/keys")),
-        ("not https", &|web, issuer| web.metadata(METADATA, issuer, "file:///etc/passwd")),
+        ("not https", &|web, issuer| web.metadata(METADATA, issuer, "ftp://127.0.0.1/keys")),
         ("no metadata", &|web, _| web.put(METADATA, 200, "<html>")),
         ("answers 403", &|web, _| web.put(METADATA, 403, "")),
         ("answers 302", &|web, issuer| {

@@ -49,7 +49,7 @@ class Deployment:
         self.bundle = directory / "bundles" / TRUST_DOMAIN
         self.bundle.parent.mkdir()
         self.host, key = directory / "host.pem", directory / "host.key"
-        made = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-quiet"]
+        made = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
         made += ["-subj", "/CN=host", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", self.host]
         subprocess.run(made, check=True)
         address, self.mtls = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
