@@ -252,14 +252,13 @@ impl Offered {
         {
             return Ok(());
         }
-        let identifying = self.ways.iter().find_map(|(method, proof)| {
+        let Some((method, identifying)) = self.ways.iter().find_map(|(method, proof)| {
             let seeking = Seeking { verifiers, directory, named, method: *method, caller };
             Some((*method, proof.identify(seeking)?))
-        });
-        let (method, Identified { client_id, proof }) = match identifying {
-            Some((method, identified)) => (method, identified.await?),
-            None => return Ok(()),
+        }) else {
+            return Ok(());
         };
+        let Identified { client_id, proof } = identifying.await?;
         self.ways = vec![(method, proof)];
         self.client_id = Some(client_id);
         Ok(())
