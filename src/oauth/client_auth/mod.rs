@@ -20,7 +20,7 @@ mod spiffe_x509;
 mod tls_client_auth;
 
 pub use self::client_secret_basic::parse as parse_basic;
-pub(super) use self::federation::credential as federated_credential;
+pub use self::federation::credential as federated_credential;
 pub use self::guard::Stake;
 
 use std::fmt;
@@ -38,6 +38,7 @@ use crate::domain::ids::{ClientId, CredentialId};
 use crate::domain::time::Timestamp;
 use crate::runtime::directory::Directory;
 use crate::runtime::failures::{Failures, Source};
+use crate::runtime::issuer_keys::IssuerKeys;
 use crate::runtime::secrets::SecretVerifier;
 use crate::storage::UsedId;
 
@@ -158,6 +159,8 @@ pub struct Verifiers {
     pub failures: Failures,
     /// Assertions.
     pub assertions: Assertions,
+    /// The keys of trusted issuers.
+    pub issuer_keys: Arc<IssuerKeys>,
     /// Tokens of trusted issuers.
     pub outside: Arc<OutsideTokens>,
 }

@@ -93,7 +93,7 @@ impl Proof for Believed {
 fn proven(token: &OutsideToken, claim: Claim<'_>) -> Result<Verified, Failure> {
     let registration =
         claim.registration.ok_or_else(|| OAuthError::invalid_client("no client to check it against"))?;
-    let proven = credential(registration, token, claim.now).map_err(OAuthError::invalid_client)?;
+    let proven = credential(registration, token.says(), claim.now).map_err(OAuthError::invalid_client)?;
     let not_after = proven.expires_at.map_or(token.ends_at, |end| end.min(token.ends_at));
     Ok(Verified {
         credential_id: proven.credential_id.clone(),
