@@ -17,6 +17,12 @@ impl Object {
         serde_json::from_slice(json).ok()
     }
 
+    /// One with this member alone.
+    #[must_use]
+    pub fn of(name: &str, value: Value) -> Self {
+        Self(BTreeMap::from([(name.to_owned(), value)]))
+    }
+
     /// A member.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Value> {
