@@ -15,7 +15,9 @@ use super::client::{AuthMethod, GrantType};
 use super::credential::CredentialKind;
 use super::error::Fault;
 use super::exchange_rule::ExchangeMode;
-use super::ids::{AdministratorName, ClientId, CredentialId, ExchangeRuleName, KeyId, RoleName};
+use super::ids::{
+    AdministratorName, ClientId, CredentialId, ExchangeRuleName, KeyId, RoleName, TrustedIssuerName,
+};
 use super::revocation::RevokedKind;
 use super::time::Timestamp;
 use super::words::words;
@@ -102,11 +104,17 @@ pub enum Event {
         grant_type: GrantType,
         /// The request's own words.
         asked: AskedFor,
-        /// Who the token is about.
+        /// Who the token is about: a client, unless there is a `subject_issuer`.
         subject: String,
-        /// Who acts for the subject, newest first.
+        /// The name of the trusted issuer that vouches for the subject, if that is somebody from elsewhere.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        subject_issuer: Option<String>,
+        /// Who acts for the subject, newest first: clients, unless they are among the `outside_actors`.
         #[serde(skip_serializing_if = "Vec::is_empty")]
         actors: Vec<String>,
+        /// Those of the actors who are from elsewhere.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        outside_actors: Vec<String>,
         /// What it was exchanged for, if it was.
         #[serde(skip_serializing_if = "Option::is_none")]
         exchange: Option<ExchangeRecord>,
@@ -465,11 +473,29 @@ pub struct ExchangeRecord {
     pub rule: ExchangeRuleName,
     /// Whether the caller shows in the new token.
     pub mode: ExchangeMode,
-    /// The subject token.
-    pub subject_jti: String,
-    /// The actor token, if there was one.
+    /// The subject token, if that was ours.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subject_jti: Option<String>,
+    /// The subject token, if a trusted issuer made it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subject_token: Option<OutsideTokenRecord>,
+    /// The actor token, if there was one, and it was ours.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub actor_jti: Option<String>,
+    /// The actor token, if there was one, and a trusted issuer made it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub actor_token: Option<OutsideTokenRecord>,
+}
+
+/// A token that a trusted issuer made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct OutsideTokenRecord {
+    /// The issuer's name here.
+    #[schema(value_type = String)]
+    pub trusted_issuer: TrustedIssuerName,
+    /// What the issuer calls the token, if it calls it something.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jti: Option<String>,
 }
 
 // === impl Event ===

@@ -30,6 +30,7 @@ mod fingerprint;
 pub mod foreign_hash;
 pub mod ids;
 pub mod outside;
+pub mod outside_identity;
 pub mod password;
 pub mod policy;
 pub mod resource;

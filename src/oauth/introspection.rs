@@ -20,6 +20,7 @@ use crate::domain::client::{ClientKind, Registration};
 use crate::domain::delegation::{Act, MayAct};
 use crate::domain::error::{Failure, Fault, OAuthError};
 use crate::domain::ids::{ClientId, RoleName};
+use crate::domain::outside_identity::SubId;
 use crate::domain::resource::ResourceServer;
 use crate::domain::scope::Scope;
 use crate::domain::time::Timestamp;
@@ -88,8 +89,12 @@ fn audience() -> Schema {
 pub struct Shown {
     /// Who issued it.
     iss: String,
-    /// Who it is about.
+    /// Who it is about. A client's id, unless there is a `sub_id`.
     sub: String,
+    /// Who it is about, if that is somebody from elsewhere (RFC 9493 §3.2.3).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    sub_id: Option<SubId>,
     /// The resource servers that it is for.
     #[schema(schema_with = audience)]
     aud: Audience,
@@ -98,7 +103,7 @@ pub struct Shown {
     client_id: ClientId,
     /// What sort of client that is.
     client_kind: ClientKind,
-    /// What it allows and its subject's roles still give, at the resource servers of whoever asks.
+    /// What it allows and its subject's roles still give (or the exchange rules, if its subject is from elsewhere), at the resource servers of whoever asks.
     #[serde(skip_serializing_if = "Option::is_none")]
     scope: Option<String>,
     /// The roles that it names and its subject still has.
@@ -217,6 +222,7 @@ impl Shown {
         Some(Self {
             iss: claims.iss,
             sub: claims.sub,
+            sub_id: claims.sub_id,
             aud: claims.aud,
             client_id: claims.client_id,
             client_kind: claims.client_kind,

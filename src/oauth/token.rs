@@ -104,6 +104,8 @@ struct Issued {
     event: Event,
     /// What counts once.
     used: Vec<UsedId>,
+    /// What is answered if that was used before, and there is no proof among it.
+    used_before: fn() -> OAuthError,
 }
 
 // === impl TokenEndpoint ===
@@ -134,13 +136,13 @@ impl TokenEndpoint {
         attempt: Attempt,
         issued: Issued,
     ) -> Result<TokenResponse, Failure> {
-        let Issued { response, at, event, used } = issued;
+        let Issued { response, at, event, used, used_before } = issued;
         let event = AuditEvent { at, origin: request.origin.clone(), event };
         let with_proof = used.iter().any(dpop::is_of_proof);
         match self.ledger.record_issuance(&event, used).await {
             Ok(()) => Ok(response),
             Err(RecordError::UsedBefore) => {
-                let error = if with_proof { dpop::used_before() } else { client_auth::used_before() };
+                let error = if with_proof { dpop::used_before() } else { used_before() };
                 Err(Box::pin(self.refused(request, attempt, error)).await)
             }
             Err(RecordError::Fault(fault)) => Err(fault.into()),
@@ -244,7 +246,18 @@ impl TokenEndpoint {
         words: AskedFor,
     ) -> Result<Issued, Failure> {
         let Granted { grant_type, asked, catalog, possession, resolved } = granted;
-        let Resolved { subject, txn, grantee, act, may_act, exchange, issued_type } = resolved;
+        let Resolved {
+            subject,
+            sub_id,
+            txn,
+            grantee,
+            act,
+            may_act,
+            exchange,
+            issued_type,
+            used,
+            used_before,
+        } = resolved;
 
         // The time in the token is that of its event. From here on nothing waits, except for the signature of a key
         // in a PKCS#11 token, at most two seconds.
@@ -254,13 +267,14 @@ impl TokenEndpoint {
         let proof = possession.proof.as_ref();
         let continues = txn.is_some();
         let mark = client.registration.client.token_mark();
-        // A chain begins with a token that a client has for itself: the mark is its subject's.
+        // A chain begins with a token that a client has for itself, or for somebody from elsewhere.
         let txn = txn.map_or_else(|| self.ambient.token_id(&mark, now), Ok)?;
         let occasion = Occasion {
             issuer: &self.issuer,
             client_id: &client.registration.client.client_id,
             client_kind: client.registration.client.kind,
             subject: &subject,
+            sub_id,
             jti: self.ambient.token_id(&mark, now)?,
             txn,
             act,
@@ -280,14 +294,17 @@ impl TokenEndpoint {
             issued_type,
             dpop_nonce: proof.filter(|proof| proof.renew_nonce).map(|_| self.dpop.nonce(now)),
         };
+        let acts = || claims.act.iter().flat_map(Act::chain);
         let event = Event::TokenIssued {
             client_id: claims.client_id,
             auth_method: client.method,
             credential_id: client.credential.credential_id.clone(),
             grant_type,
             asked: words,
+            subject_issuer: claims.subject_issuer().map(str::to_owned),
             subject: claims.sub,
-            actors: claims.act.iter().flat_map(Act::actors).map(str::to_owned).collect(),
+            actors: acts().map(|act| act.sub.clone()).collect(),
+            outside_actors: acts().filter(|act| act.client().is_none()).map(|act| act.sub.clone()).collect(),
             exchange,
             audience: decision.audience.iter().map(ToString::to_string).collect(),
             scope,
@@ -302,8 +319,8 @@ impl TokenEndpoint {
             legacy_assertion_audience: client.credential.legacy_audience,
         };
         let of_credential = client.credential.used.clone();
-        let used = of_credential.into_iter().chain(proof.map(|proof| proof.used.clone())).collect();
-        Ok(Issued { response, at: now, event, used })
+        let used = of_credential.into_iter().chain(used).chain(proof.map(|proof| proof.used.clone()));
+        Ok(Issued { response, at: now, event, used: used.collect(), used_before })
     }
 
     /// What the request's DPoP proof proves, if there is one. Nothing is used up before: a client that is sent

@@ -266,7 +266,8 @@ fn exchange_rule(name: &str, caller: Party, subject: Party, server: &ResourceSer
         enabled: true,
         expires_at: Some(START.plus(Duration::from_micros(1))),
         caller,
-        subject,
+        subject: subject.into(),
+        actor: None,
         resource_server: server.uid,
         permissions: [Permission::new("read").unwrap()].into(),
         sources: [server.uid].into(),
@@ -317,7 +318,7 @@ async fn an_exchange_rule_comes_back_as_it_went_in(store: Store, _: Database) {
         tx.commit().await.unwrap();
         done
     };
-    (one.caller, one.subject) = (Party::Role(role.uid), Party::Client(caller.uid));
+    (one.caller, one.subject) = (Party::Role(role.uid), Party::Client(caller.uid).into());
     (one.expires_at, one.token_lifetime, one.enabled) = (None, None, false);
     (one.mode, one.max_depth, one.sources) = (ExchangeMode::Delegation, 1, [other.uid].into());
     (one.description, one.updated_at) = (String::new(), START.plus(Duration::from_micros(1)));

@@ -135,6 +135,57 @@ impl<'f> Input<'f> {
         Self { members: self.members.into_iter().chain([(name.to_owned(), value)]).collect(), ..self }
     }
 
+    /// As [`Input::party`], with a third way: a trusted issuer, and in another field conditions.
+    pub(super) fn subject(self, name: &'static str, way: &'static str, conditions: &'static str) -> Self {
+        if self.form.text(way) != "trusted_issuer" {
+            return self.party(name, way);
+        }
+        if self.all_agree(&[name, way, conditions]) {
+            return self;
+        }
+        let value = self.outsider(name, conditions);
+        Self { members: self.members.into_iter().chain([(name.to_owned(), value)]).collect(), ..self }
+    }
+
+    /// A trusted issuer and conditions on its tokens, which become one member, or none without the issuer.
+    pub(super) fn outside(mut self, name: &'static str, conditions: &'static str) -> Self {
+        if !self.form.was_sent(name) || self.all_agree(&[name, conditions]) {
+            return self;
+        }
+        let nobody = self.trimmed(name).is_empty() && self.lines_of(conditions).is_empty();
+        let value = if nobody { Value::Null } else { self.outsider(name, conditions) };
+        self.members.insert(name.to_owned(), value);
+        self
+    }
+
+    /// A trusted issuer and what a token of it says, as JSON, which become one member, or none without either.
+    pub(super) fn claims(mut self, name: &'static str, claims: &'static str) -> Self {
+        let (issuer, text) = (self.trimmed(name), self.trimmed(claims));
+        if issuer.is_empty() && text.is_empty() {
+            return self;
+        }
+        match serde_json::from_str::<Map<String, Value>>(text) {
+            Ok(said) => {
+                let value = json!({ "trusted_issuer": issuer, "claims": said });
+                self.members.insert(name.to_owned(), value);
+            }
+            Err(_) => {
+                let fix = "write what the token says, for example {\"sub\": \"a\"}";
+                self.errors.push(FieldError::new(claims, "it is no JSON object", fix));
+            }
+        }
+        self
+    }
+
+    fn outsider(&self, issuer: &str, conditions: &str) -> Value {
+        let conditions = self.pairs_of(conditions, ["claim", "value"]);
+        json!({ "trusted_issuer": self.trimmed(issuer), "conditions": conditions })
+    }
+
+    fn all_agree(&self, fields: &[&str]) -> bool {
+        self.stored.is_some_and(|stored| fields.iter().all(|field| self.form.agrees(stored, field)))
+    }
+
     /// A text and of which kind it is: both become one member, or none without the text.
     pub(super) fn of_kind(mut self, name: &'static str, kind: &'static str) -> Self {
         let same = |stored: &Form| self.form.agrees(stored, name) && self.form.agrees(stored, kind);
@@ -150,12 +201,16 @@ impl<'f> Input<'f> {
 
     /// A first word and the rest of the line, as members of these names.
     pub(super) fn pairs(self, name: &'static str, [first, rest]: [&str; 2]) -> Self {
+        let value = self.pairs_of(name, [first, rest]);
+        self.put(name, value)
+    }
+
+    fn pairs_of(&self, name: &str, [first, rest]: [&str; 2]) -> Value {
         let pairs = self.lines_of(name).into_iter().map(|line| {
             let (word, more) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
             json!({ first: word, rest: more.trim() })
         });
-        let value = pairs.collect();
-        self.put(name, value)
+        pairs.collect()
     }
 
     /// A value that is made of several fields, or of none.

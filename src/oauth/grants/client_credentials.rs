@@ -5,7 +5,7 @@ use crate::domain::client::GrantType;
 use crate::domain::delegation::MayAct;
 use crate::domain::error::Failure;
 use crate::domain::policy::Grantee;
-use crate::oauth::Boxed;
+use crate::oauth::{Boxed, client_auth};
 
 pub(super) struct ClientCredentials;
 
@@ -27,11 +27,14 @@ impl Grant for ClientCredentials {
         }
         let resolved = Resolved {
             subject: client.client_id.as_str().to_owned(),
+            sub_id: None,
             txn: None,
             act: None,
-            may_act: client.may_act.as_ref().map(|actor| MayAct { sub: actor.to_string() }),
+            may_act: client.may_act.as_ref().map(MayAct::client),
             exchange: None,
             issued_type: None,
+            used: Vec::new(),
+            used_before: client_auth::used_before,
             grantee,
         };
         Box::pin(async move { Ok(resolved) })

@@ -13,9 +13,11 @@ use crate::domain::audit::ExchangeRecord;
 use crate::domain::catalog::Catalog;
 use crate::domain::client::GrantType;
 use crate::domain::delegation::{Act, MayAct};
-use crate::domain::error::Failure;
+use crate::domain::error::{Failure, OAuthError};
+use crate::domain::outside_identity::SubId;
 use crate::domain::policy::{Asked, Grantee};
 use crate::domain::time::Timestamp;
+use crate::storage::UsedId;
 
 /// Every grant. Discovery, registration and the audit follow from this list.
 pub static GRANTS: &[&dyn Grant] = &[&client_credentials::ClientCredentials, &token_exchange::TokenExchange];
@@ -54,6 +56,8 @@ pub struct Context<'a> {
 pub struct Resolved<'a> {
     /// Who the token is about (`sub`).
     pub subject: String,
+    /// The same in the words of a trusted issuer, if it is somebody from elsewhere.
+    pub sub_id: Option<SubId>,
     /// The chain that it continues; a new one, when absent.
     pub txn: Option<String>,
     /// The ceilings.
@@ -66,6 +70,10 @@ pub struct Resolved<'a> {
     pub exchange: Option<ExchangeRecord>,
     /// What sort of token it is, where the request could choose.
     pub issued_type: Option<&'static str>,
+    /// What of the request counts once, beside the client's credential and its proof.
+    pub used: Vec<UsedId>,
+    /// What is answered if that was used before.
+    pub used_before: fn() -> OAuthError,
 }
 
 /// The grant with this `grant_type`.
