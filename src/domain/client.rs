@@ -44,6 +44,8 @@ words! {
         ClientCredentials = "client_credentials",
         /// RFC 8693.
         TokenExchange = "urn:ietf:params:oauth:grant-type:token-exchange",
+        /// RFC 7523 §2.1.
+        JwtBearer = "urn:ietf:params:oauth:grant-type:jwt-bearer",
     }
 }
 
@@ -60,6 +62,10 @@ words! {
         TlsClientAuth = "tls_client_auth",
         /// RFC 8705 §2.2: a registered certificate, whoever issued it.
         SelfSignedTlsClientAuth = "self_signed_tls_client_auth",
+        /// A token of a trusted issuer that fulfils the conditions of one of its federated credentials.
+        FederatedJwt = "federated_jwt",
+        /// A JWT-SVID (draft-ietf-oauth-spiffe-client-auth).
+        SpiffeJwt = "spiffe_jwt",
     }
 }
 
@@ -70,10 +76,20 @@ impl AuthMethod {
     #[must_use]
     pub const fn needs(self) -> CertificateReach {
         match self {
-            Self::ClientSecretBasic | Self::ClientSecretPost | Self::PrivateKeyJwt => CertificateReach::None,
+            Self::ClientSecretBasic
+            | Self::ClientSecretPost
+            | Self::PrivateKeyJwt
+            | Self::FederatedJwt
+            | Self::SpiffeJwt => CertificateReach::None,
             Self::SelfSignedTlsClientAuth => CertificateReach::Shown,
             Self::TlsClientAuth => CertificateReach::Trusted,
         }
+    }
+
+    /// Whether a federated credential is what it is proven by.
+    #[must_use]
+    pub const fn is_federated(self) -> bool {
+        matches!(self, Self::FederatedJwt | Self::SpiffeJwt)
     }
 }
 
@@ -161,6 +177,13 @@ impl Client {
     /// It is disabled or expired.
     pub fn check(&self, now: Timestamp) -> Result<(), NotInForce> {
         Standing { enabled: self.enabled, expires_at: self.expires_at }.check(now)
+    }
+
+    /// Whether its federated credentials are of use to it.
+    #[must_use]
+    pub fn is_federated(&self) -> bool {
+        self.grant_types.contains(&GrantType::JwtBearer)
+            || self.auth_methods.iter().any(|method| method.is_federated())
     }
 
     /// What every token id of this registration starts with: six characters made from its database key.

@@ -185,6 +185,7 @@ impl TokenEndpoint {
             catalog: &catalog,
             asked: &asked,
             tokens: &self.tokens,
+            outside: &self.verifiers.outside,
             possession: &possession,
             now: self.ambient.now(),
         };
@@ -208,7 +209,7 @@ impl TokenEndpoint {
     ) -> Result<(Authenticated, &'static dyn Grant), Failure> {
         let offered = client_auth::present(&request.presentation(form));
         if let Ok(offered) = &offered {
-            attempt.client_id = Some(offered.client_id.clone());
+            attempt.client_id.clone_from(&offered.client_id);
             attempt.auth_method = offered.method();
         }
         let grant_type = form.get("grant_type");
@@ -216,14 +217,11 @@ impl TokenEndpoint {
         let grant = grants::find(grant_type).ok_or_else(unsupported_grant_type)?;
 
         let mut offered = offered?;
-        let registration = self.directory.client(&offered.client_id).await?;
-        attempt.known = registration.is_some();
-        offered.meant_for(registration.as_deref());
         let caller = Caller { address: request.origin.address, now: self.ambient.now() };
-        let client = client_auth::verify(&self.verifiers, &offered, registration, caller).await;
-        if client.is_err() && attempt.known {
-            self.directory.look_as_if_unknown(&offered.client_id).await;
-        }
+        let (known, client) =
+            client_auth::authenticate(&self.verifiers, &self.directory, &mut offered, caller).await;
+        attempt.known = known;
+        attempt.client_id.clone_from(&offered.client_id);
         attempt.auth_method = client.as_ref().map_or_else(|_| offered.method(), |client| Some(client.method));
         let client = client?;
         attempt.authenticated = true;

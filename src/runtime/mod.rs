@@ -11,6 +11,7 @@ pub mod failures;
 mod fault_point;
 pub mod federation;
 pub mod foreign_secrets;
+pub mod issuer_keys;
 pub mod issuers;
 pub mod key_maker;
 pub mod keyring;

@@ -159,7 +159,9 @@ impl Store {
         {
             found.certificates = self.certificates(found.client.uid).await?;
         }
-        if let Some(found) = found.as_mut() {
+        if let Some(found) = found.as_mut()
+            && found.client.is_federated()
+        {
             found.federated = self.federated_credentials(found.client.uid).await?;
         }
         Ok(found)

@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::assertion::{Assertion, Expected, Reason};
-use super::{Claim, Method, Presentation, Presented, Proof, Verified};
+use super::federation::is_about_another;
+use super::{Claim, Method, Presentation, Presented, Proof, Verified, spiffe_jwt};
 use crate::domain::client::{AuthMethod, Registration};
 use crate::domain::client_key::{ClientKey, key_id};
 use crate::domain::error::{Failure, Fault, OAuthError};
@@ -13,10 +14,10 @@ use crate::domain::ids::CredentialId;
 use crate::domain::time::Timestamp;
 use crate::jose::ForeignKey;
 use crate::oauth::Boxed;
-use crate::runtime::remote_keys::{NoKeys, RemoteKeys};
+use crate::runtime::remote_keys::{KeySet, NoKeys, RemoteKeys};
 
-/// The one `client_assertion_type` (RFC 7523 §2.2).
-const TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+/// Its `client_assertion_type` (RFC 7523 §2.2), which it shares with `federated_jwt`.
+pub(super) const TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
 /// What is verified with where there is no key: one of each type. What it says is never believed, so it does not matter
 /// who has the private parts.
@@ -81,9 +82,12 @@ impl Method for PrivateKeyJwt {
                     )));
                 }
             };
+        if kind == spiffe_jwt::TYPE || (kind == TYPE && is_about_another(assertion)) {
+            return None;
+        }
         if kind != TYPE {
             // It says nothing about any client, so it can be plain.
-            let public = format!("the only client_assertion_type here is {TYPE}");
+            let public = format!("client_assertion_type can be {TYPE} or {}", spiffe_jwt::TYPE);
             return Some(Err(OAuthError {
                 public: public.into(),
                 ..OAuthError::invalid_client("another client_assertion_type")
@@ -91,7 +95,7 @@ impl Method for PrivateKeyJwt {
         }
         Some(match Assertion::read(assertion) {
             Ok(assertion) => {
-                Ok(Presented { client_id: assertion.client_id.clone(), proof: Box::new(assertion) })
+                Ok(Presented { client_id: Some(assertion.client_id.clone()), proof: Box::new(assertion) })
             }
             Err(reason) => Err(OAuthError::invalid_client(reason)),
         })
@@ -187,23 +191,28 @@ impl Assertions {
         };
         let set = match self.remote.keys(url).await {
             Ok(set) => set,
-            Err(NoKeys::Away(fault)) => return Err(fault.into()),
-            Err(NoKeys::None(why)) => {
-                return Ok(Err(format!("no keys at the client's jwks_uri: {why}").into()));
-            }
+            Err(none) => return no_keys(none),
         };
-        let chosen = assertion.choose(set.keys(), |key| key).map(|at| Arc::clone(&set.keys()[at]));
-        let chosen = match chosen {
-            // A key that is newer than what is known of the set.
+        let choose =
+            |set: &KeySet| assertion.choose(set.keys(), |key| key).map(|at| Arc::clone(&set.keys()[at]));
+        let chosen = match choose(&set) {
+            // Perhaps a key that is newer than what is known of the set.
             Err(reason) => match self.remote.after(url, &set).await {
-                Some(newer) => {
-                    assertion.choose(newer.keys(), |key| key).map(|at| Arc::clone(&newer.keys()[at]))
-                }
-                None => Err(reason),
+                Ok(Some(newer)) => choose(&newer),
+                Ok(None) => Err(reason),
+                Err(none) => return no_keys(none),
             },
             chosen => chosen,
         };
         Ok(chosen.map(|key| Candidate { key_id: key_id(&key), key, not_after: None, lapsed: None }))
+    }
+}
+
+/// What it means that a client's `jwks_uri` has no keys: where that is not known, there is no verdict.
+fn no_keys(none: NoKeys) -> Result<Result<Candidate, Reason>, Failure> {
+    match none {
+        NoKeys::Away(fault) => Err(fault.into()),
+        NoKeys::None(why) => Ok(Err(format!("no keys at the client's jwks_uri: {why}").into())),
     }
 }
 

@@ -2,12 +2,14 @@
 //! used; the pipeline in [`super::token`] does everything else, so that no grant can forget a step.
 
 mod client_credentials;
+mod jwt_bearer;
 mod token_exchange;
 
 use super::Boxed;
 use super::client_auth::Authenticated;
 use super::form::Form;
 use super::live::LiveTokens;
+use super::outside::OutsideTokens;
 use super::possession::Possession;
 use crate::domain::audit::ExchangeRecord;
 use crate::domain::catalog::Catalog;
@@ -20,7 +22,8 @@ use crate::domain::time::Timestamp;
 use crate::storage::UsedId;
 
 /// Every grant. Discovery, registration and the audit follow from this list.
-pub static GRANTS: &[&dyn Grant] = &[&client_credentials::ClientCredentials, &token_exchange::TokenExchange];
+pub static GRANTS: &[&dyn Grant] =
+    &[&client_credentials::ClientCredentials, &token_exchange::TokenExchange, &jwt_bearer::JwtBearer];
 
 /// One way to ask for a token.
 pub trait Grant: Send + Sync {
@@ -45,6 +48,8 @@ pub struct Context<'a> {
     pub asked: &'a Asked,
     /// Which tokens of ours count.
     pub tokens: &'a LiveTokens,
+    /// Which tokens of trusted issuers count.
+    pub outside: &'a OutsideTokens,
     /// The keys that the request proves, which the token will be bound to.
     pub possession: &'a Possession,
     /// When.

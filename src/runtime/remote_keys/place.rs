@@ -3,13 +3,12 @@ use std::sync::Arc;
 use arc_swap::ArcSwapOption;
 use tokio::sync::Mutex;
 
-use super::{KeySet, NoKeys, RemoteKeys};
-use crate::domain::error::Fault;
+use super::{KeySet, NoKeys, RemoteKeys, Source};
 use crate::domain::time::Timestamp;
 
-/// One URL, and what is known of it.
+/// One of them, and what is known of it.
 pub(super) struct Place {
-    url: String,
+    source: Source,
     known: ArcSwapOption<KeySet>,
     /// Held while it is asked.
     asked: Mutex<Asked>,
@@ -25,8 +24,8 @@ struct Asked {
 // === impl Place ===
 
 impl Place {
-    pub(super) fn new(url: &str) -> Self {
-        Self { url: url.to_owned(), known: ArcSwapOption::empty(), asked: Mutex::default() }
+    pub(super) fn new(source: Source) -> Self {
+        Self { source, known: ArcSwapOption::empty(), asked: Mutex::default() }
     }
 
     pub(super) fn known(&self) -> Option<Arc<KeySet>> {
@@ -39,49 +38,50 @@ impl Place {
     }
 
     /// Asks it, unless somebody else has since `seen`, or it is to be left alone.
+    ///
+    /// # Errors
+    /// There are no keys, or it does not answer, or did not a moment ago, whatever is known from before.
     pub(super) async fn ask(
         &self,
         keys: &RemoteKeys,
         seen: Option<&Arc<KeySet>>,
     ) -> Result<Arc<KeySet>, NoKeys> {
         let mut asked = self.asked.lock().await;
-        if let Some(known) = self.known()
-            && seen.is_none_or(|seen| !Arc::ptr_eq(seen, &known))
+        let known = self.known();
+        if let Some(known) = &known
+            && seen.is_none_or(|seen| !Arc::ptr_eq(seen, known))
         {
-            return Ok(known);
+            return Ok(Arc::clone(known));
         }
         let now = keys.ambient.now();
         if asked.at.is_some_and(|at| at <= now && now < at.plus(keys.patience.cooldown)) {
-            return self.held(&asked, keys, now);
+            if let Some(problem) = &asked.problem {
+                return Err(problem.clone());
+            }
+            // Where all is well, only what is not there is not looked for again.
+            if let Some(known) = known.filter(|known| known.is_fresh(now)) {
+                return Ok(known);
+            }
         }
-        let outcome = keys.fetch(&self.url).await;
+        let outcome = keys.fetch(&self.source).await;
         // From its end: whatever it took, the place is left alone for a while then.
-        let now = keys.ambient.now();
+        let at = Some(keys.ambient.now());
         match outcome {
             Ok(set) => {
                 let set = Arc::new(set);
-                *asked = Asked { at: Some(now), problem: None };
+                *asked = Asked { at, problem: None };
                 self.known.store(Some(Arc::clone(&set)));
                 Ok(set)
             }
             Err(problem) => {
-                tracing::warn!(url = self.url, %problem, "public keys cannot be fetched");
+                tracing::warn!(source = self.source.as_str(), %problem, "public keys cannot be fetched");
                 // An answer without keys is an answer: what was there before was taken away. Only silence is bridged.
                 if matches!(problem, NoKeys::None(_)) {
                     self.known.store(None);
                 }
-                *asked = Asked { at: Some(now), problem: Some(problem) };
-                self.held(&asked, keys, now)
+                *asked = Asked { at, problem: Some(problem.clone()) };
+                Err(problem)
             }
         }
-    }
-
-    /// What is had without asking.
-    fn held(&self, asked: &Asked, keys: &RemoteKeys, now: Timestamp) -> Result<Arc<KeySet>, NoKeys> {
-        if let Some(known) = self.known().filter(|known| known.serves(now, keys.patience)) {
-            return Ok(known);
-        }
-        let silent = || Fault::unavailable(format!("keys at {}: not asked again yet", self.url)).into();
-        Err(asked.problem.clone().unwrap_or_else(silent))
     }
 }

@@ -6,6 +6,7 @@ mod from_files;
 mod trust;
 
 pub use self::endpoint::Endpoint;
+pub(super) use self::from_files::Stamp;
 pub use self::trust::{ClientTrust, Shown};
 
 use std::sync::Arc;
