@@ -287,7 +287,7 @@ impl Admin {
     }
 
     /// Refuses to give a credential to a client that may do more in this API than the administrator.
-    async fn require_hold_of(&self, by: &By, client: &Client) -> Result<(), AdminError> {
+    pub(super) async fn require_hold_of(&self, by: &By, client: &Client) -> Result<(), AdminError> {
         let roles = self.store.roles_of(client.uid).await?;
         self.require_all_of(by, &*self.catalog().await?, Some(client.uid), &roles, HANDS_OUT).await
     }

@@ -129,6 +129,12 @@ impl Catalog {
         self.exchange_rules.iter().find(|rule| rule.name == *name)
     }
 
+    /// Who operates a resource server.
+    pub fn operators_of(&self, server: ResourceServerUid) -> impl Iterator<Item = ClientUid> {
+        let operators = self.operators.iter().filter(move |(_, servers)| servers.contains(&server));
+        operators.map(|(client, _)| *client)
+    }
+
     /// Whether a client operates a resource server.
     #[must_use]
     pub fn operates(&self, client: ClientUid, server: ResourceServerUid) -> bool {

@@ -144,10 +144,10 @@ text! {
 text! {
     /// The name of a trusted issuer, used in paths, on the command line and in the audit.
     ///
-    /// In the API's paths `explain` stands for a question, so it cannot be an issuer.
-    TrustedIssuerName, "name", (100, r"^(?!explain$)[A-Za-z0-9][A-Za-z0-9._:-]*$", "github-actions"),
-    |text| name(text) && text != "explain",
-    "use 1 to 100 of A-Z a-z 0-9 . _ : - starting with a letter or digit, other than 'explain'"
+    /// In the API's paths `explain` stands for a question and `presets` for a list, so they cannot be issuers.
+    TrustedIssuerName, "name", (100, r"^(?!(?:explain|presets)$)[A-Za-z0-9][A-Za-z0-9._:-]*$", "github-actions"),
+    |text| name(text) && !matches!(text, "explain" | "presets"),
+    "use 1 to 100 of A-Z a-z 0-9 . _ : - starting with a letter or digit, other than 'explain' and 'presets'"
 }
 
 text! {

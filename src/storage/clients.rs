@@ -49,6 +49,8 @@ statements! {
                     SELECT expires_at FROM client_keys WHERE client = clients.uid AND expires_at > $9
                     UNION ALL
                     SELECT ends_at FROM client_certificates WHERE client = clients.uid AND ends_at > $9
+                    UNION ALL
+                    SELECT expires_at FROM federated_credentials WHERE client = clients.uid AND expires_at > $9
                 ) AS ending) AS credentials_end_at
         FROM clients
         WHERE client_id > $1

@@ -7,7 +7,7 @@ use super::engine::{execute, read, within};
 use super::rows::client_id;
 use super::{Store, StoreError, Tx, corrupt, statements};
 use crate::domain::claim_conditions::{MatchKey, Shape};
-use crate::domain::ids::{ClientId, ClientUid, CredentialId, TrustedIssuerUid};
+use crate::domain::ids::{ClientId, ClientUid, CredentialId, RoleUid, TrustedIssuerUid};
 use crate::domain::time::Timestamp;
 use crate::domain::trust::FederatedCredential;
 
@@ -24,6 +24,20 @@ statements! {
         FROM federated_credentials JOIN clients ON clients.uid = federated_credentials.client
         WHERE federated_credentials.trusted_issuer = $1 AND federated_credentials.match_key = $2
         ORDER BY federated_credentials.client LIMIT $3";
+
+    CLIENTS_OF_ISSUER = r"
+        SELECT DISTINCT clients.client_id
+        FROM federated_credentials JOIN clients ON clients.uid = federated_credentials.client
+        WHERE federated_credentials.trusted_issuer = $1
+        ORDER BY clients.client_id LIMIT $2";
+
+    COUNT_CLIENTS_OF_ISSUER =
+        "SELECT COUNT(DISTINCT client) FROM federated_credentials WHERE trusted_issuer = $1";
+
+    ROLES_OF_ISSUER = r"
+        SELECT DISTINCT client_roles.role
+        FROM federated_credentials JOIN client_roles ON client_roles.client = federated_credentials.client
+        WHERE federated_credentials.trusted_issuer = $1";
 
     ALL_SHAPES = "SELECT trusted_issuer, shape FROM federation_shapes";
 
@@ -111,6 +125,35 @@ impl Store {
                 .await
         })?;
         ids.iter().map(|id| client_id(id)).collect()
+    }
+
+    /// How many clients tokens of this issuer prove, and the first of them in the order of their identifiers.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn clients_of_issuer(
+        &self,
+        issuer: TrustedIssuerUid,
+        limit: u32,
+    ) -> Result<(u64, Vec<ClientId>), StoreError> {
+        let count: i64 = read!(self, pool => {
+            sqlx::query_scalar(COUNT_CLIENTS_OF_ISSUER).bind(issuer.0).fetch_one(pool).await
+        })?;
+        let ids: Vec<String> = read!(self, pool => {
+            sqlx::query_scalar(CLIENTS_OF_ISSUER).bind(issuer.0).bind(i64::from(limit)).fetch_all(pool).await
+        })?;
+        Ok((count.unsigned_abs(), ids.iter().map(|id| client_id(id)).collect::<Result<_, _>>()?))
+    }
+
+    /// Every role that some client has whom tokens of this issuer prove.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn roles_of_issuer(&self, issuer: TrustedIssuerUid) -> Result<Vec<RoleUid>, StoreError> {
+        let roles: Vec<Uuid> = read!(self, pool => {
+            sqlx::query_scalar(ROLES_OF_ISSUER).bind(issuer.0).fetch_all(pool).await
+        })?;
+        Ok(roles.into_iter().map(RoleUid).collect())
     }
 
     /// Every shape that the conditions of an issuer's credentials have, or once had.

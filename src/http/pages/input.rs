@@ -199,6 +199,15 @@ impl<'f> Input<'f> {
         self
     }
 
+    /// A member that several fields make together.
+    pub(super) fn made_of(mut self, name: &'static str, fields: &[&str], value: Value) -> Self {
+        let same = |stored: &Form| fields.iter().all(|field| self.form.agrees(stored, field));
+        if !self.stored.is_some_and(same) {
+            self.members.insert(name.to_owned(), value);
+        }
+        self
+    }
+
     /// A first word and the rest of the line, as members of these names.
     pub(super) fn pairs(self, name: &'static str, [first, rest]: [&str; 2]) -> Self {
         let value = self.pairs_of(name, [first, rest]);

@@ -52,6 +52,7 @@ pub(super) async fn operations(server: &Server) -> Vec<Operation> {
     });
     server.resource_server(named).await;
     server.client(json!({ "client_id": "named" })).await;
+    server.trusted_issuer(issuer("named")).await;
     for (path, methods) in openapi["paths"].as_object().unwrap() {
         let Some(path) = path.strip_prefix("/api/v1") else { continue };
         for (method, description) in methods.as_object().unwrap() {
@@ -63,6 +64,10 @@ pub(super) async fn operations(server: &Server) -> Vec<Operation> {
     }
     assert!(operations.len() >= 35, "only {} operations were found", operations.len());
     operations
+}
+
+fn issuer(name: &str) -> Value {
+    json!({ "name": name, "issuer": "https://idp.example", "keys": { "from": "discovery" } })
 }
 
 async fn operation(server: &Server, path: &str, method: &str, id: &str, description: &Value) -> Operation {
@@ -89,6 +94,7 @@ async fn operation(server: &Server, path: &str, method: &str, id: &str, descript
             "name": name, "caller": party, "subject": party, "resource_server": "named", "permissions": ["x"],
         }))
         .await;
+    server.trusted_issuer(issuer(&name)).await;
     let new = json!({ "name": name, "role": "auditor" });
     server
         .app
@@ -109,8 +115,10 @@ async fn operation(server: &Server, path: &str, method: &str, id: &str, descript
         let of = ClientId::new(&name).unwrap();
         server.app.admin().add_certificate(&By::system(), &of, new).await.unwrap();
     }
+    let credential_id = server.federated(&name, "named", &name).await;
     let path = path
         .replace("{key_id}", &key_id)
+        .replace("{credential_id}", &credential_id)
         .replace("{certificate_id}", CERTIFICATE_ID)
         .replace("{client_id}", &name)
         .replace("{name}", &name)
@@ -153,6 +161,10 @@ fn body(id: &str) -> Value {
             "name": "made", "caller": { "client": "named" }, "subject": { "client": "named" },
             "resource_server": "named", "permissions": ["x"],
         }),
+        "create_trusted_issuer" => issuer("made"),
+        "add_federated_credential" => json!({
+            "trusted_issuer": "named", "conditions": [{ "claim": "sub", "value": "made" }],
+        }),
         "try_token" => json!({}),
         "rotate_signing_key" => json!({ "algorithm": "ES256" }),
         "revoke_tokens" => json!({ "kind": "client", "subject": "revoke-tokens" }),
@@ -167,7 +179,9 @@ fn body(id: &str) -> Value {
         | "update_client_secret"
         | "update_role"
         | "update_resource_server"
-        | "update_exchange_rule" => {
+        | "update_exchange_rule"
+        | "update_trusted_issuer"
+        | "update_federated_credential" => {
             json!({ "description": "changed" })
         }
         new => panic!("say what a good body for the new operation {new} is"),
@@ -254,6 +268,7 @@ async fn every_operation_needs_the_permission_that_it_describes_and_no_other(ser
             "enable_client"
                 | "unassign_client_role"
                 | "enable_exchange_rule"
+                | "enable_trusted_issuer"
                 | "remove_operator"
                 | "try_exchange"
                 | "try_token"

@@ -4,6 +4,7 @@ mod actions;
 mod certificates;
 mod dry_run;
 mod edit;
+mod federation;
 mod fields;
 mod keys;
 mod new;
@@ -43,6 +44,7 @@ pub(super) fn routes() -> Router<Shared> {
         .merge(secrets::routes())
         .merge(certificates::routes())
         .merge(keys::routes())
+        .merge(federation::routes())
         .merge(rotation::routes())
         .merge(roles::routes())
         .merge(dry_run::routes())

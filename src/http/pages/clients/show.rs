@@ -16,6 +16,7 @@ use crate::admin::client_certificates::CertificateView;
 use crate::admin::client_keys::KeyView;
 use crate::admin::clients::ClientView;
 use crate::admin::effective_permissions::HeldAt;
+use crate::admin::federated_credentials::FederatedCredentialView;
 use crate::admin::secrets::SecretView;
 use crate::domain::builtin;
 use crate::domain::client::{AuthMethod, CertificateReach};
@@ -54,6 +55,7 @@ struct Show {
     /// Whether certificates reach this server, so that one can be registered.
     takes_certificates: bool,
     keys: Vec<KeyView>,
+    federated: Vec<FederatedCredentialView>,
     /// The choices of what a rotation replaces.
     replaceable: Vec<(String, String)>,
     roles: Vec<RoleName>,
@@ -174,6 +176,7 @@ async fn read(
         replaceable: replaceable(&secrets),
         secrets,
         keys: admin.keys(by, client_id).await?,
+        federated: admin.federated_credentials(by, client_id).await?,
         certificates: admin.certificates(by, client_id).await?,
         takes_certificates: admin.reach >= CertificateReach::Shown,
         roles,
