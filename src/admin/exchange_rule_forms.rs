@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::federated_credentials::ClaimCondition;
 use super::object::object;
 use super::{AdminError, nullable, present};
 use crate::domain::catalog::Catalog;
-use crate::domain::claim_conditions::{Condition, Conditions};
+use crate::domain::claim_conditions::Conditions;
 use crate::domain::error::FieldError;
 use crate::domain::exchange_rule::{
     ExchangeMode, ExchangeRule, MOST_ACTORS, OutsideParty, Party, RuleSubject, USUAL_ACTORS,
@@ -64,8 +65,8 @@ pub struct SubjectName {
     pub trusted_issuer: Option<TrustedIssuerName>,
     /// Which of its tokens: all must hold.
     #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Vec<Condition>, min_items = 1, max_items = 20)]
-    pub conditions: Option<Vec<Condition>>,
+    #[schema(value_type = Vec<ClaimCondition>, min_items = 1, max_items = 20)]
+    pub conditions: Option<Vec<ClaimCondition>>,
 }
 
 object!(SubjectName);
@@ -81,7 +82,7 @@ pub struct OutsideName {
     pub trusted_issuer: TrustedIssuerName,
     /// Which of its tokens: all must hold.
     #[schema(min_items = 1, max_items = 20)]
-    pub conditions: Vec<Condition>,
+    pub conditions: Vec<ClaimCondition>,
 }
 
 object!(OutsideName);
@@ -373,7 +374,7 @@ impl<'a> Names<'a> {
         let issuer = self.catalog.trusted_issuer(party.trusted_issuer).ok_or(AdminError::STALE)?;
         Ok(OutsideName {
             trusted_issuer: issuer.name.clone(),
-            conditions: party.conditions.iter().cloned().collect(),
+            conditions: party.conditions.iter().cloned().map(Into::into).collect(),
         })
     }
 
@@ -384,7 +385,7 @@ impl<'a> Names<'a> {
         if issuer.is_none() {
             self.wrong(field, format!("there is no trusted issuer '{name}'"), "register it first");
         }
-        let conditions = Conditions::new(named.conditions.clone());
+        let conditions = Conditions::new(named.conditions.iter().cloned().map(Into::into).collect());
         let conditions = conditions.map_err(|error| self.errors.push(error.in_field(field))).ok();
         issuer.zip(conditions).map(|(trusted_issuer, conditions)| OutsideParty { trusted_issuer, conditions })
     }

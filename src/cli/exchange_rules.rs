@@ -2,11 +2,12 @@
 
 use clap::{ArgGroup, Args, Subcommand};
 
+use super::federated_credentials::condition;
 use super::{Offline, output};
 use crate::admin::PageRequest;
 use crate::admin::exchange_dry_run::{TriedExchange, TryExchange, TryOutside};
 use crate::admin::exchange_rules::{CreateExchangeRule, OutsideName, PartyName, SubjectName};
-use crate::domain::claim_conditions::{ClaimPath, Condition, Pattern};
+use crate::admin::federated_credentials::ClaimCondition;
 use crate::domain::error::FieldError;
 use crate::domain::exchange_rule::{ExchangeMode, USUAL_ACTORS};
 use crate::domain::ids::{
@@ -82,13 +83,13 @@ pub(super) struct Create {
     /// What a claim of the subject's token must be, for example 'repository=octo-org/octo-repo'; * stands for any text.
     /// May be repeated: all must hold.
     #[arg(long = "subject-condition", value_name = "CLAIM=VALUE", value_parser = condition, requires = "subject_issuer")]
-    subject_conditions: Vec<Condition>,
+    subject_conditions: Vec<ClaimCondition>,
     /// The trusted issuer whose actor token the rule wants; needs conditions.
     #[arg(long, value_name = "NAME", value_parser = issuer_name, requires = "actor_conditions")]
     actor_issuer: Option<TrustedIssuerName>,
     /// What a claim of the actor token must be; may be repeated: all must hold.
     #[arg(long = "actor-condition", value_name = "CLAIM=VALUE", value_parser = condition, requires = "actor_issuer")]
-    actor_conditions: Vec<Condition>,
+    actor_conditions: Vec<ClaimCondition>,
     /// What the new token is for.
     #[arg(long, value_name = "NAME", value_parser = resource_server_name)]
     resource_server: ResourceServerName,
@@ -295,15 +296,6 @@ fn resource_server_name(text: &str) -> Result<ResourceServerName, FieldError> {
 
 fn issuer_name(text: &str) -> Result<TrustedIssuerName, FieldError> {
     TrustedIssuerName::new(text)
-}
-
-fn condition(text: &str) -> Result<Condition, String> {
-    let (claim, value) = text.split_once('=').ok_or("write CLAIM=VALUE, for example sub=a*")?;
-    let written = |error: FieldError| error.to_string();
-    Ok(Condition {
-        claim: ClaimPath::new(claim).map_err(written)?,
-        value: Pattern::new(value).map_err(written)?,
-    })
 }
 
 fn claims(text: &str) -> Result<Claims, String> {

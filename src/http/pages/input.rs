@@ -136,7 +136,7 @@ impl<'f> Input<'f> {
     }
 
     /// As [`Input::party`], with a third way: a trusted issuer, and in another field conditions.
-    pub(super) fn subject(self, name: &'static str, way: &'static str, conditions: &'static str) -> Self {
+    pub(super) fn subject(mut self, name: &'static str, way: &'static str, conditions: &'static str) -> Self {
         if self.form.text(way) != "trusted_issuer" {
             return self.party(name, way);
         }
@@ -144,7 +144,8 @@ impl<'f> Input<'f> {
             return self;
         }
         let value = self.outsider(name, conditions);
-        Self { members: self.members.into_iter().chain([(name.to_owned(), value)]).collect(), ..self }
+        self.members.insert(name.to_owned(), value);
+        self
     }
 
     /// A trusted issuer and conditions on its tokens, which become one member, or none without the issuer.
@@ -177,9 +178,19 @@ impl<'f> Input<'f> {
         self
     }
 
-    fn outsider(&self, issuer: &str, conditions: &str) -> Value {
-        let conditions = self.pairs_of(conditions, ["claim", "value"]);
-        json!({ "trusted_issuer": self.trimmed(issuer), "conditions": conditions })
+    /// Conditions are `claim = text`, one on a line.
+    fn outsider(&mut self, issuer: &str, conditions: &'static str) -> Value {
+        let mut read = Vec::new();
+        for line in self.lines_of(conditions) {
+            if let Some((claim, value)) = line.split_once('=') {
+                read.push(json!({ "claim": claim.trim(), "value": value.trim() }));
+            } else {
+                let problem = format!("'{}' has no '='", quoted(line));
+                let fix = "write claim = text, for example sub = orders";
+                self.errors.push(FieldError::new(conditions, problem, fix));
+            }
+        }
+        json!({ "trusted_issuer": self.trimmed(issuer), "conditions": read })
     }
 
     fn all_agree(&self, fields: &[&str]) -> bool {
@@ -210,16 +221,12 @@ impl<'f> Input<'f> {
 
     /// A first word and the rest of the line, as members of these names.
     pub(super) fn pairs(self, name: &'static str, [first, rest]: [&str; 2]) -> Self {
-        let value = self.pairs_of(name, [first, rest]);
-        self.put(name, value)
-    }
-
-    fn pairs_of(&self, name: &str, [first, rest]: [&str; 2]) -> Value {
         let pairs = self.lines_of(name).into_iter().map(|line| {
             let (word, more) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
             json!({ first: word, rest: more.trim() })
         });
-        pairs.collect()
+        let value = pairs.collect();
+        self.put(name, value)
     }
 
     /// A value that is made of several fields, or of none.

@@ -9,10 +9,10 @@ use http::StatusCode;
 
 use super::AT;
 use crate::admin::exchange_rules::{CreateExchangeRule, ExchangeRuleView, PartyName, UpdateExchangeRule};
+use crate::admin::federated_credentials::ClaimCondition;
 use crate::admin::token_use::TokenUse;
 use crate::admin::{AdminError, PageRequest};
 use crate::domain::builtin;
-use crate::domain::claim_conditions::Condition;
 use crate::domain::exchange_rule::{ExchangeMode, USUAL_ACTORS};
 use crate::domain::ids::ExchangeRuleName;
 use crate::http::Shared;
@@ -153,8 +153,8 @@ fn stored(rule: &ExchangeRuleView) -> Form {
 }
 
 /// Conditions as they are written in a form: the claim and what it must be, one on a line.
-fn lines(conditions: &[Condition]) -> String {
-    let lines: Vec<_> = conditions.iter().map(|it| format!("{} {}", it.claim, it.value)).collect();
+fn lines(conditions: &[ClaimCondition]) -> String {
+    let lines: Vec<_> = conditions.iter().map(|it| format!("{} = {}", it.claim, it.value)).collect();
     lines.join("\n")
 }
 

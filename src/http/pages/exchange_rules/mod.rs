@@ -16,7 +16,7 @@ use super::listed::Listed;
 use super::session::SignedIn;
 use super::{page, page_with};
 use crate::admin::exchange_rules::{ExchangeRuleView, OutsideName, PartyName, SubjectName};
-use crate::domain::claim_conditions::Condition;
+use crate::admin::federated_credentials::ClaimCondition;
 use crate::domain::ids::ExchangeRuleName;
 use crate::http::Shared;
 
@@ -54,7 +54,7 @@ fn outside(outside: &OutsideName) -> String {
     elsewhere(outside.trusted_issuer.as_str(), &outside.conditions)
 }
 
-fn elsewhere(issuer: &str, conditions: &[Condition]) -> String {
+fn elsewhere(issuer: &str, conditions: &[ClaimCondition]) -> String {
     let conditions: Vec<_> = conditions.iter().map(|it| format!("{} is {}", it.claim, it.value)).collect();
     format!("whoever {issuer} vouches for, if {}", conditions.join(" and "))
 }
