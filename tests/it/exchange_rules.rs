@@ -2,6 +2,7 @@
 
 mod authority;
 mod fields;
+mod migration;
 mod references;
 
 use std::time::Duration;
