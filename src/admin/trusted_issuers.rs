@@ -324,8 +324,9 @@ impl Admin {
         // What its tokens themselves get, where a rule lets them.
         let named = |rule: &&Arc<ExchangeRule>| rule.outside().any(|party| party.trusted_issuer == issuer);
         let api = catalog.api().map(|api| api.uid);
-        let rules = catalog.exchange_rules().iter().filter(|rule| Some(rule.resource_server) == api);
-        let permissions: Vec<_> = rules.filter(named).flat_map(|rule| &rule.permissions).collect();
+        let towards = |rule: &&Arc<ExchangeRule>| Some(rule.resource_server) == api;
+        let lets_through = catalog.exchange_rules().iter().filter(towards).filter(named);
+        let permissions: Vec<_> = lets_through.flat_map(|rule| &rule.permissions).collect();
         self.require_all(by, &permissions, BECOMES_STRONGER).await?;
         // What a client may that is named itself: few are.
         for client in clients_near_api(catalog) {

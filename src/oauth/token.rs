@@ -293,14 +293,15 @@ impl TokenEndpoint {
             dpop_nonce: proof.filter(|proof| proof.renew_nonce).map(|_| self.dpop.nonce(now)),
         };
         let acts = || claims.act.iter().flat_map(Act::chain);
+        let subject_issuer = claims.subject_issuer().map(str::to_owned);
         let event = Event::TokenIssued {
             client_id: claims.client_id,
             auth_method: client.method,
             credential_id: client.credential.credential_id.clone(),
             grant_type,
             asked: words,
-            subject_issuer: claims.subject_issuer().map(str::to_owned),
             subject: claims.sub,
+            subject_issuer,
             actors: acts().map(|act| act.sub.clone()).collect(),
             outside_actors: acts().filter(|act| act.client().is_none()).map(|act| act.sub.clone()).collect(),
             exchange,
