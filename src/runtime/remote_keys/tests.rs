@@ -3,7 +3,7 @@ use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
-use super::fetch::{LEAST, USUAL};
+use super::fetch::{LEAST, MOST, USUAL};
 use super::*;
 use crate::domain::time::Timestamp;
 use crate::runtime::clock::{ManualClock, SystemEntropy};
