@@ -198,6 +198,30 @@ mod tests {
         }
     }
 
+    #[test]
+    fn what_a_token_is_about_goes_by_sub_id_rfc9493_4_1() {
+        let mut token = json!({
+            "iss": "i", "exp": 1, "aud": "a", "sub": "ci|x", "client_id": "ci|x", "iat": 0, "jti": "j", "txn": "t",
+            "roles": [], "client_kind": "service",
+        });
+        let read = |token: &serde_json::Value| -> AccessTokenClaims {
+            serde_json::from_value(token.clone()).unwrap()
+        };
+        let own = read(&token);
+        assert_eq!(
+            (own.subject_client(), own.subject_issuer(), own.is_of_itself()),
+            (Some("ci|x"), None, true)
+        );
+        token["sub_id"] = json!({ "format": "iss_sub", "iss": "https://ci.example", "sub": "x" });
+        let outside = read(&token);
+        assert_eq!((outside.subject_client(), outside.subject_issuer()), (None, Some("ci")));
+        assert!(!outside.is_of_itself(), "whoever asked is called the same");
+        assert_eq!(serde_json::to_value(&outside).unwrap()["sub_id"], token["sub_id"]);
+        // What is marked in a way that is not known here is about nobody.
+        token["sub_id"] = json!({ "format": "email", "email": "a@example.com" });
+        assert!(serde_json::from_value::<AccessTokenClaims>(token).is_err());
+    }
+
     proptest! {
         #[test]
         fn a_token_says_what_was_decided_and_nothing_else_rfc9068_2_2(

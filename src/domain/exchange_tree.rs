@@ -252,6 +252,21 @@ mod tests {
     }
 
     #[test]
+    fn a_chain_begins_with_a_trusted_issuers_token_and_is_no_clients_of_the_same_name() {
+        let mut first = token("a", Some("elsewhere"));
+        first["subject_issuer"] = json!("ci");
+        first["outside_actors"] = json!(["client-a"]);
+        first["exchange"] =
+            json!({ "rule": "r", "mode": "delegation", "subject_token": { "trusted_issuer": "ci" } });
+        first["client_id"] = json!("orders");
+        let events =
+            [first, token("b", Some("a")), revoked("client", "front"), revoked("client", "client-a")];
+        let tree = tree(&events);
+        assert_eq!(shape(&tree), [("a", 0, false), ("b", 1, false)]);
+        assert!(tree.tokens[0].revocations.is_empty(), "{:?}", tree.tokens[0].revocations);
+    }
+
+    #[test]
     fn a_token_stands_under_the_one_that_it_was_exchanged_for() {
         let events = [
             token("a", None),

@@ -147,6 +147,21 @@ mod tests {
     }
 
     #[test]
+    fn somebody_from_elsewhere_is_no_client_of_the_same_name() {
+        let sub_id = json!({ "format": "iss_sub", "iss": "https://ci.example", "sub": "x" });
+        let mut outside = claims(10);
+        outside.sub_id = Some(serde_json::from_value(sub_id.clone()).unwrap());
+        assert!(revoked(RevokedKind::Client, "front", 20).find(&outside).is_none(), "the subject");
+        let act = json!({ "sub": "robot", "sub_id": sub_id, "act": { "sub": "orders" } });
+        outside.act = Some(serde_json::from_value(act).unwrap());
+        assert!(revoked(RevokedKind::Client, "robot", 20).find(&outside).is_none(), "an actor");
+        // Of those behind them the chain's beginning counts, as ever.
+        let younger = AccessTokenClaims { jti: token_id::make("abcdef", at(21), [1; 14]), ..outside };
+        assert!(revoked(RevokedKind::Client, "orders", 20).find(&younger).is_some());
+        assert!(revoked(RevokedKind::Client, "payments", 20).find(&younger).is_none(), "it asked later");
+    }
+
+    #[test]
     fn a_token_and_a_chain_are_found_by_their_identifiers_and_forgotten_at_their_end() {
         let claims = claims(10);
         for (kind, subject) in [(RevokedKind::Token, &claims.jti), (RevokedKind::Chain, &claims.txn)] {

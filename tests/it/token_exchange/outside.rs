@@ -234,7 +234,7 @@ async fn a_service_passes_somebody_from_elsewhere_on(server: Server) {
         "trusted_issuer": "ci",
         "conditions": [{ "claim": "sub", "value": "job:*" }, { "claim": "iss", "value": "https://ci.example" }],
     } });
-    chain.change_rule(&server, "jobs-payments-to-ledger", by_name).await;
+    chain.change_rule(&server, "jobs-payments-to-ledger", by_name.clone()).await;
     let (passed_on, claims) = exchanged(&server, &chain.payments, &token, more).await;
     for (member, value) in [
         ("sub", before["sub"].clone()),
@@ -248,8 +248,13 @@ async fn a_service_passes_somebody_from_elsewhere_on(server: Server) {
         assert_eq!(claims[member], value, "{member}");
     }
     assert_eq!(introspect(&server, &chain.ledger, &passed_on).await["active"], true);
-    let stolen = exchange(&server, &chain.orders, &token, "").await;
-    stolen.expect_refusal("not addressed to the caller any more", 400, "invalid_request");
+    let stray = json!({
+        "name": "stray", "caller": { "client": "orders" }, "subject": by_name["subject"], "resource_server": "ledger",
+        "permissions": ["ledger:read"],
+    });
+    chain.rule(&server, stray).await;
+    let stolen = exchange(&server, &chain.orders, &token, more).await;
+    stolen.expect_refusal("addressed to somebody else by now", 400, "invalid_request");
     chain.api(&server, "POST", "/trusted-issuers/ci/disable", Value::Null).await.expect(200);
     assert_eq!(introspect(&server, &chain.ledger, &passed_on).await, inactive());
 }
