@@ -3,6 +3,7 @@
 mod authority;
 mod fields;
 mod migration;
+mod pages;
 mod references;
 
 use std::time::Duration;
