@@ -6,12 +6,12 @@ use utoipa::ToSchema;
 
 use super::impact::UsingClient;
 use super::{Admin, AdminError, By};
+use crate::domain::acting::SubId;
 use crate::domain::builtin;
 use crate::domain::claims::AccessTokenClaims;
 use crate::domain::client::Client;
 use crate::domain::delegation::Act;
 use crate::domain::ids::{ClientId, CredentialId, ExchangeRuleName, RoleName, RoleUid};
-use crate::domain::outside_identity::SubId;
 use crate::domain::revocation::Revoked;
 use crate::domain::time::{HOUR, Timestamp};
 use crate::runtime::revocations;

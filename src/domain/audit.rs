@@ -487,17 +487,6 @@ pub struct ExchangeRecord {
     pub actor_token: Option<OutsideTokenRecord>,
 }
 
-/// A token that a trusted issuer made.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
-pub struct OutsideTokenRecord {
-    /// The issuer's name here.
-    #[schema(value_type = String)]
-    pub trusted_issuer: TrustedIssuerName,
-    /// What the issuer calls the token, if it calls it something.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub jti: Option<String>,
-}
-
 // === impl Event ===
 
 impl Event {

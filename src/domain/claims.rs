@@ -2,11 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::acting::SubId;
 use super::binding::Confirmation;
 use super::client::ClientKind;
 use super::delegation::{Act, MayAct};
 use super::ids::{ClientId, RoleName};
-use super::outside_identity::{SubId, issuer_in};
+use super::outside_identity::issuer_in;
 use super::policy::Decision;
 use super::resource::TokenProfile;
 use super::time::Timestamp;

@@ -21,42 +21,19 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-
+use super::acting::SubId;
+pub use super::acting::{Act, MayAct};
 use super::catalog::{Catalog, Holdings};
 use super::client::Registration;
 use super::error::{ErrorCode, OAuthError};
 use super::exchange_rule::{ExchangeMode, ExchangeRule, RuleSubject};
 use super::ids::{ClientId, Permission, ResourceServerUid, RoleName};
-use super::outside_identity::{OutsideIdentity, SubId};
+use super::outside_identity::OutsideIdentity;
 use super::policy::{self, Asked, Grantee, NOT_ALLOWED};
 use super::resource::ResourceServer;
 use super::scope::Scope;
 use super::text::{quoted, shortened};
 use super::time::Timestamp;
-
-/// The `act` claim (RFC 8693 §4.1): who acts, and for whom they act if that is an actor again. Newest outermost.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Act {
-    /// The actor. A client's id, unless there is a `sub_id`.
-    pub sub: String,
-    /// The actor in the words of another issuer, if it is somebody from elsewhere (RFC 9493 §4.1).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub sub_id: Option<SubId>,
-    /// Who acted before.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub act: Option<Box<Act>>,
-}
-
-/// The `may_act` claim (RFC 8693 §4.4): who alone may act for the subject.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct MayAct {
-    /// The actor. A client's id, unless there is an `iss`.
-    pub sub: String,
-    /// Whose words that is, if they are another issuer's.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub iss: Option<String>,
-}
 
 /// Whose identity is passed on.
 #[derive(Clone, Copy, Debug)]
@@ -159,50 +136,20 @@ pub struct Weighing<'a> {
     pub outcome: Result<Passage<'a>, OAuthError>,
 }
 
-// === impl Act ===
+// === impl Actor ===
 
-impl Act {
-    /// It, and everything nested in it: newest first.
-    pub fn chain(&self) -> impl Iterator<Item = &Self> {
-        std::iter::successors(Some(self), |act| act.act.as_deref())
-    }
-
-    /// Everybody who acts, newest first, as they are called.
-    pub fn actors(&self) -> impl Iterator<Item = &str> {
-        self.chain().map(|act| act.sub.as_str())
-    }
-
-    /// The client who acts; nothing, if that is somebody from elsewhere.
-    #[must_use]
-    pub fn client(&self) -> Option<&str> {
-        self.sub_id.is_none().then_some(self.sub.as_str())
-    }
-}
-
-// === impl MayAct ===
-
-impl MayAct {
-    /// This client alone.
-    #[must_use]
-    pub fn client(client_id: &ClientId) -> Self {
-        Self { sub: client_id.to_string(), iss: None }
-    }
-
-    /// Whether it names this actor.
-    fn names(&self, actor: Actor<'_>) -> bool {
-        match (actor, &self.iss) {
-            (Actor::Client(client_id), None) => self.sub == client_id.as_str(),
-            (Actor::Outside(identity), Some(iss)) => {
-                self.sub == identity.subject && *iss == identity.issuer.issuer
+impl Actor<'_> {
+    /// Whether it is whom a token's `may_act` names.
+    fn is_named_by(self, may_act: &MayAct) -> bool {
+        match (self, &may_act.iss) {
+            (Self::Client(client_id), None) => may_act.sub == client_id.as_str(),
+            (Self::Outside(identity), Some(iss)) => {
+                may_act.sub == identity.subject && *iss == identity.issuer.issuer
             }
             _ => false,
         }
     }
-}
 
-// === impl Actor ===
-
-impl Actor<'_> {
     fn sub(self) -> String {
         match self {
             Self::Client(client_id) => client_id.to_string(),
@@ -261,7 +208,7 @@ impl<'c, 'a> Exchange<'c, 'a> {
 
     fn decide(self, considered: &mut Vec<Considered<'c>>) -> Result<Passage<'c>, OAuthError> {
         let actor = self.actor();
-        if let Some(may_act) = self.token.may_act.as_ref().filter(|may_act| !may_act.names(actor)) {
+        if let Some(may_act) = self.token.may_act.as_ref().filter(|may_act| !actor.is_named_by(may_act)) {
             return Err(OAuthError::invalid_request("the subject token's may_act does not name this actor")
                 .because(format!(
                     "may_act names '{}', and '{}' acts",

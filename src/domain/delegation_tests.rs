@@ -475,12 +475,10 @@ fn an_actor_from_elsewhere_is_whom_the_rule_names_and_nobody_else_is() {
 #[test]
 fn may_act_of_another_issuer_names_no_client_rfc8693_4_4() {
     let robot = outside_identity::tests::identity(1, &json!({ "sub": "client1" }));
+    let client1 = ClientId::new("client1").unwrap();
     let named = |iss: Option<&str>| {
         let may_act = MayAct { sub: "client1".to_owned(), iss: iss.map(str::to_owned) };
-        [
-            may_act.names(Actor::Client(&ClientId::new("client1").unwrap())),
-            may_act.names(Actor::Outside(&robot)),
-        ]
+        [Actor::Client(&client1).is_named_by(&may_act), Actor::Outside(&robot).is_named_by(&may_act)]
     };
     assert_eq!(named(None), [true, false]);
     assert_eq!(named(Some("https://issuer1.example")), [false, true]);

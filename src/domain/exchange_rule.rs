@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+pub use super::acting::MOST_ACTORS;
 use super::claim_conditions::{Condition, Conditions, Finding};
 use super::client::Registration;
 use super::ids::{
@@ -23,9 +24,6 @@ words! {
         Impersonation = "impersonation",
     }
 }
-
-/// The most actors one behind the other that a rule may allow.
-pub const MOST_ACTORS: u8 = 10;
 
 /// How many a rule allows unless it says otherwise (DESIGN §5).
 pub const USUAL_ACTORS: u8 = 5;

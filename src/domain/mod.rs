@@ -3,6 +3,7 @@
 //! Everything that decides about authority lives here, so that it can be read in one sitting and
 //! property-tested without a server.
 
+pub mod acting;
 pub mod administrator;
 pub mod allowance;
 pub mod audit;

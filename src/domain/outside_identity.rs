@@ -7,13 +7,12 @@
 use std::fmt;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::{Value, json};
+use utoipa::ToSchema;
 
-use super::catalog::Catalog;
-use super::delegation::{Act, MayAct};
+use super::acting::{Act, MOST_ACTORS, MayAct, SubId};
 use super::error::OAuthError;
-use super::exchange_rule::MOST_ACTORS;
 use super::ids::TrustedIssuerName;
 use super::text::quoted;
 use super::time::Timestamp;
@@ -26,19 +25,6 @@ const LONGEST: usize = 500;
 /// What stands between an issuer's name, which never has one, and what it calls somebody.
 const BAR: char = '|';
 
-/// The `sub_id` claim (RFC 9493 §4.1): who somebody is in the words of another issuer (§3.2.3).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "format", rename_all = "snake_case")]
-pub enum SubId {
-    /// By an issuer and what that calls them.
-    IssSub {
-        /// What the issuer calls itself.
-        iss: String,
-        /// What it calls them.
-        sub: String,
-    },
-}
-
 /// Somebody from elsewhere, as a verified token says.
 #[derive(Clone)]
 pub struct OutsideIdentity {
@@ -49,6 +35,17 @@ pub struct OutsideIdentity {
     /// What conditions are judged on: all that the issuer's token says, or `iss` and `sub` where a token of ours names
     /// them, which says no more.
     pub claims: Object,
+}
+
+/// A token that a trusted issuer made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct OutsideTokenRecord {
+    /// The issuer's name here.
+    #[schema(value_type = String)]
+    pub trusted_issuer: TrustedIssuerName,
+    /// What the issuer calls the token, if it calls it something.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jti: Option<String>,
 }
 
 // === impl OutsideIdentity ===
@@ -67,26 +64,25 @@ impl OutsideIdentity {
         Ok(Self { issuer, subject, claims })
     }
 
-    /// Whom a token of ours from `made` means by this `sub` with a `sub_id`.
+    /// Whom a token of ours from `made` means by this `sub` with a `sub_id`, where these issuers are known.
     ///
     /// # Errors
     /// The issuer is gone, another one of the same name, or disabled.
     pub fn of_ours(
-        catalog: &Catalog,
+        known: impl FnOnce(&TrustedIssuerName) -> Option<Arc<TrustedIssuer>>,
         sub: &str,
         made: Timestamp,
         now: Timestamp,
     ) -> Result<Self, &'static str> {
         const GONE: &str = "a trusted issuer that stands behind it is gone";
         let (name, subject) = sub.split_once(BAR).ok_or(GONE)?;
-        let issuer = TrustedIssuerName::new(name).ok().and_then(|name| catalog.trusted_issuer_named(&name));
-        let issuer = Arc::clone(issuer.ok_or(GONE)?);
+        let issuer = TrustedIssuerName::new(name).ok().and_then(|name| known(&name)).ok_or(GONE)?;
         if issuer.created_at > made {
             return Err("a trusted issuer that stands behind it is another one of the same name");
         }
         issuer.check(now).map_err(|_| "a trusted issuer that stands behind it is disabled")?;
-        let known = json!({ "iss": issuer.issuer, "sub": subject }).to_string();
-        let claims = Object::parse(known.as_bytes()).ok_or(GONE)?;
+        let said = json!({ "iss": issuer.issuer, "sub": subject }).to_string();
+        let claims = Object::parse(said.as_bytes()).ok_or(GONE)?;
         Ok(Self { subject: subject.to_owned(), claims, issuer })
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::*;
+use crate::domain::catalog::Catalog;
 use crate::domain::ids::TrustedIssuerUid;
 use crate::domain::trust::{IssuerProfile, KeySource, Reuse};
 
@@ -37,6 +38,10 @@ pub(in crate::domain) fn identity(n: usize, claims: &Value) -> OutsideIdentity {
     OutsideIdentity::new(Arc::new(issuer(n)), subject, claims).unwrap()
 }
 
+fn known(catalog: &Catalog) -> impl FnOnce(&TrustedIssuerName) -> Option<Arc<TrustedIssuer>> {
+    move |name: &TrustedIssuerName| catalog.trusted_issuer_named(name).cloned()
+}
+
 #[test]
 fn a_token_of_ours_names_them_and_finds_them_again() {
     let catalog = Catalog::default().with_trust(vec![issuer(0), issuer(1)]);
@@ -45,7 +50,7 @@ fn a_token_of_ours_names_them_and_finds_them_again() {
         assert_eq!(identity.sub(), format!("issuer1|{subject}"));
         let sub_id = json!({ "format": "iss_sub", "iss": "https://issuer1.example", "sub": subject });
         assert_eq!(serde_json::to_value(identity.sub_id()).unwrap(), sub_id, "RFC 9493 section 3.2.3");
-        let again = OutsideIdentity::of_ours(&catalog, &identity.sub(), NOW, NOW).unwrap();
+        let again = OutsideIdentity::of_ours(known(&catalog), &identity.sub(), NOW, NOW).unwrap();
         assert_eq!((again.issuer.uid, again.subject.as_str()), (identity.issuer.uid, subject));
         assert_eq!(again.claims.get("sub"), Some(&json!(subject)));
         assert_eq!(again.claims.get("iss"), Some(&json!("https://issuer1.example")));
@@ -59,7 +64,7 @@ fn an_issuer_that_is_gone_anew_or_disabled_vouches_for_nobody() {
     let made = Timestamp::from_seconds(900);
     let disabled = TrustedIssuer { enabled: false, ..issuer(1) };
     let catalog = Catalog::default().with_trust(vec![issuer(0), disabled]);
-    let of_ours = |sub: &str, made| OutsideIdentity::of_ours(&catalog, sub, made, NOW).map(|_| ());
+    let of_ours = |sub: &str, made| OutsideIdentity::of_ours(known(&catalog), sub, made, NOW).map(|_| ());
     assert_eq!(of_ours("issuer0|a", NOW), Ok(()));
     assert!(of_ours("issuer0|a", made).unwrap_err().contains("another one of the same name"));
     assert!(of_ours("issuer1|a", NOW).unwrap_err().contains("disabled"));

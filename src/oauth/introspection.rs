@@ -13,6 +13,7 @@ use utoipa::{PartialSchema, ToSchema};
 
 use super::live::{LiveError, LiveToken, LiveTokens};
 use super::request::{ClientGate, ClientRequest};
+use crate::domain::acting::SubId;
 use crate::domain::binding::Confirmation;
 use crate::domain::builtin;
 use crate::domain::claims::Audience;
@@ -20,7 +21,6 @@ use crate::domain::client::{ClientKind, Registration};
 use crate::domain::delegation::{Act, MayAct};
 use crate::domain::error::{Failure, Fault, OAuthError};
 use crate::domain::ids::{ClientId, RoleName};
-use crate::domain::outside_identity::SubId;
 use crate::domain::resource::ResourceServer;
 use crate::domain::scope::Scope;
 use crate::domain::time::Timestamp;

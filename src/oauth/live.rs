@@ -12,7 +12,7 @@ use crate::domain::client::Registration;
 use crate::domain::delegation::{Act, Subject};
 use crate::domain::error::Fault;
 use crate::domain::exchange_rule::{ExchangeRule, RuleSubject};
-use crate::domain::ids::{ClientId, Permission, ResourceServerUid, RoleName};
+use crate::domain::ids::{ClientId, Permission, ResourceServerUid, RoleName, TrustedIssuerName};
 use crate::domain::outside_identity::OutsideIdentity;
 use crate::domain::resource::ResourceServer;
 use crate::domain::role::Role;
@@ -228,7 +228,9 @@ impl LiveTokens {
     /// Somebody from elsewhere who stands behind a token; `id` says since when.
     fn outsider(&self, sub: &str, id: &str, now: Timestamp) -> Result<OutsideIdentity, Why> {
         let made = token_id::made_at(id).ok_or(Why::Dead(NOT_OURS))?;
-        OutsideIdentity::of_ours(&self.directory.catalog(), sub, made, now).map_err(Why::Dead)
+        let catalog = self.directory.catalog();
+        let known = |name: &TrustedIssuerName| catalog.trusted_issuer_named(name).cloned();
+        OutsideIdentity::of_ours(known, sub, made, now).map_err(Why::Dead)
     }
 
     /// A client that stands behind a token.

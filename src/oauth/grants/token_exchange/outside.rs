@@ -2,11 +2,10 @@
 
 use super::super::Context;
 use super::{Acts, Origin, Passed, Presented, Who};
-use crate::domain::audit::OutsideTokenRecord;
 use crate::domain::binding::Confirmation;
 use crate::domain::delegation::SubjectToken;
 use crate::domain::error::{Failure, OAuthError};
-use crate::domain::outside_identity::OutsideIdentity;
+use crate::domain::outside_identity::{OutsideIdentity, OutsideTokenRecord};
 use crate::domain::scope::Scope;
 use crate::domain::text::quoted;
 use crate::domain::time::Timestamp;
