@@ -486,5 +486,9 @@ impl<'c, 'a> Exchange<'c, 'a> {
 mod tests;
 
 #[cfg(test)]
+#[path = "delegation_outside_tests.rs"]
+mod outside_tests;
+
+#[cfg(test)]
 #[path = "delegation_properties.rs"]
 mod properties;

@@ -6,9 +6,9 @@ use std::time::Duration;
 use proptest::prelude::*;
 use uuid::Uuid;
 
+use super::outside_tests::{outside_token, party};
 use super::tests::{
-    NOW, PERMISSIONS, client, identifier, outcome, outside_token, party, permission, role, rule, server,
-    server_uid, token,
+    NOW, PERMISSIONS, client, identifier, outcome, permission, role, rule, server, server_uid, token,
 };
 use super::*;
 use crate::domain::exchange_rule::{OutsideParty, Party, RuleSubject};
