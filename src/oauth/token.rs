@@ -265,7 +265,6 @@ impl TokenEndpoint {
         let proof = possession.proof.as_ref();
         let continues = txn.is_some();
         let mark = client.registration.client.token_mark();
-        // A chain begins with a token that a client has for itself, or for somebody from elsewhere.
         let txn = txn.map_or_else(|| self.ambient.token_id(&mark, now), Ok)?;
         let occasion = Occasion {
             issuer: &self.issuer,
@@ -292,7 +291,7 @@ impl TokenEndpoint {
             issued_type,
             dpop_nonce: proof.filter(|proof| proof.renew_nonce).map(|_| self.dpop.nonce(now)),
         };
-        let acts = || claims.act.iter().flat_map(Act::chain);
+        let (actors, outside_actors) = acting(claims.act.as_ref());
         let subject_issuer = claims.subject_issuer().map(str::to_owned);
         let event = Event::TokenIssued {
             client_id: claims.client_id,
@@ -302,8 +301,8 @@ impl TokenEndpoint {
             asked: words,
             subject: claims.sub,
             subject_issuer,
-            actors: acts().map(|act| act.sub.clone()).collect(),
-            outside_actors: acts().filter(|act| act.client().is_none()).map(|act| act.sub.clone()).collect(),
+            actors,
+            outside_actors,
             exchange,
             audience: decision.audience.iter().map(ToString::to_string).collect(),
             scope,
@@ -349,6 +348,13 @@ impl Attempt {
             repeated: None,
         }
     }
+}
+
+/// Everybody who acts in a token, newest first, and who of them is from elsewhere.
+fn acting(act: Option<&Act>) -> (Vec<String>, Vec<String>) {
+    let outside = act.into_iter().flat_map(Act::chain).filter(|act| act.client().is_none());
+    let outside = outside.map(|act| act.sub.clone()).collect();
+    (act.into_iter().flat_map(Act::actors).map(str::to_owned).collect(), outside)
 }
 
 fn unsupported_grant_type() -> OAuthError {
