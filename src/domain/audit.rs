@@ -15,9 +15,8 @@ use super::client::{AuthMethod, GrantType};
 use super::credential::CredentialKind;
 use super::error::Fault;
 use super::exchange_rule::ExchangeMode;
-use super::ids::{
-    AdministratorName, ClientId, CredentialId, ExchangeRuleName, KeyId, RoleName, TrustedIssuerName,
-};
+use super::ids::{AdministratorName, ClientId, CredentialId, ExchangeRuleName, KeyId, RoleName};
+use super::outside_identity::OutsideTokenRecord;
 use super::revocation::RevokedKind;
 use super::time::Timestamp;
 use super::words::words;
