@@ -23,6 +23,7 @@ pub mod ending_credentials;
 pub mod exchange_dry_run;
 mod exchange_rule_forms;
 pub mod exchange_rules;
+pub mod explain;
 mod external_accounts;
 pub mod federated_credentials;
 pub mod impact;
@@ -75,6 +76,7 @@ use crate::domain::outside::Outside;
 use crate::domain::text::check_text;
 use crate::runtime::clock::Ambient;
 use crate::runtime::directory::Directory;
+use crate::runtime::issuer_keys::IssuerKeys;
 use crate::runtime::ledger::Ledger;
 use crate::runtime::refusals::Refusals;
 use crate::runtime::rotator::Rotator;
@@ -103,6 +105,8 @@ pub struct Admin {
     pub warn_before: Duration,
     /// What a registration may have Jeton call.
     pub outside: Arc<Outside>,
+    /// The keys of trusted issuers.
+    pub issuer_keys: Arc<IssuerKeys>,
 }
 
 /// Who administers, and what they may do.

@@ -62,7 +62,7 @@ pub(super) fn services(
         secrets: Arc::clone(&secrets),
         failures,
         assertions,
-        issuer_keys,
+        issuer_keys: Arc::clone(&issuer_keys),
         outside: outside_tokens,
     });
     let live = Arc::new(live);
@@ -85,6 +85,7 @@ pub(super) fn services(
         reach: config.certificate_reach(),
         warn_before: config.warn_before,
         outside,
+        issuer_keys,
     };
     let sign_in =
         SignIn { admin: admin.clone(), passwords: Arc::clone(&secrets), master_keys, rules: config.sign_in };

@@ -11,6 +11,7 @@ mod client_keys;
 mod client_secrets;
 mod clients;
 mod exchange_rules;
+mod explain;
 mod federated_credentials;
 mod health;
 mod keys;
@@ -76,6 +77,8 @@ enum Command {
     /// Say who may pass whose identity on, towards what (token exchange, RFC 8693).
     #[command(subcommand)]
     ExchangeRules(exchange_rules::Command),
+    /// Say of a token of a trusted issuer, step by step, why it counts here or does not. Nothing is issued.
+    ExplainAssertion(explain::Explain),
     /// Say whose tokens count beside our own (workload federation).
     #[command(subcommand)]
     TrustedIssuers(trusted_issuers::Command),
@@ -139,6 +142,9 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
             }
             Command::ExchangeRules(command) => {
                 offline(&config, async |offline| exchange_rules::run(command, offline, json).await).await
+            }
+            Command::ExplainAssertion(wanted) => {
+                offline(&config, async |offline| explain::run(wanted, offline, json).await).await
             }
             Command::TrustedIssuers(command) => {
                 offline(&config, async |offline| trusted_issuers::run(command, offline, json).await).await

@@ -15,7 +15,9 @@ use super::client::{AuthMethod, GrantType};
 use super::credential::CredentialKind;
 use super::error::Fault;
 use super::exchange_rule::ExchangeMode;
-use super::ids::{AdministratorName, ClientId, CredentialId, ExchangeRuleName, KeyId, RoleName};
+use super::ids::{
+    AdministratorName, ClientId, CredentialId, ExchangeRuleName, KeyId, RoleName, TrustedIssuerName,
+};
 use super::outside_identity::OutsideTokenRecord;
 use super::revocation::RevokedKind;
 use super::time::Timestamp;
@@ -368,6 +370,21 @@ pub enum Event {
         /// Which events, in the words of the list's filter; empty for all of them.
         asked: BTreeMap<&'static str, String>,
     },
+    /// Somebody had a token of a trusted issuer explained. Which token, is not said.
+    AssertionExplained {
+        /// Who.
+        actor: Actor,
+        /// The issuer that it is of, or would be.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        #[schema(value_type = Option<String>)]
+        trusted_issuer: Option<TrustedIssuerName>,
+        /// The client that was asked about, or that it proves.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        #[schema(value_type = Option<String>)]
+        client: Option<ClientId>,
+        /// Whether it would have been accepted.
+        accepted: bool,
+    },
     /// A server has read the whole audit, and checked that no event was altered, removed or moved.
     AuditChecked {
         /// It was shown every event from before this instant.
@@ -512,6 +529,7 @@ impl Event {
             Self::LeftEventRejected { .. } => "left_event_rejected",
             Self::EventsDropped { .. } => "events_dropped",
             Self::AuditExported { .. } => "audit_exported",
+            Self::AssertionExplained { .. } => "assertion_explained",
             Self::AuditChecked { .. } => "audit_checked",
         }
     }
@@ -537,6 +555,7 @@ impl Event {
         "left_event_rejected",
         "events_dropped",
         "audit_exported",
+        "assertion_explained",
         "audit_checked",
     ];
 

@@ -22,14 +22,16 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
 use uuid::Uuid;
 
-pub use self::explain::{Explained, Step, Verdict};
+pub use self::explain::{Explained, Step, Verdict, explain};
 use self::judge::Judging;
 use self::read::Claimed;
 pub use self::read::LONGEST;
 use super::client_auth::assertion::REMEMBERED;
+use crate::domain::catalog::Catalog;
 use crate::domain::error::Fault;
 use crate::domain::time::Timestamp;
 use crate::domain::trust::{Reuse, TrustedIssuer};
+use crate::domain::words::words;
 use crate::jose::Object;
 use crate::runtime::directory::Directory;
 use crate::runtime::issuer_keys::IssuerKeys;
@@ -43,23 +45,34 @@ pub type Reason = Cow<'static, str>;
 
 /// Says of tokens of trusted issuers whether they count.
 pub struct OutsideTokens {
-    /// Our issuer identifier: the audience, where an issuer is registered without another.
     issuer: String,
     directory: Arc<Directory>,
     keys: Arc<IssuerKeys>,
 }
 
-/// What a token is presented as.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum UsedAs {
-    /// A client's proof of who it is (RFC 7523 §2.2).
-    ClientAssertion,
-    /// The same, as a JWT-SVID (draft-ietf-oauth-spiffe-client-auth).
-    SpiffeAssertion,
-    /// An authorization (RFC 7523 §2.1).
-    Grant,
-    /// The subject or the actor of a token exchange (RFC 8693 §2.1).
-    SubjectToken,
+/// What tokens are judged by.
+#[derive(Clone, Copy)]
+pub struct Ground<'a> {
+    /// Our issuer identifier: the audience, where an issuer is registered without another.
+    pub issuer: &'a str,
+    /// Who is trusted.
+    pub catalog: &'a Catalog,
+    /// With which keys.
+    pub keys: &'a IssuerKeys,
+}
+
+words! {
+    /// What a token is presented as.
+    UsedAs {
+        /// A client's proof of who it is (RFC 7523 §2.2).
+        ClientAssertion = "client_assertion",
+        /// The same, as a JWT-SVID (draft-ietf-oauth-spiffe-client-auth).
+        SpiffeAssertion = "spiffe_assertion",
+        /// An authorization (RFC 7523 §2.1).
+        Grant = "grant",
+        /// The subject or the actor of a token exchange (RFC 8693 §2.1).
+        SubjectToken = "subject_token",
+    }
 }
 
 /// A token of a trusted issuer that counts. Its `Debug` form has no claims.
@@ -106,19 +119,40 @@ impl OutsideTokens {
         used_as: UsedAs,
         now: Timestamp,
     ) -> Result<OutsideToken, NotAccepted> {
+        let catalog = self.directory.catalog();
+        let ground = Ground { issuer: &self.issuer, catalog: &catalog, keys: &self.keys };
         let claimed = Claimed::read(token).map_err(NotAccepted::Refused)?;
-        let issuer = self.signer(&claimed, used_as).await.map_err(|unsigned| unsigned.refuse(used_as))?;
-        let judging = Judging::new(&claimed, &issuer, used_as, self.audience(&issuer), now);
+        let issuer = ground.signer(&claimed, used_as).await.map_err(|unsigned| unsigned.refuse(used_as))?;
+        let judging = Judging::new(&claimed, &issuer, used_as, ground.audience(&issuer), now);
         judging.judge().map_err(NotAccepted::Refused)?;
-        self.counts(claimed, issuer).ok_or_else(|| NotAccepted::Refused("the token has no sub or exp".into()))
+        OutsideToken::new(claimed, issuer)
+            .ok_or_else(|| NotAccepted::Refused("the token has no sub or exp".into()))
     }
+}
 
-    fn audience<'a>(&'a self, issuer: &'a TrustedIssuer) -> &'a str {
-        issuer.audience.as_deref().unwrap_or(&self.issuer)
+// === impl Ground ===
+
+impl<'a> Ground<'a> {
+    /// The one audience of an issuer's tokens.
+    fn audience<'i>(&self, issuer: &'i TrustedIssuer) -> &'i str
+    where
+        'a: 'i,
+    {
+        issuer.audience.as_deref().unwrap_or(self.issuer)
+    }
+}
+
+// === impl OutsideToken ===
+
+impl OutsideToken {
+    /// What conditions are held against.
+    #[must_use]
+    pub fn says(&self) -> (&TrustedIssuer, &Object) {
+        (&self.issuer, &self.claims)
     }
 
     /// What a token comes to that was verified and judged.
-    fn counts(&self, claimed: Claimed, issuer: Arc<TrustedIssuer>) -> Option<OutsideToken> {
+    fn new(claimed: Claimed, issuer: Arc<TrustedIssuer>) -> Option<Self> {
         let jti = claimed.text("jti").map(str::to_owned);
         let ends_at = claimed.time("exp").ok()??;
         let subject = claimed.text("sub")?.to_owned();
@@ -130,7 +164,7 @@ impl OutsideTokens {
         };
         let expires_at = ends_at.plus(issuer.leeway).plus(REMEMBERED);
         let used = id.map(|id| UsedId { purpose: PURPOSE, id, expires_at });
-        Some(OutsideToken { claims: claimed.into_claims(), issuer, subject, jti, ends_at, used })
+        Some(Self { claims: claimed.into_claims(), issuer, subject, jti, ends_at, used })
     }
 }
 
@@ -138,8 +172,6 @@ impl OutsideTokens {
 fn used_id(issuer: Uuid, kind: &str, text: &str) -> String {
     BASE64URL.encode(digest(&SHA256, format!("{issuer} {kind} {text}").as_bytes()))
 }
-
-// === impl OutsideToken ===
 
 impl fmt::Debug for OutsideToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -18,6 +18,14 @@ statements! {
 
     COUNT_FEDERATED = "SELECT COUNT(*) FROM federated_credentials WHERE client = $1";
 
+    CREDENTIALS_OF_ISSUER = r"
+        SELECT clients.client_id, federated_credentials.credential_id, federated_credentials.trusted_issuer,
+               federated_credentials.conditions, federated_credentials.description, federated_credentials.created_at,
+               federated_credentials.expires_at
+        FROM federated_credentials JOIN clients ON clients.uid = federated_credentials.client
+        WHERE federated_credentials.trusted_issuer = $1
+        ORDER BY federated_credentials.match_key, federated_credentials.client LIMIT $2";
+
     /// The limit: two are as bad as many.
     CLIENTS_BY_MATCH = r"
         SELECT clients.client_id
@@ -69,6 +77,14 @@ struct FederatedRow {
     expires_at: Option<i64>,
 }
 
+/// A credential, and whose it is.
+#[derive(FromRow)]
+struct OwnedRow {
+    client_id: String,
+    #[sqlx(flatten)]
+    credential: FederatedRow,
+}
+
 // === impl FederatedRow ===
 
 impl TryFrom<FederatedRow> for FederatedCredential {
@@ -103,6 +119,21 @@ impl Store {
             sqlx::query_as::<_, FederatedRow>(FEDERATED_OF_CLIENT).bind(client.0).fetch_all(pool).await
         })?;
         rows.into_iter().map(FederatedCredential::try_from).collect()
+    }
+
+    /// Federated credentials of this issuer, with the clients whose they are, at most `limit`.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn credentials_of_issuer(
+        &self,
+        issuer: TrustedIssuerUid,
+        limit: u32,
+    ) -> Result<Vec<(ClientId, FederatedCredential)>, StoreError> {
+        let rows: Vec<OwnedRow> = read!(self, pool => {
+            sqlx::query_as(CREDENTIALS_OF_ISSUER).bind(issuer.0).bind(i64::from(limit)).fetch_all(pool).await
+        })?;
+        rows.into_iter().map(|row| Ok((client_id(&row.client_id)?, row.credential.try_into()?))).collect()
     }
 
     /// The clients that have a credential of this issuer that is found by this key, at most `limit`. Whether all its

@@ -27,6 +27,7 @@ mod discovery;
 mod docs;
 mod dpop;
 mod exchange_rules;
+mod federation;
 mod federation_registry;
 mod fuzz;
 mod ledger_kill;

@@ -3,6 +3,8 @@
 mod keys;
 mod remote;
 
+pub(crate) use remote::Site;
+
 use std::time::Duration;
 
 use base64::Engine as _;

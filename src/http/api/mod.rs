@@ -9,6 +9,7 @@ mod client_secrets;
 mod clients;
 mod ending_credentials;
 mod exchange_rules;
+mod explain;
 mod federated_credentials;
 mod impact;
 mod operators;
@@ -43,6 +44,7 @@ pub(super) fn routes() -> OpenApiRouter<Shared> {
         .merge(revocations::routes())
         .merge(roles::routes())
         .merge(exchange_rules::routes())
+        .merge(explain::routes())
         .merge(trusted_issuers::routes())
         .merge(signing_keys::routes())
         .merge(administrators::routes())

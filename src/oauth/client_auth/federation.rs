@@ -3,8 +3,6 @@
 //! The token is verified first, so that whoever makes one up has no client looked for. Then the client is the one that
 //! the request names, or the only one that has a federated credential whose conditions all hold.
 
-use std::sync::Arc;
-
 use serde::Deserialize;
 
 use super::{Caller, Claim, Identified, Presentation, Presented, Proof, Seeking, Verified, admit};
@@ -12,8 +10,8 @@ use crate::domain::client::Registration;
 use crate::domain::error::{Failure, Fault, OAuthError};
 use crate::domain::ids::{ClientId, CredentialId};
 use crate::domain::time::Timestamp;
-use crate::domain::trust::FederatedCredential;
-use crate::jose::Unverified;
+use crate::domain::trust::{FederatedCredential, TrustedIssuer};
+use crate::jose::{Object, Unverified};
 use crate::oauth::Boxed;
 use crate::oauth::outside::{LONGEST, NotAccepted, OutsideToken, Reason, UsedAs};
 use crate::runtime::federation::NoMatches;
@@ -98,7 +96,7 @@ impl Proof for Believed {
     fn verify<'a>(&'a self, claim: Claim<'a>) -> Boxed<'a, Result<Verified, Failure>> {
         let Self(token) = self;
         let outcome = match claim.registration {
-            Some(registration) => credential(registration, token, claim.now),
+            Some(registration) => credential(registration, token.says(), claim.now),
             None => Err("there is no client to check the token against".into()),
         };
         let outcome = outcome.map(|credential| Verified {
@@ -115,14 +113,13 @@ impl Proof for Believed {
 ///
 /// # Errors
 /// It has none of this issuer whose conditions hold, or that one is expired.
-pub(in crate::oauth) fn credential<'r>(
+pub fn credential<'r>(
     registration: &'r Registration,
-    token: &OutsideToken,
+    (issuer, claims): (&TrustedIssuer, &Object),
     now: Timestamp,
 ) -> Result<&'r FederatedCredential, Reason> {
-    let issuer = &token.issuer;
     let of_issuer = registration.federated.iter().filter(|one| one.trusted_issuer == issuer.uid);
-    let mut fulfilled = of_issuer.filter(|one| one.conditions.hold(&token.claims)).peekable();
+    let mut fulfilled = of_issuer.filter(|one| one.conditions.hold(claims)).peekable();
     let Some(first) = fulfilled.peek().copied() else {
         return Err(format!(
             "the client has no federated credential of {} whose conditions hold for the token",
@@ -183,12 +180,12 @@ async fn find(seeking: &Seeking<'_>, token: &OutsideToken) -> Result<ClientId, F
 
 fn fits(
     seeking: &Seeking<'_>,
-    registration: &Arc<Registration>,
+    registration: &Registration,
     token: &OutsideToken,
 ) -> Result<CredentialId, Reason> {
     let Caller { now, .. } = seeking.caller;
     // What a token of somebody else's does not fulfil says nothing about that client.
-    let credential = credential(registration, token, now)?;
+    let credential = credential(registration, token.says(), now)?;
     admit(Some(registration), seeking.method, seeking.caller)?;
     Ok(credential.credential_id.clone())
 }

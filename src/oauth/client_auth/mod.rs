@@ -19,7 +19,7 @@ mod spiffe_jwt;
 mod tls_client_auth;
 
 pub use self::client_secret_basic::parse as parse_basic;
-pub(super) use self::federation::credential as federated_credential;
+pub use self::federation::credential as federated_credential;
 pub use self::guard::Stake;
 
 use std::fmt;

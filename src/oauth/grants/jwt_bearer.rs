@@ -41,7 +41,8 @@ async fn resolve<'a>(context: &'a Context<'a>) -> Result<Resolved<'a>, Failure> 
         NotAccepted::Fault(fault) => fault.into(),
     })?;
     // RFC 7521 §4.1: whom the client has authenticated as, and whose the assertion is, must not be two.
-    let credential = client_auth::federated_credential(&context.client.registration, &token, context.now);
+    let credential =
+        client_auth::federated_credential(&context.client.registration, token.says(), context.now);
     let credential = credential.map_err(OAuthError::invalid_grant)?;
     resolved.grantee.not_after =
         [resolved.grantee.not_after, credential.expires_at].into_iter().flatten().min();

@@ -9,7 +9,8 @@ use utoipa::ToSchema;
 use super::judge::{CHECKS, Judging};
 use super::read::Claimed;
 use super::signer::{Denial, Unsigned, Why};
-use super::{OutsideToken, OutsideTokens, UsedAs};
+use super::{Ground, OutsideToken, UsedAs};
+use crate::domain::catalog::Catalog;
 use crate::domain::text::quoted;
 use crate::domain::time::Timestamp;
 use crate::domain::trust::{Reuse, TrustedIssuer};
@@ -107,72 +108,20 @@ impl Explained {
     fn note(&mut self, step: Step) {
         self.steps.push(step);
     }
-}
-
-// === impl OutsideTokens ===
-
-impl OutsideTokens {
-    /// Says of a token what holds and what does not, and what to do about it.
-    pub async fn explain(&self, token: &str, used_as: UsedAs, now: Timestamp) -> Explained {
-        let mut explained = Explained::default();
-        let claimed = match Claimed::read(token.trim()) {
-            Ok(claimed) => claimed,
-            Err(why) => {
-                let wanted = "a signed JWT in three parts, with a header that says alg and brings no key";
-                let mend = "send the token as the platform hands it out, and nothing around it";
-                explained.note(Step::failed("form", (why, wanted), mend));
-                return explained;
-            }
-        };
-        let header = format!(
-            "alg {}, kid {}",
-            claimed.algorithm,
-            claimed.kid.as_deref().map_or_else(|| "absent".to_owned(), |kid| format!("'{}'", quoted(kid)))
-        );
-        explained.note(Step::held("form", header, "a signed JWT"));
-        let signed = self.signer(&claimed, used_as).await;
-        let (issuer, believed) = match signed {
-            Ok(issuer) => {
-                explained.note(Step::held("issuer", said(&claimed), format!("trusted as {}", issuer.name)));
-                explained.note(Step::held("signature", "good", format!("of a key of {}", issuer.name)));
-                (Some(issuer), true)
-            }
-            Err(unsigned) => (self.note_unsigned(&mut explained, &claimed, unsigned), false),
-        };
-        if let Some(issuer) = &issuer {
-            let judging = Judging::new(&claimed, issuer, used_as, self.audience(issuer), now);
-            for check in CHECKS {
-                let (found, wanted) = ((check.found)(&judging), (check.wanted)(&judging));
-                explained.note(if (check.holds)(&judging) {
-                    Step::held(check.name, found, wanted)
-                } else {
-                    Step::failed(check.name, (found, wanted), (check.mend)(&judging))
-                });
-            }
-            explained.note(reuse(&claimed, issuer));
-        }
-        let counts = believed && explained.steps.iter().all(|step| step.verdict != Verdict::Failed);
-        explained.issuer.clone_from(&issuer);
-        match issuer.filter(|_| counts) {
-            Some(issuer) => explained.token = self.counts(claimed, issuer),
-            None => explained.unbelieved = Some(claimed.into_claims()),
-        }
-        explained
-    }
 
     /// Answers the issuer that the token would be of.
     fn note_unsigned(
-        &self,
-        explained: &mut Explained,
+        &mut self,
+        ground: &Ground<'_>,
         claimed: &Claimed,
         unsigned: Unsigned,
     ) -> Option<Arc<TrustedIssuer>> {
         let found = said(claimed);
         match unsigned {
             Unsigned::Nameless | Unsigned::Unknown(_) => {
-                let mend = self.nearest(claimed);
-                explained.note(Step::failed("issuer", (found, "the issuer of a trusted issuer"), mend));
-                explained.note(Step::skipped("signature", "not verified", "of a key of the issuer"));
+                let mend = nearest(ground.catalog, claimed);
+                self.note(Step::failed("issuer", (found, "the issuer of a trusted issuer"), mend));
+                self.note(Step::skipped("signature", "not verified", "of a key of the issuer"));
                 None
             }
             Unsigned::Disabled(issuers) => {
@@ -180,45 +129,94 @@ impl OutsideTokens {
                 let names = names.join(", ");
                 let mend = format!("enable the trusted issuer {names}");
                 let found = format!("{found}: {names}, which is disabled");
-                explained.note(Step::failed("issuer", (found, "an enabled trusted issuer"), mend));
-                explained.note(Step::skipped("signature", "not verified", "of a key of the issuer"));
+                self.note(Step::failed("issuer", (found, "an enabled trusted issuer"), mend));
+                self.note(Step::skipped("signature", "not verified", "of a key of the issuer"));
                 issuers.into_iter().next()
             }
             Unsigned::NotTheirs(denials) => {
                 let names: Vec<&str> = denials.iter().map(|denial| denial.issuer.name.as_str()).collect();
-                explained.note(Step::held("issuer", found, format!("trusted as {}", names.join(", "))));
-                denials.iter().for_each(|denial| explained.note(denied(denial)));
+                self.note(Step::held("issuer", found, format!("trusted as {}", names.join(", "))));
+                for denial in &denials {
+                    self.note(denied(denial));
+                }
                 denials.into_iter().next().map(|denial| denial.issuer)
             }
             Unsigned::Away(fault) => {
-                explained.note(Step::held("issuer", found, "a trusted issuer"));
+                self.note(Step::held("issuer", found, "a trusted issuer"));
                 let found = format!("away: {fault}");
                 let mend = "see that this server can reach the issuer's keys; until then such tokens are answered with 503";
-                explained.note(Step::failed("keys", (found, "the issuer's keys"), mend));
+                self.note(Step::failed("keys", (found, "the issuer's keys"), mend));
                 None
             }
         }
     }
+}
 
-    /// What an unknown issuer may be meant to be.
-    fn nearest(&self, claimed: &Claimed) -> String {
-        let catalog = self.directory.catalog();
-        let named = claimed.text("iss").or(claimed.text("sub")).unwrap_or_default();
-        let near = catalog.trusted_issuers().iter().find(|issuer| alike(&issuer.issuer) == alike(named));
-        if let Some(near) = near {
-            return format!(
-                "the trusted issuer {} has the issuer '{}', which is another text: register it as the token says it, \
-                 character by character",
-                near.name, near.issuer
-            );
+/// Says of a token what holds and what does not, and what to do about it.
+pub async fn explain(ground: &Ground<'_>, token: &str, used_as: UsedAs, now: Timestamp) -> Explained {
+    let mut explained = Explained::default();
+    let claimed = match Claimed::read(token.trim()) {
+        Ok(claimed) => claimed,
+        Err(why) => {
+            let wanted = "a signed JWT in three parts, with a header that says alg and brings no key";
+            let mend = "send the token as the platform hands it out, and nothing around it";
+            explained.note(Step::failed("form", (why, wanted), mend));
+            return explained;
         }
-        let all = catalog.trusted_issuers().iter().take(LISTED);
-        let all: Vec<String> = all.map(|issuer| format!("'{}' ({})", issuer.issuer, issuer.name)).collect();
-        if all.is_empty() {
-            return "register a trusted issuer: there is none".to_owned();
+    };
+    let header = format!(
+        "alg {}, kid {}",
+        claimed.algorithm,
+        claimed.kid.as_deref().map_or_else(|| "absent".to_owned(), |kid| format!("'{}'", quoted(kid)))
+    );
+    explained.note(Step::held("form", header, "a signed JWT"));
+    let signed = ground.signer(&claimed, used_as).await;
+    let (issuer, believed) = match signed {
+        Ok(issuer) => {
+            explained.note(Step::held("issuer", said(&claimed), format!("trusted as {}", issuer.name)));
+            explained.note(Step::held("signature", "good", format!("of a key of {}", issuer.name)));
+            (Some(issuer), true)
         }
-        format!("register it as a trusted issuer; registered are {}", all.join(", "))
+        Err(unsigned) => (explained.note_unsigned(ground, &claimed, unsigned), false),
+    };
+    if let Some(issuer) = &issuer {
+        let judging = Judging::new(&claimed, issuer, used_as, ground.audience(issuer), now);
+        for check in CHECKS {
+            let (found, wanted) = ((check.found)(&judging), (check.wanted)(&judging));
+            explained.note(if (check.holds)(&judging) {
+                Step::held(check.name, found, wanted)
+            } else {
+                Step::failed(check.name, (found, wanted), (check.mend)(&judging))
+            });
+        }
+        explained.note(reuse(&claimed, issuer));
     }
+    let counts = believed && explained.steps.iter().all(|step| step.verdict != Verdict::Failed);
+    explained.issuer.clone_from(&issuer);
+    match issuer.filter(|_| counts) {
+        Some(issuer) => explained.token = OutsideToken::new(claimed, issuer),
+        None => explained.unbelieved = Some(claimed.into_claims()),
+    }
+    explained
+}
+
+/// What an unknown issuer may be meant to be.
+fn nearest(catalog: &Catalog, claimed: &Claimed) -> String {
+    let named = claimed.text("iss").or(claimed.text("sub")).unwrap_or_default();
+    let near = catalog.trusted_issuers().iter().find(|issuer| alike(&issuer.issuer) == alike(named));
+    if let Some(near) = near {
+        return format!(
+            "the trusted issuer {} has the issuer '{}', which is another text: register it as the token says it, \
+                 character by character",
+            near.name, near.issuer
+        );
+    }
+    let all = catalog.trusted_issuers().iter().take(LISTED);
+    let all: Vec<String> = all.map(|issuer| format!("'{}' ({})", issuer.issuer, issuer.name)).collect();
+    if all.is_empty() {
+        return "register a trusted issuer: there is none".to_owned();
+    }
+    format!("register it as a trusted issuer; registered are {}", all.join(", "))
 }
 
 /// What two spellings of one issuer have in common.

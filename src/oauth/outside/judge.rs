@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::read::{Claimed, Kind, trust_domain};
+use super::read::{Claimed, Kind};
 use super::{Reason, UsedAs};
 use crate::domain::text::quoted;
 use crate::domain::time::Timestamp;
@@ -60,7 +60,7 @@ pub(super) static CHECKS: &[Check] = &[
         name: "trust domain",
         holds: |of| {
             of.issuer.profile != IssuerProfile::Spiffe
-                || of.token.text("sub").and_then(trust_domain) == Some(&of.issuer.issuer)
+                || of.token.spiffe_id().is_some_and(|id| id.trust_domain_id() == of.issuer.issuer)
         },
         found: |of| of.shown("sub"),
         wanted: |of| match of.issuer.profile {

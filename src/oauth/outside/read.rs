@@ -1,5 +1,6 @@
 //! A token as it was sent: read, and not believed.
 
+use crate::domain::spiffe::SpiffeId;
 use crate::domain::time::Timestamp;
 use crate::jose::{Algorithm, ForeignKey, Object, TokenType, Unverified};
 use crate::oauth::client_auth::assertion::{self, open, payload};
@@ -121,6 +122,11 @@ impl Claimed {
         self.claims.get(name)?.as_str()
     }
 
+    /// Who it says that it is about, if that is a SPIFFE ID.
+    pub(super) fn spiffe_id(&self) -> Option<SpiffeId> {
+        SpiffeId::new(self.text("sub")?).ok()
+    }
+
     /// Whether there is such a claim at all.
     pub(super) fn has(&self, name: &str) -> bool {
         self.claims.get(name).is_some()
@@ -138,11 +144,4 @@ impl Claimed {
     pub(super) fn into_claims(self) -> Object {
         self.claims
     }
-}
-
-/// The trust domain of a SPIFFE ID, as an id of its own: `spiffe://example.org`.
-pub(super) fn trust_domain(subject: &str) -> Option<&str> {
-    let rest = subject.strip_prefix("spiffe://")?;
-    let domain = rest.split('/').next().filter(|domain| !domain.is_empty())?;
-    Some(&subject[.."spiffe://".len() + domain.len()])
 }

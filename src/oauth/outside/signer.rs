@@ -3,9 +3,10 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::read::{Claimed, Signature, trust_domain};
-use super::{NotAccepted, OutsideTokens, UsedAs};
+use super::read::{Claimed, Signature};
+use super::{Ground, NotAccepted, UsedAs};
 use crate::domain::error::Fault;
+use crate::domain::spiffe::SpiffeId;
 use crate::domain::text::quoted;
 use crate::domain::trust::{IssuerProfile, TrustedIssuer};
 use crate::jose::Algorithm;
@@ -45,9 +46,9 @@ pub(super) enum Why {
     Forged { kid: Option<String> },
 }
 
-// === impl OutsideTokens ===
+// === impl Ground ===
 
-impl OutsideTokens {
+impl Ground<'_> {
     /// The issuer that has signed a token. Several may have one name: then their keys decide.
     pub(super) async fn signer(
         &self,
@@ -96,10 +97,10 @@ impl OutsideTokens {
     /// domain of its `sub`, which is what counts of a JWT-SVID.
     fn named(&self, claimed: &Claimed, used_as: UsedAs) -> Result<Vec<Arc<TrustedIssuer>>, Unsigned> {
         let by_iss = claimed.text("iss").filter(|_| used_as != UsedAs::SpiffeAssertion);
-        let by_domain = claimed.text("sub").and_then(trust_domain);
-        let catalog = self.directory.catalog();
+        let spiffe_id = claimed.spiffe_id();
+        let by_domain = spiffe_id.as_ref().map(SpiffeId::trust_domain_id);
         let found = |name: Option<&str>, profile: IssuerProfile| {
-            let of_name = name.into_iter().flat_map(|name| catalog.trusted_issuers_of(name));
+            let of_name = name.into_iter().flat_map(|name| self.catalog.trusted_issuers_of(name));
             of_name.filter(|issuer| issuer.profile == profile).cloned().collect::<Vec<_>>()
         };
         let named = [found(by_iss, IssuerProfile::Jwt), found(by_domain, IssuerProfile::Spiffe)].concat();
