@@ -14,11 +14,8 @@ use super::chain::ChainEnd;
 use super::client::{AuthMethod, GrantType};
 use super::credential::CredentialKind;
 use super::error::Fault;
-use super::exchange_rule::ExchangeMode;
-use super::ids::{
-    AdministratorName, ClientId, CredentialId, ExchangeRuleName, KeyId, RoleName, TrustedIssuerName,
-};
-use super::outside_identity::OutsideTokenRecord;
+pub use super::exchange_record::ExchangeRecord;
+use super::ids::{AdministratorName, ClientId, CredentialId, KeyId, RoleName, TrustedIssuerName};
 use super::revocation::RevokedKind;
 use super::time::Timestamp;
 use super::words::words;
@@ -479,28 +476,6 @@ pub enum Actor {
     },
     /// Jeton itself, at start-up.
     System,
-}
-
-/// What a token was exchanged for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
-pub struct ExchangeRecord {
-    /// The rule that allowed it.
-    #[schema(value_type = String)]
-    pub rule: ExchangeRuleName,
-    /// Whether the caller shows in the new token.
-    pub mode: ExchangeMode,
-    /// The subject token, if that was ours.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub subject_jti: Option<String>,
-    /// The subject token, if a trusted issuer made it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub subject_token: Option<OutsideTokenRecord>,
-    /// The actor token, if there was one, and it was ours.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub actor_jti: Option<String>,
-    /// The actor token, if there was one, and a trusted issuer made it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub actor_token: Option<OutsideTokenRecord>,
 }
 
 // === impl Event ===

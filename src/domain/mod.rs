@@ -26,6 +26,7 @@ pub mod credential;
 pub mod delegation;
 pub mod distinguished_name;
 pub mod error;
+pub mod exchange_record;
 pub mod exchange_rule;
 pub mod exchange_tree;
 mod fingerprint;

@@ -7,9 +7,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use serde::Serialize;
 use serde_json::{Value, json};
-use utoipa::ToSchema;
 
 use super::acting::{Act, MOST_ACTORS, MayAct, SubId};
 use super::error::OAuthError;
@@ -35,17 +33,6 @@ pub struct OutsideIdentity {
     /// What conditions are judged on: all that the issuer's token says, or `iss` and `sub` where a token of ours names
     /// them, which says no more.
     pub claims: Object,
-}
-
-/// A token that a trusted issuer made.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
-pub struct OutsideTokenRecord {
-    /// The issuer's name here.
-    #[schema(value_type = String)]
-    pub trusted_issuer: TrustedIssuerName,
-    /// What the issuer calls the token, if it calls it something.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub jti: Option<String>,
 }
 
 // === impl OutsideIdentity ===

@@ -7,12 +7,12 @@ mod ours;
 mod outside;
 
 use super::{Context, Grant, Resolved};
-use crate::domain::audit::ExchangeRecord;
 use crate::domain::client::GrantType;
 use crate::domain::delegation::{Actor, Exchange, Subject, SubjectToken};
 use crate::domain::error::{Failure, OAuthError};
+use crate::domain::exchange_record::{ExchangeRecord, OutsideTokenRecord};
 use crate::domain::ids::ClientId;
-use crate::domain::outside_identity::{OutsideIdentity, OutsideTokenRecord};
+use crate::domain::outside_identity::OutsideIdentity;
 use crate::domain::time::Timestamp;
 use crate::oauth::Boxed;
 use crate::oauth::live::About;
