@@ -6,6 +6,7 @@ use serde_json::Value;
 
 /// A JSON object as somebody wrote it, every member once: of two that read it, neither may take the first of two
 /// members of one name and the other the last (RFC 8725 §2.4).
+#[derive(Clone)]
 pub struct Object(BTreeMap<String, Value>);
 
 // === impl Object ===

@@ -244,8 +244,18 @@ impl TokenEndpoint {
         words: AskedFor,
     ) -> Result<Issued, Failure> {
         let Granted { grant_type, asked, catalog, possession, resolved } = granted;
-        let Resolved { subject, txn, grantee, act, may_act, exchange, issued_type, used, used_before } =
-            resolved;
+        let Resolved {
+            subject,
+            sub_id,
+            txn,
+            grantee,
+            act,
+            may_act,
+            exchange,
+            issued_type,
+            used,
+            used_before,
+        } = resolved;
 
         // The time in the token is that of its event. From here on nothing waits, except for the signature of a key
         // in a PKCS#11 token, at most two seconds.
@@ -255,13 +265,13 @@ impl TokenEndpoint {
         let proof = possession.proof.as_ref();
         let continues = txn.is_some();
         let mark = client.registration.client.token_mark();
-        // A chain begins with a token that a client has for itself: the mark is its subject's.
         let txn = txn.map_or_else(|| self.ambient.token_id(&mark, now), Ok)?;
         let occasion = Occasion {
             issuer: &self.issuer,
             client_id: &client.registration.client.client_id,
             client_kind: client.registration.client.kind,
             subject: &subject,
+            sub_id,
             jti: self.ambient.token_id(&mark, now)?,
             txn,
             act,
@@ -281,6 +291,8 @@ impl TokenEndpoint {
             issued_type,
             dpop_nonce: proof.filter(|proof| proof.renew_nonce).map(|_| self.dpop.nonce(now)),
         };
+        let (actors, outside_actors) = acting(claims.act.as_ref());
+        let subject_issuer = claims.subject_issuer().map(str::to_owned);
         let event = Event::TokenIssued {
             client_id: claims.client_id,
             auth_method: client.method,
@@ -288,7 +300,9 @@ impl TokenEndpoint {
             grant_type,
             asked: words,
             subject: claims.sub,
-            actors: claims.act.iter().flat_map(Act::actors).map(str::to_owned).collect(),
+            subject_issuer,
+            actors,
+            outside_actors,
             exchange,
             audience: decision.audience.iter().map(ToString::to_string).collect(),
             scope,
@@ -334,6 +348,13 @@ impl Attempt {
             repeated: None,
         }
     }
+}
+
+/// Everybody who acts in a token, newest first, and who of them is from elsewhere.
+fn acting(act: Option<&Act>) -> (Vec<String>, Vec<String>) {
+    let outside = act.into_iter().flat_map(Act::chain).filter(|act| act.client().is_none());
+    let outside = outside.map(|act| act.sub.clone()).collect();
+    (act.into_iter().flat_map(Act::actors).map(str::to_owned).collect(), outside)
 }
 
 fn unsupported_grant_type() -> OAuthError {
