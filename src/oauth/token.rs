@@ -139,7 +139,7 @@ impl TokenEndpoint {
         let with_proof = used.iter().any(dpop::is_of_proof);
         match self.ledger.record_issuance(&event, used).await {
             Ok(()) => Ok(response),
-            Err(RecordError::UsedBefore) => {
+            Err(RecordError::UsedBefore { .. }) => {
                 let error = if with_proof { dpop::used_before() } else { client_auth::used_before() };
                 Err(Box::pin(self.refused(request, attempt, error)).await)
             }

@@ -1,4 +1,4 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -225,8 +225,8 @@ impl Writer {
         let used_before = use_up(tx, batch, &overtaken).await.map_err(fault)?;
         let mut done = Vec::with_capacity(batch.len());
         for (place, entry) in batch.iter().enumerate() {
-            if used_before.contains(&place) {
-                done.push(Done::UsedBefore);
+            if let Some(purpose) = used_before.get(&place) {
+                done.push(Done::UsedBefore(purpose));
                 continue;
             }
             if overtaken.contains(&place) {
@@ -373,12 +373,12 @@ fn own(at: Timestamp, event: Event) -> Result<Arc<WrittenEvent>, Fault> {
     AuditEvent { at, origin: Origin::default(), event }.write().map(Arc::new)
 }
 
-/// Marks the identifiers of a batch as used. Answers the places of the entries that have a used one.
+/// Marks the identifiers of a batch as used. Answers the places of the entries that have a used one, and its purpose.
 async fn use_up(
     tx: &mut Tx,
     batch: &[Entry],
     overtaken: &BTreeSet<usize>,
-) -> Result<BTreeSet<usize>, StoreError> {
+) -> Result<BTreeMap<usize, &'static str>, StoreError> {
     let mut wanted: Vec<(&UsedId, usize)> = Vec::new();
     for (place, entry) in batch.iter().enumerate() {
         // What fails for another reason may be tried again with the same identifiers.
@@ -392,10 +392,10 @@ async fn use_up(
     }
     // In the same order everywhere: two replicas that wait for each other would wait for ever.
     wanted.sort();
-    let mut used_before = BTreeSet::new();
+    let mut used_before = BTreeMap::new();
     for (used, place) in wanted {
         if !tx.use_id(used).await? {
-            used_before.insert(place);
+            used_before.entry(place).or_insert(used.purpose);
         }
     }
     Ok(used_before)
