@@ -88,19 +88,17 @@ impl LedgerConnection {
         Self { store, held: None }
     }
 
-    /// The connection, until it is given back.
+    /// The connection, until it is given back; another one if it has died meanwhile.
     ///
     /// # Errors
     /// The database is away.
     pub async fn hold(&mut self) -> Result<Held, StoreError> {
-        let mut held = match self.held.take().filter(|held| held.since.elapsed() < KEPT) {
-            Some(held) => held,
-            None => Held::take(&self.store).await?,
-        };
-        if held.used.elapsed() > TRUSTED {
-            held.ping().await?;
+        if let Some(mut held) = self.held.take().filter(|held| held.since.elapsed() < KEPT)
+            && held.is_alive().await
+        {
+            return Ok(held);
         }
-        Ok(held)
+        Held::take(&self.store).await
     }
 
     /// Takes back the connection, on which nothing has failed.
@@ -158,12 +156,13 @@ impl Held {
         Ok(Self { connection, since: now, used: now })
     }
 
-    async fn ping(&mut self) -> Result<(), StoreError> {
+    async fn is_alive(&mut self) -> bool {
         match &mut self.connection {
-            Connection::Postgres(connection) => connection.ping().await?,
-            Connection::Sqlite(..) => {}
+            Connection::Postgres(connection) => {
+                self.used.elapsed() < TRUSTED || connection.ping().await.is_ok()
+            }
+            Connection::Sqlite(..) => true,
         }
-        Ok(())
     }
 }
 

@@ -614,6 +614,27 @@ async fn of_identifiers_that_are_used_together_each_counts_once(store: Store, _:
     assert_eq!(tx.use_ids(&overlapping).await.unwrap().len(), 0);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_of_the_ledger_that_has_died_is_replaced_postgres() {
+    let (store, database) = fresh(Engine::Postgres).await;
+    let mut connection = LedgerConnection::new(store);
+    let held = connection.hold().await.unwrap();
+    connection.give_back(held);
+    database
+        .execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+             WHERE datname = current_database() AND pid <> pg_backend_pid()",
+        )
+        .await;
+    // Less than a second after its last use it is not asked whether it lives.
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    let id = UsedId { purpose: "p", id: "a".to_owned(), expires_at: START };
+    let mut held = connection.hold().await.unwrap();
+    let mut tx = held.begin().await.unwrap();
+    assert_eq!(tx.use_ids(&[&id]).await.unwrap().len(), 1);
+    tx.commit().await.unwrap();
+}
+
 async fn several_migrate_at_once(_: Store, database: Database) {
     let fresh = Database::create(database.engine).await;
     let migrate = || async {
