@@ -18,7 +18,7 @@ use crate::domain::ids::{ClientId, CredentialId};
 use crate::domain::text::check_text;
 use crate::domain::time::Timestamp;
 use crate::jose::{Algorithm, ForeignKey, ForeignKeyError, Object};
-use crate::storage::{ChangeKind, StoreError};
+use crate::storage::{ChangeKind, StoreError, Tx};
 
 /// The most bytes of a key in PEM form: four times those of an RSA key of 8192 bits.
 const LONGEST_PEM: usize = 10_000;
@@ -230,25 +230,21 @@ impl Admin {
         let client = self.stored_client(client_id).await?;
         // A later end hands out what the client may do for longer.
         self.require_hold_of(by, &client).await?;
-        let before = self.stored_key(&client, key_id).await?;
         let now = self.ambient.now();
         let mut errors = Vec::new();
-        let mut key = before.clone();
-        if let Some(description) = update.description {
-            errors.extend(check_text("description", &description, 255).err());
-            key.description = description;
-        }
-        if let Some(end) = update.expires_at {
-            errors.extend(end.and_then(|end| check_end("expires_at", end, now).err()));
-            key.expires_at = end;
-        }
+        errors.extend(
+            update.description.as_deref().and_then(|text| check_text("description", text, 255).err()),
+        );
+        errors.extend(update.expires_at.flatten().and_then(|end| check_end("expires_at", end, now).err()));
         if !errors.is_empty() {
             return Err(AdminError::Invalid(errors));
         }
         let mut tx = self.begin().await?;
-        if !tx.update_client_key(client.uid, &key).await? {
-            return Err(AdminError::not_found("key", key_id.as_str()));
-        }
+        let before = lock_key(&mut tx, &client, key_id).await?;
+        let mut key = before.clone();
+        key.description = update.description.unwrap_or(key.description);
+        key.expires_at = update.expires_at.unwrap_or(key.expires_at);
+        tx.update_client_key(client.uid, &key).await?;
         let view = KeyView::new(&key, now, self.warn_before);
         let change = ChangeKind::Client(client_id.clone());
         let before = KeyView::new(&before, now, self.warn_before);
@@ -269,21 +265,13 @@ impl Admin {
     ) -> Result<(), AdminError> {
         self.require(by, builtin::CLIENTS_WRITE).await?;
         let client = self.stored_client(client_id).await?;
-        let key = self.stored_key(&client, key_id).await?;
         let mut tx = self.begin().await?;
-        if !tx.delete_client_key(client.uid, key_id).await? {
-            return Err(AdminError::not_found("key", key_id.as_str()));
-        }
+        let key = lock_key(&mut tx, &client, key_id).await?;
+        tx.delete_client_key(client.uid, key_id).await?;
         let before = KeyView::new(&key, self.ambient.now(), self.warn_before);
         let change = ChangeKind::Client(client_id.clone());
         let written = Written::of(change, "client.key.remove", client_id, Some(&before), None);
         self.commit(tx, by, written).await
-    }
-
-    async fn stored_key(&self, client: &Client, key_id: &CredentialId) -> Result<ClientKey, AdminError> {
-        let keys = self.store.client_keys(client.uid).await?;
-        let found = keys.into_iter().find(|key| key.key_id == *key_id);
-        found.ok_or_else(|| AdminError::not_found("key", key_id.as_str()))
     }
 
     /// Refuses to give a credential to a client that may do more in this API than the administrator.
@@ -291,6 +279,16 @@ impl Admin {
         let roles = self.store.roles_of(client.uid).await?;
         self.require_all_of(by, &*self.catalog().await?, Some(client.uid), &roles, HANDS_OUT).await
     }
+}
+
+/// A client's key as nobody else changes it until the end of the transaction.
+async fn lock_key(tx: &mut Tx, client: &Client, key_id: &CredentialId) -> Result<ClientKey, AdminError> {
+    if !tx.lock_client(client.uid).await? {
+        return Err(AdminError::not_found("client", client.client_id.as_str()));
+    }
+    let keys = tx.client_keys(client.uid).await?;
+    let found = keys.into_iter().find(|key| key.key_id == *key_id);
+    found.ok_or_else(|| AdminError::not_found("key", key_id.as_str()))
 }
 
 /// The key of a form. None of the errors quotes it.

@@ -18,7 +18,7 @@ use crate::domain::secret::{self, Form, SecretOrigin};
 use crate::domain::text::check_text;
 use crate::domain::time::Timestamp;
 use crate::runtime::secrets::hash;
-use crate::storage::ChangeKind;
+use crate::storage::{ChangeKind, Tx};
 
 /// A secret that is about to be stored, and its text where that is known.
 pub(super) struct NewSecret {
@@ -100,13 +100,8 @@ impl Admin {
         if !errors.is_empty() {
             return Err(AdminError::Invalid(errors));
         }
-        let missing = || AdminError::not_found("secret", secret_id.as_str());
         let mut tx = self.begin().await?;
-        if !tx.lock_client(client.uid).await? {
-            return Err(AdminError::not_found("client", client_id.as_str()));
-        }
-        let stored = tx.secrets(client.uid).await?;
-        let before = stored.into_iter().find(|secret| secret.secret_id == *secret_id).ok_or_else(missing)?;
+        let before = lock_secret(&mut tx, &client, secret_id).await?;
         let mut after = before.clone();
         after.description = update.description.unwrap_or(after.description);
         after.expires_at = update.expires_at.unwrap_or(after.expires_at);
@@ -137,17 +132,13 @@ impl Admin {
     ) -> Result<(), AdminError> {
         self.require(by, builtin::CLIENTS_WRITE).await?;
         let client = self.stored_client(client_id).await?;
-        let missing = || AdminError::not_found("secret", secret_id.as_str());
-        let secrets = self.store.secrets(client.uid).await?;
-        let secret = secrets.iter().find(|secret| secret.secret_id == *secret_id).ok_or_else(missing)?;
         let mut tx = self.begin().await?;
-        if !tx.delete_secret(client.uid, secret_id).await? {
-            return Err(missing());
-        }
+        let secret = lock_secret(&mut tx, &client, secret_id).await?;
+        tx.delete_secret(client.uid, secret_id).await?;
         let written = Written {
             action: "client.secret.revoke",
             target: client_id.to_string(),
-            before: recorded(&self.secret_view(secret, self.ambient.now())),
+            before: recorded(&self.secret_view(&secret, self.ambient.now())),
             after: None,
             change: ChangeKind::Client(client_id.clone()),
         };
@@ -247,6 +238,16 @@ impl Admin {
         };
         Ok(AdminError::Conflict(format!("{problem}: {} {why}", secret.secret_id)))
     }
+}
+
+/// A client's secret as nobody else changes it until the end of the transaction.
+async fn lock_secret(tx: &mut Tx, client: &Client, secret_id: &SecretId) -> Result<ClientSecret, AdminError> {
+    if !tx.lock_client(client.uid).await? {
+        return Err(AdminError::not_found("client", client.client_id.as_str()));
+    }
+    let stored = tx.secrets(client.uid).await?;
+    let found = stored.into_iter().find(|secret| secret.secret_id == *secret_id);
+    found.ok_or_else(|| AdminError::not_found("secret", secret_id.as_str()))
 }
 
 /// Whether a client may have one secret more.
