@@ -38,8 +38,8 @@ pub struct CertificateSubject {
     pub value: String,
 }
 
-/// A certificate to register.
-#[derive(Debug, Deserialize, ToSchema)]
+/// A certificate to register. It has no `Debug` form: what somebody sends by mistake may hold a private key.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AddCertificate {
     /// The client's own certificate in PEM, without those that lead to an authority, and without the private key.
