@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::credential_ends::{check_change, check_end, end};
 use super::{Admin, AdminError, By, Written, nullable, present, recorded};
 use crate::domain::binding::TokenBinding;
 use crate::domain::builtin;
@@ -244,17 +245,8 @@ impl Admin {
         // A later end hands out what the client may do for longer.
         let client = self.client_to_prove(by, client_id).await?;
         let now = self.ambient.now();
-        let mut errors = Vec::new();
-        errors.extend(
-            update.description.as_deref().and_then(|text| check_text("description", text, 255).err()),
-        );
-        if update.expires_at.flatten().is_some_and(|end| end <= now) {
-            let fix = "name a later time, or remove the certificate";
-            errors.push(FieldError::new("expires_at", "it is not in the future", fix));
-        }
-        if !errors.is_empty() {
-            return Err(AdminError::Invalid(errors));
-        }
+        let fix = "name a later time, or remove the certificate";
+        check_change((update.description.as_deref(), update.expires_at), now, fix)?;
         let mut tx = self.begin().await?;
         let before = lock_certificate(&mut tx, &client, certificate_id).await?;
         let mut after = before.clone();
@@ -362,19 +354,15 @@ async fn lock_certificate(
 fn check(new: &AddCertificate, now: Timestamp) -> Result<(PeerCertificate, Option<Timestamp>), AdminError> {
     let mut errors: Vec<FieldError> =
         check_text("description", &new.description, 255).err().into_iter().collect();
-    let end = new.expires_in.map(|seconds| now.plus(Duration::from_secs(seconds.into()))).or(new.expires_at);
-    if new.expires_at.is_some() && new.expires_in.is_some() {
-        errors.push(FieldError::new("expires_in", "expires_at is given too", "give one of them"));
-    } else if end.is_some_and(|end| end <= now) {
-        let field = if new.expires_in.is_some() { "expires_in" } else { "expires_at" };
-        errors.push(FieldError::new(field, "it is not in the future", "name a later time, or leave it out"));
-    }
+    errors.extend(check_end(new.expires_at, new.expires_in, now));
     match from_pem(&new.certificate) {
         Ok(read) if read.not_after < now => {
             let problem = format!("its validity ended at {}", read.not_after);
             errors.push(FieldError::new("certificate", problem, "register one that is in force"));
         }
-        Ok(read) if errors.is_empty() => return Ok((read, end)),
+        Ok(read) if errors.is_empty() => {
+            return Ok((read, end(new.expires_at, new.expires_in, now)));
+        }
         Ok(_) => {}
         Err(error) => errors.push(error),
     }

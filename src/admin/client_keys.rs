@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
+use super::credential_ends::{check_change, check_end, end};
 use super::{Admin, AdminError, By, Written, nullable, present};
 use crate::domain::builtin;
 use crate::domain::client::Client;
@@ -227,14 +228,8 @@ impl Admin {
         // A later end hands out what the client may do for longer.
         let client = self.client_to_prove(by, client_id).await?;
         let now = self.ambient.now();
-        let mut errors = Vec::new();
-        errors.extend(
-            update.description.as_deref().and_then(|text| check_text("description", text, 255).err()),
-        );
-        errors.extend(update.expires_at.flatten().and_then(|end| check_end("expires_at", end, now).err()));
-        if !errors.is_empty() {
-            return Err(AdminError::Invalid(errors));
-        }
+        let fix = "name a later time, or remove the key";
+        check_change((update.description.as_deref(), update.expires_at), now, fix)?;
         let mut tx = self.begin().await?;
         let before = lock_key(&mut tx, &client, key_id).await?;
         let mut key = before.clone();
@@ -285,13 +280,7 @@ async fn lock_key(tx: &mut Tx, client: &Client, key_id: &CredentialId) -> Result
 fn read(new: AddKey, now: Timestamp) -> Result<ClientKey, AdminError> {
     let mut errors: Vec<FieldError> =
         check_text("description", &new.description, 255).err().into_iter().collect();
-    let end = new.expires_in.map(|seconds| now.plus(Duration::from_secs(seconds.into()))).or(new.expires_at);
-    let field = if new.expires_in.is_some() { "expires_in" } else { "expires_at" };
-    if new.expires_at.is_some() && new.expires_in.is_some() {
-        errors.push(FieldError::new("expires_in", "expires_at is given too", "give one of them"));
-    } else {
-        errors.extend(end.and_then(|end| check_end(field, end, now).err()));
-    }
+    errors.extend(check_end(new.expires_at, new.expires_in, now));
     let key = match (new.jwk, new.pem) {
         (Some(jwk), None) => ForeignKey::from_object(jwk).map_err(|error| refused("jwk", error)),
         (None, Some(pem)) if pem.len() > LONGEST_PEM => Err(refused("pem", ForeignKeyError::NotPem)),
@@ -307,7 +296,7 @@ fn read(new: AddKey, now: Timestamp) -> Result<ClientKey, AdminError> {
             key: Arc::new(key),
             description: new.description,
             created_at: now,
-            expires_at: end,
+            expires_at: end(new.expires_at, new.expires_in, now),
         }),
         Err(AdminError::Invalid(of_key)) => {
             errors.extend(of_key);
@@ -316,13 +305,6 @@ fn read(new: AddKey, now: Timestamp) -> Result<ClientKey, AdminError> {
         Err(other) => Err(other),
         Ok(_) => Err(AdminError::Invalid(errors)),
     }
-}
-
-fn check_end(field: &'static str, end: Timestamp, now: Timestamp) -> Result<(), FieldError> {
-    if end > now {
-        return Ok(());
-    }
-    Err(FieldError::new(field, "it is not in the future", "name a later time, or remove the key"))
 }
 
 fn refused(field: &'static str, error: ForeignKeyError) -> AdminError {

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use super::credential_ends::{check_end, end};
 use super::secrets::{
     AddSecret, AddedSecret, NewSecret, RotateSecret, RotatedSecret, SecretView, USUAL_OVERLAP, check_count,
-    check_end, end,
 };
 use super::{Admin, AdminError, By, Written};
 use crate::domain::audit::Actor;

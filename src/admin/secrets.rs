@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 
+use super::credential_ends::{check_change, check_end, end};
 pub use super::secret_forms::{
     AddSecret, AddedSecret, RotateSecret, RotatedSecret, SecretView, USUAL_OVERLAP, UpdateSecret,
 };
@@ -89,17 +90,8 @@ impl Admin {
     ) -> Result<SecretView, AdminError> {
         let client = self.client_to_prove(by, client_id).await?;
         let now = self.ambient.now();
-        let mut errors = Vec::new();
-        errors.extend(
-            update.description.as_deref().and_then(|text| check_text("description", text, 255).err()),
-        );
-        if update.expires_at.flatten().is_some_and(|end| end <= now) {
-            let fix = "name a later time, or revoke the secret";
-            errors.push(FieldError::new("expires_at", "it is not in the future", fix));
-        }
-        if !errors.is_empty() {
-            return Err(AdminError::Invalid(errors));
-        }
+        let fix = "name a later time, or revoke the secret";
+        check_change((update.description.as_deref(), update.expires_at), now, fix)?;
         let mut tx = self.begin().await?;
         let before = lock_secret(&mut tx, &client, secret_id).await?;
         let mut after = before.clone();
@@ -264,31 +256,6 @@ pub(super) fn check_count(stored: &[ClientSecret], origin: SecretOrigin) -> Resu
         )));
     }
     Ok(())
-}
-
-/// When a secret ends.
-pub(super) fn end(
-    expires_at: Option<Timestamp>,
-    expires_in: Option<u32>,
-    now: Timestamp,
-) -> Option<Timestamp> {
-    expires_in.map(|seconds| now.plus(Duration::from_secs(seconds.into()))).or(expires_at)
-}
-
-/// What is wrong with an end, if anything is.
-pub(super) fn check_end(
-    expires_at: Option<Timestamp>,
-    expires_in: Option<u32>,
-    now: Timestamp,
-) -> Option<FieldError> {
-    if expires_at.is_some() && expires_in.is_some() {
-        return Some(FieldError::new("expires_in", "expires_at is given too", "give one of them"));
-    }
-    if end(expires_at, expires_in, now).is_some_and(|end| end <= now) {
-        let field = if expires_in.is_some() { "expires_in" } else { "expires_at" };
-        return Some(FieldError::new(field, "it is not in the future", "name a later time, or leave it out"));
-    }
-    None
 }
 
 /// Checks a form.
