@@ -145,7 +145,7 @@ impl TokenEndpoint {
                 self.verifiers.assertions.count(&credential);
                 Ok(response)
             }
-            Err(RecordError::UsedBefore) => {
+            Err(RecordError::UsedBefore { .. }) => {
                 let error = if with_proof { dpop::used_before() } else { client_auth::used_before() };
                 Err(Box::pin(self.refused(request, attempt, error)).await)
             }

@@ -27,7 +27,9 @@ use jeton::domain::resource::{ResourceServer, TokenProfile};
 use jeton::domain::role::Role;
 use jeton::domain::secret::SecretOrigin;
 use jeton::jose::Algorithm;
-use jeton::storage::{ChangeKind, ClientFilter, Cursor, EventWriter, Store, StoreError, all_statements};
+use jeton::storage::{
+    ChangeKind, ClientFilter, Cursor, LedgerConnection, Store, StoreError, UsedId, all_statements,
+};
 
 /// Runs tests of the form `async fn(store: Store, database: Database)` on both engines.
 macro_rules! both_stores {
@@ -65,6 +67,7 @@ both_stores!(
     a_dropped_transaction_did_nothing,
     several_migrate_at_once,
     events_are_appended_together_and_whole,
+    of_identifiers_that_are_used_together_each_counts_once,
 );
 
 async fn fresh(engine: Engine) -> (Store, Database) {
@@ -569,9 +572,9 @@ async fn events_are_appended_together_and_whole(store: Store, database: Database
         .collect();
     store.make_room(START).await.unwrap();
     let (few, many) = events.split_at(64);
-    let mut writer = EventWriter::new(store.clone());
-    writer.append(few).await.unwrap();
-    writer.append(many).await.unwrap();
+    let mut held = LedgerConnection::new(store.clone()).hold().await.unwrap();
+    held.append(few).await.unwrap();
+    held.append(many).await.unwrap();
     let rows = database
         .texts("SELECT COALESCE(client_id, '-') || ' ' || event FROM audit_events ORDER BY seq")
         .await;
@@ -585,6 +588,30 @@ async fn events_are_appended_together_and_whole(store: Store, database: Database
         assert_eq!(event["origin"]["request_id"].as_str().unwrap_or("-"), request);
         assert_eq!(event["reason"], format!("\"größer\" {n}"));
     }
+}
+
+/// In one statement and in several.
+async fn of_identifiers_that_are_used_together_each_counts_once(store: Store, _: Database) {
+    let id = |n| UsedId { purpose: "p", id: format!("{n:04}"), expires_at: START };
+    let all: Vec<UsedId> = (0..150).map(id).collect();
+    let twice: Vec<&UsedId> = all[..100].iter().flat_map(|one| [one, one]).collect();
+    let overlapping: Vec<&UsedId> = all[50..].iter().collect();
+    let mut held = LedgerConnection::new(store).hold().await.unwrap();
+    for committed in [false, true] {
+        let mut tx = held.begin().await.unwrap();
+        assert_eq!(tx.use_ids(&[]).await.unwrap().len(), 0);
+        let first = tx.use_ids(&twice).await.unwrap();
+        assert_eq!(first.len(), 100, "after a transaction that was not committed, too");
+        assert!(first.contains(&("p", "0099")));
+        let first = tx.use_ids(&overlapping).await.unwrap();
+        assert_eq!(first.len(), 50);
+        assert!(first.contains(&("p", "0100")) && !first.contains(&("p", "0099")));
+        if committed {
+            tx.commit().await.unwrap();
+        }
+    }
+    let mut tx = held.begin().await.unwrap();
+    assert_eq!(tx.use_ids(&overlapping).await.unwrap().len(), 0);
 }
 
 async fn several_migrate_at_once(_: Store, database: Database) {

@@ -118,7 +118,7 @@ impl Replica {
 pub(crate) async fn issue(ledger: &Ledger, used: Vec<UsedId>) -> Result<bool, RecordError> {
     match ledger.record_issuance(&token(), used).await {
         Ok(()) => Ok(true),
-        Err(RecordError::UsedBefore) => Ok(false),
+        Err(RecordError::UsedBefore { .. }) => Ok(false),
         Err(fault) => Err(fault),
     }
 }
