@@ -246,7 +246,7 @@ impl Admin {
         let client = self.client_to_prove(by, client_id).await?;
         let now = self.ambient.now();
         let fix = "name a later time, or remove the certificate";
-        check_change((update.description.as_deref(), update.expires_at), now, fix)?;
+        check_change((update.description.as_deref(), update.expires_at.flatten()), now, fix)?;
         let mut tx = self.begin().await?;
         let before = lock_certificate(&mut tx, &client, certificate_id).await?;
         let mut after = before.clone();

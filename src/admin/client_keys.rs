@@ -229,7 +229,7 @@ impl Admin {
         let client = self.client_to_prove(by, client_id).await?;
         let now = self.ambient.now();
         let fix = "name a later time, or remove the key";
-        check_change((update.description.as_deref(), update.expires_at), now, fix)?;
+        check_change((update.description.as_deref(), update.expires_at.flatten()), now, fix)?;
         let mut tx = self.begin().await?;
         let before = lock_key(&mut tx, &client, key_id).await?;
         let mut key = before.clone();

@@ -37,13 +37,13 @@ pub(super) fn check_end(
 /// # Errors
 /// Everything that is wrong.
 pub(super) fn check_change(
-    (description, expires_at): (Option<&str>, Option<Option<Timestamp>>),
+    (description, expires_at): (Option<&str>, Option<Timestamp>),
     now: Timestamp,
     fix: &'static str,
 ) -> Result<(), AdminError> {
     let mut errors = Vec::new();
     errors.extend(description.and_then(|text| check_text("description", text, 255).err()));
-    if expires_at.flatten().is_some_and(|end| end <= now) {
+    if expires_at.is_some_and(|end| end <= now) {
         errors.push(FieldError::new("expires_at", "it is not in the future", fix));
     }
     if errors.is_empty() { Ok(()) } else { Err(AdminError::Invalid(errors)) }

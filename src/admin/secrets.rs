@@ -1,7 +1,6 @@
 //! Client secrets: adding, listing, changing, revoking. A secret's text is answered once, when it is added.
 
 use std::collections::HashMap;
-use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 
@@ -91,7 +90,7 @@ impl Admin {
         let client = self.client_to_prove(by, client_id).await?;
         let now = self.ambient.now();
         let fix = "name a later time, or revoke the secret";
-        check_change((update.description.as_deref(), update.expires_at), now, fix)?;
+        check_change((update.description.as_deref(), update.expires_at.flatten()), now, fix)?;
         let mut tx = self.begin().await?;
         let before = lock_secret(&mut tx, &client, secret_id).await?;
         let mut after = before.clone();
