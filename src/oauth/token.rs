@@ -139,14 +139,14 @@ impl TokenEndpoint {
         let Issued { response, at, event, credential, of_proof } = issued;
         let event = AuditEvent { at, origin: request.origin.clone(), event };
         let used: Vec<UsedId> = credential.used.iter().cloned().chain(of_proof).collect();
-        let with_proof = used.iter().any(dpop::is_of_proof);
         match self.ledger.record_issuance(&event, used).await {
             Ok(()) => {
                 self.verifiers.assertions.count(&credential);
                 Ok(response)
             }
-            Err(RecordError::UsedBefore { .. }) => {
-                let error = if with_proof { dpop::used_before() } else { client_auth::used_before() };
+            Err(RecordError::UsedBefore { purpose }) => {
+                let of_proof = dpop::is_of_proof(purpose);
+                let error = if of_proof { dpop::used_before() } else { client_auth::used_before() };
                 Err(Box::pin(self.refused(request, attempt, error)).await)
             }
             Err(RecordError::Fault(fault)) => Err(fault.into()),
