@@ -133,6 +133,7 @@ impl ClientGate {
                 RecordError::UsedBefore { .. } => client_auth::used_before().into(),
                 RecordError::Fault(fault) => Failure::from(fault),
             })?;
+            self.verifiers.assertions.count(&client.credential);
         }
         Ok((client, form))
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
-use super::client_auth::{self, Authenticated, Caller, Verifiers};
+use super::client_auth::{self, Authenticated, Caller, Verified, Verifiers};
 use super::dpop::{self, Dpop, Proof};
 use super::form::Form;
 use super::grants::{self, Context, Grant, Resolved};
@@ -102,8 +102,10 @@ struct Issued {
     response: TokenResponse,
     at: Timestamp,
     event: Event,
-    /// What counts once.
-    used: Vec<UsedId>,
+    /// What the client proved itself with.
+    credential: Verified,
+    /// What of the request's DPoP proof counts once.
+    of_proof: Option<UsedId>,
 }
 
 // === impl TokenEndpoint ===
@@ -134,13 +136,17 @@ impl TokenEndpoint {
         attempt: Attempt,
         issued: Issued,
     ) -> Result<TokenResponse, Failure> {
-        let Issued { response, at, event, used } = issued;
+        let Issued { response, at, event, credential, of_proof } = issued;
         let event = AuditEvent { at, origin: request.origin.clone(), event };
-        let with_proof = used.iter().any(dpop::is_of_proof);
+        let used: Vec<UsedId> = credential.used.iter().cloned().chain(of_proof).collect();
         match self.ledger.record_issuance(&event, used).await {
-            Ok(()) => Ok(response),
-            Err(RecordError::UsedBefore { .. }) => {
-                let error = if with_proof { dpop::used_before() } else { client_auth::used_before() };
+            Ok(()) => {
+                self.verifiers.assertions.count(&credential);
+                Ok(response)
+            }
+            Err(RecordError::UsedBefore { purpose }) => {
+                let of_proof = dpop::is_of_proof(purpose);
+                let error = if of_proof { dpop::used_before() } else { client_auth::used_before() };
                 Err(Box::pin(self.refused(request, attempt, error)).await)
             }
             Err(RecordError::Fault(fault)) => Err(fault.into()),
@@ -301,9 +307,8 @@ impl TokenEndpoint {
             x5t: possession.certificate.as_ref().map(|certificate| certificate.thumbprint.clone()),
             legacy_assertion_audience: client.credential.legacy_audience,
         };
-        let of_credential = client.credential.used.clone();
-        let used = of_credential.into_iter().chain(proof.map(|proof| proof.used.clone())).collect();
-        Ok(Issued { response, at: now, event, used })
+        let of_proof = proof.map(|proof| proof.used.clone());
+        Ok(Issued { response, at: now, event, credential: client.credential.clone(), of_proof })
     }
 
     /// What the request's DPoP proof proves, if there is one. Nothing is used up before: a client that is sent

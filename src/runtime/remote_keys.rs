@@ -2,8 +2,9 @@
 //!
 //! Each process keeps what it has fetched for as long as the answer allows, within bounds. One fetch is under way for
 //! each URL, whoever waits for it. What cannot be fetched anew serves on for a while, because that somebody's web
-//! server is down says nothing about its keys; and a place that does not answer, or does not have a key, is left alone
-//! for a moment, so that whoever makes up key ids cannot have Jeton flood it.
+//! server is down says nothing about its keys; nor is it known then that there is no such key. A place that does not
+//! answer, or does not have a key, is left alone for a moment, so that whoever makes up key ids cannot have Jeton flood
+//! it.
 
 mod place;
 
@@ -12,6 +13,7 @@ use std::time::Duration;
 
 use http::header::{ACCEPT, CACHE_CONTROL};
 use http::{HeaderMap, Request};
+use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 use tokio::sync::Semaphore;
 
@@ -30,7 +32,8 @@ const PLACES: u64 = 10_000;
 const FETCHES: usize = 32;
 
 /// How long keys are kept that come without a word about it, and the bounds of what is said: a key that was taken
-/// away counts for an hour at most, and nobody has Jeton ask more than once a minute.
+/// away counts for an hour at most, and [`Patience::stale_for`] longer while its place is away; and nobody has Jeton ask
+/// more than once a minute.
 const USUAL: Duration = Duration::from_mins(15);
 const LEAST: Duration = Duration::from_mins(1);
 const MOST: Duration = Duration::from_hours(1);
@@ -51,7 +54,8 @@ pub struct RemoteKeys {
 pub struct Patience {
     /// How long keys count that cannot be fetched anew.
     pub stale_for: Duration,
-    /// How long a place is left alone that does not answer, or does not have a key.
+    /// How long a place is left alone that does not answer, or does not have a key. What is due to be fetched anew from
+    /// a place that does answer, is.
     pub cooldown: Duration,
 }
 
@@ -95,7 +99,8 @@ impl RemoteKeys {
             outbound: OnceLock::new(),
             patience,
             ambient,
-            places: Cache::new(PLACES),
+            // Not by how often a place is asked for: a new one that is not let in has no cooldown.
+            places: Cache::builder().max_capacity(PLACES).eviction_policy(EvictionPolicy::lru()).build(),
             fetches: Semaphore::new(FETCHES),
         }
     }
@@ -114,14 +119,27 @@ impl RemoteKeys {
             Some(set) if place.is_asked() && set.serves(now, self.patience) => return Ok(Arc::clone(set)),
             _ => {}
         }
-        self.ask(place, known).await
+        match self.ask(Arc::clone(&place), known).await {
+            // Silence is bridged.
+            Err(NoKeys::Away(fault)) => {
+                place.known().filter(|set| set.serves(now, self.patience)).ok_or(NoKeys::Away(fault))
+            }
+            asked => asked,
+        }
     }
 
     /// The keys that are at a URL now, where these do not have the one that is looked for; nothing, when there are no
-    /// others, or the place is left alone.
-    pub async fn after(self: &Arc<Self>, url: &str, than: &Arc<KeySet>) -> Option<Arc<KeySet>> {
-        let newer = self.ask(self.place(url), Some(Arc::clone(than))).await.ok()?;
-        (!Arc::ptr_eq(&newer, than)).then_some(newer)
+    /// others as far as the place was asked a moment ago.
+    ///
+    /// # Errors
+    /// There are none any more, or there is no answer: then nobody knows whether the place has the key.
+    pub async fn after(
+        self: &Arc<Self>,
+        url: &str,
+        than: &Arc<KeySet>,
+    ) -> Result<Option<Arc<KeySet>>, NoKeys> {
+        let newer = self.ask(self.place(url), Some(Arc::clone(than))).await?;
+        Ok((!Arc::ptr_eq(&newer, than)).then_some(newer))
     }
 
     fn place(&self, url: &str) -> Arc<Place> {

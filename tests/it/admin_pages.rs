@@ -47,7 +47,7 @@ impl<'a> Person<'a> {
     }
 
     /// Sends a form that must do what it says, and opens the page that follows.
-    async fn does(&self, path: &str, fields: &[(&str, &str)]) -> String {
+    pub(crate) async fn does(&self, path: &str, fields: &[(&str, &str)]) -> String {
         let answer = self.send(path, fields).await;
         assert_eq!(answer.status, 303, "{path}: {answer:?}");
         let to = answer.header("location").unwrap().to_owned();

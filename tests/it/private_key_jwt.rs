@@ -443,7 +443,9 @@ async fn legacy_audiences_are_counted_and_the_lifetime_is_a_setting() {
     for _ in 0..2 {
         let mut claims = old.claims(&server);
         claims["aud"] = json!(format!("{ISSUER}/oauth2/token"));
-        present(&server, &old.sign(&old.header(), &claims)).await.expect(200);
+        let assertion = old.sign(&old.header(), &claims);
+        present(&server, &assertion).await.expect(200);
+        refused(&server, "again", &present(&server, &assertion).await, "used before").await;
     }
     old.token(&server).await.expect(200);
     let metrics = crate::metrics::scrape(&server).await;

@@ -13,7 +13,7 @@ use crate::domain::ids::CredentialId;
 use crate::domain::time::Timestamp;
 use crate::jose::ForeignKey;
 use crate::oauth::Boxed;
-use crate::runtime::remote_keys::{NoKeys, RemoteKeys};
+use crate::runtime::remote_keys::{KeySet, NoKeys, RemoteKeys};
 
 /// The one `client_assertion_type` (RFC 7523 §2.2).
 const TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
@@ -131,6 +131,13 @@ impl Assertions {
         self.legacy_audiences.load(Ordering::Relaxed)
     }
 
+    /// Counts an assertion that the ledger has taken, for it is known only then that it was not used before.
+    pub(in crate::oauth) fn count(&self, taken: &Verified) {
+        if taken.legacy_audience {
+            self.legacy_audiences.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
     async fn verify(&self, assertion: &Assertion, claim: Claim<'_>) -> Result<Verified, Failure> {
         let found = match claim.registration {
             Some(registration) => self.find(assertion, registration, claim.now).await?,
@@ -164,9 +171,6 @@ impl Assertions {
             now: claim.now,
         };
         let held = assertion.judge(&expected).map_err(OAuthError::invalid_client)?;
-        if held.legacy_audience {
-            self.legacy_audiences.fetch_add(1, Ordering::Relaxed);
-        }
         Ok(Verified {
             credential_id: candidate.key_id,
             not_after: candidate.not_after,
@@ -187,23 +191,28 @@ impl Assertions {
         };
         let set = match self.remote.keys(url).await {
             Ok(set) => set,
-            Err(NoKeys::Away(fault)) => return Err(fault.into()),
-            Err(NoKeys::None(why)) => {
-                return Ok(Err(format!("no keys at the client's jwks_uri: {why}").into()));
-            }
+            Err(none) => return no_keys(none),
         };
-        let chosen = assertion.choose(set.keys(), |key| key).map(|at| Arc::clone(&set.keys()[at]));
-        let chosen = match chosen {
-            // A key that is newer than what is known of the set.
+        let choose =
+            |set: &KeySet| assertion.choose(set.keys(), |key| key).map(|at| Arc::clone(&set.keys()[at]));
+        let chosen = match choose(&set) {
+            // Perhaps a key that is newer than what is known of the set.
             Err(reason) => match self.remote.after(url, &set).await {
-                Some(newer) => {
-                    assertion.choose(newer.keys(), |key| key).map(|at| Arc::clone(&newer.keys()[at]))
-                }
-                None => Err(reason),
+                Ok(Some(newer)) => choose(&newer),
+                Ok(None) => Err(reason),
+                Err(none) => return no_keys(none),
             },
             chosen => chosen,
         };
         Ok(chosen.map(|key| Candidate { key_id: key_id(&key), key, not_after: None, lapsed: None }))
+    }
+}
+
+/// What it means that a client's `jwks_uri` has no keys: where that is not known, there is no verdict.
+fn no_keys(none: NoKeys) -> Result<Result<Candidate, Reason>, Failure> {
+    match none {
+        NoKeys::Away(fault) => Err(fault.into()),
+        NoKeys::None(why) => Ok(Err(format!("no keys at the client's jwks_uri: {why}").into())),
     }
 }
 

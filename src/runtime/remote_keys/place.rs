@@ -4,7 +4,6 @@ use arc_swap::ArcSwapOption;
 use tokio::sync::Mutex;
 
 use super::{KeySet, NoKeys, RemoteKeys};
-use crate::domain::error::Fault;
 use crate::domain::time::Timestamp;
 
 /// One URL, and what is known of it.
@@ -39,28 +38,38 @@ impl Place {
     }
 
     /// Asks it, unless somebody else has since `seen`, or it is to be left alone.
+    ///
+    /// # Errors
+    /// There are no keys, or it does not answer, or did not a moment ago, whatever is known from before.
     pub(super) async fn ask(
         &self,
         keys: &RemoteKeys,
         seen: Option<&Arc<KeySet>>,
     ) -> Result<Arc<KeySet>, NoKeys> {
         let mut asked = self.asked.lock().await;
-        if let Some(known) = self.known()
-            && seen.is_none_or(|seen| !Arc::ptr_eq(seen, &known))
+        let known = self.known();
+        if let Some(known) = &known
+            && seen.is_none_or(|seen| !Arc::ptr_eq(seen, known))
         {
-            return Ok(known);
+            return Ok(Arc::clone(known));
         }
         let now = keys.ambient.now();
         if asked.at.is_some_and(|at| at <= now && now < at.plus(keys.patience.cooldown)) {
-            return self.held(&asked, keys, now);
+            if let Some(problem) = &asked.problem {
+                return Err(problem.clone());
+            }
+            // Where all is well, only what is not there is not looked for again.
+            if let Some(known) = known.filter(|known| known.is_fresh(now)) {
+                return Ok(known);
+            }
         }
         let outcome = keys.fetch(&self.url).await;
         // From its end: whatever it took, the place is left alone for a while then.
-        let now = keys.ambient.now();
+        let at = Some(keys.ambient.now());
         match outcome {
             Ok(set) => {
                 let set = Arc::new(set);
-                *asked = Asked { at: Some(now), problem: None };
+                *asked = Asked { at, problem: None };
                 self.known.store(Some(Arc::clone(&set)));
                 Ok(set)
             }
@@ -70,18 +79,9 @@ impl Place {
                 if matches!(problem, NoKeys::None(_)) {
                     self.known.store(None);
                 }
-                *asked = Asked { at: Some(now), problem: Some(problem) };
-                self.held(&asked, keys, now)
+                *asked = Asked { at, problem: Some(problem.clone()) };
+                Err(problem)
             }
         }
-    }
-
-    /// What is had without asking.
-    fn held(&self, asked: &Asked, keys: &RemoteKeys, now: Timestamp) -> Result<Arc<KeySet>, NoKeys> {
-        if let Some(known) = self.known().filter(|known| known.serves(now, keys.patience)) {
-            return Ok(known);
-        }
-        let silent = || Fault::unavailable(format!("keys at {}: not asked again yet", self.url)).into();
-        Err(asked.problem.clone().unwrap_or_else(silent))
     }
 }

@@ -1,4 +1,4 @@
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
@@ -10,13 +10,22 @@ const SET: &str =
     r#"{"keys":[{"kty":"OKP","crv":"Ed25519","kid":"a","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
 
 /// A web server that counts its requests.
-#[derive(Default)]
 struct Site {
     asked: AtomicUsize,
-    down: AtomicBool,
+    status: AtomicU16,
+}
+
+impl Default for Site {
+    fn default() -> Self {
+        Self { asked: AtomicUsize::new(0), status: AtomicU16::new(200) }
+    }
 }
 
 impl Site {
+    fn answers(&self, status: u16) {
+        self.status.store(status, Ordering::SeqCst);
+    }
+
     async fn start(self: &Arc<Self>, headers: &'static str, body: &'static str) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://127.0.0.1:{}/jwks", listener.local_addr().unwrap().port());
@@ -26,9 +35,9 @@ impl Site {
                 site.asked.fetch_add(1, Ordering::SeqCst);
                 let mut request = [0; 4_096];
                 let _ = stream.read(&mut request).await;
-                let status = if site.down.load(Ordering::SeqCst) { "503 Away" } else { "200 OK" };
+                let status = site.status.load(Ordering::SeqCst);
                 let answer =
-                    format!("HTTP/1.1 {status}\r\n{headers}Content-Length: {}\r\n\r\n{body}", body.len());
+                    format!("HTTP/1.1 {status} So\r\n{headers}Content-Length: {}\r\n\r\n{body}", body.len());
                 let _ = stream.write_all(answer.as_bytes()).await;
             }
         });
@@ -43,10 +52,14 @@ impl Site {
 const PATIENCE: Patience = Patience { stale_for: Duration::from_hours(4), cooldown: Duration::from_secs(30) };
 
 fn keys() -> (Arc<RemoteKeys>, Arc<ManualClock>) {
+    patient(PATIENCE)
+}
+
+fn patient(patience: Patience) -> (Arc<RemoteKeys>, Arc<ManualClock>) {
     let outside = Outside { allow_http: true, allowed_networks: vec!["127.0.0.0/8".parse().unwrap()] };
     let clock = Arc::new(ManualClock::new(Timestamp::from_seconds(1_000_000)));
     let ambient = Ambient::new(Arc::clone(&clock) as _, Arc::new(SystemEntropy));
-    (Arc::new(RemoteKeys::new(Arc::new(outside), PATIENCE, ambient)), clock)
+    (Arc::new(RemoteKeys::new(Arc::new(outside), patience, ambient)), clock)
 }
 
 #[tokio::test]
@@ -93,14 +106,92 @@ async fn an_unknown_key_is_looked_for_once_in_a_while() {
     let (site, (keys, clock)) = (Arc::new(Site::default()), keys());
     let url = site.start("", SET).await;
     let set = keys.keys(&url).await.unwrap();
-    assert!(keys.after(&url, &set).await.is_none(), "it was asked a moment ago");
+    assert!(keys.after(&url, &set).await.unwrap().is_none(), "it was asked a moment ago");
     clock.advance(PATIENCE.cooldown);
-    let newer = keys.after(&url, &set).await.unwrap();
+    let newer = keys.after(&url, &set).await.unwrap().unwrap();
     assert_eq!(site.asked(), 2);
     // Who still has the older set hears of the newer one without another fetch.
-    assert!(Arc::ptr_eq(&keys.after(&url, &set).await.unwrap(), &newer));
-    assert!(keys.after(&url, &newer).await.is_none());
+    assert!(Arc::ptr_eq(&keys.after(&url, &set).await.unwrap().unwrap(), &newer));
+    for _ in 0..5 {
+        assert!(keys.after(&url, &newer).await.unwrap().is_none());
+    }
     assert_eq!(site.asked(), 2);
+}
+
+#[tokio::test]
+async fn while_a_place_is_away_nobody_knows_that_it_does_not_have_a_key() {
+    let (site, (keys, clock)) = (Arc::new(Site::default()), keys());
+    let url = site.start("", SET).await;
+    let set = keys.keys(&url).await.unwrap();
+    site.answers(503);
+    clock.advance(PATIENCE.cooldown);
+    for _ in 0..5 {
+        let after = keys.after(&url, &set).await;
+        assert!(matches!(after, Err(NoKeys::Away(_))), "{after:?}");
+        assert!(Arc::ptr_eq(&keys.keys(&url).await.unwrap(), &set), "those that are known serve on");
+    }
+    assert_eq!(site.asked(), 2, "once a cooldown");
+    site.answers(200);
+    clock.advance(PATIENCE.cooldown);
+    assert!(keys.after(&url, &set).await.unwrap().is_some());
+    assert_eq!(site.asked(), 3);
+}
+
+#[tokio::test]
+async fn an_answer_without_keys_takes_the_old_ones_away() {
+    let (site, (keys, clock)) = (Arc::new(Site::default()), keys());
+    let url = site.start("", SET).await;
+    let set = keys.keys(&url).await.unwrap();
+    site.answers(404);
+    clock.advance(PATIENCE.cooldown);
+    let after = keys.after(&url, &set).await;
+    assert!(matches!(after, Err(NoKeys::None(_))), "{after:?}");
+    let none = keys.keys(&url).await;
+    assert!(matches!(none, Err(NoKeys::None(_))), "although they are fresh: {none:?}");
+    // Nor does an outage bring them back.
+    site.answers(503);
+    clock.advance(PATIENCE.cooldown);
+    let away = keys.keys(&url).await;
+    assert!(matches!(away, Err(NoKeys::Away(_))), "{away:?}");
+    site.answers(200);
+    clock.advance(PATIENCE.cooldown);
+    assert!(keys.keys(&url).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_long_cooldown_keeps_nobody_from_what_is_due() {
+    let hour = Duration::from_hours(1);
+    let (site, (keys, clock)) =
+        (Arc::new(Site::default()), patient(Patience { stale_for: Duration::ZERO, cooldown: hour }));
+    let url = site.start("Cache-Control: max-age=60\r\n", SET).await;
+    for asked in 1..5 {
+        let set = keys.keys(&url).await.unwrap();
+        assert!(keys.after(&url, &set).await.unwrap().is_none());
+        assert_eq!(site.asked(), asked);
+        clock.advance(LEAST);
+    }
+    site.answers(503);
+    for _ in 0..5 {
+        assert!(matches!(keys.keys(&url).await, Err(NoKeys::Away(_))));
+    }
+    assert_eq!(site.asked(), 5, "and it is left alone where it does not answer");
+}
+
+#[test]
+fn a_new_place_is_remembered_however_often_others_are_asked_for() {
+    let (keys, _) = keys();
+    let names: Vec<_> = (0..=PLACES).map(|number| format!("https://{number}.example/jwks")).collect();
+    let (new, others) = names.split_last().unwrap();
+    for _ in 0..3 {
+        for name in others {
+            keys.place(name);
+        }
+        keys.places.run_pending_tasks();
+    }
+    let place = keys.place(new);
+    keys.places.run_pending_tasks();
+    assert!(Arc::ptr_eq(&keys.place(new), &place));
+    assert_eq!(keys.places.entry_count(), PLACES);
 }
 
 #[tokio::test]
@@ -108,7 +199,7 @@ async fn an_outage_is_bridged_for_a_while_and_asked_about_now_and_then() {
     let (site, (keys, clock)) = (Arc::new(Site::default()), keys());
     let url = site.start("", SET).await;
     keys.keys(&url).await.unwrap();
-    site.down.store(true, Ordering::SeqCst);
+    site.answers(503);
     clock.advance(USUAL);
     for _ in 0..5 {
         assert_eq!(keys.keys(&url).await.unwrap().keys().len(), 1, "stale, and good enough");
@@ -118,7 +209,7 @@ async fn an_outage_is_bridged_for_a_while_and_asked_about_now_and_then() {
     assert!(keys.keys(&url).await.is_ok());
     clock.advance(Duration::from_secs(1));
     assert!(matches!(keys.keys(&url).await, Err(NoKeys::Away(_))), "no verdict");
-    site.down.store(false, Ordering::SeqCst);
+    site.answers(200);
     clock.advance(PATIENCE.cooldown);
     assert!(keys.keys(&url).await.is_ok());
 }

@@ -159,7 +159,7 @@ fn body(id: &str) -> Value {
         "try_exchange" => json!({ "caller": "try-exchange", "subject": "try-exchange", "audience": [] }),
         "add_client_certificate" => json!({ "certificate": CERTIFICATE }),
         "add_client_key" => json!({ "pem": crate::private_key_jwt::PEM }),
-        "update_client_key" => json!({ "description": "changed" }),
+        "update_client_key" | "update_client_certificate" => json!({ "description": "changed" }),
         "add_client_secret" | "rotate_client_secret" | "rotate_own_secret" => {
             json!({ "description": "made" })
         }

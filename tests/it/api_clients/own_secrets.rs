@@ -122,6 +122,11 @@ async fn its_own_secret_lives_no_longer_than_the_one_before(server: Server) {
     }
     let rotated = own.post(OWN, json!({})).await.expect(201);
     assert_eq!(rotated["expires_at"], "2026-11-22T08:18:21Z", "a thousand seconds from now");
+    // Nor by going on from one that was replaced, whose life may have been a longer one.
+    let of_old = own.post(OWN, json!({ "secret_ids": [added["secret_id"]] })).await;
+    of_old.expect_problem(409, "conflict");
+    let of_both = json!({ "secret_ids": [added["secret_id"], rotated["secret_id"]], "expires_in": 1_001 });
+    own.post(OWN, of_both).await.expect_invalid("expires_at", "name an earlier time");
     // When none counts that it could replace, it is over.
     for secret in api.get("/clients/billing/secrets").await.expect(200).as_array().unwrap() {
         let path = format!("/clients/billing/secrets/{}", secret["secret_id"].as_str().unwrap());

@@ -20,12 +20,21 @@ pub(crate) struct Database {
 }
 
 /// A transaction that others wait for.
-pub(crate) enum HeldEvents {
+pub(crate) enum Held {
     Sqlite(SqliteConnection),
     Postgres(PgConnection),
 }
 
-impl HeldEvents {
+impl Held {
+    /// Lets what was done in it be, and the others go on.
+    pub(crate) async fn commit(mut self) {
+        match &mut self {
+            Self::Sqlite(connection) => drop(connection.execute("COMMIT").await.unwrap()),
+            Self::Postgres(connection) => drop(connection.execute("COMMIT").await.unwrap()),
+        }
+        self.release().await;
+    }
+
     pub(crate) async fn release(self) {
         match self {
             Self::Sqlite(connection) => connection.close().await.unwrap(),
@@ -70,16 +79,27 @@ impl Database {
     }
 
     /// Takes the audit's table for itself, so that whoever writes to it waits.
-    pub(crate) async fn hold_events(&self) -> HeldEvents {
+    pub(crate) async fn hold_events(&self) -> Held {
+        match self.engine {
+            Engine::Sqlite => self.hold("").await,
+            Engine::Postgres => self.hold("LOCK TABLE audit_events IN ACCESS EXCLUSIVE MODE").await,
+        }
+    }
+
+    /// Runs SQL behind the server's back in a transaction that stays open: whoever writes to the same rows waits, on
+    /// SQLite whoever writes.
+    pub(crate) async fn hold(&self, sql: &str) -> Held {
+        let sql = AssertSqlSafe(sql.to_owned());
         if let Some(url) = &self.url {
             let mut connection = PgConnection::connect(url).await.unwrap();
             connection.execute("BEGIN").await.unwrap();
-            connection.execute("LOCK TABLE audit_events IN ACCESS EXCLUSIVE MODE").await.unwrap();
-            return HeldEvents::Postgres(connection);
+            connection.execute(sql).await.unwrap();
+            return Held::Postgres(connection);
         }
         let mut connection = self.sqlite().await;
         connection.execute("BEGIN IMMEDIATE").await.unwrap();
-        HeldEvents::Sqlite(connection)
+        connection.execute(sql).await.unwrap();
+        Held::Sqlite(connection)
     }
 
     /// Lets the engine refuse new rows of a table that fit a condition on `NEW`, until [`Database::take_rows`].

@@ -15,7 +15,7 @@ pub(crate) mod softhsm;
 pub(crate) use answer::Answer;
 pub(crate) use api::{Api, DESCRIBED, encoded};
 pub(crate) use browser::{Browser, PASSWORD, Person, code, codes, field};
-pub(crate) use database::{Database, Engine, HeldEvents};
+pub(crate) use database::{Database, Engine, Held};
 pub(crate) use pki::{Authority, Issued, tls_answer, tls_client};
 pub(crate) use process::{Process, command, jeton, run};
 pub(crate) use replica::{Replica, both_replicas, issue, refusal, token};

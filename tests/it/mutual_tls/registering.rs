@@ -8,16 +8,16 @@ use crate::harness::{Engine, Issued, Server};
 use jeton::config::{CertificateHeader, Config};
 
 both_stages!(
-    certificates_are_registered_listed_and_removed,
+    certificates_are_registered_listed_changed_and_removed,
     what_is_no_certificate_is_refused_with_what_to_send,
     the_subject_is_a_field_of_the_client_rfc8705_2_1_2,
     a_client_has_ten_certificates_at_most,
-    people_register_and_remove_certificates,
+    people_register_change_and_remove_certificates,
 );
 
 const PATH: &str = "/clients/paying/certificates";
 
-async fn certificates_are_registered_listed_and_removed(stage: Stage) {
+async fn certificates_are_registered_listed_changed_and_removed(stage: Stage) {
     stage.billing(&["self_signed_tls_client_auth"]).await;
     let admin = stage.server.administrator().await;
     let own = Issued::by_itself("paying");
@@ -41,6 +41,24 @@ async fn certificates_are_registered_listed_and_removed(stage: Stage) {
     assert_eq!(event["after"]["thumbprint"], added["thumbprint"]);
 
     let one = format!("{PATH}/{}", added["certificate_id"].as_str().unwrap());
+    let change = async |change: Value| stage.server.api("PATCH", &one, &admin.token, &[], change).await;
+    let changed = change(json!({ "expires_at": "2026-11-22T08:30:00Z" })).await.expect(200);
+    assert_eq!(
+        (&changed["description"], &changed["expires_at"]),
+        (&json!("the first"), &json!("2026-11-22T08:30:00Z"))
+    );
+    let changed = change(json!({ "description": "the second", "expires_at": null })).await.expect(200);
+    assert_eq!((&changed["description"], &changed["expires_at"]), (&json!("the second"), &Value::Null));
+    assert_eq!(admin.get(PATH).await.expect(200)[0]["description"], "the second");
+    change(json!({ "expires_at": "2026-11-22T08:00:00Z" }))
+        .await
+        .expect_invalid("expires_at", "a later time");
+    let event = stage.server.events("changed").await;
+    let event = event.iter().rfind(|event| event["action"] == "client.certificate.update").unwrap();
+    assert_eq!(
+        (&event["before"]["description"], &event["after"]["expires_at"]),
+        (&json!("the first"), &Value::Null)
+    );
     assert_eq!(admin.delete(&one, None).await.status, 204);
     stage.ask(Some(&own), &[], BY_CERTIFICATE).await.expect_oauth_error(401, "invalid_client");
     admin.delete(&one, None).await.expect_problem(404, "not-found");
@@ -49,6 +67,7 @@ async fn certificates_are_registered_listed_and_removed(stage: Stage) {
     let auditor = stage.server.api_with(stage.server.api_token("auditor").await);
     auditor.get(PATH).await.expect(200);
     auditor.post(PATH, json!({ "certificate": own.pem() })).await.expect_forbidden("clients:write");
+    auditor.patch(&one, 1, json!({})).await.expect_forbidden("clients:write");
     auditor.delete(&one, None).await.expect_forbidden("clients:write");
 }
 
@@ -133,7 +152,7 @@ async fn a_client_has_ten_certificates_at_most(stage: Stage) {
     assert!(left.is_empty(), "{left:?}");
 }
 
-async fn people_register_and_remove_certificates(stage: Stage) {
+async fn people_register_change_and_remove_certificates(stage: Stage) {
     stage.billing(&["self_signed_tls_client_auth"]).await;
     let ada = Person::signed_in(&stage.server, "ada", "administrator").await;
     let page = ada.page("/clients/paying").await;
@@ -154,6 +173,12 @@ async fn people_register_and_remove_certificates(stage: Stage) {
     let page = ada.page("/clients/paying").await;
     assert!(page.contains("of the host") && !page.contains("It has no certificate that counts"), "{page}");
     let id = page.split("/certificates/").nth(1).unwrap().split('/').next().unwrap().to_owned();
+    let edit = format!("{at}/{id}/edit");
+    assert!(ada.page(&edit).await.contains("that of its validity"));
+    let wrong = ada.send(&edit, &[("description", ""), ("expires_at", "2020-01-01T00:00")]).await;
+    assert_eq!((wrong.status, wrong.body.contains("id=\"expires_at-error\"")), (422, true), "{wrong:?}");
+    let page = ada.does(&edit, &[("description", "till noon"), ("expires_at", "2026-11-22T12:00")]).await;
+    assert!(page.contains("till noon") && page.contains("2026-11-22 12:00 UTC"), "{page}");
     let remove = format!("{at}/{id}/remove");
     let asked = ada.page(&remove).await;
     assert!(

@@ -1,13 +1,16 @@
 //! Registering public keys: the API.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::{PEM, Signer, register};
-use crate::harness::{Server, both_engines};
+use crate::harness::{START, Server, both_engines};
 use jeton::jose::Algorithm;
 
 both_engines!(
     a_key_is_added_listed_changed_and_removed,
+    a_change_of_the_description_undoes_no_end_that_another_set_meanwhile,
     a_private_key_is_refused_and_not_repeated,
     a_client_has_ten_keys_at_most_each_once,
     keys_are_here_or_elsewhere,
@@ -45,6 +48,33 @@ async fn a_key_is_added_listed_changed_and_removed(server: Server) {
         let of_action = events.iter().filter(|event| event.contains(&format!("\"{action}\"")));
         assert!(of_action.count() >= 1, "{action}");
     }
+    server.app.stop().await.unwrap();
+}
+
+async fn a_change_of_the_description_undoes_no_end_that_another_set_meanwhile(server: Server) {
+    let signer = Signer::new("signer", Algorithm::Es256);
+    server.billing().await;
+    register(&server, "signer", json!({})).await;
+    let key_id = signer.add_key(&server, json!({})).await;
+    let admin = server.api_token("administrator").await;
+    let one = format!("/clients/signer/keys/{key_id}");
+    let end = START.plus(Duration::from_hours(1));
+    let sql = format!(
+        "UPDATE clients SET version = version WHERE client_id = 'signer';
+         UPDATE client_keys SET expires_at = {} WHERE key_id = '{key_id}'",
+        end.as_micros()
+    );
+    let another = server.database.hold(&sql).await;
+    let change = server.api("PATCH", &one, &admin, &[], json!({ "description": "now" }));
+    let waiting = async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        another.commit().await;
+    };
+    let (changed, ()) = tokio::join!(change, waiting);
+    let changed = changed.expect(200);
+    assert_eq!((&changed["description"], &changed["expires_at"]), (&json!("now"), &json!(end)));
+    let keys = server.api("GET", "/clients/signer/keys", &admin, &[], Value::Null).await.expect(200);
+    assert_eq!(keys[0]["expires_at"], json!(end), "and it is stored");
     server.app.stop().await.unwrap();
 }
 

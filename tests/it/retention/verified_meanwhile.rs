@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use super::{days, keep, verified};
-use crate::harness::{Database, Engine, HeldEvents, Replica, run};
+use crate::harness::{Database, Engine, Held, Replica, run};
 
 const TABLES: [&str; 2] = ["audit_events", "audit_checkpoints"];
 
@@ -34,7 +34,7 @@ async fn what_retention_removes_meanwhile_is_not_missing() {
     }
     verified(&database);
 
-    let HeldEvents::Postgres(mut held) = database.hold_events().await else { panic!("it is PostgreSQL") };
+    let Held::Postgres(mut held) = database.hold_events().await else { panic!("it is PostgreSQL") };
     let verifying = std::thread::scope(|scope| {
         let verifying = scope.spawn(|| run(&database, &["audit", "verify", "--json"]));
         tokio::task::block_in_place(|| {

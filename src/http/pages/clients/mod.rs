@@ -2,6 +2,7 @@
 
 mod actions;
 mod certificates;
+mod credential;
 mod dry_run;
 mod edit;
 mod fields;
@@ -43,6 +44,7 @@ pub(super) fn routes() -> Router<Shared> {
         .merge(secrets::routes())
         .merge(certificates::routes())
         .merge(keys::routes())
+        .merge(credential::routes())
         .merge(rotation::routes())
         .merge(roles::routes())
         .merge(dry_run::routes())
