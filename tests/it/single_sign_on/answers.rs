@@ -96,7 +96,8 @@ async fn what_is_wrong_in_an_answer_is_refused_with_its_reason() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_keeps_failing_waits() {
-    let (server, provider) = trusting(Server::start(Engine::Sqlite).await).await;
+    let server = Server::start(Engine::Sqlite).await.at_one_address();
+    let (server, provider) = trusting(server).await;
     provider.person("1", "ada", &["ops"]);
     for _ in 0..20 {
         server.clock.advance(Duration::from_millis(1));
@@ -115,7 +116,7 @@ async fn who_keeps_failing_waits() {
 }
 
 async fn starts_do_not_fill_the_store(server: Server) {
-    let (server, _provider) = trusting(server).await;
+    let (server, _provider) = trusting(server.at_one_address()).await;
     let mut first = Browser::new(&server);
     first.begin().await;
     for _ in 0..60 {
