@@ -198,6 +198,7 @@ fn rewrap(server: &Server) {
 }
 
 async fn every_event_of_a_busy_server_fits_the_schema(server: Server) {
+    let server = server.at_one_address();
     be_busy(&server).await;
     let next = |config: &mut Config| {
         config.master_key = Some(MasterKeySource::Value(NEXT_MASTER_KEY.into()));

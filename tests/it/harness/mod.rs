@@ -11,6 +11,7 @@ mod replica;
 mod server;
 #[cfg(feature = "pkcs11")]
 pub(crate) mod softhsm;
+mod waiting;
 
 pub(crate) use answer::Answer;
 pub(crate) use api::{Api, DESCRIBED, encoded};
@@ -20,6 +21,7 @@ pub(crate) use pki::{Authority, Issued, tls_answer, tls_client};
 pub(crate) use process::{Process, command, jeton, run};
 pub(crate) use replica::{Replica, both_replicas, issue, refusal, token};
 pub(crate) use server::{Client, START, Server, basic};
+pub(crate) use waiting::{http, within_a_second};
 
 /// Runs tests of the form `async fn(server: Server)` on both engines. A test that is not named here is
 /// dead code, which the lints refuse.

@@ -39,7 +39,7 @@ macro_rules! both_replicas {
             use crate::harness::{Database, Engine, Replica};
 
             async fn run(engine: Engine) {
-                let database = Database::create(engine).await;
+                let database = Database::create_migrated(engine).await;
                 let replica = Replica::start(&database).await;
                 super::$test(replica, database).await;
             }

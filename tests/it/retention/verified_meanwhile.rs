@@ -3,10 +3,13 @@
 use std::process::Output;
 use std::time::Duration;
 
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::{days, keep, verified};
 use crate::harness::{Database, Engine, Held, Replica, run};
+
+/// How long it may take to begin before the test fails.
+const PATIENCE: Duration = Duration::from_mins(1);
 
 const TABLES: [&str; 2] = ["audit_events", "audit_checkpoints"];
 
@@ -41,9 +44,12 @@ async fn what_retention_removes_meanwhile_is_not_missing() {
             tokio::runtime::Handle::current().block_on(async {
                 let waiting = "SELECT query FROM pg_stat_activity WHERE wait_event_type = 'Lock' \
                                AND datname = current_database()";
-                while database.texts(waiting).await.is_empty() {
-                    sleep(Duration::from_millis(10)).await;
-                }
+                let waits = async {
+                    while database.texts(waiting).await.is_empty() {
+                        sleep(Duration::from_millis(10)).await;
+                    }
+                };
+                timeout(PATIENCE, waits).await.expect("it does not read the events");
                 for table in TABLES {
                     for sql in [
                         format!("DELETE FROM {table}"),
