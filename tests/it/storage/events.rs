@@ -115,7 +115,7 @@ async fn a_connection_of_the_ledger_that_has_died_is_replaced_postgres() {
     database
         .execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
-             WHERE datname = current_database() AND pid <> pg_backend_pid()",
+             WHERE datname = current_database() AND usename = current_user AND pid <> pg_backend_pid()",
         )
         .await;
     // Less than a second after its last use it is not asked whether it lives.
