@@ -228,7 +228,7 @@ async fn a_clock_that_is_off_warns_of_nothing() {
     let end = SystemClock.now().plus(Duration::from_hours(24 * 365));
     server.secret("billing", json!({ "expires_at": end })).await;
     clock.0.store(360 * 86_400 * 1_000_000, Ordering::SeqCst);
-    let unwarned = "SELECT COUNT(*)::text FROM client_secrets WHERE unwarned_end IS NOT NULL";
+    let unwarned = "SELECT COUNT(*)::text FROM client_secrets WHERE expires_at IS NOT NULL AND NOT warned";
     let fault = look(&off, &EndingCounts::default()).await.unwrap_err();
     assert!(fault.to_string().contains("keys.clock_tolerance"), "{fault}");
     assert_eq!(server.database.texts(unwarned).await, ["1"]);
