@@ -208,7 +208,7 @@ impl AccessVerifier {
         }
         match self.ledger.spend(proof.used).await {
             Ok(()) => Ok(()),
-            Err(RecordError::UsedBefore) => Err(dpop::used_before().into()),
+            Err(RecordError::UsedBefore { .. }) => Err(dpop::used_before().into()),
             Err(RecordError::Fault(fault)) => Err(fault.into()),
         }
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
-use super::client_auth::{self, Authenticated, Caller, Verifiers};
+use super::client_auth::{self, Authenticated, Caller, Verified, Verifiers};
 use super::dpop::{self, Dpop, Proof};
 use super::form::Form;
 use super::grants::{self, Context, Grant, Resolved};
@@ -102,9 +102,11 @@ struct Issued {
     response: TokenResponse,
     at: Timestamp,
     event: Event,
-    /// What counts once.
+    /// What the client proved itself with.
+    credential: Verified,
+    /// What else of the request counts once.
     used: Vec<UsedId>,
-    /// What is answered if that was used before, and there is no proof among it.
+    /// What is answered if a trusted issuer's token among it was used before.
     used_before: fn() -> OAuthError,
 }
 
@@ -136,13 +138,20 @@ impl TokenEndpoint {
         attempt: Attempt,
         issued: Issued,
     ) -> Result<TokenResponse, Failure> {
-        let Issued { response, at, event, used, used_before } = issued;
+        let Issued { response, at, event, credential, used, used_before } = issued;
         let event = AuditEvent { at, origin: request.origin.clone(), event };
-        let with_proof = used.iter().any(dpop::is_of_proof);
+        let used: Vec<UsedId> = credential.used.iter().cloned().chain(used).collect();
         match self.ledger.record_issuance(&event, used).await {
-            Ok(()) => Ok(response),
-            Err(RecordError::UsedBefore) => {
-                let error = if with_proof { dpop::used_before() } else { used_before() };
+            Ok(()) => {
+                self.verifiers.assertions.count(&credential);
+                Ok(response)
+            }
+            Err(RecordError::UsedBefore { purpose }) => {
+                let error = match purpose {
+                    purpose if dpop::is_of_proof(purpose) => dpop::used_before(),
+                    purpose if client_auth::assertion::is_of_client(purpose) => client_auth::used_before(),
+                    _ => used_before(),
+                };
                 Err(Box::pin(self.refused(request, attempt, error)).await)
             }
             Err(RecordError::Fault(fault)) => Err(fault.into()),
@@ -316,9 +325,8 @@ impl TokenEndpoint {
             x5t: possession.certificate.as_ref().map(|certificate| certificate.thumbprint.clone()),
             legacy_assertion_audience: client.credential.legacy_audience,
         };
-        let of_credential = client.credential.used.clone();
-        let used = of_credential.into_iter().chain(used).chain(proof.map(|proof| proof.used.clone()));
-        Ok(Issued { response, at: now, event, used: used.collect(), used_before })
+        let used = used.into_iter().chain(proof.map(|proof| proof.used.clone())).collect();
+        Ok(Issued { response, at: now, event, credential: client.credential.clone(), used, used_before })
     }
 
     /// What the request's DPoP proof proves, if there is one. Nothing is used up before: a client that is sent

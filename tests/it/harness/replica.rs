@@ -39,7 +39,7 @@ macro_rules! both_replicas {
             use crate::harness::{Database, Engine, Replica};
 
             async fn run(engine: Engine) {
-                let database = Database::create(engine).await;
+                let database = Database::create_migrated(engine).await;
                 let replica = Replica::start(&database).await;
                 super::$test(replica, database).await;
             }
@@ -118,7 +118,7 @@ impl Replica {
 pub(crate) async fn issue(ledger: &Ledger, used: Vec<UsedId>) -> Result<bool, RecordError> {
     match ledger.record_issuance(&token(), used).await {
         Ok(()) => Ok(true),
-        Err(RecordError::UsedBefore) => Ok(false),
+        Err(RecordError::UsedBefore { .. }) => Ok(false),
         Err(fault) => Err(fault),
     }
 }
