@@ -111,6 +111,7 @@ impl Bare {
             exp: now + LIFETIME,
             aud: Audience::One("https://orders.example.com".to_owned()),
             sub: self.client_id.as_str().to_owned(),
+            sub_id: None,
             client_id: self.client_id.clone(),
             iat: now,
             jti: self.ambient.token_id("bare--", at).ok()?,

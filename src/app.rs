@@ -31,12 +31,14 @@ use crate::runtime::audit_key::AuditKey;
 use crate::runtime::clock::Ambient;
 use crate::runtime::directory::{Directory, Limits};
 use crate::runtime::fault;
+use crate::runtime::issuer_keys::IssuerKeys;
 use crate::runtime::key_maker::KeyMaker;
 use crate::runtime::keyring::Keyring;
 use crate::runtime::ledger::Ledger;
 use crate::runtime::master_key::MasterKeys;
 use crate::runtime::nonces::Nonces;
 use crate::runtime::refusals::Refusals;
+use crate::runtime::remote_keys::{Patience, RemoteKeys};
 use crate::runtime::revocations::Revocations;
 use crate::runtime::rotator::Rotator;
 use crate::runtime::sealed::Survey;
@@ -163,6 +165,12 @@ pub fn offline_admin(store: Store, config: &Config, sealed: &Sealed, ambient: Am
     let ledger = sealed.ledger.clone();
     let refusals = Refusals::new(ledger.clone());
     let rotator = Arc::clone(&sealed.rotator);
+    let outside = Arc::new(config.outbound.outside.clone());
+    let patience =
+        Patience { stale_for: config.outbound.keys_stale_for, cooldown: config.outbound.keys_cooldown };
+    let remote = Arc::new(RemoteKeys::new(Arc::clone(&outside), patience, ambient.clone()));
+    let bundles = config.federation.bundle_dir.clone();
+    let issuer_keys = Arc::new(IssuerKeys::new(remote, bundles, ambient.clone()));
     Admin {
         store,
         directory: None,
@@ -173,7 +181,8 @@ pub fn offline_admin(store: Store, config: &Config, sealed: &Sealed, ambient: Am
         longest: config.max_token_lifetime,
         warn_before: config.warn_before,
         reach: config.certificate_reach(),
-        outside: Arc::new(config.outbound.outside.clone()),
+        outside,
+        issuer_keys,
     }
 }
 

@@ -15,7 +15,7 @@ mod values;
 pub use self::issuer::Issuer;
 pub use self::limits::Limits;
 pub use self::master_key::{HeldIn, MasterKeySource, Pkcs11};
-pub use self::outbound::{Assertions, Outbound};
+pub use self::outbound::{Assertions, Federation, Outbound};
 pub use self::sso::{ClientSecretSource, Upstream};
 pub use self::tls::{CertificateHeader, MutualTls, PemPair, TlsSettings};
 pub use self::told::ToldSetting;
@@ -90,6 +90,8 @@ pub struct Config {
     pub assertions: Assertions,
     /// What Jeton calls outside, when a registration names it.
     pub outbound: Outbound,
+    /// Whose tokens count beside our own.
+    pub federation: Federation,
     /// How many clients are kept in memory.
     pub directory_clients: u64,
     /// `tracing` directives, for example `info` or `jeton=debug`.
@@ -298,6 +300,7 @@ impl Settings {
         let limits = self.limits();
         let assertions = self.assertions();
         let outbound = self.outbound();
+        let federation = self.federation();
         let directory_clients = self.take("directory.clients", clients).unwrap_or(50_000);
         let log_level = self.take("log.level", log_directives).unwrap_or_else(|| "info".to_owned());
         let log_format = self.take("log.format", log_format).unwrap_or(LogFormat::Text);
@@ -326,6 +329,7 @@ impl Settings {
             limits,
             assertions,
             outbound,
+            federation,
             directory_clients,
             log_level,
             log_format,

@@ -14,7 +14,7 @@ use crate::domain::builtin;
 use crate::domain::catalog::Catalog;
 use crate::domain::client::Client;
 use crate::domain::exchange_rule::{ExchangeRule, Party};
-use crate::domain::ids::{ClientId, ExchangeRuleName, ResourceServerName, RoleName};
+use crate::domain::ids::{ClientId, ExchangeRuleName, ResourceServerName, RoleName, TrustedIssuerName};
 use crate::domain::time::{DAY, HOUR, Timestamp};
 use crate::runtime::revocations;
 use crate::storage::{AUDIENCE_ROWS, Side, Span};
@@ -109,6 +109,18 @@ pub struct RoleImpact {
     pub rules: Vec<ExchangeRuleName>,
 }
 
+/// What breaks without a trusted issuer.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct TrustedIssuerImpact {
+    /// The trusted issuer.
+    pub trusted_issuer: TrustedIssuerName,
+    /// How many clients have a federated credential that names it: it cannot be deleted while they do.
+    pub clients: u64,
+    /// Some of them, a hundred at most, in the order of their names.
+    #[schema(example = json!(["billing"]))]
+    pub some: Vec<ClientId>,
+}
+
 // === impl Admin ===
 
 impl Admin {
@@ -135,7 +147,7 @@ impl Admin {
             resource_servers,
             passed_on_by,
             passes_on,
-            rules: rules(&catalog, |rule| rule.caller == named || rule.subject == named),
+            rules: rules(&catalog, |rule| rule.names(named)),
             operates,
         })
     }
@@ -191,8 +203,23 @@ impl Admin {
             clients: self.store.count_with_role(role.uid).await?,
             some: self.store.clients_with_role(role.uid, LISTED).await?,
             gives: given.collect(),
-            rules: rules(&catalog, |rule| rule.caller == named || rule.subject == named),
+            rules: rules(&catalog, |rule| rule.names(named)),
         })
+    }
+
+    /// What breaks when a trusted issuer is disabled.
+    ///
+    /// # Errors
+    /// `trusted-issuers:read` is missing, there is no such issuer, or the database is away.
+    pub async fn trusted_issuer_impact(
+        &self,
+        by: &By,
+        name: &TrustedIssuerName,
+    ) -> Result<TrustedIssuerImpact, AdminError> {
+        self.require(by, builtin::TRUSTED_ISSUERS_READ).await?;
+        let issuer = self.stored_trusted_issuer(name).await?;
+        let (clients, some) = self.store.clients_of_issuer(issuer.uid, LISTED).await?;
+        Ok(TrustedIssuerImpact { trusted_issuer: issuer.name, clients, some })
     }
 
     /// How many of a client's tokens live, whether there may be more, and what they were for in the last hour.

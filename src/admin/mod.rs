@@ -24,8 +24,11 @@ pub mod ending_credentials;
 pub mod exchange_dry_run;
 mod exchange_rule_forms;
 pub mod exchange_rules;
+pub mod explain;
 mod external_accounts;
+pub mod federated_credentials;
 pub mod impact;
+pub mod issuer_presets;
 mod longest_lived;
 pub mod object;
 pub mod operators;
@@ -47,6 +50,9 @@ pub mod signing_keys;
 pub mod single_sign_on;
 pub mod statistics;
 pub mod token_use;
+mod trusted_issuer_checks;
+mod trusted_issuer_forms;
+pub mod trusted_issuers;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -71,6 +77,7 @@ use crate::domain::outside::Outside;
 use crate::domain::text::check_text;
 use crate::runtime::clock::Ambient;
 use crate::runtime::directory::Directory;
+use crate::runtime::issuer_keys::IssuerKeys;
 use crate::runtime::ledger::Ledger;
 use crate::runtime::refusals::Refusals;
 use crate::runtime::rotator::Rotator;
@@ -99,6 +106,8 @@ pub struct Admin {
     pub warn_before: Duration,
     /// What a registration may have Jeton call.
     pub outside: Arc<Outside>,
+    /// The keys of trusted issuers.
+    pub issuer_keys: Arc<IssuerKeys>,
 }
 
 /// Who administers, and what they may do.

@@ -15,11 +15,13 @@ use crate::oauth::client_auth::{Assertions, Verifiers};
 use crate::oauth::dpop::Dpop;
 use crate::oauth::introspection::IntrospectionEndpoint;
 use crate::oauth::live::LiveTokens;
+use crate::oauth::outside::OutsideTokens;
 use crate::oauth::request::ClientGate;
 use crate::oauth::revocation::RevocationEndpoint;
 use crate::oauth::token::TokenEndpoint;
 use crate::runtime::clock::Ambient;
 use crate::runtime::failures::Failures;
+use crate::runtime::issuer_keys::IssuerKeys;
 use crate::runtime::keyring::Keyring;
 use crate::runtime::ledger::Ledger;
 use crate::runtime::master_key::MasterKeys;
@@ -47,9 +49,22 @@ pub(super) fn services(
     let patience =
         Patience { stale_for: config.outbound.keys_stale_for, cooldown: config.outbound.keys_cooldown };
     let remote = Arc::new(RemoteKeys::new(Arc::clone(&outside), patience, ambient.clone()));
+    let bundles = config.federation.bundle_dir.clone();
+    let issuer_keys = Arc::new(IssuerKeys::new(Arc::clone(&remote), bundles, ambient.clone()));
     let assertions = Assertions::new(issuer.as_str(), config.assertions.max_lifetime, remote)?;
-    let verifiers = Arc::new(Verifiers { secrets: Arc::clone(&secrets), failures, assertions });
     let directory = Arc::clone(&live.directory);
+    let outside_tokens = Arc::new(OutsideTokens::new(
+        issuer.as_str().to_owned(),
+        Arc::clone(&directory),
+        Arc::clone(&issuer_keys),
+    ));
+    let verifiers = Arc::new(Verifiers {
+        secrets: Arc::clone(&secrets),
+        failures,
+        assertions,
+        issuer_keys: Arc::clone(&issuer_keys),
+        outside: outside_tokens,
+    });
     let live = Arc::new(live);
     let refusals = Refusals::new(ledger.clone());
     let gate = Arc::new(ClientGate {
@@ -70,6 +85,7 @@ pub(super) fn services(
         reach: config.certificate_reach(),
         warn_before: config.warn_before,
         outside,
+        issuer_keys,
     };
     let sign_in =
         SignIn { admin: admin.clone(), passwords: Arc::clone(&secrets), master_keys, rules: config.sign_in };

@@ -5,11 +5,14 @@ use serde::Serialize;
 
 use super::arguments::{client_id, grant_type, pair, resource_server_name, role_name, timestamp};
 use super::client_secrets::{self, Secret, shown_once};
-use super::{Offline, client_certificates, client_import, client_keys, output, try_client};
+use super::{
+    Offline, client_certificates, client_import, client_keys, federated_credentials, output, try_client,
+};
 use crate::admin::PageRequest;
 use crate::admin::client_certificates::{CertificateSubject, CertificateView};
 use crate::admin::client_keys::KeyView;
 use crate::admin::clients::{ClientView, CreateClient, UpdateClient};
+use crate::admin::federated_credentials::FederatedCredentialView;
 use crate::admin::secrets::{AddSecret, AddedSecret, SecretView};
 use crate::domain::binding::TokenBinding;
 use crate::domain::client::{AuthMethod, ClientKind, GrantType};
@@ -78,6 +81,9 @@ pub(super) enum Command {
     /// A client's public keys.
     #[command(subcommand)]
     Key(client_keys::Key),
+    /// A client's federated credentials: which tokens of trusted issuers prove it.
+    #[command(subcommand)]
+    Federation(federated_credentials::Federation),
 }
 
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
@@ -170,6 +176,7 @@ struct Shown {
     secrets: Vec<SecretView>,
     certificates: Vec<CertificateView>,
     keys: Vec<KeyView>,
+    federated_credentials: Vec<FederatedCredentialView>,
 }
 
 pub(super) async fn run(command: Command, offline: &Offline, json: bool) -> anyhow::Result<()> {
@@ -177,6 +184,7 @@ pub(super) async fn run(command: Command, offline: &Offline, json: bool) -> anyh
     match command {
         Command::Import(import) => client_import::run(import, offline, json).await,
         Command::Key(key) => client_keys::run(key, offline, json).await,
+        Command::Federation(command) => federated_credentials::run(command, offline, json).await,
         Command::Try(wanted) => try_client::run(wanted, offline, json).await,
         Command::Create(create) => {
             let with_secret = !create.no_secret;
@@ -218,6 +226,7 @@ pub(super) async fn run(command: Command, offline: &Offline, json: bool) -> anyh
                 secrets: admin.secrets(by, &client_id).await?,
                 certificates: admin.certificates(by, &client_id).await?,
                 keys: admin.keys(by, &client_id).await?,
+                federated_credentials: admin.federated_credentials(by, &client_id).await?,
             };
             output::one(&shown, json)
         }

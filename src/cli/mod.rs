@@ -11,14 +11,18 @@ mod client_keys;
 mod client_secrets;
 mod clients;
 mod exchange_rules;
+mod explain;
+mod federated_credentials;
 mod health;
 mod keys;
 mod output;
+mod preset_parameters;
 mod quickstart;
 mod registry;
 mod serve;
 mod statistics;
 mod tokens;
+mod trusted_issuers;
 mod try_client;
 
 use std::os::unix::fs::MetadataExt;
@@ -73,6 +77,11 @@ enum Command {
     /// Say who may pass whose identity on, towards what (token exchange, RFC 8693).
     #[command(subcommand)]
     ExchangeRules(exchange_rules::Command),
+    /// Say of a token of a trusted issuer, step by step, why it counts here or does not. Nothing is issued.
+    ExplainAssertion(explain::Explain),
+    /// Say whose tokens count beside our own (workload federation).
+    #[command(subcommand)]
+    TrustedIssuers(trusted_issuers::Command),
     /// People who administer: they sign in to the pages.
     #[command(subcommand)]
     Admin(administrators::Command),
@@ -133,6 +142,12 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
             }
             Command::ExchangeRules(command) => {
                 offline(&config, async |offline| exchange_rules::run(command, offline, json).await).await
+            }
+            Command::ExplainAssertion(wanted) => {
+                offline(&config, async |offline| explain::run(wanted, offline, json).await).await
+            }
+            Command::TrustedIssuers(command) => {
+                offline(&config, async |offline| trusted_issuers::run(command, offline, json).await).await
             }
             Command::Tokens(command) => {
                 offline(&config, async |offline| tokens::run(command, offline, json).await).await

@@ -1,9 +1,11 @@
-//! `[outbound]` and `[assertions]`: what Jeton calls when a registration names it, and how client assertions are read.
+//! `[outbound]`, `[assertions]` and `[federation]`: what Jeton calls when a registration names it, how client assertions
+//! are read, and where the keys of others are beside that.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::Settings;
-use super::values::{networks, truth};
+use super::values::{networks, path, truth};
 use crate::domain::outside::Outside;
 
 /// What Jeton calls outside, when a registration names it.
@@ -22,6 +24,13 @@ pub struct Outbound {
 pub struct Assertions {
     /// How far ahead the end of one may be.
     pub max_lifetime: Duration,
+}
+
+/// Whose tokens count beside our own.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Federation {
+    /// The directory of the SPIFFE bundles that trusted issuers name by a file; none can, when absent.
+    pub bundle_dir: Option<PathBuf>,
 }
 
 // === impl Settings ===
@@ -45,6 +54,10 @@ impl Settings {
             self.within("assertions.max_lifetime", (Duration::from_secs(1), Duration::from_hours(24)));
         Assertions { max_lifetime: longest.unwrap_or(Duration::from_hours(1)) }
     }
+
+    pub(super) fn federation(&mut self) -> Federation {
+        Federation { bundle_dir: self.take("federation.bundle_dir", path) }
+    }
 }
 
 #[cfg(test)]
@@ -64,6 +77,13 @@ mod tests {
         let listed = load("JETON_OUTBOUND__ALLOWED_NETWORKS", "10.0.0.0/8,::1").unwrap().outbound.outside;
         assert_eq!(listed.allowed_networks.len(), 2);
         assert!(load("JETON_OUTBOUND__ALLOW_HTTP", "true").unwrap().outbound.outside.allow_http);
+    }
+
+    #[test]
+    fn bundles_are_in_one_directory() {
+        assert_eq!(Config::load(None, []).unwrap().federation, Federation::default());
+        let set = load("JETON_FEDERATION__BUNDLE_DIR", "/etc/jeton/bundles").unwrap();
+        assert_eq!(set.federation.bundle_dir.unwrap(), PathBuf::from("/etc/jeton/bundles"));
     }
 
     #[test]

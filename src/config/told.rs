@@ -109,6 +109,7 @@ impl Config {
             ("outbound.allowed_networks", listed(&self.outbound.outside.allowed_networks)),
             ("outbound.keys_stale_for", span(self.outbound.keys_stale_for)),
             ("outbound.keys_cooldown", span(self.outbound.keys_cooldown)),
+            ("federation.bundle_dir", self.federation.bundle_dir.as_deref().map_or_else(none, file)),
             ("directory.clients", self.directory_clients.to_string()),
             ("log.level", self.log_level.clone()),
             ("log.format", log_format.to_owned()),

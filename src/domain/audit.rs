@@ -14,8 +14,8 @@ use super::chain::ChainEnd;
 use super::client::{AuthMethod, GrantType};
 use super::credential::CredentialKind;
 use super::error::Fault;
-use super::exchange_rule::ExchangeMode;
-use super::ids::{AdministratorName, ClientId, CredentialId, ExchangeRuleName, KeyId, RoleName};
+pub use super::exchange_record::ExchangeRecord;
+use super::ids::{AdministratorName, ClientId, CredentialId, KeyId, RoleName, TrustedIssuerName};
 use super::revocation::RevokedKind;
 use super::time::Timestamp;
 use super::words::words;
@@ -102,14 +102,20 @@ pub enum Event {
         grant_type: GrantType,
         /// The request's own words.
         asked: AskedFor,
-        /// Who the token is about.
+        /// Who the token is about: a client, unless there is a `subject_issuer`.
         subject: String,
-        /// Who acts for the subject, newest first.
+        /// The name of the trusted issuer that vouches for the subject, if that is somebody from elsewhere.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        subject_issuer: Option<String>,
+        /// Who acts for the subject, newest first: clients, unless they are among the `outside_actors`.
         #[serde(skip_serializing_if = "Vec::is_empty")]
         actors: Vec<String>,
+        /// Those of the actors who are from elsewhere.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        outside_actors: Vec<String>,
         /// What it was exchanged for, if it was.
         #[serde(skip_serializing_if = "Option::is_none")]
-        exchange: Option<ExchangeRecord>,
+        exchange: Option<Box<ExchangeRecord>>,
         /// The resource servers' identifiers.
         audience: Vec<String>,
         /// The granted permissions, space-separated.
@@ -361,6 +367,21 @@ pub enum Event {
         /// Which events, in the words of the list's filter; empty for all of them.
         asked: BTreeMap<&'static str, String>,
     },
+    /// Somebody had a token of a trusted issuer explained. Which token, is not said.
+    AssertionExplained {
+        /// Who.
+        actor: Actor,
+        /// The issuer that it is of, or would be.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        #[schema(value_type = Option<String>)]
+        trusted_issuer: Option<TrustedIssuerName>,
+        /// The client that was asked about, or that it proves.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        #[schema(value_type = Option<String>)]
+        client: Option<ClientId>,
+        /// Whether it would have been accepted.
+        accepted: bool,
+    },
     /// A server has read the whole audit, and checked that no event was altered, removed or moved.
     AuditChecked {
         /// It was shown every event from before this instant.
@@ -457,21 +478,6 @@ pub enum Actor {
     System,
 }
 
-/// What a token was exchanged for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
-pub struct ExchangeRecord {
-    /// The rule that allowed it.
-    #[schema(value_type = String)]
-    pub rule: ExchangeRuleName,
-    /// Whether the caller shows in the new token.
-    pub mode: ExchangeMode,
-    /// The subject token.
-    pub subject_jti: String,
-    /// The actor token, if there was one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub actor_jti: Option<String>,
-}
-
 // === impl Event ===
 
 impl Event {
@@ -498,6 +504,7 @@ impl Event {
             Self::LeftEventRejected { .. } => "left_event_rejected",
             Self::EventsDropped { .. } => "events_dropped",
             Self::AuditExported { .. } => "audit_exported",
+            Self::AssertionExplained { .. } => "assertion_explained",
             Self::AuditChecked { .. } => "audit_checked",
         }
     }
@@ -523,6 +530,7 @@ impl Event {
         "left_event_rejected",
         "events_dropped",
         "audit_exported",
+        "assertion_explained",
         "audit_checked",
     ];
 

@@ -48,7 +48,8 @@ impl Event {
             | Self::Changed { actor, .. }
             | Self::KeyRevoked { actor, .. }
             | Self::KeysRewrapped { actor, .. }
-            | Self::AuditExported { actor, .. } => Some(actor),
+            | Self::AuditExported { actor, .. }
+            | Self::AssertionExplained { actor, .. } => Some(actor),
             Self::TokenIssued { .. }
             | Self::TokenRefused { .. }
             | Self::SignInRefused { .. }

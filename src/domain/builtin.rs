@@ -32,6 +32,12 @@ pub const EXCHANGE_RULES_READ: &str = "exchange-rules:read";
 /// Permission to create, change, disable and delete exchange rules.
 pub const EXCHANGE_RULES_WRITE: &str = "exchange-rules:write";
 
+/// Permission to read whose tokens count beside our own.
+pub const TRUSTED_ISSUERS_READ: &str = "trusted-issuers:read";
+/// Permission to register, change, disable and delete trusted issuers. Whoever says where an issuer's keys are can make
+/// its tokens, so it is never enough to become a client that may do more in this API than oneself.
+pub const TRUSTED_ISSUERS_WRITE: &str = "trusted-issuers:write";
+
 /// Permission to read which signing keys there are, and when they change.
 pub const SIGNING_KEYS_READ: &str = "signing-keys:read";
 /// Permission to rotate and revoke signing keys.
@@ -76,6 +82,8 @@ pub const PERMISSIONS: &[(&str, &str, HeldBy)] = &[
     (ROLES_WRITE, "Create, change and delete roles", Administrators),
     (EXCHANGE_RULES_READ, "Read exchange rules", Readers),
     (EXCHANGE_RULES_WRITE, "Create, change, disable and delete exchange rules", Administrators),
+    (TRUSTED_ISSUERS_READ, "Read whose tokens count beside our own", Readers),
+    (TRUSTED_ISSUERS_WRITE, "Register, change, disable and delete trusted issuers", Administrators),
     (SIGNING_KEYS_READ, "Read which signing keys there are, and when they change", Readers),
     (SIGNING_KEYS_WRITE, "Rotate and revoke signing keys", Administrators),
     (TOKENS_INTROSPECT, "Introspect any token", Administrators),

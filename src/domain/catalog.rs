@@ -1,5 +1,5 @@
-//! All resource servers, roles and exchange rules together: what can be asked for, what a set of roles gives, and
-//! what may be passed on.
+//! All resource servers, roles, exchange rules and trusted issuers together: what can be asked for, what a set of
+//! roles gives, what may be passed on, and whose tokens count.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -8,9 +8,11 @@ use super::builtin;
 use super::exchange_rule::ExchangeRule;
 use super::ids::{
     ClientUid, ExchangeRuleName, Permission, ResourceServerName, ResourceServerUid, RoleName, RoleUid,
+    TrustedIssuerName, TrustedIssuerUid,
 };
 use super::resource::ResourceServer;
 use super::role::Role;
+use super::trust::TrustedIssuer;
 
 /// A consistent snapshot of every resource server, role and exchange rule.
 #[derive(Debug, Default)]
@@ -22,6 +24,9 @@ pub struct Catalog {
     /// The places of those towards each resource server.
     rules_towards: HashMap<ResourceServerUid, Vec<usize>>,
     operators: HashMap<ClientUid, BTreeSet<ResourceServerUid>>,
+    trusted_issuers: Vec<Arc<TrustedIssuer>>,
+    /// The places of those that call themselves the same.
+    trusted_by_issuer: HashMap<String, Vec<usize>>,
 }
 
 /// What a grantee holds: for each resource server its permissions, and the roles that give each. No role gives what a
@@ -48,7 +53,44 @@ impl Catalog {
             exchange_rules: Vec::new(),
             rules_towards: HashMap::new(),
             operators: HashMap::new(),
+            trusted_issuers: Vec::new(),
+            trusted_by_issuer: HashMap::new(),
         }
+    }
+
+    /// The snapshot with whose tokens count beside our own.
+    #[must_use]
+    pub fn with_trust(mut self, mut issuers: Vec<TrustedIssuer>) -> Self {
+        issuers.sort_by(|a, b| a.name.cmp(&b.name));
+        for (place, issuer) in issuers.iter().enumerate() {
+            self.trusted_by_issuer.entry(issuer.issuer.clone()).or_default().push(place);
+        }
+        self.trusted_issuers = issuers.into_iter().map(Arc::new).collect();
+        self
+    }
+
+    /// Every trusted issuer, disabled ones too, in the order of the names.
+    #[must_use]
+    pub fn trusted_issuers(&self) -> &[Arc<TrustedIssuer>] {
+        &self.trusted_issuers
+    }
+
+    /// The trusted issuers, disabled ones too, whose tokens call their issuer this, in the order of the names.
+    pub fn trusted_issuers_of(&self, issuer: &str) -> impl Iterator<Item = &Arc<TrustedIssuer>> {
+        let places = self.trusted_by_issuer.get(issuer).into_iter().flatten();
+        places.map(|place| &self.trusted_issuers[*place])
+    }
+
+    /// The trusted issuer with this key.
+    #[must_use]
+    pub fn trusted_issuer(&self, uid: TrustedIssuerUid) -> Option<&Arc<TrustedIssuer>> {
+        self.trusted_issuers.iter().find(|issuer| issuer.uid == uid)
+    }
+
+    /// The trusted issuer with this name.
+    #[must_use]
+    pub fn trusted_issuer_named(&self, name: &TrustedIssuerName) -> Option<&Arc<TrustedIssuer>> {
+        self.trusted_issuers.iter().find(|issuer| issuer.name == *name)
     }
 
     /// The snapshot with who may exchange what, and who operates which resource server.
@@ -85,6 +127,12 @@ impl Catalog {
     #[must_use]
     pub fn exchange_rule(&self, name: &ExchangeRuleName) -> Option<&Arc<ExchangeRule>> {
         self.exchange_rules.iter().find(|rule| rule.name == *name)
+    }
+
+    /// Who operates a resource server.
+    pub fn operators_of(&self, server: ResourceServerUid) -> impl Iterator<Item = ClientUid> {
+        let operators = self.operators.iter().filter(move |(_, servers)| servers.contains(&server));
+        operators.map(|(client, _)| *client)
     }
 
     /// Whether a client operates a resource server.

@@ -20,6 +20,7 @@ use super::ids::{ClientId, ClientUid, ResourceServerUid, RoleUid, SecretId};
 use super::secret::SecretOrigin;
 use super::standing::{NotInForce, Standing};
 use super::time::Timestamp;
+use super::trust::FederatedCredential;
 use super::words::words;
 
 words! {
@@ -43,6 +44,8 @@ words! {
         ClientCredentials = "client_credentials",
         /// RFC 8693.
         TokenExchange = "urn:ietf:params:oauth:grant-type:token-exchange",
+        /// RFC 7523 §2.1.
+        JwtBearer = "urn:ietf:params:oauth:grant-type:jwt-bearer",
     }
 }
 
@@ -59,6 +62,12 @@ words! {
         TlsClientAuth = "tls_client_auth",
         /// RFC 8705 §2.2: a registered certificate, whoever issued it.
         SelfSignedTlsClientAuth = "self_signed_tls_client_auth",
+        /// A token of a trusted issuer that fulfils the conditions of one of its federated credentials.
+        FederatedJwt = "federated_jwt",
+        /// A JWT-SVID (draft-ietf-oauth-spiffe-client-auth).
+        SpiffeJwt = "spiffe_jwt",
+        /// An X.509-SVID (draft-ietf-oauth-spiffe-client-auth).
+        SpiffeX509 = "spiffe_x509",
     }
 }
 
@@ -69,10 +78,20 @@ impl AuthMethod {
     #[must_use]
     pub const fn needs(self) -> CertificateReach {
         match self {
-            Self::ClientSecretBasic | Self::ClientSecretPost | Self::PrivateKeyJwt => CertificateReach::None,
-            Self::SelfSignedTlsClientAuth => CertificateReach::Shown,
+            Self::ClientSecretBasic
+            | Self::ClientSecretPost
+            | Self::PrivateKeyJwt
+            | Self::FederatedJwt
+            | Self::SpiffeJwt => CertificateReach::None,
+            Self::SelfSignedTlsClientAuth | Self::SpiffeX509 => CertificateReach::Shown,
             Self::TlsClientAuth => CertificateReach::Trusted,
         }
+    }
+
+    /// Whether a federated credential is what it is proven by.
+    #[must_use]
+    pub const fn is_federated(self) -> bool {
+        matches!(self, Self::FederatedJwt | Self::SpiffeJwt | Self::SpiffeX509)
     }
 }
 
@@ -162,6 +181,13 @@ impl Client {
         Standing { enabled: self.enabled, expires_at: self.expires_at }.check(now)
     }
 
+    /// Whether its federated credentials are of use to it.
+    #[must_use]
+    pub fn is_federated(&self) -> bool {
+        self.grant_types.contains(&GrantType::JwtBearer)
+            || self.auth_methods.iter().any(|method| method.is_federated())
+    }
+
     /// What every token id of this registration starts with: six characters made from its database key.
     /// It tells a client's tokens from those of an earlier client of the same name.
     #[must_use]
@@ -232,6 +258,8 @@ pub struct Registration {
     pub roles: Vec<RoleUid>,
     /// Its certificates, those out of force too; none unless it may authenticate by them.
     pub certificates: Vec<ClientCertificate>,
+    /// Whose tokens prove it, expired credentials too.
+    pub federated: Vec<FederatedCredential>,
 }
 
 // === impl Registration ===

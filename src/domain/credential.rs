@@ -15,6 +15,8 @@ words! {
         Key = "key",
         /// A certificate (`self_signed_tls_client_auth`).
         Certificate = "certificate",
+        /// A federated credential: tokens of a trusted issuer.
+        Federated = "federated",
     }
 }
 

@@ -12,6 +12,8 @@ pub enum ErrorCode {
     InvalidRequest,
     /// Client authentication failed, whatever the reason.
     InvalidClient,
+    /// The assertion that stands for an authorization does not count, or is another client's.
+    InvalidGrant,
     /// The client may not use this grant type.
     UnauthorizedClient,
     /// No such grant type here.
@@ -37,6 +39,7 @@ impl ErrorCode {
         match self {
             Self::InvalidRequest => "invalid_request",
             Self::InvalidClient => "invalid_client",
+            Self::InvalidGrant => "invalid_grant",
             Self::UnauthorizedClient => "unauthorized_client",
             Self::UnsupportedGrantType => "unsupported_grant_type",
             Self::InvalidScope => "invalid_scope",
@@ -91,6 +94,16 @@ impl OAuthError {
         Self::new(
             ErrorCode::InvalidClient,
             "client authentication failed; the audit log has the reason under this response's x-request-id",
+        )
+        .because(private)
+    }
+
+    /// An assertion that does not count as an authorization (RFC 7521 §4.1.1). Its text never varies either.
+    #[must_use]
+    pub fn invalid_grant(private: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(
+            ErrorCode::InvalidGrant,
+            "the assertion is not accepted; the audit log has the reason under this response's x-request-id",
         )
         .because(private)
     }

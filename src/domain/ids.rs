@@ -142,6 +142,15 @@ text! {
 }
 
 text! {
+    /// The name of a trusted issuer, used in paths, on the command line and in the audit.
+    ///
+    /// In the API's paths `explain` stands for a question and `presets` for a list, so they cannot be issuers.
+    TrustedIssuerName, "name", (100, r"^(?!(?:explain|presets)$)[A-Za-z0-9][A-Za-z0-9._:-]*$", "github-actions"),
+    |text| name(text) && !matches!(text, "explain" | "presets"),
+    "use 1 to 100 of A-Z a-z 0-9 . _ : - starting with a letter or digit, other than 'explain' and 'presets'"
+}
+
+text! {
     /// What a resource server calls itself: the token's audience. Compared character by character.
     ///
     /// Usually an absolute URI; clouds want other texts (`sts.amazonaws.com`), so any is allowed.
@@ -229,6 +238,10 @@ uid! {
 uid! {
     /// Database key of an exchange rule.
     ExchangeRuleUid
+}
+uid! {
+    /// Database key of a trusted issuer.
+    TrustedIssuerUid
 }
 
 #[cfg(test)]

@@ -38,6 +38,7 @@ use crate::domain::builtin;
         (name = "Operators", description = "Which clients operate a resource server"),
         (name = "Roles", description = "Named sets of permissions"),
         (name = "Exchange rules", description = "Who may pass whose identity on, towards what"),
+        (name = "Trusted issuers", description = "Whose tokens count beside our own"),
         (name = "Signing keys", description = "What tokens are signed with, and when that changes"),
         (name = "Revocations", description = "Tokens taken back before their end"),
         (name = "Administrators", description = "People who administer, and their links to set a password"),

@@ -14,7 +14,7 @@ const MODULUS: usize = 1_024;
 const LONGEST_KID: usize = 255;
 
 /// The most keys that are read of one set: a rotation needs two or three.
-const MOST: usize = 100;
+pub(super) const MOST: usize = 100;
 
 /// A public key whose private part somebody else has, parsed once for every algorithm that it may be used with.
 ///
@@ -82,13 +82,18 @@ impl ForeignKey {
     /// # Errors
     /// It holds a private member, or is a key that is not accepted.
     pub fn from_object(written: Object) -> Result<Self, ForeignKeyError> {
+        Self::of_use(written, "sig")
+    }
+
+    /// The same for one whose `use`, if it says one, is this.
+    pub(super) fn of_use(written: Object, usage: &str) -> Result<Self, ForeignKeyError> {
         if has_private(&written) {
             return Err(ForeignKeyError::Private);
         }
         let verifies = |operations: &Value| {
             operations.as_array().is_some_and(|named| named.iter().any(|one| one == "verify"))
         };
-        if written.get("use").is_some_and(|usage| usage != "sig")
+        if written.get("use").is_some_and(|said| said != usage)
             || written.get("key_ops").is_some_and(|operations| !verifies(operations))
         {
             return Err(ForeignKeyError::OtherUse);

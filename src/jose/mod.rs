@@ -4,6 +4,7 @@
 //! token, is what the tests compare with (docs/decisions/027-no-jsonwebtoken.md).
 
 mod algorithm;
+mod bundle;
 mod embedded;
 mod foreign;
 mod header;
@@ -18,6 +19,7 @@ mod token_type;
 mod verify;
 
 pub use algorithm::{Algorithm, RsaBits};
+pub use bundle::{Bundle, read_bundle};
 pub use embedded::{ProofError, Proven};
 pub use foreign::{ForeignKey, ForeignKeyError, read_key_set};
 pub use jwk::{PublicJwk, PublicJwkSet};

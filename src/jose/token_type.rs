@@ -13,6 +13,8 @@ pub enum TokenType {
     DpopProof,
     /// `client-authentication+jwt` (RFC 10070): what a client proves itself with.
     ClientAuthentication,
+    /// `JOSE`, which a JWT-SVID may say instead of `JWT`.
+    Jose,
 }
 
 // === impl TokenType ===
@@ -28,6 +30,7 @@ impl TokenType {
             Self::AuditCheckpoint => "jeton-audit-checkpoint+jwt",
             Self::DpopProof => "dpop+jwt",
             Self::ClientAuthentication => "client-authentication+jwt",
+            Self::Jose => "JOSE",
         }
     }
 

@@ -9,6 +9,7 @@
 //! | RFC 7800, RFC 8705 §3 bound tokens | [`possession`] |
 //! | RFC 7009 revocation | [`revocation`] |
 //! | RFC 7662 introspection, RFC 9701 signed answers | [`introspection`] |
+//! | RFC 7523 §3, SPIFFE JWT-SVID: tokens of trusted issuers | [`outside`] |
 //! | RFC 8693 token exchange | [`grants`] |
 //! | RFC 9449 DPoP | [`dpop`] |
 //! | RFC 8414, OpenID Connect Discovery | [`discovery`] |
@@ -21,6 +22,7 @@ pub mod form;
 pub mod grants;
 pub mod introspection;
 pub mod live;
+pub mod outside;
 pub mod possession;
 pub mod protected_resource;
 pub mod request;

@@ -71,7 +71,8 @@ impl ClientRequest<'_> {
 
     /// What of it can hold a credential.
     pub(super) fn presentation<'b>(&'b self, form: &'b Form) -> Presentation<'b> {
-        Presentation { authorization: &self.authorization, form, certificate: self.certificate.as_ref() }
+        let certificate = self.certificate.as_ref();
+        Presentation { authorization: &self.authorization, form, certificate, grants: true }
     }
 }
 
@@ -115,17 +116,12 @@ impl ClientGate {
         claimed: &mut Option<(ClientId, bool)>,
     ) -> Result<(Authenticated, Form), Failure> {
         let form = request.read()?;
-        let presentation = request.presentation(&form);
+        let presentation = Presentation { grants: false, ..request.presentation(&form) };
         let mut offered = client_auth::present(&presentation)?;
-        let registration = self.directory.client(&offered.client_id).await?;
-        let known = registration.is_some();
-        *claimed = Some((offered.client_id.clone(), known));
-        offered.meant_for(registration.as_deref());
         let caller = Caller { address: request.origin.address, now: self.ambient.now() };
-        let client = client_auth::verify(&self.verifiers, &offered, registration, caller).await;
-        if client.is_err() && known {
-            self.directory.look_as_if_unknown(&offered.client_id).await;
-        }
+        let (known, client) =
+            client_auth::authenticate(&self.verifiers, &self.directory, &mut offered, caller).await;
+        *claimed = offered.client_id.map(|client_id| (client_id, known));
         let client = client?;
         // What counts once counts here too, and before anything is answered.
         if let Some(used) = client.credential.used.clone() {

@@ -104,8 +104,10 @@ struct Issued {
     event: Event,
     /// What the client proved itself with.
     credential: Verified,
-    /// What of the request's DPoP proof counts once.
-    of_proof: Option<UsedId>,
+    /// What else of the request counts once.
+    used: Vec<UsedId>,
+    /// What is answered if a trusted issuer's token among it was used before.
+    used_before: fn() -> OAuthError,
 }
 
 // === impl TokenEndpoint ===
@@ -136,17 +138,20 @@ impl TokenEndpoint {
         attempt: Attempt,
         issued: Issued,
     ) -> Result<TokenResponse, Failure> {
-        let Issued { response, at, event, credential, of_proof } = issued;
+        let Issued { response, at, event, credential, used, used_before } = issued;
         let event = AuditEvent { at, origin: request.origin.clone(), event };
-        let used: Vec<UsedId> = credential.used.iter().cloned().chain(of_proof).collect();
+        let used: Vec<UsedId> = credential.used.iter().cloned().chain(used).collect();
         match self.ledger.record_issuance(&event, used).await {
             Ok(()) => {
                 self.verifiers.assertions.count(&credential);
                 Ok(response)
             }
             Err(RecordError::UsedBefore { purpose }) => {
-                let of_proof = dpop::is_of_proof(purpose);
-                let error = if of_proof { dpop::used_before() } else { client_auth::used_before() };
+                let error = match purpose {
+                    purpose if dpop::is_of_proof(purpose) => dpop::used_before(),
+                    purpose if client_auth::assertion::is_of_client(purpose) => client_auth::used_before(),
+                    _ => used_before(),
+                };
                 Err(Box::pin(self.refused(request, attempt, error)).await)
             }
             Err(RecordError::Fault(fault)) => Err(fault.into()),
@@ -189,6 +194,7 @@ impl TokenEndpoint {
             catalog: &catalog,
             asked: &asked,
             tokens: &self.tokens,
+            outside: &self.verifiers.outside,
             possession: &possession,
             now: self.ambient.now(),
         };
@@ -212,7 +218,7 @@ impl TokenEndpoint {
     ) -> Result<(Authenticated, &'static dyn Grant), Failure> {
         let offered = client_auth::present(&request.presentation(form));
         if let Ok(offered) = &offered {
-            attempt.client_id = Some(offered.client_id.clone());
+            attempt.client_id.clone_from(&offered.client_id);
             attempt.auth_method = offered.method();
         }
         let grant_type = form.get("grant_type");
@@ -220,14 +226,11 @@ impl TokenEndpoint {
         let grant = grants::find(grant_type).ok_or_else(unsupported_grant_type)?;
 
         let mut offered = offered?;
-        let registration = self.directory.client(&offered.client_id).await?;
-        attempt.known = registration.is_some();
-        offered.meant_for(registration.as_deref());
         let caller = Caller { address: request.origin.address, now: self.ambient.now() };
-        let client = client_auth::verify(&self.verifiers, &offered, registration, caller).await;
-        if client.is_err() && attempt.known {
-            self.directory.look_as_if_unknown(&offered.client_id).await;
-        }
+        let (known, client) =
+            client_auth::authenticate(&self.verifiers, &self.directory, &mut offered, caller).await;
+        attempt.known = known;
+        attempt.client_id.clone_from(&offered.client_id);
         attempt.auth_method = client.as_ref().map_or_else(|_| offered.method(), |client| Some(client.method));
         let client = client?;
         attempt.authenticated = true;
@@ -250,7 +253,18 @@ impl TokenEndpoint {
         words: AskedFor,
     ) -> Result<Issued, Failure> {
         let Granted { grant_type, asked, catalog, possession, resolved } = granted;
-        let Resolved { subject, txn, grantee, act, may_act, exchange, issued_type } = resolved;
+        let Resolved {
+            subject,
+            sub_id,
+            txn,
+            grantee,
+            act,
+            may_act,
+            exchange,
+            issued_type,
+            used,
+            used_before,
+        } = resolved;
 
         // The time in the token is that of its event. From here on nothing waits, except for the signature of a key
         // in a PKCS#11 token, at most two seconds.
@@ -260,13 +274,13 @@ impl TokenEndpoint {
         let proof = possession.proof.as_ref();
         let continues = txn.is_some();
         let mark = client.registration.client.token_mark();
-        // A chain begins with a token that a client has for itself: the mark is its subject's.
         let txn = txn.map_or_else(|| self.ambient.token_id(&mark, now), Ok)?;
         let occasion = Occasion {
             issuer: &self.issuer,
             client_id: &client.registration.client.client_id,
             client_kind: client.registration.client.kind,
             subject: &subject,
+            sub_id,
             jti: self.ambient.token_id(&mark, now)?,
             txn,
             act,
@@ -286,6 +300,8 @@ impl TokenEndpoint {
             issued_type,
             dpop_nonce: proof.filter(|proof| proof.renew_nonce).map(|_| self.dpop.nonce(now)),
         };
+        let (actors, outside_actors) = acting(claims.act.as_ref());
+        let subject_issuer = claims.subject_issuer().map(str::to_owned);
         let event = Event::TokenIssued {
             client_id: claims.client_id,
             auth_method: client.method,
@@ -293,7 +309,9 @@ impl TokenEndpoint {
             grant_type,
             asked: words,
             subject: claims.sub,
-            actors: claims.act.iter().flat_map(Act::actors).map(str::to_owned).collect(),
+            subject_issuer,
+            actors,
+            outside_actors,
             exchange,
             audience: decision.audience.iter().map(ToString::to_string).collect(),
             scope,
@@ -307,8 +325,8 @@ impl TokenEndpoint {
             x5t: possession.certificate.as_ref().map(|certificate| certificate.thumbprint.clone()),
             legacy_assertion_audience: client.credential.legacy_audience,
         };
-        let of_proof = proof.map(|proof| proof.used.clone());
-        Ok(Issued { response, at: now, event, credential: client.credential.clone(), of_proof })
+        let used = used.into_iter().chain(proof.map(|proof| proof.used.clone())).collect();
+        Ok(Issued { response, at: now, event, credential: client.credential.clone(), used, used_before })
     }
 
     /// What the request's DPoP proof proves, if there is one. Nothing is used up before: a client that is sent
@@ -338,6 +356,13 @@ impl Attempt {
             repeated: None,
         }
     }
+}
+
+/// Everybody who acts in a token, newest first, and who of them is from elsewhere.
+fn acting(act: Option<&Act>) -> (Vec<String>, Vec<String>) {
+    let outside = act.into_iter().flat_map(Act::chain).filter(|act| act.client().is_none());
+    let outside = outside.map(|act| act.sub.clone()).collect();
+    (act.into_iter().flat_map(Act::actors).map(str::to_owned).collect(), outside)
 }
 
 fn unsupported_grant_type() -> OAuthError {

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::clock::Ambient;
 use super::clock_check::ClockCheck;
+use super::federation::Matches;
 use super::keyring::Keyring;
 use super::known_ids::KnownIds;
 use super::revocations::Revocations;
@@ -75,6 +76,7 @@ pub struct Directory {
     keyring: Arc<Keyring>,
     revocations: Arc<Revocations>,
     catalog: ArcSwap<Catalog>,
+    matches: Matches,
     clients: Cache<ClientId, Known>,
     unknown: Cache<ClientId, Generation>,
     known: ArcSwap<KnownIds>,
@@ -184,8 +186,10 @@ impl Directory {
         let catalog = store.catalog().await.map_err(fault)?;
         keyring.reload().await?;
         revocations.reload().await?;
+        let matches = Matches::open(store.clone()).await?;
         Ok(Arc::new(Self {
             store,
+            matches,
             ambient,
             clock,
             keyring,
@@ -207,6 +211,12 @@ impl Directory {
     #[must_use]
     pub fn catalog(&self) -> Arc<Catalog> {
         self.catalog.load_full()
+    }
+
+    /// Who is found by a token of a trusted issuer.
+    #[must_use]
+    pub const fn matches(&self) -> &Matches {
+        &self.matches
     }
 
     /// The client with this identifier. However many ask at the same time for one that is not in memory,
@@ -351,12 +361,15 @@ impl Directory {
             self.known.store(Arc::new(KnownIds::with_room(0)));
         }
         for change in changes {
-            if let ChangeKind::Client(client_id) = &change.kind {
+            if let ChangeKind::Client(client_id) | ChangeKind::Federation(client_id) = &change.kind {
                 self.known.load().insert(client_id);
                 self.generations.advance(client_id);
                 self.clients.invalidate(client_id).await;
                 self.unknown.invalidate(client_id).await;
             }
+        }
+        if everything || changes.iter().any(|change| matches!(change.kind, ChangeKind::Federation(_))) {
+            self.matches.reload().await?;
         }
         if everything || changes.iter().any(|change| change.kind == ChangeKind::Catalog) {
             self.catalog.store(Arc::new(patiently(self.store.catalog()).await?));

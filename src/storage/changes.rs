@@ -34,7 +34,9 @@ statements! {
 pub enum ChangeKind {
     /// One client, its secrets or its roles.
     Client(ClientId),
-    /// A resource server or a role.
+    /// One client's federated credentials: which tokens prove it, and so who is found by a token.
+    Federation(ClientId),
+    /// A resource server, a role, an exchange rule or a trusted issuer.
     Catalog,
     /// A signing key.
     Keys,
@@ -71,6 +73,7 @@ impl ChangeKind {
     fn columns(&self) -> (&'static str, Cow<'_, str>) {
         match self {
             Self::Client(client_id) => ("client", client_id.as_str().into()),
+            Self::Federation(client_id) => ("federation", client_id.as_str().into()),
             Self::Catalog => ("catalog", "".into()),
             Self::Keys => ("keys", "".into()),
             Self::Revocation(kind, subject) => ("revocation", format!("{kind} {subject}").into()),
@@ -88,6 +91,9 @@ impl TryFrom<ChangeRow> for Change {
     fn try_from(row: ChangeRow) -> Result<Self, StoreError> {
         let kind = match row.kind.as_str() {
             "client" => ChangeKind::Client(
+                ClientId::new(&row.subject).map_err(|_| corrupt("client id", &row.subject))?,
+            ),
+            "federation" => ChangeKind::Federation(
                 ClientId::new(&row.subject).map_err(|_| corrupt("client id", &row.subject))?,
             ),
             "catalog" => ChangeKind::Catalog,

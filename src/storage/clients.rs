@@ -49,6 +49,8 @@ statements! {
                     SELECT expires_at FROM client_keys WHERE client = clients.uid AND expires_at > $9
                     UNION ALL
                     SELECT ends_at FROM client_certificates WHERE client = clients.uid AND ends_at > $9
+                    UNION ALL
+                    SELECT expires_at FROM federated_credentials WHERE client = clients.uid AND expires_at > $9
                 ) AS ending) AS credentials_end_at
         FROM clients
         WHERE client_id > $1
@@ -158,6 +160,11 @@ impl Store {
             && found.client.auth_methods.contains(&AuthMethod::SelfSignedTlsClientAuth)
         {
             found.certificates = self.certificates(found.client.uid).await?;
+        }
+        if let Some(found) = found.as_mut()
+            && found.client.is_federated()
+        {
+            found.federated = self.federated_credentials(found.client.uid).await?;
         }
         Ok(found)
     }

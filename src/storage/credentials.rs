@@ -46,6 +46,8 @@ statements! {
             SELECT expires_at FROM client_keys WHERE client = $1 AND expires_at > $2
             UNION ALL
             SELECT ends_at FROM client_certificates WHERE client = $1 AND ends_at > $2
+            UNION ALL
+            SELECT expires_at FROM federated_credentials WHERE client = $1 AND expires_at > $2
         ) AS ending";
 
     KEYS_TO_WARN_OF = r"
@@ -89,6 +91,28 @@ statements! {
         FROM client_certificates AS ending JOIN clients ON clients.uid = ending.client
         WHERE ending.ends_at > $1 AND ending.ends_at <= $2
         ORDER BY ending.ends_at LIMIT $3";
+
+    FEDERATED_TO_WARN_OF = r"
+        SELECT ending.client, clients.client_id, ending.credential_id, ending.unwarned_end AS expires_at
+        FROM federated_credentials AS ending JOIN clients ON clients.uid = ending.client
+        WHERE ending.unwarned_end <= $1
+        ORDER BY ending.unwarned_end LIMIT $2";
+
+    FEDERATED_WARNED = r"
+        UPDATE federated_credentials SET unwarned_end = NULL
+        WHERE client = $1 AND credential_id = $2 AND unwarned_end = $3";
+
+    COUNT_ENDING_FEDERATED = r"
+        SELECT COUNT(*) FROM (
+            SELECT 1 AS one FROM federated_credentials
+            WHERE expires_at IS NOT NULL AND expires_at > $1 AND expires_at <= $2 LIMIT $3
+        ) AS bounded";
+
+    ENDING_FEDERATED = r"
+        SELECT ending.client, clients.client_id, ending.credential_id, ending.expires_at AS expires_at
+        FROM federated_credentials AS ending JOIN clients ON clients.uid = ending.client
+        WHERE ending.expires_at IS NOT NULL AND ending.expires_at > $1 AND ending.expires_at <= $2
+        ORDER BY ending.expires_at LIMIT $3";
 }
 
 /// One kind of credential.
@@ -125,6 +149,13 @@ const SOURCES: &[Source] = &[
         warned: CERTIFICATE_WARNED,
         count: COUNT_ENDING_CERTIFICATES,
         ending: ENDING_CERTIFICATES,
+    },
+    Source {
+        kind: CredentialKind::Federated,
+        to_warn_of: FEDERATED_TO_WARN_OF,
+        warned: FEDERATED_WARNED,
+        count: COUNT_ENDING_FEDERATED,
+        ending: ENDING_FEDERATED,
     },
 ];
 

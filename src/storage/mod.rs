@@ -16,6 +16,7 @@ mod clients;
 mod credentials;
 mod engine;
 mod exchange_rules;
+mod federated_credentials;
 mod keys;
 mod leftovers;
 mod operators;
@@ -32,6 +33,7 @@ mod sign_in_starts;
 mod sqlite;
 mod statistics;
 mod tallies;
+mod trusted_issuers;
 mod turns;
 
 pub use administrator_sessions::StoredSession;
@@ -138,6 +140,7 @@ pub fn all_statements() -> impl Iterator<Item = (&'static str, &'static str)> {
         clients::STATEMENTS,
         credentials::STATEMENTS,
         exchange_rules::STATEMENTS,
+        federated_credentials::STATEMENTS,
         keys::STATEMENTS,
         leftovers::STATEMENTS,
         operators::STATEMENTS,
@@ -151,6 +154,7 @@ pub fn all_statements() -> impl Iterator<Item = (&'static str, &'static str)> {
         sign_in_starts::STATEMENTS,
         statistics::STATEMENTS,
         tallies::STATEMENTS,
+        trusted_issuers::STATEMENTS,
         turns::STATEMENTS,
     ]
     .into_iter()

@@ -80,7 +80,9 @@ impl Store {
         // What others point to last: a role that points to a newer one than was read would seem broken.
         let (exchange, operators) = (self.all_exchange_rules().await?, self.all_operators().await?);
         let roles = self.all_roles().await?;
-        Ok(Catalog::new(self.all_resource_servers().await?, roles).with_exchange(exchange, operators))
+        let trusted = self.all_trusted_issuers().await?;
+        let catalog = Catalog::new(self.all_resource_servers().await?, roles);
+        Ok(catalog.with_exchange(exchange, operators).with_trust(trusted))
     }
 }
 

@@ -169,6 +169,7 @@ impl RegistrationRow {
             keys: Vec::new(),
             roles: roles.into_iter().collect(),
             certificates: Vec::new(),
+            federated: Vec::new(),
         }))
     }
 }

@@ -7,11 +7,15 @@ use std::path::{Path, PathBuf};
 /// Each layer and what it may use of this crate. Nothing else is allowed.
 const LAYERS: &[(&str, &[&str])] = &[
     ("main", &["cli"]),
-    ("cli", &["app", "http", "admin", "runtime", "storage", "domain", "jose", "config", "telemetry"]),
+    (
+        "cli",
+        &["app", "http", "admin", "oauth", "runtime", "storage", "domain", "jose", "config", "telemetry"],
+    ),
     ("app", &["http", "oauth", "admin", "runtime", "storage", "domain", "jose", "config"]),
     ("http", &["oauth", "admin", "runtime", "storage", "domain", "jose", "config"]),
     ("oauth", &["runtime", "storage", "domain", "jose"]),
-    ("admin", &["runtime", "storage", "domain", "jose"]),
+    // What the protocol would say of a token, `explain` asks it.
+    ("admin", &["oauth", "runtime", "storage", "domain", "jose"]),
     ("runtime", &["storage", "domain", "jose", "config"]),
     ("storage", &["domain", "jose"]),
     ("domain", &["jose"]),

@@ -4,6 +4,8 @@ mod command_line;
 mod keys;
 mod remote;
 
+pub(crate) use remote::Site;
+
 use std::time::Duration;
 
 use base64::Engine as _;

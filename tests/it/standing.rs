@@ -2,6 +2,7 @@
 //! shuts, walked on both engines.
 
 mod certificates;
+mod federation;
 
 use std::time::Duration;
 

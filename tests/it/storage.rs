@@ -45,7 +45,7 @@ macro_rules! both_stores {
 }
 use both_stores;
 
-async fn fresh(engine: Engine) -> (Store, Database) {
+pub(crate) async fn fresh(engine: Engine) -> (Store, Database) {
     let database = Database::create(engine).await;
     let store = app::connect(&database.config()).await.unwrap();
     store.migrate().await.unwrap();
@@ -56,7 +56,7 @@ fn uuid() -> Uuid {
     Uuid::from_u128(rand::random())
 }
 
-fn client(id: &str) -> Client {
+pub(crate) fn client(id: &str) -> Client {
     Client {
         uid: ClientUid(uuid()),
         client_id: ClientId::new(id).unwrap(),

@@ -9,6 +9,8 @@ mod client_secrets;
 mod clients;
 mod ending_credentials;
 mod exchange_rules;
+mod explain;
+mod federated_credentials;
 mod impact;
 mod operators;
 mod resource_servers;
@@ -16,6 +18,7 @@ mod revocations;
 mod roles;
 mod signing_keys;
 mod statistics;
+mod trusted_issuers;
 
 use http::HeaderName;
 use http::header::LOCATION;
@@ -33,6 +36,7 @@ pub(super) fn routes() -> OpenApiRouter<Shared> {
         .merge(client_secrets::routes())
         .merge(client_certificates::routes())
         .merge(client_keys::routes())
+        .merge(federated_credentials::routes())
         .merge(client_roles::routes())
         .merge(ending_credentials::routes())
         .merge(resource_servers::routes())
@@ -40,6 +44,8 @@ pub(super) fn routes() -> OpenApiRouter<Shared> {
         .merge(revocations::routes())
         .merge(roles::routes())
         .merge(exchange_rules::routes())
+        .merge(explain::routes())
+        .merge(trusted_issuers::routes())
         .merge(signing_keys::routes())
         .merge(administrators::routes())
         .merge(audit_events::routes())

@@ -13,6 +13,7 @@ pub(super) const NAVIGATION: &[(&str, &str, Option<&str>)] = &[
     ("/resource-servers", "Resource servers", Some(builtin::RESOURCE_SERVERS_READ)),
     ("/roles", "Roles", Some(builtin::ROLES_READ)),
     ("/exchange-rules", "Exchange rules", Some(builtin::EXCHANGE_RULES_READ)),
+    ("/trusted-issuers", "Trusted issuers", Some(builtin::TRUSTED_ISSUERS_READ)),
     ("/delegations", "Delegations", Some(builtin::AUDIT_READ)),
     ("/signing-keys", "Signing keys", Some(builtin::SIGNING_KEYS_READ)),
     ("/audit", "Audit", Some(builtin::AUDIT_READ)),

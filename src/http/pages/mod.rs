@@ -29,6 +29,7 @@ mod settings;
 mod sign_in;
 mod signing_keys;
 mod single_sign_on;
+mod trusted_issuers;
 mod visitor;
 mod when;
 
@@ -60,6 +61,7 @@ pub(super) fn routes(services: &Shared) -> Router<Shared> {
         .merge(resource_servers::routes())
         .merge(roles::routes())
         .merge(exchange_rules::routes())
+        .merge(trusted_issuers::routes())
         .merge(delegations::routes())
         .merge(signing_keys::routes())
         .merge(audit::routes())
@@ -101,6 +103,8 @@ const DONE: &[(&str, &str)] = &[
     ("certificate-removed", "The certificate is removed."),
     ("key-added", "The key is added."),
     ("key-removed", "The key is removed."),
+    ("federation-added", "Those tokens prove it now."),
+    ("federation-removed", "The federated credential is removed."),
     ("tokens-revoked", "Its tokens are revoked."),
     ("rotated", "The next key is made. It signs after its lead."),
     ("key-revoked", "The key is revoked."),

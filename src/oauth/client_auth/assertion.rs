@@ -22,19 +22,25 @@ use crate::storage::UsedId;
 const LONGEST: usize = 8_192;
 
 /// The most characters of its `jti`.
-const LONGEST_JTI: usize = 256;
+pub(in crate::oauth) const LONGEST_JTI: usize = 256;
 
 /// How far another clock may be ahead of ours.
 const LEEWAY: Duration = Duration::from_secs(30);
 
 /// How much longer than an assertion is accepted its `jti` is remembered: another replica's clock may be behind.
-const REMEMBERED: Duration = Duration::from_mins(5);
+pub(in crate::oauth) const REMEMBERED: Duration = Duration::from_mins(5);
 
 /// The latest time that is read, 9999-12-31: beyond it there is no text for it.
 const LATEST: i64 = 253_402_300_799;
 
 /// What a used `jti` counts among.
 const PURPOSE: &str = "client_assertion";
+
+/// Whether identifiers of this purpose are those of assertions that clients sign.
+#[must_use]
+pub fn is_of_client(purpose: &str) -> bool {
+    purpose == PURPOSE
+}
 
 /// Why an assertion does not count, for the audit.
 pub type Reason = Cow<'static, str>;
@@ -107,23 +113,10 @@ impl Assertion {
     /// # Errors
     /// It cannot be read, or does not say which client it is of.
     pub fn read(compact: &str) -> Result<Self, Reason> {
-        if compact.len() > LONGEST {
-            return Err("the assertion is over 8192 characters".into());
-        }
-        let unverified = Unverified::parse(compact).map_err(|error| format!("the assertion: {error}"))?;
-        let algorithm = unverified.algorithm();
-        if !ForeignKey::ALGORITHMS.contains(&algorithm) {
-            return Err(format!("the assertion is signed with {algorithm}, which is not accepted").into());
-        }
+        let unverified = open(compact, LONGEST)?;
         let said = kind(&unverified)?;
-        if unverified.names_a_key() {
-            return Err(
-                "the assertion's header has jwk, jku, x5c or x5u: the registered keys count alone".into()
-            );
-        }
-        let claims: Object = unverified.claimed().ok_or(
-            "the assertion's payload is not the base64url of a JSON object in which every member stands once",
-        )?;
+        let algorithm = unverified.algorithm();
+        let claims = payload(&unverified)?;
         let sub =
             claims.get("sub").and_then(Value::as_str).ok_or("the assertion has no sub that is a text")?;
         let client_id = ClientId::new(sub).map_err(|_| "the assertion's sub is no client_id")?;
@@ -202,6 +195,35 @@ impl std::fmt::Debug for Assertion {
     }
 }
 
+/// Reads the header of an assertion, for which the rules are the same whoever signed it.
+///
+/// # Errors
+/// It is too long, no compact JWS, signed with what is not accepted, or brings a key.
+pub(in crate::oauth) fn open(compact: &str, longest: usize) -> Result<Unverified<'_>, Reason> {
+    if compact.len() > longest {
+        return Err(format!("the assertion is over {longest} characters").into());
+    }
+    let unverified = Unverified::parse(compact).map_err(|error| format!("the assertion: {error}"))?;
+    let algorithm = unverified.algorithm();
+    if !ForeignKey::ALGORITHMS.contains(&algorithm) {
+        return Err(format!("the assertion is signed with {algorithm}, which is not accepted").into());
+    }
+    if unverified.names_a_key() {
+        return Err("the assertion's header has jwk, jku, x5c or x5u: the registered keys count alone".into());
+    }
+    Ok(unverified)
+}
+
+/// What it says, of which nothing is believed yet.
+///
+/// # Errors
+/// It is no JSON object.
+pub(in crate::oauth) fn payload(unverified: &Unverified<'_>) -> Result<Object, Reason> {
+    Ok(unverified.claimed().ok_or(
+        "the assertion's payload is not the base64url of a JSON object in which every member stands once",
+    )?)
+}
+
 /// The type of another kind of token is refused (RFC 8725 §3.11): an access token must not become an assertion.
 fn kind(unverified: &Unverified<'_>) -> Result<Kind, Reason> {
     if unverified.is(TokenType::ClientAuthentication) {
@@ -277,7 +299,7 @@ impl Claims {
 }
 
 /// One text, or several (RFC 7519 §4.1.3).
-fn audience(value: Option<&Value>) -> Result<Vec<String>, Reason> {
+pub(in crate::oauth) fn audience(value: Option<&Value>) -> Result<Vec<String>, Reason> {
     let wrong = || Reason::from("the assertion's aud is neither a text nor an array of texts");
     match value {
         None => Err("the assertion has no aud".into()),
@@ -290,7 +312,7 @@ fn audience(value: Option<&Value>) -> Result<Vec<String>, Reason> {
 }
 
 /// A `NumericDate` (RFC 7519 §2): a number of seconds, which may have a fraction.
-fn time(object: &Object, name: &str) -> Result<Option<Timestamp>, Reason> {
+pub(in crate::oauth) fn time(object: &Object, name: &str) -> Result<Option<Timestamp>, Reason> {
     let Some(value) = object.get(name) else { return Ok(None) };
     #[expect(clippy::cast_possible_truncation, reason = "what is out of range is not taken")]
     let seconds = value.as_i64().or_else(|| value.as_f64().map(|seconds| seconds.floor() as i64));

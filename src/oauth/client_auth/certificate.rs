@@ -24,7 +24,7 @@ pub(super) fn presented(
     };
     Some(
         ClientId::new(client_id)
-            .map(|client_id| Presented { client_id, proof: proof(certificate) })
+            .map(|client_id| Presented { client_id: Some(client_id), proof: proof(certificate) })
             .map_err(|_| OAuthError::invalid_client("the client_id is not one")),
     )
 }

@@ -33,7 +33,7 @@ impl Method for ClientSecretBasic {
         };
         scheme.eq_ignore_ascii_case(b"Basic").then(|| {
             let (client_id, secret) = parse(credentials)?;
-            Ok(Presented { client_id, proof: Box::new(Secret(secret)) })
+            Ok(Presented { client_id: Some(client_id), proof: Box::new(Secret(secret)) })
         })
     }
 }

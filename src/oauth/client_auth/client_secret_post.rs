@@ -25,7 +25,7 @@ impl Method for ClientSecretPost {
         Some(
             ClientId::new(client_id)
                 .map(|client_id| Presented {
-                    client_id,
+                    client_id: Some(client_id),
                     proof: Box::new(Secret(SecretString::from(secret.to_owned()))),
                 })
                 .map_err(|_| OAuthError::invalid_client("the client_id is not one")),

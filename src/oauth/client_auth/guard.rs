@@ -26,7 +26,7 @@ pub(super) async fn limited(
     caller: Caller,
     check: impl Future<Output = Result<Authenticated, Failure>>,
 ) -> Result<Authenticated, Failure> {
-    let source = Source::new(client_id, caller.address);
+    let source = Source::new(Some(client_id), caller.address);
     let known_here = match &stake {
         Stake::Little => true,
         Stake::Much => false,
@@ -44,13 +44,17 @@ pub(super) async fn limited(
             }
             Ok(authenticated)
         }
-        Err(Failure::Refused(error)) if error.code == ErrorCode::InvalidClient => {
-            let error = match failures.failed(source) {
-                Some(limited) => too_many(limited, &error.private),
-                None => error,
-            };
-            Err(error.into())
-        }
+        Err(failure) => Err(counted(failures, source, failure)),
+    }
+}
+
+/// Counts a failed authentication, and says what is answered to it.
+pub(super) fn counted(failures: &Failures, source: Source<'_>, failure: Failure) -> Failure {
+    match failure {
+        Failure::Refused(error) if error.code == ErrorCode::InvalidClient => match failures.failed(source) {
+            Some(limited) => too_many(limited, &error.private).into(),
+            None => error.into(),
+        },
         other => other,
     }
 }

@@ -5,16 +5,22 @@
 //! same answer and cost the same work; only the audit knows which it was.
 
 pub mod assertion;
+mod assertion_grant;
 mod certificate;
 mod client_secret_basic;
 mod client_secret_post;
+mod federated_jwt;
+mod federation;
 mod guard;
 mod private_key_jwt;
 mod secret;
 mod self_signed_tls_client_auth;
+mod spiffe_jwt;
+mod spiffe_x509;
 mod tls_client_auth;
 
 pub use self::client_secret_basic::parse as parse_basic;
+pub use self::federation::credential as federated_credential;
 pub use self::guard::Stake;
 
 use std::fmt;
@@ -24,12 +30,15 @@ use std::sync::Arc;
 pub use self::private_key_jwt::Assertions;
 use super::Boxed;
 use super::form::Form;
+use super::outside::OutsideTokens;
 use crate::domain::certificate::PeerCertificate;
-use crate::domain::client::{AuthMethod, CertificateReach, Registration};
+use crate::domain::client::{AuthMethod, CertificateReach, Client, GrantType, Registration};
 use crate::domain::error::{Failure, OAuthError};
 use crate::domain::ids::{ClientId, CredentialId};
 use crate::domain::time::Timestamp;
-use crate::runtime::failures::Failures;
+use crate::runtime::directory::Directory;
+use crate::runtime::failures::{Failures, Source};
+use crate::runtime::issuer_keys::IssuerKeys;
 use crate::runtime::secrets::SecretVerifier;
 use crate::storage::UsedId;
 
@@ -40,7 +49,13 @@ pub static METHODS: &[&dyn Method] = &[
     &private_key_jwt::PrivateKeyJwt,
     &tls_client_auth::TlsClientAuth,
     &self_signed_tls_client_auth::SelfSignedTlsClientAuth,
+    &federated_jwt::FederatedJwt,
+    &spiffe_jwt::SpiffeJwt,
+    &spiffe_x509::SpiffeX509,
 ];
+
+/// What proves the client where nothing else does: the authorization itself.
+static GRANT: &dyn Method = &assertion_grant::AssertionGrant;
 
 /// One way for a client to authenticate.
 pub trait Method: Send + Sync {
@@ -56,6 +71,21 @@ pub trait Method: Send + Sync {
     /// credential: a certificate beside another credential binds the token, and is no second method.
     fn is_of_connection(&self) -> bool {
         false
+    }
+
+    /// Whether it is an authorization grant that proves the client, and no method that a client chooses.
+    fn is_grant(&self) -> bool {
+        false
+    }
+
+    /// Whether this client is registered for it.
+    fn is_for(&self, client: &Client) -> bool {
+        client.auth_methods.contains(&self.name())
+    }
+
+    /// How a refusal is told to the caller.
+    fn refusal(&self, error: OAuthError) -> OAuthError {
+        error
     }
 
     /// Whether it can work on a server that knows this of its callers' certificates.
@@ -75,8 +105,37 @@ pub trait Proof: fmt::Debug + Send + Sync {
         Stake::Little
     }
 
+    /// Finds out whose it is, where it can be believed before that is known. What it then is takes its place.
+    fn identify<'a>(&'a self, _seeking: Seeking<'a>) -> Option<Boxed<'a, Result<Identified, Failure>>> {
+        None
+    }
+
     /// Checks it against the client. Without one (unknown or not admitted) it must cost the same and fail.
     fn verify<'a>(&'a self, claim: Claim<'a>) -> Boxed<'a, Result<Verified, Failure>>;
+}
+
+/// Where a proof finds out whose it is.
+#[derive(Clone, Copy)]
+pub struct Seeking<'a> {
+    /// What checks.
+    pub verifiers: &'a Verifiers,
+    /// Who is registered.
+    pub directory: &'a Directory,
+    /// The client that the request names, if it names one.
+    pub named: Option<&'a ClientId>,
+    /// What it is presented for.
+    pub method: &'static dyn Method,
+    /// By whom, and when.
+    pub caller: Caller,
+}
+
+/// Whose a proof is, and what it is now.
+#[derive(Debug)]
+pub struct Identified {
+    /// The client that is meant. Whether it is proven, the proof says.
+    pub client_id: ClientId,
+    /// What was believed already.
+    pub proof: Box<dyn Proof>,
 }
 
 /// What a proof is checked against.
@@ -100,6 +159,10 @@ pub struct Verifiers {
     pub failures: Failures,
     /// Assertions.
     pub assertions: Assertions,
+    /// The keys of trusted issuers.
+    pub issuer_keys: Arc<IssuerKeys>,
+    /// Tokens of trusted issuers.
+    pub outside: Arc<OutsideTokens>,
 }
 
 /// The parts of a request that can hold a credential; hence no `Debug` form.
@@ -110,21 +173,23 @@ pub struct Presentation<'a> {
     pub form: &'a Form,
     /// The certificate of the connection.
     pub certificate: Option<&'a Arc<PeerCertificate>>,
+    /// Whether it asks for a token, so that an authorization grant may prove the client.
+    pub grants: bool,
 }
 
 /// Who a request says it is from, and the proof.
 #[derive(Debug)]
 pub struct Presented {
-    /// The claimed client.
-    pub client_id: ClientId,
+    /// The claimed client; absent where the proof alone says who it is.
+    pub client_id: Option<ClientId>,
     /// The proof.
     pub proof: Box<dyn Proof>,
 }
 
 /// What a request is understood to present: by one method, or as what several could mean, in their order.
 pub struct Offered {
-    /// The claimed client.
-    pub client_id: ClientId,
+    /// The claimed client; absent until the proof has said who it is.
+    pub client_id: Option<ClientId>,
     /// Never empty.
     ways: Vec<Way>,
 }
@@ -154,6 +219,8 @@ pub struct Authenticated {
     pub method: AuthMethod,
     /// With which credential.
     pub credential: Verified,
+    /// Whether that was the authorization grant itself.
+    pub by_grant: bool,
 }
 
 // === impl Offered ===
@@ -167,12 +234,44 @@ impl Offered {
 
     /// Leaves the ways that the client is registered for, if it is for any.
     pub fn meant_for(&mut self, registration: Option<&Registration>) {
-        let Some(methods) = registration.map(|registration| &registration.client.auth_methods) else {
-            return;
-        };
-        let is_registered = |(method, _): &Way| methods.contains(&method.name());
+        let Some(client) = registration.map(|registration| &registration.client) else { return };
+        let is_registered = |(method, _): &Way| method.is_for(client);
         if self.ways.iter().any(is_registered) {
             self.ways.retain(is_registered);
+        }
+    }
+
+    /// Finds out who is meant, where only the proof can say.
+    async fn identify(
+        &mut self,
+        verifiers: &Verifiers,
+        directory: &Directory,
+        caller: Caller,
+    ) -> Result<(), Failure> {
+        let named = self.client_id.as_ref();
+        // Where there are several ways, the registration of the client that is named says which is meant.
+        if let Some(named) = named.filter(|_| self.ways.len() > 1)
+            && directory.client(named).await?.is_some()
+        {
+            return Ok(());
+        }
+        let Some((method, identifying)) = self.ways.iter().find_map(|(method, proof)| {
+            let seeking = Seeking { verifiers, directory, named, method: *method, caller };
+            Some((*method, proof.identify(seeking)?))
+        }) else {
+            return Ok(());
+        };
+        let Identified { client_id, proof } = identifying.await?;
+        self.ways = vec![(method, proof)];
+        self.client_id = Some(client_id);
+        Ok(())
+    }
+
+    /// A failure as the caller is told of it.
+    fn told(&self, failure: Failure) -> Failure {
+        match (failure, self.ways.first()) {
+            (Failure::Refused(error), Some((method, _))) => method.refusal(error).into(),
+            (failure, _) => failure,
         }
     }
 }
@@ -188,7 +287,15 @@ pub fn present(request: &Presentation<'_>) -> Result<Offered, OAuthError> {
     let methods = METHODS.iter().filter(|method| !method.is_of_connection());
     let mut presented =
         methods.filter_map(|method| method.present(request).map(|presented| (*method, presented)));
-    let Some((method, first)) = presented.next() else { return present_connection(request) };
+    let Some((method, first)) = presented.next() else {
+        return match GRANT.present(request).filter(|_| request.authorization.is_empty()) {
+            Some(presented) => {
+                let Presented { client_id, proof } = presented?;
+                Ok(Offered { client_id, ways: vec![(GRANT, proof)] })
+            }
+            None => present_connection(request),
+        };
+    };
     // A header that no method takes is a second attempt as well, whatever it means.
     let stray_header = !request.authorization.is_empty() && !method.reads_header();
     if presented.next().is_some() || stray_header {
@@ -198,7 +305,8 @@ pub fn present(request: &Presentation<'_>) -> Result<Offered, OAuthError> {
     }
     let presented = first?;
     // RFC 6749 §3.2.1 lets a client name itself in the body as well, but not as somebody else.
-    if request.form.get("client_id").is_some_and(|client_id| client_id != presented.client_id.as_str()) {
+    let claimed = presented.client_id.as_ref().map(ClientId::as_str);
+    if request.form.get("client_id").is_some_and(|client_id| Some(client_id) != claimed) {
         return Err(OAuthError::invalid_request("client_id is not the client that authenticates"));
     }
     Ok(Offered { client_id: presented.client_id, ways: vec![(method, presented.proof)] })
@@ -211,16 +319,18 @@ fn present_connection(request: &Presentation<'_>) -> Result<Offered, OAuthError>
         return Err(no_credential());
     }
     let mut offered: Option<Offered> = None;
+    let mut refusal = None;
     for method in METHODS.iter().filter(|method| method.is_of_connection()) {
-        if let Some(presented) = method.present(request) {
-            let Presented { client_id, proof } = presented?;
-            offered
+        match method.present(request) {
+            Some(Ok(Presented { client_id, proof })) => offered
                 .get_or_insert_with(|| Offered { client_id, ways: Vec::new() })
                 .ways
-                .push((*method, proof));
+                .push((*method, proof)),
+            Some(Err(error)) => refusal = refusal.or(Some(error)),
+            None => {}
         }
     }
-    offered.ok_or_else(no_credential)
+    offered.ok_or_else(|| refusal.unwrap_or_else(no_credential))
 }
 
 /// The refusal of an assertion whose `jti` the ledger knows.
@@ -247,37 +357,63 @@ pub struct Caller {
     pub now: Timestamp,
 }
 
-/// Checks what was presented against the client of this name, if there is one.
+/// Finds out who has sent a request, and checks it: `identify → look up → verify`, the one way for every endpoint.
+/// Says beside it whether there is such a client, where it came so far; `offered` says who was claimed, and how.
 ///
 /// # Errors
-/// `invalid_client` or, when too much has failed, `temporarily_unavailable`, with the reason for the audit only; or a
-/// fault.
-pub async fn verify(
+/// `invalid_client`, `invalid_grant`, or when too much has failed `temporarily_unavailable`, with the reason for the
+/// audit only; or a fault.
+pub async fn authenticate(
     verifiers: &Verifiers,
-    offered: &Offered,
+    directory: &Directory,
+    offered: &mut Offered,
+    caller: Caller,
+) -> (bool, Result<Authenticated, Failure>) {
+    if let Err(failure) = offered.identify(verifiers, directory, caller).await {
+        let source = Source::new(offered.client_id.as_ref(), caller.address);
+        return (false, Err(offered.told(guard::counted(&verifiers.failures, source, failure))));
+    }
+    let Some(client_id) = offered.client_id.clone() else { return (false, Err(no_credential().into())) };
+    let registration = match directory.client(&client_id).await {
+        Ok(registration) => registration,
+        Err(fault) => return (false, Err(fault.into())),
+    };
+    let known = registration.is_some();
+    offered.meant_for(registration.as_deref());
+    let client = verify(verifiers, (offered, &client_id), registration, caller).await;
+    if client.is_err() && known {
+        directory.look_as_if_unknown(&client_id).await;
+    }
+    (known, client.map_err(|failure| offered.told(failure)))
+}
+
+/// Checks what was presented against the client of this name, if there is one.
+async fn verify(
+    verifiers: &Verifiers,
+    (offered, client_id): (&Offered, &ClientId),
     registration: Option<Arc<Registration>>,
     caller: Caller,
 ) -> Result<Authenticated, Failure> {
-    let stake =
-        offered.ways.first().map_or(Stake::Little, |(_, proof)| proof.stake(verifiers, &offered.client_id));
-    let check = verify_unlimited(verifiers, offered, registration, caller);
-    guard::limited(&verifiers.failures, stake, &offered.client_id, caller, check).await
+    let stake = offered.ways.first().map_or(Stake::Little, |(_, proof)| proof.stake(verifiers, client_id));
+    let check = verify_unlimited(verifiers, (offered, client_id), registration, caller);
+    guard::limited(&verifiers.failures, stake, client_id, caller, check).await
 }
 
 async fn verify_unlimited(
     verifiers: &Verifiers,
-    offered: &Offered,
+    (offered, client_id): (&Offered, &ClientId),
     registration: Option<Arc<Registration>>,
     caller: Caller,
 ) -> Result<Authenticated, Failure> {
     let mut refusal = no_credential().into();
     for (method, proof) in &offered.ways {
-        let claimed = (&offered.client_id, registration.as_deref());
+        let claimed = (client_id, registration.as_deref());
         match verify_one(verifiers, (*method, &**proof), claimed, caller).await {
             Ok(credential) => {
                 let registration =
                     registration.ok_or_else(|| OAuthError::invalid_client("no client has this client_id"))?;
-                return Ok(Authenticated { registration, method: method.name(), credential });
+                let (method, by_grant) = (method.name(), method.is_grant());
+                return Ok(Authenticated { registration, method, credential, by_grant });
             }
             Err(fault @ Failure::Fault(_)) => return Err(fault),
             Err(refused) => refusal = refused,
@@ -292,7 +428,7 @@ async fn verify_one(
     (client_id, registration): (&ClientId, Option<&Registration>),
     caller: Caller,
 ) -> Result<Verified, Failure> {
-    let admitted = admit(registration, method.name(), caller);
+    let admitted = admit(registration, method, caller);
     // Verified in any case, so that the time it takes does not tell who is registered.
     let registration = admitted.as_ref().ok().copied();
     let verified = proof.verify(Claim { verifiers, client_id, registration, now: caller.now }).await;
@@ -303,16 +439,17 @@ async fn verify_one(
 }
 
 /// Whether the client may try at all: the one place where *absent*, *disabled* and *expired* refuse.
-fn admit(
-    registration: Option<&Registration>,
-    method: AuthMethod,
+fn admit<'a>(
+    registration: Option<&'a Registration>,
+    method: &dyn Method,
     caller: Caller,
-) -> Result<&Registration, String> {
+) -> Result<&'a Registration, String> {
     let registration = registration.ok_or("no client has this client_id")?;
     let client = &registration.client;
     client.check(caller.now).map_err(|why| format!("the client is {}", why.as_str()))?;
-    if !client.auth_methods.contains(&method) {
-        return Err(format!("the client is not registered for {method}"));
+    if !method.is_for(client) {
+        let what = if method.is_grant() { GrantType::JwtBearer.as_str() } else { method.name().as_str() };
+        return Err(format!("the client is not registered for {what}"));
     }
     if !client.may_call_from(caller.address) {
         return Err("the caller's address is outside the client's allowed networks".to_owned());

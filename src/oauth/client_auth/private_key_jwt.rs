@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::assertion::{Assertion, Expected, Reason};
-use super::{Claim, Method, Presentation, Presented, Proof, Verified};
+use super::federation::is_about_another;
+use super::{Claim, Method, Presentation, Presented, Proof, Verified, spiffe_jwt};
 use crate::domain::client::{AuthMethod, Registration};
 use crate::domain::client_key::{ClientKey, key_id};
 use crate::domain::error::{Failure, Fault, OAuthError};
@@ -15,8 +16,8 @@ use crate::jose::ForeignKey;
 use crate::oauth::Boxed;
 use crate::runtime::remote_keys::{KeySet, NoKeys, RemoteKeys};
 
-/// The one `client_assertion_type` (RFC 7523 §2.2).
-const TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+/// Its `client_assertion_type` (RFC 7523 §2.2), which it shares with `federated_jwt`.
+pub(super) const TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
 /// What is verified with where there is no key: one of each type. What it says is never believed, so it does not matter
 /// who has the private parts.
@@ -81,9 +82,12 @@ impl Method for PrivateKeyJwt {
                     )));
                 }
             };
+        if kind == spiffe_jwt::TYPE || (kind == TYPE && is_about_another(assertion)) {
+            return None;
+        }
         if kind != TYPE {
             // It says nothing about any client, so it can be plain.
-            let public = format!("the only client_assertion_type here is {TYPE}");
+            let public = format!("client_assertion_type can be {TYPE} or {}", spiffe_jwt::TYPE);
             return Some(Err(OAuthError {
                 public: public.into(),
                 ..OAuthError::invalid_client("another client_assertion_type")
@@ -91,7 +95,7 @@ impl Method for PrivateKeyJwt {
         }
         Some(match Assertion::read(assertion) {
             Ok(assertion) => {
-                Ok(Presented { client_id: assertion.client_id.clone(), proof: Box::new(assertion) })
+                Ok(Presented { client_id: Some(assertion.client_id.clone()), proof: Box::new(assertion) })
             }
             Err(reason) => Err(OAuthError::invalid_client(reason)),
         })

@@ -5,7 +5,7 @@ use crate::domain::client::GrantType;
 use crate::domain::delegation::MayAct;
 use crate::domain::error::Failure;
 use crate::domain::policy::Grantee;
-use crate::oauth::Boxed;
+use crate::oauth::{Boxed, client_auth};
 
 pub(super) struct ClientCredentials;
 
@@ -17,23 +17,30 @@ impl Grant for ClientCredentials {
     }
 
     fn resolve<'a>(&'a self, context: &'a Context<'a>) -> Boxed<'a, Result<Resolved<'a>, Failure>> {
-        let registration = &context.client.registration;
-        let client = &registration.client;
-        let credential_id = &context.client.credential.credential_id;
-        let mut grantee =
-            Grantee::of_client(context.catalog, registration, context.client.credential.not_after);
-        if registration.may_rotate_own_secrets(Some(credential_id.as_str())) {
-            grantee = grantee.with_own_secrets(context.catalog);
-        }
-        let resolved = Resolved {
-            subject: client.client_id.as_str().to_owned(),
-            txn: None,
-            act: None,
-            may_act: client.may_act.as_ref().map(|actor| MayAct { sub: actor.to_string() }),
-            exchange: None,
-            issued_type: None,
-            grantee,
-        };
+        let resolved = for_itself(context);
         Box::pin(async move { Ok(resolved) })
+    }
+}
+
+/// What a client gets that asks for itself.
+pub(super) fn for_itself<'a>(context: &'a Context<'a>) -> Resolved<'a> {
+    let registration = &context.client.registration;
+    let client = &registration.client;
+    let credential_id = &context.client.credential.credential_id;
+    let mut grantee = Grantee::of_client(context.catalog, registration, context.client.credential.not_after);
+    if registration.may_rotate_own_secrets(Some(credential_id.as_str())) {
+        grantee = grantee.with_own_secrets(context.catalog);
+    }
+    Resolved {
+        subject: client.client_id.as_str().to_owned(),
+        sub_id: None,
+        txn: None,
+        act: None,
+        may_act: client.may_act.as_ref().map(MayAct::client),
+        exchange: None,
+        issued_type: None,
+        used: Vec::new(),
+        used_before: client_auth::used_before,
+        grantee,
     }
 }

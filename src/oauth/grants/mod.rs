@@ -2,23 +2,28 @@
 //! used; the pipeline in [`super::token`] does everything else, so that no grant can forget a step.
 
 mod client_credentials;
+mod jwt_bearer;
 mod token_exchange;
 
 use super::Boxed;
 use super::client_auth::Authenticated;
 use super::form::Form;
 use super::live::LiveTokens;
+use super::outside::OutsideTokens;
 use super::possession::Possession;
+use crate::domain::acting::SubId;
 use crate::domain::audit::ExchangeRecord;
 use crate::domain::catalog::Catalog;
 use crate::domain::client::GrantType;
 use crate::domain::delegation::{Act, MayAct};
-use crate::domain::error::Failure;
+use crate::domain::error::{Failure, OAuthError};
 use crate::domain::policy::{Asked, Grantee};
 use crate::domain::time::Timestamp;
+use crate::storage::UsedId;
 
 /// Every grant. Discovery, registration and the audit follow from this list.
-pub static GRANTS: &[&dyn Grant] = &[&client_credentials::ClientCredentials, &token_exchange::TokenExchange];
+pub static GRANTS: &[&dyn Grant] =
+    &[&client_credentials::ClientCredentials, &token_exchange::TokenExchange, &jwt_bearer::JwtBearer];
 
 /// One way to ask for a token.
 pub trait Grant: Send + Sync {
@@ -43,6 +48,8 @@ pub struct Context<'a> {
     pub asked: &'a Asked,
     /// Which tokens of ours count.
     pub tokens: &'a LiveTokens,
+    /// Which tokens of trusted issuers count.
+    pub outside: &'a OutsideTokens,
     /// The keys that the request proves, which the token will be bound to.
     pub possession: &'a Possession,
     /// When.
@@ -54,6 +61,8 @@ pub struct Context<'a> {
 pub struct Resolved<'a> {
     /// Who the token is about (`sub`).
     pub subject: String,
+    /// The same in the words of a trusted issuer, if it is somebody from elsewhere.
+    pub sub_id: Option<SubId>,
     /// The chain that it continues; a new one, when absent.
     pub txn: Option<String>,
     /// The ceilings.
@@ -63,9 +72,13 @@ pub struct Resolved<'a> {
     /// Who alone may act for it.
     pub may_act: Option<MayAct>,
     /// What was exchanged, if something was.
-    pub exchange: Option<ExchangeRecord>,
+    pub exchange: Option<Box<ExchangeRecord>>,
     /// What sort of token it is, where the request could choose.
     pub issued_type: Option<&'static str>,
+    /// What of the request counts once, beside the client's credential and its proof.
+    pub used: Vec<UsedId>,
+    /// What is answered if that was used before.
+    pub used_before: fn() -> OAuthError,
 }
 
 /// The grant with this `grant_type`.

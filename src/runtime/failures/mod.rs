@@ -39,7 +39,8 @@ type Place = Option<IpAddr>;
 /// Who says to be this client, and from where.
 #[derive(Clone, Copy, Debug)]
 pub struct Source<'a> {
-    client_id: &'a ClientId,
+    /// Absent where nobody is named, and it could not be found out.
+    client_id: Option<&'a ClientId>,
     place: Place,
 }
 
@@ -89,7 +90,7 @@ impl Limit {
 impl<'a> Source<'a> {
     /// An address stands for its network.
     #[must_use]
-    pub fn new(client_id: &'a ClientId, address: Option<IpAddr>) -> Self {
+    pub fn new(client_id: Option<&'a ClientId>, address: Option<IpAddr>) -> Self {
         Self { client_id, place: address.map(network) }
     }
 }
@@ -141,7 +142,8 @@ impl Failures {
 
     /// Remembers that this credential was proven from there.
     pub fn proven(&self, source: Source<'_>, credential_id: &CredentialId) {
-        let key = (source.client_id.clone(), credential_id.clone(), source.place);
+        let Some(client_id) = source.client_id else { return };
+        let key = (client_id.clone(), credential_id.clone(), source.place);
         if !self.proven.contains_key(&key) {
             self.proven.insert(key, ());
         }
@@ -150,7 +152,9 @@ impl Failures {
     /// Whether this credential was proven from there before. Whether it still counts is asked all the same.
     #[must_use]
     pub fn was_proven(&self, source: Source<'_>, credential_id: &CredentialId) -> bool {
-        self.proven.contains_key(&(source.client_id.clone(), credential_id.clone(), source.place))
+        source.client_id.is_some_and(|client_id| {
+            self.proven.contains_key(&(client_id.clone(), credential_id.clone(), source.place))
+        })
     }
 
     /// How many attempts were over this limit.
@@ -201,7 +205,7 @@ mod tests {
     fn so_many_may_fail_and_come_back_one_by_one() {
         let Bench { failures, clock } = bench("3 in 30s", "off");
         let id = client("billing");
-        let source = Source::new(&id, address("192.0.2.1"));
+        let source = Source::new(Some(&id), address("192.0.2.1"));
         assert_eq!(over(&failures, source, 3), 0);
         let wait = Limited { limit: Limit::Client, retry_after: Duration::from_secs(10) };
         assert_eq!(failures.reached(source), Some(wait));
@@ -220,14 +224,14 @@ mod tests {
         let Bench { failures, .. } = bench("2 in 1m", "off");
         let (billing, other) = (client("billing"), client("other"));
         let here = address("192.0.2.1");
-        assert_eq!(over(&failures, Source::new(&billing, here), 5), 3);
+        assert_eq!(over(&failures, Source::new(Some(&billing), here), 5), 3);
         for (id, place) in [
             (&billing, address("192.0.2.2")),
             (&billing, address("2001:db8::1")),
             (&billing, None),
             (&other, here),
         ] {
-            assert_eq!(failures.reached(Source::new(id, place)), None, "{id} {place:?}");
+            assert_eq!(failures.reached(Source::new(Some(id), place)), None, "{id} {place:?}");
         }
     }
 
@@ -235,10 +239,10 @@ mod tests {
     fn an_ipv6_network_is_one_address() {
         let Bench { failures, .. } = bench("off", "2 in 1m");
         let id = client("billing");
-        let one = Source::new(&id, address("2001:db8:0:1::1"));
+        let one = Source::new(Some(&id), address("2001:db8:0:1::1"));
         assert_eq!(over(&failures, one, 2), 0);
-        assert!(failures.reached(Source::new(&id, address("2001:db8:0:1:ffff::2"))).is_some());
-        assert!(failures.reached(Source::new(&id, address("2001:db8:0:2::1"))).is_none());
+        assert!(failures.reached(Source::new(Some(&id), address("2001:db8:0:1:ffff::2"))).is_some());
+        assert!(failures.reached(Source::new(Some(&id), address("2001:db8:0:2::1"))).is_none());
     }
 
     #[test]
@@ -246,13 +250,13 @@ mod tests {
         let Bench { failures, .. } = bench("2 in 1m", "5 in 1m");
         let (wrong, other) = (client("wrong"), client("other"));
         let here = address("192.0.2.1");
-        assert_eq!(over(&failures, Source::new(&wrong, here), 1_000), 998);
-        assert_eq!(failures.reached(Source::new(&other, here)), None);
+        assert_eq!(over(&failures, Source::new(Some(&wrong), here), 1_000), 998);
+        assert_eq!(failures.reached(Source::new(Some(&other), here)), None);
         // Many names at one address are another matter.
         for n in 0..3 {
-            assert_eq!(over(&failures, Source::new(&client(&format!("made-up-{n}")), here), 1), 0);
+            assert_eq!(over(&failures, Source::new(Some(&client(&format!("made-up-{n}"))), here), 1), 0);
         }
-        let limited = failures.reached(Source::new(&other, here)).unwrap();
+        let limited = failures.reached(Source::new(Some(&other), here)).unwrap();
         assert_eq!(limited.limit, Limit::Address);
         assert_eq!(limited.retry_after, Duration::from_secs(12));
     }
@@ -261,7 +265,7 @@ mod tests {
     fn a_clock_that_is_set_back_locks_nobody_out() {
         let Bench { failures, clock } = bench("1 in 10s", "off");
         let id = client("billing");
-        let source = Source::new(&id, address("192.0.2.1"));
+        let source = Source::new(Some(&id), address("192.0.2.1"));
         assert_eq!(over(&failures, source, 1), 0);
         clock.set(Timestamp::from_seconds(1_000_000_000));
         assert_eq!(failures.reached(source).unwrap().retry_after, Duration::from_secs(10));
@@ -275,16 +279,16 @@ mod tests {
         let id = client("billing");
         let secret = CredentialId::new("abcdefgh").unwrap();
         let (here, there) = (address("192.0.2.1"), address("192.0.2.2"));
-        failures.proven(Source::new(&id, here), &secret);
-        assert!(failures.was_proven(Source::new(&id, here), &secret));
-        assert!(!failures.was_proven(Source::new(&id, there), &secret));
-        assert!(!failures.was_proven(Source::new(&client("other"), here), &secret));
+        failures.proven(Source::new(Some(&id), here), &secret);
+        assert!(failures.was_proven(Source::new(Some(&id), here), &secret));
+        assert!(!failures.was_proven(Source::new(Some(&id), there), &secret));
+        assert!(!failures.was_proven(Source::new(Some(&client("other")), here), &secret));
     }
 
     #[test]
     fn without_limits_nothing_is_over_one() {
         let Bench { failures, .. } = bench("off", "off");
         let id = client("billing");
-        assert_eq!(over(&failures, Source::new(&id, None), 10_000), 0);
+        assert_eq!(over(&failures, Source::new(Some(&id), None), 10_000), 0);
     }
 }

@@ -3,12 +3,12 @@ use std::sync::Arc;
 use arc_swap::ArcSwapOption;
 use tokio::sync::Mutex;
 
-use super::{KeySet, NoKeys, RemoteKeys};
+use super::{KeySet, NoKeys, RemoteKeys, Source};
 use crate::domain::time::Timestamp;
 
-/// One URL, and what is known of it.
+/// One of them, and what is known of it.
 pub(super) struct Place {
-    url: String,
+    source: Source,
     known: ArcSwapOption<KeySet>,
     /// Held while it is asked.
     asked: Mutex<Asked>,
@@ -24,8 +24,8 @@ struct Asked {
 // === impl Place ===
 
 impl Place {
-    pub(super) fn new(url: &str) -> Self {
-        Self { url: url.to_owned(), known: ArcSwapOption::empty(), asked: Mutex::default() }
+    pub(super) fn new(source: Source) -> Self {
+        Self { source, known: ArcSwapOption::empty(), asked: Mutex::default() }
     }
 
     pub(super) fn known(&self) -> Option<Arc<KeySet>> {
@@ -59,22 +59,29 @@ impl Place {
                 return Err(problem.clone());
             }
             // Where all is well, only what is not there is not looked for again.
-            if let Some(known) = known.filter(|known| known.is_fresh(now)) {
-                return Ok(known);
+            if let Some(known) = known.as_ref().filter(|known| known.is_fresh(now)) {
+                return Ok(Arc::clone(known));
             }
         }
-        let outcome = keys.fetch(&self.url).await;
+        let outcome = keys.fetch(&self.source).await;
         // From its end: whatever it took, the place is left alone for a while then.
         let at = Some(keys.ambient.now());
         match outcome {
             Ok(set) => {
+                if known.is_some_and(|known| set.sequence() < known.sequence()) {
+                    // Perhaps a replica that lags, perhaps a trust domain that was set up anew: it is what it says now.
+                    tracing::warn!(
+                        source = self.source.as_str(),
+                        "a SPIFFE bundle is older than the one before"
+                    );
+                }
                 let set = Arc::new(set);
                 *asked = Asked { at, problem: None };
                 self.known.store(Some(Arc::clone(&set)));
                 Ok(set)
             }
             Err(problem) => {
-                tracing::warn!(url = self.url, %problem, "public keys cannot be fetched");
+                tracing::warn!(source = self.source.as_str(), %problem, "public keys cannot be fetched");
                 // An answer without keys is an answer: what was there before was taken away. Only silence is bridged.
                 if matches!(problem, NoKeys::None(_)) {
                     self.known.store(None);

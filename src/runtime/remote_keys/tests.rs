@@ -3,7 +3,9 @@ use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
+use super::fetch::{LEAST, MOST, USUAL};
 use super::*;
+use crate::domain::time::Timestamp;
 use crate::runtime::clock::{ManualClock, SystemEntropy};
 
 const SET: &str =
@@ -49,9 +51,10 @@ impl Site {
     }
 }
 
-const PATIENCE: Patience = Patience { stale_for: Duration::from_hours(4), cooldown: Duration::from_secs(30) };
+pub(super) const PATIENCE: Patience =
+    Patience { stale_for: Duration::from_hours(4), cooldown: Duration::from_secs(30) };
 
-fn keys() -> (Arc<RemoteKeys>, Arc<ManualClock>) {
+pub(super) fn keys() -> (Arc<RemoteKeys>, Arc<ManualClock>) {
     patient(PATIENCE)
 }
 
@@ -184,13 +187,13 @@ fn a_new_place_is_remembered_however_often_others_are_asked_for() {
     let (new, others) = names.split_last().unwrap();
     for _ in 0..3 {
         for name in others {
-            keys.place(name);
+            keys.place(&Source::JwksUri(name.clone()));
         }
         keys.places.run_pending_tasks();
     }
-    let place = keys.place(new);
+    let place = keys.place(&Source::JwksUri(new.clone()));
     keys.places.run_pending_tasks();
-    assert!(Arc::ptr_eq(&keys.place(new), &place));
+    assert!(Arc::ptr_eq(&keys.place(&Source::JwksUri(new.clone())), &place));
     assert_eq!(keys.places.entry_count(), PLACES);
 }
 

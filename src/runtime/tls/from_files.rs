@@ -35,7 +35,7 @@ struct Seen {
 
 /// Tells a file that was written again or replaced from the one before, without reading it.
 #[derive(PartialEq, Eq)]
-struct Stamp {
+pub(in crate::runtime) struct Stamp {
     inode: u64,
     length: u64,
     written: (i64, i64),
@@ -107,7 +107,8 @@ impl<T> FromFiles<T> {
 // === impl Stamp ===
 
 impl Stamp {
-    fn of(file: &Path) -> Option<Self> {
+    /// Nothing, when there is no such file.
+    pub(in crate::runtime) fn of(file: &Path) -> Option<Self> {
         let metadata = fs::metadata(file).ok()?;
         Some(Self {
             inode: metadata.ino(),

@@ -31,6 +31,9 @@ const TOLD: u64 = 32 << 20;
 /// What is kept for each besides the certificates, in bytes, about.
 const BESIDES: usize = 1_024;
 
+/// How many certificates that were sent along with one are handed on with it. No path to an authority is longer.
+const MOST_ALONG: usize = 9;
+
 /// Judges certificates of clients by the configured authorities and what they have revoked.
 pub struct ClientTrust {
     judge: Arc<Judge>,
@@ -82,7 +85,8 @@ impl ClientTrust {
     pub fn shown(&self, chain: Vec<CertificateDer<'static>>) -> Result<Arc<Shown>, NotACertificate> {
         let leaf = chain.first().ok_or(NotACertificate)?;
         let now = self.judge.ambient.now();
-        let certificate = PeerCertificate::parse(leaf, self.judge.trusts(&chain, now))?;
+        let mut certificate = PeerCertificate::parse(leaf, self.judge.trusts(&chain, now))?;
+        certificate.chain = chain.iter().skip(1).take(MOST_ALONG).map(|other| other.to_vec()).collect();
         let verdict = ArcSwap::from_pointee(Verdict { at: now, certificate: Arc::new(certificate) });
         Ok(Arc::new(Shown { chain, judge: Arc::clone(&self.judge), verdict }))
     }
@@ -112,7 +116,7 @@ impl ClientTrust {
 }
 
 /// A hash of a chain that no other has.
-fn fingerprint(chain: &[CertificateDer<'_>]) -> [u8; SHA256_OUTPUT_LEN] {
+pub(super) fn fingerprint(chain: &[CertificateDer<'_>]) -> [u8; SHA256_OUTPUT_LEN] {
     let mut context = Context::new(&SHA256);
     for certificate in chain {
         context.update(&certificate.len().to_be_bytes());

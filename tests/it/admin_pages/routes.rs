@@ -18,12 +18,16 @@ const FOR_EVERYBODY: &[&str] = &[
     "mod.rs:/{*anything}",
 ];
 
+/// Pages that ask by POST and change nothing, because what is asked about does not belong into a URL.
+const ASKS: &[&str] = &["explain.rs:"];
+
 /// A route, and which methods it takes.
 #[derive(Debug)]
 pub(crate) struct Route {
     pub(crate) path: String,
     pub(crate) reads: bool,
     changes: bool,
+    asks: bool,
     for_everybody: bool,
 }
 
@@ -51,23 +55,26 @@ fn find(directory: &Path, routes: &mut Vec<Route>) {
             };
             let methods = rest.split("\n}").next().unwrap();
             let here = format!("{file}:{route}");
+            let asks = ASKS.iter().any(|other| here.starts_with(other));
             routes.push(Route {
                 path: route.to_owned(),
                 reads: methods.contains("get("),
-                changes: methods.contains("post("),
+                changes: methods.contains("post(") && !asks,
+                asks,
                 for_everybody: FOR_EVERYBODY.iter().any(|other| here.starts_with(other)),
             });
         }
     }
 }
 
-/// A secret, a client's key and a signing key that can be taken back, of the pages that lead there: that of a client,
+/// A secret, a client's key, its federated credential and a signing key that can be taken back, of the pages that lead there: that of a client,
 /// and that of the signing keys.
-pub(crate) fn named<'p>(keys: &'p str, client: &'p str) -> [&'p str; 3] {
+pub(crate) fn named<'p>(keys: &'p str, client: &'p str) -> [&'p str; 4] {
     let kid = keys.split("/signing-keys/").find(|part| part.contains("/revoke\"")).unwrap();
     let secret = client.split("/secrets/").nth(1).unwrap();
     let key = client.split("/keys/").nth(1).unwrap();
-    [secret, key, kid].map(|path| path.split('/').next().unwrap())
+    let federated = client.split("/federated-credentials/").nth(1).unwrap();
+    [secret, key, federated, kid].map(|path| path.split('/').next().unwrap())
 }
 
 /// A certificate of `billing`, of a key that nobody has: the pages that are about one need it.
@@ -88,16 +95,17 @@ dH/o0lZuZOH1+EZulAIgCV5S7cOETmJixu5qzADgbb4MftaBy0EVREQCRgXK1jU=\n\
 pub(crate) const CERTIFICATE_ID: &str = "vr73yuerkfoo";
 
 /// A path with names of what is there.
-pub(crate) fn filled(path: &str, [secret, key, kid]: [&str; 3]) -> String {
+pub(crate) fn filled(path: &str, [secret, key, federated, kid]: [&str; 4]) -> String {
     let name = match path.split('/').nth(1) {
         Some("roles") => "order-reader",
         Some("exchange-rules") => "rule",
+        Some("trusted-issuers") => "issuer",
         Some("administrators") => "ada",
         _ => "orders",
     };
     let path = path.replace("{client_id}", "billing").replace("{secret_id}", secret);
     let path = path.replace("{certificate_id}", CERTIFICATE_ID);
-    let path = path.replace("{key_id}", key);
+    let path = path.replace("{key_id}", key).replace("{credential_id}", federated);
     let path = path.replace("{kid}", kid).replace("{name}", name).replace("{role}", "order-reader");
     assert!(!path.contains('{'), "{path}: say here what stands for it");
     if path == "/" { String::new() } else { path }
@@ -112,6 +120,7 @@ async fn nobody_changes_or_learns_what_they_may_not() {
     let rule = json!({ "name": "rule", "caller": party, "subject": party, "resource_server": "orders",
         "permissions": ["orders:read"] });
     server.exchange_rule(rule).await;
+    server.issuer_of("billing").await;
     let certificate = json!({ "certificate": CERTIFICATE });
     server.administrator().await.post("/clients/billing/certificates", certificate).await.expect(201);
     let ada = Person::signed_in(&server, "ada", "administrator").await;
@@ -135,7 +144,12 @@ async fn nobody_changes_or_learns_what_they_may_not() {
             // But to sign out, which is in every page.
             let is_page = answer.header("content-type").is_some_and(|sort| sort.starts_with("text/html"));
             let forms = answer.body.matches("method=\"post\"").count();
-            assert_eq!(forms, usize::from(is_page), "{path} has a button for an auditor: {}", answer.body);
+            assert_eq!(
+                forms,
+                usize::from(is_page) + usize::from(route.asks),
+                "{path} has a button for an auditor: {}",
+                answer.body
+            );
             for doing in
                 ["/edit\"", "/delete\"", "/disable\"", "/remove\"", "/revoke\"", "/revoke-tokens\"", "/new-"]
             {
@@ -147,6 +161,9 @@ async fn nobody_changes_or_learns_what_they_may_not() {
             let answer = nobody.open(&path).await;
             assert_eq!(answer.status, 303, "{path}: {answer:?}");
             assert!(answer.header("location").unwrap().starts_with("/admin/sign-in"), "{path}");
+        }
+        if route.asks {
+            assert_eq!(nobody.send(&path, &[]).await.status, 401, "{path}");
         }
         if route.changes {
             let fields =

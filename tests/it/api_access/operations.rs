@@ -52,6 +52,7 @@ pub(super) async fn operations(server: &Server) -> Vec<Operation> {
     });
     server.resource_server(named).await;
     server.client(json!({ "client_id": "named" })).await;
+    server.trusted_issuer(issuer("named")).await;
     for (path, methods) in openapi["paths"].as_object().unwrap() {
         let Some(path) = path.strip_prefix("/api/v1") else { continue };
         for (method, description) in methods.as_object().unwrap() {
@@ -63,6 +64,10 @@ pub(super) async fn operations(server: &Server) -> Vec<Operation> {
     }
     assert!(operations.len() >= 35, "only {} operations were found", operations.len());
     operations
+}
+
+fn issuer(name: &str) -> Value {
+    json!({ "name": name, "issuer": "https://idp.example", "keys": { "from": "discovery" } })
 }
 
 async fn operation(server: &Server, path: &str, method: &str, id: &str, description: &Value) -> Operation {
@@ -127,6 +132,9 @@ async fn stage(server: &Server, path: &str, id: &str, body: &Value) -> String {
         });
         server.exchange_rule(rule).await;
     }
+    if path.starts_with("/trusted-issuers/{name}") {
+        server.trusted_issuer(issuer(&name)).await;
+    }
     if path.starts_with("/administrators/{name}") {
         let new = serde_json::from_value(json!({ "name": name, "role": "auditor" })).unwrap();
         admin.create_administrator(&system, new).await.unwrap();
@@ -139,6 +147,9 @@ async fn stage(server: &Server, path: &str, id: &str, body: &Value) -> String {
     }
     if names("key_id") {
         staged = staged.replace("{key_id}", &server.public_key(&name).await);
+    }
+    if names("credential_id") {
+        staged = staged.replace("{credential_id}", &server.federated(&name, "named", &name).await);
     }
     if names("certificate_id") {
         let new = serde_json::from_value(json!({ "certificate": CERTIFICATE })).unwrap();
@@ -165,6 +176,11 @@ fn body(id: &str) -> Value {
             "name": "made", "caller": { "client": "named" }, "subject": { "client": "named" },
             "resource_server": "named", "permissions": ["x"],
         }),
+        "create_trusted_issuer" => issuer("made"),
+        "add_federated_credential" => json!({
+            "trusted_issuer": "named", "conditions": [{ "claim": "sub", "value": "made" }],
+        }),
+        "explain_assertion" => json!({ "assertion": "no token" }),
         "try_token" => json!({}),
         "rotate_signing_key" => json!({ "algorithm": "ES256" }),
         "revoke_tokens" => json!({ "kind": "client", "subject": "revoke-tokens" }),
@@ -179,7 +195,9 @@ fn body(id: &str) -> Value {
         | "update_client_secret"
         | "update_role"
         | "update_resource_server"
-        | "update_exchange_rule" => {
+        | "update_exchange_rule"
+        | "update_trusted_issuer"
+        | "update_federated_credential" => {
             json!({ "description": "changed" })
         }
         new => panic!("say what a good body for the new operation {new} is"),
@@ -217,7 +235,8 @@ async fn the_auditor_reads_everything_and_changes_nothing(server: Server) {
         let answer = operation.call_with(&server, &token).await;
         // A dry run asks with a body, and changes nothing.
         let own = operation.permission == "secrets:self";
-        if !own && (operation.method == "GET" || operation.id.starts_with("try_")) {
+        let asks = operation.id.starts_with("try_") || operation.id == "explain_assertion";
+        if !own && (operation.method == "GET" || asks) {
             assert_eq!(answer.status, 200, "{}: {answer:?}", operation.id);
         } else {
             assert_eq!(answer.status, 403, "{}: {answer:?}", operation.id);
@@ -266,7 +285,9 @@ async fn every_operation_needs_the_permission_that_it_describes_and_no_other(ser
             "enable_client"
                 | "unassign_client_role"
                 | "enable_exchange_rule"
+                | "enable_trusted_issuer"
                 | "remove_operator"
+                | "explain_assertion"
                 | "try_exchange"
                 | "try_token"
         );

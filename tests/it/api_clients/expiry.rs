@@ -19,7 +19,7 @@ both_engines!(
     what_ends_soon_is_said_everywhere,
     each_end_is_warned_of_once_among_all_replicas,
     what_was_replaced_is_not_warned_of,
-    keys_and_certificates_are_warned_of_too,
+    every_sort_of_credential_is_warned_of,
 );
 
 const SECRETS: &str = "/clients/billing/secrets";
@@ -139,7 +139,7 @@ async fn what_was_replaced_is_not_warned_of(server: Server) {
     assert_eq!(api.get("/ending-credentials").await.expect(200), json!([]));
 }
 
-async fn keys_and_certificates_are_warned_of_too(server: Server) {
+async fn every_sort_of_credential_is_warned_of(server: Server) {
     server.billing().await;
     let api = server.administrator().await;
     let key = json!({ "pem": crate::private_key_jwt::PEM, "expires_in": 20 * DAY });
@@ -161,6 +161,13 @@ async fn keys_and_certificates_are_warned_of_too(server: Server) {
         server.database.execute(&certificate).await;
     }
 
+    server.issuer_of("billing").await;
+    let federated = json!({
+        "trusted_issuer": "issuer", "conditions": [{ "claim": "sub", "value": "b" }],
+        "expires_at": "2026-12-11T08:00:00Z",
+    });
+    api.post("/clients/billing/federated-credentials", federated).await.expect(201);
+
     server.clock.advance(Duration::from_secs(7 * DAY));
     let counts = EndingCounts::default();
     watch(&server, &counts).await;
@@ -168,12 +175,17 @@ async fn keys_and_certificates_are_warned_of_too(server: Server) {
     let mut warned: Vec<_> = server.events("credential_expires_soon").await;
     warned.sort_by_key(|event| event["credential"].to_string());
     let named: Vec<_> = warned.iter().map(|event| (&event["credential"], &event["expires_at"])).collect();
-    let ends = [(&json!("certificate"), &json!("2026-12-10T08:00:00Z")), (&json!("key"), &key["expires_at"])];
+    let ends = [
+        (&json!("certificate"), &json!("2026-12-10T08:00:00Z")),
+        (&json!("federated"), &json!("2026-12-11T08:00:00Z")),
+        (&json!("key"), &key["expires_at"]),
+    ];
     assert_eq!(named, ends);
     let api = server.administrator().await;
     let ending = api.get("/ending-credentials").await.expect(200);
     let order: Vec<_> = ending.as_array().unwrap().iter().map(|one| &one["credential"]).collect();
-    assert_eq!(order, [&json!("certificate"), &json!("key")], "that which ends first is first");
+    let sooner = [&json!("certificate"), &json!("federated"), &json!("key")];
+    assert_eq!(order, sooner, "that which ends first is first");
     let one = api.get("/clients/billing").await.expect(200);
     assert_eq!(
         (&one["credentials_end_at"], &one["expires_soon"]),
@@ -182,14 +194,14 @@ async fn keys_and_certificates_are_warned_of_too(server: Server) {
     let keys = api.get("/clients/billing/keys").await.expect(200);
     assert_eq!(keys[0]["expires_soon"], true);
     let ended: Vec<_> = counts.load().iter().map(|(kind, count)| (kind.as_str(), count.soon)).collect();
-    assert_eq!(ended, [("secret", 0), ("key", 1), ("certificate", 1)]);
+    assert_eq!(ended, [("secret", 0), ("key", 1), ("certificate", 1), ("federated", 1)]);
 
     // Another end of a key is another warning.
     let path = format!("/clients/billing/keys/{}", key["key_id"].as_str().unwrap());
     let body = json!({ "expires_at": "2026-12-09T08:00:00Z" });
     server.api("PATCH", &path, &api.token, &[], body).await.expect(200);
     watch(&server, &counts).await;
-    assert_eq!(server.events("credential_expires_soon").await.len(), 3);
+    assert_eq!(server.events("credential_expires_soon").await.len(), 4);
 }
 
 #[tokio::test(flavor = "multi_thread")]

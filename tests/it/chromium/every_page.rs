@@ -23,6 +23,8 @@ const ASKED: &[&str] = &[
     "/exchange-rules/dry-run?caller=gate&subject=shop&audience=orders&resource_server=payments",
     "/exchange-rules/dry-run?caller=shop&subject=gate&audience=orders&resource_server=payments",
     "/exchange-rules/dry-run?caller=nobody&subject=front",
+    "/new-trusted-issuer?preset=github",
+    "/clients/shop/new-federated-credential?preset=gitlab",
     "/delegations?client_id=shop",
     "/audit?outcome=refused&client_id=billing",
     "/audit?kind=nothing",
@@ -77,6 +79,7 @@ async fn axe_and_chromium_find_nothing_on_any_page() {
     let billing = ClientId::new("billing").unwrap();
     server.app.admin().add_certificate(&By::system(), &billing, certificate).await.unwrap();
     server.public_key("billing").await;
+    server.issuer_of("billing").await;
     let ada = server.signed_in("ada", "administrator").await;
     let eve = server.signed_in("eve", "auditor").await;
     // A key that signs, and the one after it.

@@ -16,6 +16,7 @@ use jeton::admin::exchange_rules::CreateExchangeRule;
 use jeton::admin::resource_servers::CreateResourceServer;
 use jeton::admin::roles::CreateRole;
 use jeton::admin::secrets::AddSecret;
+use jeton::admin::trusted_issuers::CreateTrustedIssuer;
 use jeton::app::App;
 use jeton::config::{Config, Issuer, Limits, MetricsListener};
 use jeton::domain::error::Fault;
@@ -209,6 +210,28 @@ impl Server {
         let client_id = ClientId::new(client_id).unwrap();
         let added = self.app.admin().add_key(&By::system(), &client_id, new).await.unwrap();
         added.key_id.to_string()
+    }
+
+    /// Registers a trusted issuer from the JSON that the API would take.
+    pub(crate) async fn trusted_issuer(&self, new: Value) {
+        let new: CreateTrustedIssuer = serde_json::from_value(new).unwrap();
+        self.app.admin().create_trusted_issuer(&By::system(), new).await.unwrap();
+    }
+
+    /// The trusted issuer `issuer`, whose tokens prove a client.
+    pub(crate) async fn issuer_of(&self, client_id: &str) {
+        let keys = json!({ "from": "discovery" });
+        self.trusted_issuer(json!({ "name": "issuer", "issuer": "https://idp.example", "keys": keys })).await;
+        self.federated(client_id, "issuer", "a").await;
+    }
+
+    /// Says that tokens with this `sub` of a trusted issuer prove a client. Answers the credential's id.
+    pub(crate) async fn federated(&self, client_id: &str, issuer: &str, sub: &str) -> String {
+        let conditions = json!([{ "claim": "sub", "value": sub }]);
+        let new = json!({ "trusted_issuer": issuer, "conditions": conditions });
+        let (client_id, new) = (ClientId::new(client_id).unwrap(), serde_json::from_value(new).unwrap());
+        let added = self.app.admin().add_federated_credential(&By::system(), &client_id, new).await.unwrap();
+        added.credential_id.to_string()
     }
 
     /// An API token of a fresh client with this built-in role.

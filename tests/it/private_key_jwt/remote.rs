@@ -13,14 +13,14 @@ use crate::harness::{Engine, Server};
 use jeton::jose::Algorithm;
 
 /// A client's web server.
-struct Site {
+pub(crate) struct Site {
     keys: Mutex<Vec<Value>>,
     asked: AtomicUsize,
     down: AtomicBool,
 }
 
 impl Site {
-    async fn start(keys: Vec<Value>) -> (Arc<Self>, u16) {
+    pub(crate) async fn start(keys: Vec<Value>) -> (Arc<Self>, u16) {
         let site = Arc::new(Self {
             keys: Mutex::new(keys),
             asked: AtomicUsize::new(0),
@@ -46,8 +46,16 @@ impl Site {
         (site, port)
     }
 
-    fn asked(&self) -> usize {
+    pub(crate) fn asked(&self) -> usize {
         self.asked.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn take_down(&self, down: bool) {
+        self.down.store(down, Ordering::SeqCst);
+    }
+
+    pub(crate) fn publish(&self, key: Value) {
+        self.keys.lock().unwrap().push(key);
     }
 }
 

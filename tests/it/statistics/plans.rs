@@ -65,13 +65,22 @@ fn wanted(name: &str) -> Option<(Vec<String>, &'static str, &'static str)> {
         "CERTIFICATE_WARNED" => {
             (vec![uuid, "'c'".to_owned(), from], "client_certificates", "client_certificates_")
         }
+        "FEDERATED_TO_WARN_OF" => {
+            (vec![from, limit], "federated_credentials_to_warn_of", "federated_credentials_to_warn_of")
+        }
+        "COUNT_ENDING_FEDERATED" | "ENDING_FEDERATED" => {
+            (vec![from, to, limit], "federated_credentials_by_end", "federated_credentials_by_end")
+        }
+        "FEDERATED_WARNED" => {
+            (vec![uuid, "'f'".to_owned(), from], "federated_credentials", "federated_credentials_")
+        }
         _ => return None,
     };
     Some(found)
 }
 
 /// How many of them there are.
-const ASKED: usize = 31;
+const ASKED: usize = 35;
 
 /// Some weeks of a few hundred clients.
 async fn filled(engine: Engine) -> Database {
@@ -155,7 +164,7 @@ async fn filled(engine: Engine) -> Database {
         ),
     ]
     .into_iter()
-    .chain(ending_credentials(uuid, bytes))
+    .chain(ending_credentials((uuid, bytes, yes)))
     {
         database.execute(&format!("INSERT INTO {insert} FROM {numbers}")).await;
     }
@@ -164,7 +173,7 @@ async fn filled(engine: Engine) -> Database {
 }
 
 /// Credentials that end within the same weeks. One in fifty was warned of, as when the watch is at work.
-fn ending_credentials(uuid: &str, bytes: &str) -> [String; 3] {
+fn ending_credentials((uuid, bytes, yes): (&str, &str, &str)) -> [String; 5] {
     let end = format!("{} + n * {}", START.start_of_day().as_micros(), 30 * DAY_MICROS / 20_001);
     let unwarned = format!("CASE WHEN n % 50 > 0 THEN {end} END");
     [
@@ -181,6 +190,16 @@ fn ending_credentials(uuid: &str, bytes: &str) -> [String; 3] {
             "client_certificates (client, certificate_id, der, thumbprint, subject, description, not_before,
                 not_after, created_at, ends_at, unwarned_end)
              SELECT {uuid}, 'c', {bytes}, 't', '', '', 0, 0, 0, {end}, {unwarned}"
+        ),
+        format!(
+            "trusted_issuers (uid, name, description, enabled, profile, issuer, keys_from, algorithms, max_lifetime,
+                leeway, reuse, version, created_at, updated_at)
+             SELECT {uuid}, 'i' || CAST(n AS TEXT), '', {yes}, 'jwt', 'i', 'discovery', 'ES256', 60, 0, 'once', 1, 0, 0"
+        ),
+        format!(
+            "federated_credentials (client, credential_id, trusted_issuer, conditions, match_key, description,
+                created_at, expires_at, unwarned_end)
+             SELECT {uuid}, 'f', {uuid}, '[]', 'm', '', 0, {end}, {unwarned}"
         ),
     ]
 }

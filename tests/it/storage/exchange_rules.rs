@@ -5,10 +5,15 @@ use std::time::Duration;
 
 use super::{both_stores, client, resource_server, role, uuid};
 use crate::harness::{Database, START};
-use jeton::domain::exchange_rule::{ExchangeMode, ExchangeRule, Party};
-use jeton::domain::ids::{ExchangeRuleName, ExchangeRuleUid, Permission};
+use jeton::domain::claim_conditions::{ClaimPath, Condition, Conditions, Pattern};
+use jeton::domain::exchange_rule::{ExchangeMode, ExchangeRule, OutsideParty, Party, RuleSubject};
+use jeton::domain::ids::{
+    ExchangeRuleName, ExchangeRuleUid, Permission, TrustedIssuerName, TrustedIssuerUid,
+};
 use jeton::domain::resource::ResourceServer;
 use jeton::domain::role::Role;
+use jeton::domain::trust::{IssuerProfile, KeySource, Reuse, TrustedIssuer};
+use jeton::jose::Algorithm;
 use jeton::storage::{Store, StoreError};
 
 both_stores!(an_exchange_rule_comes_back_as_it_went_in, what_an_exchange_rule_names_stays,);
@@ -22,7 +27,8 @@ fn exchange_rule(name: &str, caller: Party, subject: Party, server: &ResourceSer
         enabled: true,
         expires_at: Some(START.plus(Duration::from_micros(1))),
         caller,
-        subject,
+        subject: subject.into(),
+        actor: None,
         resource_server: server.uid,
         permissions: [Permission::new("read").unwrap()].into(),
         sources: [server.uid].into(),
@@ -35,6 +41,31 @@ fn exchange_rule(name: &str, caller: Party, subject: Party, server: &ResourceSer
     }
 }
 
+fn trusted_issuer() -> TrustedIssuer {
+    TrustedIssuer {
+        uid: TrustedIssuerUid(uuid()),
+        name: TrustedIssuerName::new("ci").unwrap(),
+        description: String::new(),
+        enabled: true,
+        profile: IssuerProfile::Jwt,
+        issuer: "https://ci.example".to_owned(),
+        keys: KeySource::Discovery,
+        algorithms: [Algorithm::Es256].into(),
+        audience: None,
+        max_lifetime: Duration::from_hours(1),
+        leeway: Duration::ZERO,
+        reuse: Reuse::Once,
+        version: 1,
+        created_at: START,
+        updated_at: START,
+    }
+}
+
+fn outside_party(issuer: &TrustedIssuer, sub: &str) -> OutsideParty {
+    let condition = Condition { claim: ClaimPath::new("sub").unwrap(), value: Pattern::new(sub).unwrap() };
+    OutsideParty { trusted_issuer: issuer.uid, conditions: Conditions::new(vec![condition]).unwrap() }
+}
+
 async fn an_exchange_rule_comes_back_as_it_went_in(store: Store, _: Database) {
     let (server, other) = (resource_server("rs"), resource_server("other"));
     let role = role("r", &server);
@@ -42,6 +73,9 @@ async fn an_exchange_rule_comes_back_as_it_went_in(store: Store, _: Database) {
     let mut one = exchange_rule("one", Party::Client(caller.uid), Party::Client(subject.uid), &server);
     let mut two = exchange_rule("two", Party::Role(role.uid), Party::Role(role.uid), &server);
     (two.expires_at, two.token_lifetime, two.enabled) = (None, None, false);
+    let issuer = trusted_issuer();
+    two.subject = RuleSubject::Outside(outside_party(&issuer, "job:*"));
+    two.actor = Some(outside_party(&issuer, "robot"));
     let mut tx = store.begin().await.unwrap();
     for server in [&server, &other] {
         tx.insert_resource_server(server).await.unwrap();
@@ -50,6 +84,7 @@ async fn an_exchange_rule_comes_back_as_it_went_in(store: Store, _: Database) {
     for client in [&caller, &subject] {
         tx.insert_client(client).await.unwrap();
     }
+    tx.insert_trusted_issuer(&issuer).await.unwrap();
     for rule in [&one, &two] {
         tx.insert_exchange_rule(rule).await.unwrap();
     }
@@ -65,7 +100,10 @@ async fn an_exchange_rule_comes_back_as_it_went_in(store: Store, _: Database) {
     let expected = [(caller.uid, caller.client_id.clone()), (subject.uid, subject.client_id.clone())].into();
     assert_eq!(clients(&one, &two).await, expected);
     assert_eq!(clients(&one, &one).await, expected);
-    assert!(clients(&two, &two).await.is_empty(), "it names roles alone");
+    assert!(clients(&two, &two).await.is_empty(), "it names a role and somebody from elsewhere");
+    let mut tx = store.begin().await.unwrap();
+    assert!(matches!(tx.delete_trusted_issuer(issuer.uid, 1).await, Err(StoreError::InUse)));
+    drop(tx);
 
     let write = async |rule: &ExchangeRule| {
         let mut tx = store.begin().await.unwrap();
@@ -73,7 +111,7 @@ async fn an_exchange_rule_comes_back_as_it_went_in(store: Store, _: Database) {
         tx.commit().await.unwrap();
         done
     };
-    (one.caller, one.subject) = (Party::Role(role.uid), Party::Client(caller.uid));
+    (one.caller, one.subject) = (Party::Role(role.uid), RuleSubject::Outside(outside_party(&issuer, "a")));
     (one.expires_at, one.token_lifetime, one.enabled) = (None, None, false);
     (one.mode, one.max_depth, one.sources) = (ExchangeMode::Delegation, 1, [other.uid].into());
     (one.description, one.updated_at) = (String::new(), START.plus(Duration::from_micros(1)));

@@ -129,6 +129,10 @@ fn grant_means(grant: GrantType) -> (&'static str, &'static str, &'static str) {
             "Token exchange",
             "It passes on the identity of its callers, where an exchange rule allows that.",
         ),
+        GrantType::JwtBearer => (
+            "JWT bearer",
+            "It gets tokens for itself, for a token of a trusted issuer that one of its federated credentials is about.",
+        ),
     };
     (grant.as_str(), name, means)
 }
@@ -149,6 +153,15 @@ fn method_means(method: AuthMethod) -> (&'static str, &'static str, &'static str
         }
         AuthMethod::SelfSignedTlsClientAuth => {
             "A certificate that is registered with the client, whoever issued it. No secret at all."
+        }
+        AuthMethod::FederatedJwt => {
+            "The token that its platform gives it, of a trusted issuer. No secret at all."
+        }
+        AuthMethod::SpiffeJwt => {
+            "A JWT-SVID of a SPIFFE trust domain that is trusted here. No secret at all."
+        }
+        AuthMethod::SpiffeX509 => {
+            "An X.509-SVID of a SPIFFE trust domain that is trusted here. No secret at all."
         }
     };
     (method.as_str(), method.as_str(), means)

@@ -5,6 +5,7 @@ mod certificates;
 mod credential;
 mod dry_run;
 mod edit;
+mod federation;
 mod fields;
 mod keys;
 mod new;
@@ -45,6 +46,7 @@ pub(super) fn routes() -> Router<Shared> {
         .merge(certificates::routes())
         .merge(keys::routes())
         .merge(credential::routes())
+        .merge(federation::routes())
         .merge(rotation::routes())
         .merge(roles::routes())
         .merge(dry_run::routes())

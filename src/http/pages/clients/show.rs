@@ -16,9 +16,10 @@ use crate::admin::client_certificates::CertificateView;
 use crate::admin::client_keys::KeyView;
 use crate::admin::clients::ClientView;
 use crate::admin::effective_permissions::HeldAt;
+use crate::admin::federated_credentials::FederatedCredentialView;
 use crate::admin::secrets::SecretView;
 use crate::domain::builtin;
-use crate::domain::client::{AuthMethod, CertificateReach};
+use crate::domain::client::{AuthMethod, CertificateReach, GrantType};
 use crate::domain::ids::{ClientId, RoleName};
 use crate::domain::secret::SecretOrigin;
 use crate::domain::time::Timestamp;
@@ -54,6 +55,7 @@ struct Show {
     /// Whether certificates reach this server, so that one can be registered.
     takes_certificates: bool,
     keys: Vec<KeyView>,
+    federated: Vec<FederatedCredentialView>,
     /// The choices of what a rotation replaces.
     replaceable: Vec<(String, String)>,
     roles: Vec<RoleName>,
@@ -80,6 +82,8 @@ impl Show {
             }
             AuthMethod::TlsClientAuth => self.client.tls_client_auth_subject.is_some(),
             AuthMethod::SelfSignedTlsClientAuth => self.certificates.iter().any(|one| !one.expired),
+            // Whether it has a federated credential stands beside them.
+            AuthMethod::FederatedJwt | AuthMethod::SpiffeJwt | AuthMethod::SpiffeX509 => true,
         };
         let without = !self.client.auth_methods.iter().any(is_there);
         match (self.client.enabled, expired, without) {
@@ -98,6 +102,12 @@ impl Show {
     /// Whether keys are of use to it, or it has some.
     fn has_keys(&self) -> bool {
         !self.keys.is_empty() || self.client.auth_methods.contains(&AuthMethod::PrivateKeyJwt)
+    }
+
+    /// Whether it may present tokens of trusted issuers at all.
+    fn takes_tokens(&self) -> bool {
+        self.client.grant_types.contains(&GrantType::JwtBearer)
+            || self.client.auth_methods.iter().any(|method| method.is_federated())
     }
 
     #[expect(clippy::trivially_copy_pass_by_ref, reason = "what a template passes")]
@@ -172,6 +182,7 @@ async fn read(
         replaceable: replaceable(&secrets),
         secrets,
         keys: admin.keys(by, client_id).await?,
+        federated: admin.federated_credentials(by, client_id).await?,
         certificates: admin.certificates(by, client_id).await?,
         takes_certificates: admin.reach >= CertificateReach::Shown,
         roles,

@@ -1,0 +1,287 @@
+//! `jeton trusted-issuers …`
+
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use clap::{ArgGroup, Args, Subcommand};
+use serde_json::Value;
+
+use super::{Offline, output};
+use crate::admin::PageRequest;
+use crate::admin::trusted_issuers::{CreateTrustedIssuer, KeyPlace, KeysFrom, UpdateTrustedIssuer};
+use crate::domain::error::FieldError;
+use crate::domain::ids::{Identifier, TrustedIssuerName};
+use crate::domain::presets::{Platform, UsualKeys, preset};
+use crate::domain::trust::{IssuerProfile, Reuse};
+use crate::jose::Algorithm;
+
+/// The most of a file that is read; the use-case takes less.
+const LARGEST: u64 = 128 * 1_024;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Register a trusted issuer: whose tokens count here, and with which keys. They prove nobody yet:
+    /// `jeton clients federation add` says whom.
+    Create(Create),
+    /// List trusted issuers.
+    List {
+        /// With this text in the name, the description or the issuer.
+        #[arg(long)]
+        text: Option<String>,
+    },
+    /// Show a trusted issuer.
+    Show {
+        /// Which.
+        #[arg(value_parser = issuer_name)]
+        name: TrustedIssuerName,
+    },
+    /// Change a trusted issuer: what is not named stays.
+    Update(Update),
+    /// Switch a trusted issuer off. Its tokens count nowhere from the next second on.
+    Disable {
+        /// Which.
+        #[arg(value_parser = issuer_name)]
+        name: TrustedIssuerName,
+    },
+    /// Switch a trusted issuer on again.
+    Enable {
+        /// Which.
+        #[arg(value_parser = issuer_name)]
+        name: TrustedIssuerName,
+    },
+    /// List what is known about the tokens of platforms.
+    Presets,
+    /// Remove a trusted issuer that nothing names.
+    Delete {
+        /// Which.
+        #[arg(value_parser = issuer_name)]
+        name: TrustedIssuerName,
+    },
+}
+
+/// Where its keys are: one of these.
+#[derive(Debug, Args)]
+#[command(group(ArgGroup::new("keys").args(["discovery", "jwks_uri", "jwks", "bundle_file", "bundle_endpoint"])))]
+struct Keys {
+    /// Where the issuer's metadata says. What is meant when nothing else is said.
+    #[arg(long)]
+    discovery: bool,
+    /// A JWK Set at this URL.
+    #[arg(long, value_name = "URL")]
+    jwks_uri: Option<String>,
+    /// These keys: a file with a JWK Set, or with a SPIFFE bundle; `-` for standard input.
+    #[arg(long, value_name = "FILE")]
+    jwks: Option<PathBuf>,
+    /// A SPIFFE bundle in the file of this name in `federation.bundle_dir`, read anew when it changes.
+    #[arg(long, value_name = "NAME")]
+    bundle_file: Option<String>,
+    /// A SPIFFE bundle at this URL.
+    #[arg(long, value_name = "URL")]
+    bundle_endpoint: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Create {
+    /// Its name here, which never changes.
+    #[arg(value_parser = issuer_name)]
+    name: TrustedIssuerName,
+    /// The platform whose tokens these are, which says what is not said here: github, gitlab, kubernetes, google, aws,
+    /// azure, spiffe, keycloak or jeton.
+    #[arg(long, value_name = "PLATFORM")]
+    preset: Option<Platform>,
+    /// What its tokens say as `iss`; of a SPIFFE trust domain spiffe:// and its name.
+    #[arg(long, value_name = "URL", value_parser = identifier, required_unless_present = "preset")]
+    issuer: Option<Identifier>,
+    /// What its tokens are: jwt or spiffe.
+    #[arg(long)]
+    profile: Option<IssuerProfile>,
+    /// For people.
+    #[arg(long, default_value = "")]
+    description: String,
+    #[command(flatten)]
+    keys: Keys,
+    #[command(flatten)]
+    rules: Rules,
+    /// Register it switched off.
+    #[arg(long)]
+    disabled: bool,
+}
+
+/// When its tokens count.
+#[derive(Debug, Args)]
+struct Rules {
+    /// What its tokens may be signed with; may be repeated. All that are accepted, when absent.
+    #[arg(long = "algorithm", value_name = "ALGORITHM")]
+    algorithms: Vec<Algorithm>,
+    /// The one audience that its tokens must have; our issuer identifier, when absent.
+    #[arg(long, value_parser = identifier)]
+    audience: Option<Identifier>,
+    /// The most seconds from a token's iat to its exp.
+    #[arg(long, value_name = "SECONDS")]
+    max_lifetime: Option<u32>,
+    /// The seconds that its clock may be off.
+    #[arg(long, value_name = "SECONDS")]
+    leeway: Option<u32>,
+    /// Whether a token may be presented again within its life: once, `without_jti` or `within_life`.
+    #[arg(long)]
+    reuse: Option<Reuse>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Update {
+    /// Which.
+    #[arg(value_parser = issuer_name)]
+    name: TrustedIssuerName,
+    /// For people.
+    #[arg(long)]
+    description: Option<String>,
+    #[command(flatten)]
+    keys: Keys,
+    #[command(flatten)]
+    rules: Rules,
+    /// Its tokens must have our issuer identifier as their audience.
+    #[arg(long, conflicts_with = "audience")]
+    own_audience: bool,
+}
+
+// === impl Keys ===
+
+impl Keys {
+    /// What was said, if something was.
+    fn read(self) -> anyhow::Result<Option<KeysFrom>> {
+        let at = |from| move |uri| KeysFrom::at(from, uri);
+        let set = self.jwks.map(|file| read_set(&file)).transpose()?;
+        Ok(self
+            .discovery
+            .then(KeysFrom::discovery)
+            .or(self.jwks_uri.map(at(KeyPlace::JwksUri)))
+            .or(self.bundle_endpoint.map(at(KeyPlace::BundleEndpoint)))
+            .or(self.bundle_file.map(KeysFrom::file))
+            .or(set.map(KeysFrom::inline)))
+    }
+}
+
+/// What a file holds is not quoted: it may be private.
+fn read_set(file: &Path) -> anyhow::Result<Value> {
+    let name = || file.display().to_string();
+    let mut text = String::new();
+    if file.as_os_str() == "-" {
+        std::io::stdin().take(LARGEST).read_to_string(&mut text).context("standard input")?;
+    } else {
+        let opened = std::fs::File::open(file).with_context(name)?;
+        opened.take(LARGEST).read_to_string(&mut text).with_context(name)?;
+    }
+    serde_json::from_str(&text)
+        .map_err(|error| anyhow::anyhow!("{}: it is no JSON (line {})", name(), error.line()))
+}
+
+// === impl Create ===
+
+impl Create {
+    fn read(self) -> anyhow::Result<CreateTrustedIssuer> {
+        let known = self.preset.map(preset);
+        let usual = known.and_then(|known| known.issuer).map(Identifier::new).transpose()?;
+        let Some(issuer) = self.issuer.or(usual) else {
+            let example = known.map_or("https://idp.example.com", |known| known.issuer_example);
+            anyhow::bail!("each has an issuer of its own there: add --issuer, for example {example}");
+        };
+        let keys = match (self.keys.read()?, known.map(|known| known.keys)) {
+            (Some(keys), _) => keys,
+            (None, Some(UsualKeys::BundleEndpoint)) => {
+                anyhow::bail!("say where its bundle is: add --bundle-endpoint, --bundle-file or --jwks")
+            }
+            (None, _) => KeysFrom::discovery(),
+        };
+        let mut new = CreateTrustedIssuer::named(self.name, issuer, keys);
+        if let Some(known) = known {
+            new.profile = known.profile;
+            new.max_lifetime = known.max_lifetime;
+            new.reuse = known.reuse;
+        }
+        let Rules { algorithms, audience, max_lifetime, leeway, reuse } = self.rules;
+        new.profile = self.profile.unwrap_or(new.profile);
+        new.max_lifetime = max_lifetime.unwrap_or(new.max_lifetime);
+        new.leeway = leeway.unwrap_or(new.leeway);
+        new.reuse = reuse.unwrap_or(new.reuse);
+        new.algorithms = (!algorithms.is_empty()).then_some(algorithms);
+        new.audience = audience;
+        new.description = self.description;
+        new.enabled = !self.disabled;
+        Ok(new)
+    }
+}
+
+// === impl Update ===
+
+impl Update {
+    fn read(self) -> anyhow::Result<(TrustedIssuerName, UpdateTrustedIssuer)> {
+        let Rules { algorithms, audience, max_lifetime, leeway, reuse } = self.rules;
+        let update = UpdateTrustedIssuer {
+            description: self.description,
+            keys: self.keys.read()?,
+            algorithms: (!algorithms.is_empty()).then_some(algorithms),
+            audience: if self.own_audience { Some(None) } else { audience.map(Some) },
+            max_lifetime,
+            leeway,
+            reuse,
+            enabled: None,
+        };
+        Ok((self.name, update))
+    }
+}
+
+pub(super) async fn run(
+    command: Command,
+    Offline { admin, by, .. }: &Offline,
+    json: bool,
+) -> anyhow::Result<()> {
+    match command {
+        Command::Create(create) => output::one(&admin.create_trusted_issuer(by, create.read()?).await?, json),
+        Command::List { text } => {
+            let mut issuers = Vec::new();
+            let mut page = PageRequest { cursor: None, limit: Some(500) };
+            loop {
+                let next = admin.trusted_issuers(by, text.as_deref(), &page).await?;
+                issuers.extend(next.items);
+                page.cursor = next.next_cursor;
+                if page.cursor.is_none() {
+                    break;
+                }
+            }
+            output::rows(&issuers, &["name", "profile", "issuer", "reuse", "enabled", "description"], json)
+        }
+        Command::Show { name } => output::one(&admin.trusted_issuer(by, &name).await?, json),
+        Command::Update(update) => {
+            let (name, update) = update.read()?;
+            let version = admin.trusted_issuer(by, &name).await?.version;
+            output::one(&admin.update_trusted_issuer(by, &name, version, update).await?, json)
+        }
+        Command::Disable { name } => {
+            output::one(&admin.set_trusted_issuer_enabled(by, &name, false).await?, json)
+        }
+        Command::Enable { name } => {
+            output::one(&admin.set_trusted_issuer_enabled(by, &name, true).await?, json)
+        }
+        Command::Presets => {
+            let presets = admin.issuer_presets(by).await?;
+            output::rows(&presets, &["platform", "title", "issuer", "max_lifetime", "reuse"], json)
+        }
+        Command::Delete { name } => {
+            let version = admin.trusted_issuer(by, &name).await?.version;
+            admin.delete_trusted_issuer(by, &name, version).await?;
+            if json {
+                return output::one(&serde_json::json!({ "deleted": name }), json);
+            }
+            output::print(&format!("the trusted issuer {name} is gone"))
+        }
+    }
+}
+
+pub(super) fn issuer_name(text: &str) -> Result<TrustedIssuerName, FieldError> {
+    TrustedIssuerName::new(text)
+}
+
+fn identifier(text: &str) -> Result<Identifier, FieldError> {
+    Identifier::new(text)
+}

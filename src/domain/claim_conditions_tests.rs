@@ -1,0 +1,143 @@
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::*;
+
+fn claims(json: &Value) -> Object {
+    Object::parse(json.to_string().as_bytes()).unwrap()
+}
+
+fn conditions(pairs: &[(&str, &str)]) -> Result<Conditions, FieldError> {
+    let condition = |(claim, value): &(&str, &str)| Condition {
+        claim: ClaimPath::new(claim).unwrap(),
+        value: Pattern::new(value).unwrap(),
+    };
+    Conditions::new(pairs.iter().map(condition).collect())
+}
+
+fn fits(pattern: &str, text: &str) -> bool {
+    Pattern::new(pattern).unwrap().fits(text)
+}
+
+#[test]
+fn a_star_is_anchored_at_both_ends() {
+    for (pattern, good) in [
+        ("app:*", "app:web"),
+        ("app:*", "app:"),
+        ("*:prod", "a:prod"),
+        ("a*b*c", "abc"),
+        ("a*b*c", "a-bb-c"),
+        ("*", ""),
+        ("a*a", "aa"),
+        ("a**b", "ab"),
+        ("exact", "exact"),
+    ] {
+        assert!(fits(pattern, good), "{pattern} {good}");
+    }
+    for (pattern, bad) in [
+        ("app:*", "app-evil"),
+        ("app:*", "xapp:web"),
+        ("*:prod", "a:prod2"),
+        ("a*b*c", "acb"),
+        ("a*a", "a"),
+        ("ab*ba", "aba"),
+        ("exact", "exact "),
+        ("Exact", "exact"),
+    ] {
+        assert!(!fits(pattern, bad), "{pattern} {bad}");
+    }
+}
+
+#[test]
+fn a_claim_is_found_by_its_name_or_a_pointer_rfc6901() {
+    let all = claims(&json!({
+        "sub": "s", "kubernetes.io": {"namespace": "n", "a/b": {"~": [1, "two"]}}, "https://x/y": "z", "a": null,
+    }));
+    let found = |path: &str| ClaimPath::new(path).unwrap().find(&all).cloned();
+    assert_eq!(found("sub"), Some(json!("s")));
+    assert_eq!(found("/sub"), Some(json!("s")));
+    assert_eq!(found("/kubernetes.io/namespace"), Some(json!("n")));
+    assert_eq!(found("/kubernetes.io/a~1b/~0/1"), Some(json!("two")));
+    assert_eq!(found("https://x/y"), Some(json!("z")));
+    assert_eq!(found("/https:~1~1x~1y"), Some(json!("z")));
+    for absent in ["kubernetes.io/namespace", "/kubernetes.io/none", "/sub/0", "Sub", "/"] {
+        assert_eq!(found(absent), None, "{absent}");
+    }
+    for malformed in ["", "/a~", "/a~2", "a\tb"] {
+        assert!(ClaimPath::new(malformed).is_err(), "{malformed}");
+    }
+}
+
+#[test]
+fn all_must_hold_and_what_is_absent_never_does() {
+    let all = claims(
+        &json!({"sub": "a", "groups": ["x", "y", 7], "n": 7, "b": true, "f": 1.5, "o": {}, "z": null}),
+    );
+    let hold = |pairs: &[(&str, &str)]| conditions(pairs).unwrap().hold(&all);
+    assert!(hold(&[("sub", "a"), ("groups", "x"), ("groups", "7"), ("n", "7"), ("b", "true")]));
+    for none in [("sub", "b"), ("groups", "z"), ("none", "a*"), ("f", "1.5"), ("o", "{*"), ("z", "null")] {
+        assert!(!hold(&[("sub", "a"), none]), "{none:?}");
+    }
+    let differs = Condition { claim: ClaimPath::new("groups").unwrap(), value: Pattern::new("z").unwrap() };
+    assert_eq!(differs.find(&all), Finding::Differs(vec!["x".into(), "y".into(), "7".into()]));
+}
+
+#[test]
+fn what_matches_everybody_is_no_condition() {
+    for none in [&[][..], &[("sub", "*")], &[("sub", "**"), ("a", "*x*")]] {
+        assert!(conditions(none).is_err(), "{none:?}");
+    }
+    assert!(conditions(&[("sub", "*"), ("a", "x")]).is_ok());
+    assert!(conditions(&[("email", "*@example.com")]).is_ok());
+}
+
+#[test]
+fn a_shape_reads_back_and_lists_give_a_key_each() {
+    let set = conditions(&[("sub", "a*"), ("groups", "x"), ("groups", "y")]).unwrap();
+    let shape = Shape::from_text(&set.shape().to_text()).unwrap();
+    assert_eq!(shape, set.shape());
+    let keys = shape.keys(&claims(&json!({"sub": "abc", "groups": ["y", "x", "z"]}))).unwrap();
+    assert_eq!(keys.len(), 9);
+    assert!(keys.contains(&set.match_key()));
+    let many: Vec<String> = (0..40).map(|n| n.to_string()).collect();
+    assert_eq!(shape.keys(&claims(&json!({"groups": many}))), Err(TooManyValues));
+}
+
+fn value() -> impl Strategy<Value = String> {
+    proptest::string::string_regex("[ab:é]{0,4}").unwrap()
+}
+
+fn pattern() -> impl Strategy<Value = String> {
+    proptest::string::string_regex("[ab:é*]{1,5}").unwrap()
+}
+
+proptest! {
+    /// The simplest way to say what a star is: try every split.
+    #[test]
+    fn a_pattern_fits_what_a_naive_match_fits((pattern, text) in (pattern(), value())) {
+        fn naive(pattern: &[char], text: &[char]) -> bool {
+            match pattern.split_first() {
+                None => text.is_empty(),
+                Some(('*', rest)) => (0..=text.len()).any(|taken| naive(rest, &text[taken..])),
+                Some((first, rest)) => text.first() == Some(first) && naive(rest, &text[1..]),
+            }
+        }
+        let (letters, of): (Vec<char>, Vec<char>) = (text.chars().collect(), pattern.chars().collect());
+        prop_assert_eq!(fits(&pattern, &text), naive(&of, &letters));
+    }
+
+    /// Whatever holds is found: its key is among those that the claims give for its shape.
+    #[test]
+    fn a_set_that_holds_is_found_by_its_shape(
+        wanted in proptest::collection::vec((0..3_usize, pattern()), 1..4),
+        said in proptest::collection::vec(proptest::collection::vec(value(), 1..3), 3),
+    ) {
+        let names = ["sub", "a", "b"];
+        let pairs: Vec<_> = wanted.iter().map(|(name, pattern)| (names[*name], pattern.as_str())).collect();
+        let Ok(set) = conditions(&pairs) else { return Ok(()) };
+        let all = claims(&json!({"sub": said[0], "a": said[1], "b": said[2]}));
+        if set.hold(&all) {
+            prop_assert!(set.shape().keys(&all).unwrap().contains(&set.match_key()));
+        }
+    }
+}

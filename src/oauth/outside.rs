@@ -1,0 +1,181 @@
+//! Tokens of trusted issuers (RFC 7519, RFC 7523 §3, RFC 8725, SPIFFE JWT-SVID): whether one counts here.
+//!
+//! `read → find whose it is → verify → judge`, one way for client authentication, authorization grants, token exchange
+//! and *explain*. Nothing that a token says is believed before its signature was verified: until then [`read::Claimed`]
+//! holds it, and gives away only what finds the key. What it must say stands in one list ([`judge::CHECKS`]); a request
+//! stops at the first that does not hold, *explain* shows all of them.
+//!
+//! That a token counts says who somebody is at that issuer. Who it is here, a client's federated credentials say, or
+//! an exchange rule.
+
+mod explain;
+mod judge;
+mod read;
+mod signer;
+mod svid;
+
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
+
+use aws_lc_rs::digest::{SHA256, digest};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
+use uuid::Uuid;
+
+pub use self::explain::{Explained, Step, Verdict, explain};
+use self::judge::Judging;
+use self::read::Claimed;
+pub use self::read::LONGEST;
+use super::client_auth::assertion::REMEMBERED;
+use crate::domain::catalog::Catalog;
+use crate::domain::error::Fault;
+use crate::domain::time::Timestamp;
+use crate::domain::trust::{Reuse, TrustedIssuer};
+use crate::domain::words::words;
+use crate::jose::Object;
+use crate::runtime::directory::Directory;
+use crate::runtime::issuer_keys::IssuerKeys;
+use crate::storage::UsedId;
+
+/// What a token that counts once is used up as.
+const PURPOSE: &str = "outside_token";
+
+/// Why a token does not count, for the audit. It never holds the token.
+pub type Reason = Cow<'static, str>;
+
+/// Says of tokens of trusted issuers whether they count.
+pub struct OutsideTokens {
+    issuer: String,
+    directory: Arc<Directory>,
+    keys: Arc<IssuerKeys>,
+}
+
+/// What tokens are judged by.
+#[derive(Clone, Copy)]
+pub struct Ground<'a> {
+    /// Our issuer identifier: the audience, where an issuer is registered without another.
+    pub issuer: &'a str,
+    /// Who is trusted.
+    pub catalog: &'a Catalog,
+    /// With which keys.
+    pub keys: &'a IssuerKeys,
+}
+
+words! {
+    /// What a token is presented as.
+    UsedAs {
+        /// A client's proof of who it is (RFC 7523 §2.2).
+        ClientAssertion = "client_assertion",
+        /// The same, as a JWT-SVID (draft-ietf-oauth-spiffe-client-auth).
+        SpiffeAssertion = "spiffe_assertion",
+        /// An authorization (RFC 7523 §2.1).
+        Grant = "grant",
+        /// The subject or the actor of a token exchange (RFC 8693 §2.1).
+        SubjectToken = "subject_token",
+    }
+}
+
+/// A token of a trusted issuer that counts. Its `Debug` form has no claims.
+pub struct OutsideToken {
+    /// Whose.
+    pub issuer: Arc<TrustedIssuer>,
+    /// What it says.
+    pub claims: Object,
+    /// Who it is about, at that issuer.
+    pub subject: String,
+    /// What the issuer calls it, if it calls it something.
+    pub jti: Option<String>,
+    /// Its end.
+    pub ends_at: Timestamp,
+    /// What of it counts once. Whoever answers the request records it first.
+    pub used: Option<UsedId>,
+}
+
+/// Why a token does not count.
+#[derive(Debug)]
+pub enum NotAccepted {
+    /// A verdict.
+    Refused(Reason),
+    /// The issuer's keys are away, so that there is none.
+    Fault(Fault),
+}
+
+// === impl OutsideTokens ===
+
+impl OutsideTokens {
+    /// Judges by what is registered, with these keys.
+    #[must_use]
+    pub const fn new(issuer: String, directory: Arc<Directory>, keys: Arc<IssuerKeys>) -> Self {
+        Self { issuer, directory, keys }
+    }
+
+    /// Checks a token. It asks no database: whoever makes tokens up costs no more than a look at them.
+    ///
+    /// # Errors
+    /// It does not count, or its issuer's keys are away.
+    pub async fn verify(
+        &self,
+        token: &str,
+        used_as: UsedAs,
+        now: Timestamp,
+    ) -> Result<OutsideToken, NotAccepted> {
+        let catalog = self.directory.catalog();
+        let ground = Ground { issuer: &self.issuer, catalog: &catalog, keys: &self.keys };
+        let claimed = Claimed::read(token).map_err(NotAccepted::Refused)?;
+        let issuer = ground.signer(&claimed, used_as).await.map_err(|unsigned| unsigned.refuse(used_as))?;
+        let judging = Judging::new(&claimed, &issuer, used_as, ground.audience(&issuer), now);
+        judging.judge().map_err(NotAccepted::Refused)?;
+        OutsideToken::new(claimed, issuer)
+            .ok_or_else(|| NotAccepted::Refused("the token has no sub or exp".into()))
+    }
+}
+
+// === impl Ground ===
+
+impl<'a> Ground<'a> {
+    /// The one audience of an issuer's tokens.
+    fn audience<'i>(&self, issuer: &'i TrustedIssuer) -> &'i str
+    where
+        'a: 'i,
+    {
+        issuer.audience.as_deref().unwrap_or(self.issuer)
+    }
+}
+
+// === impl OutsideToken ===
+
+impl OutsideToken {
+    /// What conditions are held against.
+    #[must_use]
+    pub fn says(&self) -> (&TrustedIssuer, &Object) {
+        (&self.issuer, &self.claims)
+    }
+
+    /// What a token comes to that was verified and judged.
+    fn new(claimed: Claimed, issuer: Arc<TrustedIssuer>) -> Option<Self> {
+        let jti = claimed.text("jti").map(str::to_owned);
+        let ends_at = claimed.time("exp").ok()??;
+        let subject = claimed.text("sub")?.to_owned();
+        let id = match (issuer.reuse, &jti) {
+            (Reuse::WithinLife, _) | (Reuse::WithoutJti, None) => None,
+            (Reuse::Once | Reuse::WithoutJti, Some(jti)) => Some(used_id(issuer.uid.0, "jti", jti)),
+            // Not with the signature: of some algorithms a signature can be changed into another good one.
+            (Reuse::Once, None) => Some(used_id(issuer.uid.0, "signed", claimed.signed())),
+        };
+        let expires_at = ends_at.plus(issuer.leeway).plus(REMEMBERED);
+        let used = id.map(|id| UsedId { purpose: PURPOSE, id, expires_at });
+        Some(Self { claims: claimed.into_claims(), issuer, subject, jti, ends_at, used })
+    }
+}
+
+/// Two issuers may use one `jti`, and one that is removed and registered anew is another.
+fn used_id(issuer: Uuid, kind: &str, text: &str) -> String {
+    BASE64URL.encode(digest(&SHA256, format!("{issuer} {kind} {text}").as_bytes()))
+}
+
+impl fmt::Debug for OutsideToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OutsideToken").field("issuer", &self.issuer.name).finish_non_exhaustive()
+    }
+}

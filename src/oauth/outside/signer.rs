@@ -1,0 +1,194 @@
+//! Whose token it is: the trusted issuer that it names, and whose keys have signed it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::read::{Claimed, Signature};
+use super::{Ground, NotAccepted, UsedAs};
+use crate::domain::error::Fault;
+use crate::domain::spiffe::SpiffeId;
+use crate::domain::text::quoted;
+use crate::domain::trust::{IssuerProfile, TrustedIssuer};
+use crate::jose::Algorithm;
+use crate::runtime::remote_keys::{KeySet, NoKeys};
+
+/// The most issuers of one name that are asked for their keys.
+const MOST_ASKED: usize = 20;
+
+/// Why no trusted issuer is known to have signed a token.
+pub(super) enum Unsigned {
+    /// It does not say who has issued it.
+    Nameless,
+    /// Nobody that is trusted is called what it says.
+    Unknown(String),
+    /// Those that are, are disabled.
+    Disabled(Vec<Arc<TrustedIssuer>>),
+    /// Those that are enabled have not. Never empty.
+    NotTheirs(Vec<Denial>),
+    /// Nobody can say now.
+    Away(Fault),
+}
+
+/// Why one issuer has not signed a token.
+pub(super) struct Denial {
+    pub(super) issuer: Arc<TrustedIssuer>,
+    pub(super) why: Why,
+}
+
+pub(super) enum Why {
+    /// It does not sign with this.
+    Algorithm(Algorithm),
+    /// There are no keys of it.
+    NoKeys(String),
+    /// The token's key is none of these.
+    KeyUnknown { kid: Option<String>, keys: Arc<KeySet> },
+    /// It is another's signature.
+    Forged { kid: Option<String> },
+}
+
+// === impl Ground ===
+
+impl Ground<'_> {
+    /// The issuer that has signed a token. Several may have one name: then their keys decide.
+    pub(super) async fn signer(
+        &self,
+        claimed: &Claimed,
+        used_as: UsedAs,
+    ) -> Result<Arc<TrustedIssuer>, Unsigned> {
+        let enabled = self.named(claimed, used_as)?;
+        let mut denials = Vec::new();
+        let mut away = None;
+        let mut unsure = Vec::new();
+        for issuer in enabled.into_iter().take(MOST_ASKED) {
+            if !issuer.algorithms.contains(&claimed.algorithm) {
+                denials.push(Denial { issuer, why: Why::Algorithm(claimed.algorithm) });
+                continue;
+            }
+            match self.keys.keys(&issuer).await {
+                Ok(keys) => match claimed.signature(&keys) {
+                    Signature::Good => return Ok(issuer),
+                    Signature::Wrong => denials.push(Denial { issuer, why: forged(claimed) }),
+                    Signature::KeyUnknown => unsure.push((issuer, keys)),
+                },
+                Err(NoKeys::Away(fault)) => away = Some(fault),
+                Err(NoKeys::None(why)) => denials.push(Denial { issuer, why: Why::NoKeys(why) }),
+            }
+        }
+        // Perhaps a key that is newer than what is known: asked for last, and once in a while.
+        for (issuer, keys) in unsure {
+            match self.keys.after(&issuer, &keys).await {
+                Ok(newer) => {
+                    let keys = newer.unwrap_or(keys);
+                    let why = match claimed.signature(&keys) {
+                        Signature::Good => return Ok(issuer),
+                        Signature::Wrong => forged(claimed),
+                        Signature::KeyUnknown => Why::KeyUnknown { kid: claimed.kid.clone(), keys },
+                    };
+                    denials.push(Denial { issuer, why });
+                }
+                Err(NoKeys::Away(fault)) => away = Some(fault),
+                Err(NoKeys::None(why)) => denials.push(Denial { issuer, why: Why::NoKeys(why) }),
+            }
+        }
+        Err(away.map_or(Unsigned::NotTheirs(denials), Unsigned::Away))
+    }
+
+    /// The enabled issuers that a token may be of, by what it says: by its `iss`, or where it is a SPIFFE ID by the trust
+    /// domain of its `sub`, which is what counts of a JWT-SVID.
+    fn named(&self, claimed: &Claimed, used_as: UsedAs) -> Result<Vec<Arc<TrustedIssuer>>, Unsigned> {
+        let by_iss = claimed.text("iss").filter(|_| used_as != UsedAs::SpiffeAssertion);
+        let spiffe_id = claimed.spiffe_id();
+        let by_domain = spiffe_id.as_ref().map(SpiffeId::trust_domain_id);
+        let found = |name: Option<&str>, profile: IssuerProfile| {
+            let of_name = name.into_iter().flat_map(|name| self.catalog.trusted_issuers_of(name));
+            of_name.filter(|issuer| issuer.profile == profile).cloned().collect::<Vec<_>>()
+        };
+        let named = [found(by_iss, IssuerProfile::Jwt), found(by_domain, IssuerProfile::Spiffe)].concat();
+        if named.is_empty() {
+            let name = by_iss.or(by_domain);
+            return Err(name.map_or(Unsigned::Nameless, |name| Unsigned::Unknown(quoted(name))));
+        }
+        let (enabled, disabled): (Vec<_>, Vec<_>) = named.into_iter().partition(|issuer| issuer.enabled);
+        if enabled.is_empty() {
+            return Err(Unsigned::Disabled(disabled));
+        }
+        Ok(enabled)
+    }
+}
+
+fn forged(claimed: &Claimed) -> Why {
+    Why::Forged { kid: claimed.kid.clone() }
+}
+
+// === impl Unsigned ===
+
+impl Unsigned {
+    /// What it means for a token that is presented as this.
+    pub(super) fn refuse(self, used_as: UsedAs) -> NotAccepted {
+        match self {
+            Self::Away(fault) => NotAccepted::Fault(fault),
+            // It may be meant as a client's own, and break the rule for that.
+            Self::Unknown(_) if used_as == UsedAs::ClientAssertion => NotAccepted::Refused(
+                format!("{self}; and as a client's own assertion it does not count, because the assertion's iss is not its sub")
+                    .into(),
+            ),
+            refused => NotAccepted::Refused(refused.to_string().into()),
+        }
+    }
+}
+
+impl fmt::Display for Unsigned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nameless => f.write_str("the token has no iss that is a text, and no SPIFFE ID as its sub"),
+            Self::Unknown(name) => write!(f, "no trusted issuer is called '{name}', as the token says"),
+            Self::Disabled(issuers) => {
+                let names: Vec<&str> = issuers.iter().map(|issuer| issuer.name.as_str()).collect();
+                write!(f, "the trusted issuer {} is disabled", names.join(", "))
+            }
+            Self::NotTheirs(denials) => {
+                for (place, denial) in denials.iter().enumerate() {
+                    let between = if place == 0 { "" } else { "; " };
+                    write!(f, "{between}{denial}")?;
+                }
+                Ok(())
+            }
+            Self::Away(fault) => fault.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for Denial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = &self.issuer.name;
+        let key = |kid: &Option<String>| match kid {
+            Some(kid) => format!("key '{}'", quoted(kid)),
+            None => "only key that fits".to_owned(),
+        };
+        match &self.why {
+            Why::Algorithm(algorithm) => {
+                write!(
+                    f,
+                    "the token is signed with {algorithm}, which the trusted issuer {name} does not use"
+                )
+            }
+            Why::NoKeys(why) => write!(f, "there are no keys of the trusted issuer {name}: {why}"),
+            Why::KeyUnknown { kid: Some(kid), .. } => {
+                write!(f, "the trusted issuer {name} has no key with kid '{}' for the token", quoted(kid))
+            }
+            Why::KeyUnknown { kid: None, .. } => {
+                write!(
+                    f,
+                    "the token has no kid, and not exactly one key of the trusted issuer {name} fits it"
+                )
+            }
+            Why::Forged { kid } => {
+                write!(
+                    f,
+                    "the token's signature is not that of the {} of the trusted issuer {name}",
+                    key(kid)
+                )
+            }
+        }
+    }
+}

@@ -1,0 +1,249 @@
+//! Which client a token proves: the one that is named, or the only one whose conditions hold.
+
+use serde_json::json;
+use tokio::task::JoinSet;
+
+use super::{
+    ISSUER, JWT_BEARER, JWT_SPIFFE, Platform, cast, change, parameters, present, present_as, refused, sub,
+    uid,
+};
+use crate::harness::{Server, both_engines};
+use crate::token::GRANT;
+use jeton::domain::trust::Reuse;
+use jeton::storage::ChangeKind;
+
+both_engines!(
+    a_platforms_token_proves_the_client_that_it_is_of,
+    it_counts_at_every_endpoint,
+    two_that_match_are_refused_unless_one_is_named,
+    a_pattern_is_anchored_and_a_list_contains,
+    it_counts_as_often_as_its_issuer_says,
+    of_fifty_uses_at_once_one_gets_a_token,
+    what_is_switched_off_is_refused_at_once_on_every_replica,
+    a_jwt_svid_proves_a_spiffe_id,
+    of_two_issuers_of_one_name_the_keys_decide,
+);
+
+async fn a_platforms_token_proves_the_client_that_it_is_of(server: Server) {
+    let platform = cast(&server).await;
+    let credential = platform.credential(&server, "app", sub("other")).await;
+    for (answer, sub) in [
+        (present(&server, &platform.token(&server, "app")).await, "app"),
+        (present_as(&server, "app", &platform.token(&server, "other")).await, "other"),
+    ] {
+        answer.expect(200);
+        let event = server.recorded(&answer).await.detail;
+        assert_eq!((&event["client_id"], &event["auth_method"]), (&json!("app"), &json!("federated_jwt")));
+        let of_other = event["credential_id"] == json!(credential.credential_id);
+        assert_eq!(of_other, sub == "other", "{event}");
+    }
+    // A token of another platform for a client that is named all the same.
+    let answer = present_as(&server, "billing", &platform.token(&server, "app")).await;
+    refused(&server, "another client", &answer, "not registered for federated_jwt").await;
+    server.app.stop().await.unwrap();
+}
+
+async fn it_counts_at_every_endpoint(server: Server) {
+    let platform = cast(&server).await;
+    for path in ["/oauth2/introspect", "/oauth2/revoke"] {
+        let token = platform.token(&server, "app");
+        let body = format!("token=x&{}", parameters(JWT_BEARER, &token));
+        let form = ["Content-Type: application/x-www-form-urlencoded"];
+        assert_eq!(server.send("POST", path, &form, &body).await.status, 200, "{path}");
+        let again = server.send("POST", path, &form, &body).await;
+        refused(&server, path, &again, "used before").await;
+        // What stands for an authorization proves nobody here.
+        let assertion = platform.token(&server, "app");
+        let body =
+            format!("token=x&grant_type=urn:ietf:params:oauth:grant-type:jwt-bearer&assertion={assertion}");
+        server.send("POST", path, &form, &body).await.expect_oauth_error(401, "invalid_client");
+    }
+    server.app.stop().await.unwrap();
+}
+
+async fn two_that_match_are_refused_unless_one_is_named(server: Server) {
+    let platform = cast(&server).await;
+    platform.client(&server, "twin", json!([{ "claim": "sub", "value": "ap*" }])).await;
+    let answer = present(&server, &platform.token(&server, "app")).await;
+    refused(&server, "two", &answer, "2 clients have federated credentials").await;
+    super::reason_is(&server, "two", &answer, "app, twin").await;
+    for client_id in ["app", "twin"] {
+        present_as(&server, client_id, &platform.token(&server, "app")).await.expect(200);
+    }
+    // One that does not count is none of them.
+    let (_, twin) = uid(&server, "twin").await;
+    let by = jeton::admin::By::system();
+    server.app.admin().set_client_enabled(&by, &twin, false).await.unwrap();
+    present(&server, &platform.token(&server, "app")).await.expect(200);
+    let answer = present_as(&server, "twin", &platform.token(&server, "app")).await;
+    refused(&server, "disabled", &answer, "the client is disabled").await;
+    server.app.stop().await.unwrap();
+}
+
+async fn a_pattern_is_anchored_and_a_list_contains(server: Server) {
+    let platform = cast(&server).await;
+    let conditions = json!([
+        { "claim": "sub", "value": "repo:octo/app:*" },
+        { "claim": "/kubernetes.io/namespace", "value": "prod" },
+        { "claim": "groups", "value": "deployers" },
+    ]);
+    platform.client(&server, "nested", conditions).await;
+    let token = |sub: &str, namespace: &str, groups: serde_json::Value| {
+        let mut claims = platform.claims(&server, sub);
+        claims["kubernetes.io"] = json!({ "namespace": namespace });
+        claims["groups"] = groups;
+        platform.sign(&platform.header(), &claims)
+    };
+    let both = json!(["readers", "deployers"]);
+    present(&server, &token("repo:octo/app:ref", "prod", both.clone())).await.expect(200);
+    present(&server, &token("repo:octo/app:", "prod", json!("deployers"))).await.expect(200);
+    for (row, token) in [
+        ("not anchored", token("repo:octo/app-evil:ref", "prod", both.clone())),
+        ("before it", token("x-repo:octo/app:ref", "prod", both.clone())),
+        ("another namespace", token("repo:octo/app:ref", "production", both)),
+        ("not in the list", token("repo:octo/app:ref", "prod", json!(["deployers2"]))),
+        ("no list", token("repo:octo/app:ref", "prod", json!({ "deployers": true }))),
+    ] {
+        refused(&server, row, &present(&server, &token).await, "no client has a federated credential").await;
+    }
+    let named =
+        present_as(&server, "nested", &token("repo:octo/app-evil:ref", "prod", json!("deployers"))).await;
+    refused(&server, "named", &named, "whose conditions hold").await;
+    server.app.stop().await.unwrap();
+}
+
+async fn it_counts_as_often_as_its_issuer_says(server: Server) {
+    let mut platform = cast(&server).await;
+    let with = platform.token(&server, "app");
+    let mut claims = platform.claims(&server, "app");
+    claims.as_object_mut().unwrap().remove("jti");
+    let without = platform.sign(&platform.header(), &claims);
+    // ECDSA: another good signature of the same.
+    let resigned = platform.sign(&platform.header(), &claims);
+    assert_ne!(without, resigned);
+    let used =
+        |answers: Vec<crate::harness::Answer>| answers.iter().map(|one| one.status).collect::<Vec<_>>();
+    let both = async |server: &Server| {
+        used(vec![
+            present(server, &with).await,
+            present(server, &without).await,
+            present(server, &resigned).await,
+        ])
+    };
+    assert_eq!(both(&server).await, [200, 200, 401], "once");
+    let again = present(&server, &with).await;
+    refused(&server, "once", &again, "used before").await;
+    platform.update(&server, |issuer| issuer.reuse = Reuse::WithoutJti).await;
+    assert_eq!(both(&server).await, [401, 200, 200], "without jti");
+    platform.update(&server, |issuer| issuer.reuse = Reuse::WithinLife).await;
+    assert_eq!(both(&server).await, [200, 200, 200], "within its life");
+    server.app.stop().await.unwrap();
+}
+
+async fn of_fifty_uses_at_once_one_gets_a_token(server: Server) {
+    let platform = cast(&server).await;
+    let token = platform.token(&server, "app");
+    let server = std::sync::Arc::new(server);
+    let mut uses = JoinSet::new();
+    for _ in 0..50 {
+        let (server, token) = (std::sync::Arc::clone(&server), token.clone());
+        uses.spawn(async move { present(&server, &token).await.status });
+    }
+    let statuses = uses.join_all().await;
+    assert_eq!(statuses.iter().filter(|status| **status == 200).count(), 1, "{statuses:?}");
+    assert!(statuses.iter().all(|status| [200, 401].contains(status)), "{statuses:?}");
+}
+
+async fn what_is_switched_off_is_refused_at_once_on_every_replica(server: Server) {
+    let mut platform = cast(&server).await;
+    let replica = server.replica().await;
+    present(&replica, &platform.token(&server, "app")).await.expect(200);
+    platform.update(&server, |issuer| issuer.enabled = false).await;
+    replica.app.admin().directory.as_ref().unwrap().catch_up().await.unwrap();
+    for server in [&server, &replica] {
+        let answer = present(server, &platform.token(server, "app")).await;
+        refused(server, "disabled", &answer, "the trusted issuer ci is disabled").await;
+    }
+    platform.update(&server, |issuer| issuer.enabled = true).await;
+    replica.app.admin().directory.as_ref().unwrap().catch_up().await.unwrap();
+    present(&replica, &platform.token(&server, "app")).await.expect(200);
+    // The credential is taken away.
+    let (client, id) = uid(&server, "app").await;
+    let credential = server.app.admin().store.federated_credentials(client).await.unwrap().remove(0);
+    change(&server, &ChangeKind::Federation(id), async |tx| {
+        assert!(tx.delete_federated_credential(client, &credential.credential_id).await.unwrap());
+    })
+    .await;
+    replica.app.admin().directory.as_ref().unwrap().catch_up().await.unwrap();
+    for server in [&server, &replica] {
+        for answer in [
+            present(server, &platform.token(server, "app")).await,
+            present_as(server, "app", &platform.token(server, "app")).await,
+        ] {
+            refused(server, "removed", &answer, "federated credential").await;
+        }
+    }
+    replica.app.stop().await.unwrap();
+    server.app.stop().await.unwrap();
+}
+
+async fn a_jwt_svid_proves_a_spiffe_id(server: Server) {
+    server.billing().await;
+    let domain = Platform::new("mesh", "spiffe://example.org");
+    domain.trust(&server).await;
+    let id = "spiffe://example.org/ns/prod/sa/app";
+    domain.client(&server, id, sub(id)).await;
+    let svid = |sub: &str, change: fn(&mut serde_json::Value)| {
+        let now = server.app.admin().ambient.now().as_seconds();
+        // As SPIRE makes them: without iss and jti.
+        let mut claims = json!({ "sub": sub, "aud": [ISSUER], "exp": now + 300, "iat": now });
+        change(&mut claims);
+        domain.sign(&json!({ "alg": "ES256", "kid": domain.kid, "typ": "JOSE" }), &claims)
+    };
+    let show = async |token: &str, client_id: &str| {
+        let body = format!("{GRANT}{client_id}&{}", parameters(JWT_SPIFFE, token));
+        server.form(&[], &body).await
+    };
+    let answer = show(&svid(id, |_| {}), "").await;
+    answer.expect(200);
+    let event = server.recorded(&answer).await.detail;
+    assert_eq!((&event["client_id"], &event["auth_method"]), (&json!(id), &json!("spiffe_jwt")));
+    let named = "&client_id=spiffe%3A%2F%2Fexample.org%2Fns%2Fprod%2Fsa%2Fapp";
+    show(&svid(id, |claims| claims["iss"] = json!("https://oidc.example.org")), named).await.expect(200);
+    // Its specification does not want iat; then the end is not far.
+    let without = |claims: &mut serde_json::Value| drop(claims.as_object_mut().unwrap().remove("iat"));
+    show(&svid(id, without), "").await.expect(200);
+    for (row, token, reason) in [
+        ("another domain", svid("spiffe://evil.example/ns/prod/sa/app", |_| {}), "no trusted issuer"),
+        ("no SPIFFE ID", svid("app", |_| {}), "no SPIFFE ID"),
+        ("two audiences", svid(id, |claims| claims["aud"] = json!([ISSUER, "x"])), "alone"),
+        (
+            "far ahead",
+            svid(id, |claims| {
+                claims["exp"] = json!(claims["exp"].as_i64().unwrap() + 4_000);
+                claims.as_object_mut().unwrap().remove("iat");
+            }),
+            "lifetime",
+        ),
+        ("someone else", svid("spiffe://example.org/ns/prod/sa/other", |_| {}), "no client has"),
+    ] {
+        refused(&server, row, &show(&token, "").await, reason).await;
+    }
+    server.app.stop().await.unwrap();
+}
+
+async fn of_two_issuers_of_one_name_the_keys_decide(server: Server) {
+    server.billing().await;
+    let local = "https://kubernetes.default.svc.cluster.local";
+    let (first, second) = (Platform::new("cluster-1", local), Platform::new("cluster-2", local));
+    for (cluster, client_id) in [(&first, "one"), (&second, "two")] {
+        cluster.trust(&server).await;
+        cluster.client(&server, client_id, sub("system:serviceaccount:prod:app")).await;
+    }
+    for (cluster, client_id) in [(&first, "one"), (&second, "two")] {
+        let answer = present(&server, &cluster.token(&server, "system:serviceaccount:prod:app")).await;
+        answer.expect(200);
+        assert_eq!(server.recorded(&answer).await.detail["client_id"], json!(client_id));
+    }
+    server.app.stop().await.unwrap();
+}

@@ -1,0 +1,99 @@
+//! *Explain*: what was checked of a token, what held, and how to mend the rest.
+
+use serde_json::{Value, json};
+
+use super::{Platform, cast, present, sub};
+use crate::harness::{Answer, Server, both_engines};
+
+both_engines!(what_holds_and_what_fails_is_told_and_nothing_is_used_up,);
+
+async fn ask(server: &Server, admin: &str, body: Value) -> Answer {
+    server.api("POST", "/trusted-issuers/explain", admin, &[], body).await
+}
+
+/// The step of this name.
+fn step(explained: &Value, check: &str) -> Value {
+    let steps = explained["steps"].as_array().unwrap();
+    let found = steps.iter().find(|step| step["check"].as_str().unwrap().starts_with(check));
+    found.unwrap_or_else(|| panic!("no {check} in {explained}")).clone()
+}
+
+fn failed(explained: &Value) -> Vec<&str> {
+    let steps = explained["steps"].as_array().unwrap().iter();
+    steps.filter(|step| step["verdict"] == "failed").map(|step| step["check"].as_str().unwrap()).collect()
+}
+
+async fn what_holds_and_what_fails_is_told_and_nothing_is_used_up(server: Server) {
+    let mut platform = cast(&server).await;
+    let admin = server.api_token("administrator").await;
+    let good = platform.token(&server, "app");
+    for more in [json!({}), json!({ "client_id": "app" })] {
+        let mut body = json!({ "assertion": good });
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let explained = ask(&server, &admin, body).await.expect(200);
+        assert_eq!(
+            (&explained["accepted"], &explained["client_id"], &explained["trusted_issuer"]),
+            (&json!(true), &json!("app"), &json!("ci")),
+            "{explained}"
+        );
+    }
+    present(&server, &good).await.expect(200);
+
+    // Everything that is wrong is told, not just the first of it.
+    let now = server.app.admin().ambient.now().as_seconds();
+    let mut claims = platform.claims(&server, "app-evil");
+    claims["aud"] = json!(["https://other.example"]);
+    claims["exp"] = json!(now - 120);
+    let explained = ask(&server, &admin, json!({ "assertion": platform.sign(&platform.header(), &claims) }))
+        .await
+        .expect(200);
+    let names = failed(&explained);
+    assert_eq!((names[0], names[1]), ("aud", "exp"), "{explained}");
+    assert!(names[2].starts_with("condition sub") && names.len() == 3, "{explained}");
+    assert_eq!(step(&explained, "aud")["found"], "'https://other.example'");
+    assert!(step(&explained, "exp")["found"].as_str().unwrap().contains("120 s ago"), "{explained}");
+    let condition = step(&explained, "condition sub");
+    assert_eq!((&condition["found"], &condition["wanted"]), (&json!("'app-evil'"), &json!("'app'")));
+
+    // An unknown key, with the keys that there are; another spelling of the issuer; two clients.
+    let mut stranger = Platform::new("stranger", "https://ci.example");
+    stranger.kid = "new".to_owned();
+    let explained =
+        ask(&server, &admin, json!({ "assertion": stranger.token(&server, "app") })).await.expect(200);
+    let key = step(&explained, "key");
+    assert_eq!(key["found"], "kid 'new'");
+    assert!(key["wanted"].as_str().unwrap().contains("'key-of-ci' (EC P-256)"), "{key}");
+    let slash = Platform::new("slash", "https://ci.example/");
+    let explained =
+        ask(&server, &admin, json!({ "assertion": slash.token(&server, "app") })).await.expect(200);
+    assert!(
+        step(&explained, "issuer")["mend"].as_str().unwrap().contains("'https://ci.example'"),
+        "{explained}"
+    );
+    platform.client(&server, "twin", sub("ap*")).await;
+    let explained =
+        ask(&server, &admin, json!({ "assertion": platform.token(&server, "app") })).await.expect(200);
+    assert_eq!(step(&explained, "client")["found"], "2: app, twin");
+
+    platform.update(&server, |issuer| issuer.enabled = false).await;
+    let explained = ask(&server, &admin, json!({ "assertion": good, "client_id": "app" })).await.expect(200);
+    assert_eq!(failed(&explained), ["issuer"], "{explained}");
+    assert_eq!(step(&explained, "signature")["verdict"], "skipped");
+    assert!(step(&explained, "issuer")["mend"].as_str().unwrap().contains("enable"), "{explained}");
+
+    let explained = ask(&server, &admin, json!({ "assertion": "nonsense" })).await.expect(200);
+    assert_eq!(failed(&explained), ["form"]);
+    let too_long = ask(&server, &admin, json!({ "assertion": "x".repeat(20_000) })).await;
+    too_long.expect_problem(422, "invalid");
+
+    // It is recorded without the token, and only for whoever may know.
+    let reader = server.api_token("auditor").await;
+    ask(&server, &reader, json!({ "assertion": good })).await.expect(200);
+    let events = server.events("assertion_explained").await;
+    assert!(events.len() >= 8, "{events:?}");
+    let signature = good.rsplit('.').next().unwrap();
+    for row in server.audit_rows().await {
+        assert!(!row.contains(signature), "{row}");
+    }
+    server.app.stop().await.unwrap();
+}
