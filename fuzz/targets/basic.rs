@@ -20,7 +20,7 @@ fn as_header(input: &[u8]) {
         let credentials = &input[b"Basic ".len()..];
         assert!(input[..5].eq_ignore_ascii_case(b"Basic"), "another scheme was read as Basic");
         let (client_id, _) = parse_basic(credentials).expect("what is presented can be parsed");
-        assert_eq!(client_id, presented.client_id);
+        assert_eq!(Some(client_id), presented.client_id);
     }
 }
 

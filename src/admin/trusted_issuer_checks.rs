@@ -10,15 +10,13 @@ use super::AdminError;
 use super::trusted_issuer_forms::{KeyPlace, KeysFrom};
 use crate::domain::error::FieldError;
 use crate::domain::outside::Outside;
+use crate::domain::spiffe::{TrustDomain, is_bundle_name};
 use crate::domain::text::check_text;
 use crate::domain::trust::{IssuerProfile, KeySource};
-use crate::jose::{Algorithm, ForeignKey, ForeignKeyError};
+use crate::jose::{Algorithm, ForeignKey, ForeignKeyError, read_bundle};
 
 /// The most bytes of keys that are registered themselves.
 const LARGEST_SET: usize = 64 * 1_024;
-
-/// The most characters of a file's name.
-const LONGEST_FILE: usize = 100;
 
 /// Checks the fields of a form, and keeps all that is wrong with them.
 pub(super) struct Checks<'a> {
@@ -43,13 +41,8 @@ impl Checks<'_> {
                 "nothing has to be registered: our own tokens are exchanged, and prove no client",
             );
         }
-        let domain = issuer.strip_prefix("spiffe://");
-        if profile == IssuerProfile::Spiffe && !domain.is_some_and(is_trust_domain) {
-            self.wrong(
-                "issuer",
-                "it is no SPIFFE trust domain",
-                "write spiffe:// and the domain's name alone, of a-z 0-9 . - _, for example spiffe://example.org",
-            );
+        if profile == IssuerProfile::Spiffe {
+            self.errors.extend(TrustDomain::from_id(issuer).err().map(|error| error.in_field("issuer")));
         }
     }
 
@@ -131,7 +124,7 @@ impl Checks<'_> {
                 KeySource::Inline(set.to_string())
             }
             KeyPlace::BundleFile => {
-                if !is_file_name(&file) {
+                if !is_bundle_name(&file) {
                     self.wrong(
                         "keys.file",
                         "it is no plain name of a file",
@@ -168,19 +161,6 @@ impl Checks<'_> {
     }
 }
 
-/// Whether a text is the name of a trust domain (SPIFFE-ID §2.1).
-fn is_trust_domain(name: &str) -> bool {
-    let allowed = |b: u8| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'-' | b'_');
-    (1..=255).contains(&name.len()) && name.bytes().all(allowed)
-}
-
-/// Whether a text names a file within a directory, and cannot lead out of it.
-fn is_file_name(name: &str) -> bool {
-    (1..=LONGEST_FILE).contains(&name.chars().count())
-        && !name.starts_with('.')
-        && !name.chars().any(|c| c.is_control() || matches!(c, '/' | '\\'))
-}
-
 /// Checks keys that are registered themselves. No error quotes them.
 fn check_set(
     profile: IssuerProfile,
@@ -195,58 +175,37 @@ fn check_set(
         let fix = "write an object with the member keys, a list of JWKs, as jwks_uri would answer";
         return refuse("it is no JWK Set (RFC 7517 section 5)".to_owned(), fix);
     };
-    let mut unfit = None;
-    let mut usable = false;
-    for (number, key) in keys.iter().enumerate() {
-        match fits(profile, key, algorithms) {
-            Ok(fit) => usable |= fit,
-            Err(ForeignKeyError::Private) => {
-                return refuse(
-                    format!(
-                        "key {} holds a private or a shared key, which only its issuer may have",
-                        number + 1
-                    ),
-                    "send public keys alone; whoever saw this one can make the issuer's tokens, so have it replaced",
-                );
-            }
-            Err(error) => unfit = unfit.or(Some((number + 1, error))),
-        }
+    let read: Vec<_> = keys.iter().map(|key| ForeignKey::from_jwk(&key.to_string())).collect();
+    if let Some(number) = read.iter().position(|key| matches!(key, Err(ForeignKeyError::Private))) {
+        return refuse(
+            format!("key {} holds a private or a shared key, which only its issuer may have", number + 1),
+            "send public keys alone; whoever saw this one can make the issuer's tokens, so have it replaced",
+        );
     }
-    match (usable, unfit) {
-        (true, _) => Ok(()),
-        (false, Some((number, error))) => refuse(
+    let allowed = |key: &ForeignKey| key.algorithms().any(|algorithm| algorithms.contains(&algorithm));
+    if profile == IssuerProfile::Spiffe {
+        // What they are for, each key of a bundle says (SPIFFE Trust Domain and Bundle §4.2.2).
+        let bundle = read_bundle(set.to_string().as_bytes()).unwrap_or_default();
+        if bundle.authorities.is_empty() && !bundle.keys.iter().any(allowed) {
+            return refuse(
+                "it has no key of use jwt-svid, and no certificate of use x509-svid, that can be used"
+                    .to_owned(),
+                "write the bundle as `spire-server bundle show -format spiffe` prints it",
+            );
+        }
+        return Ok(());
+    }
+    if read.iter().flatten().any(allowed) {
+        return Ok(());
+    }
+    let unfit = read.iter().enumerate().find_map(|(number, key)| Some((number + 1, key.as_ref().err()?)));
+    match unfit {
+        Some((number, error)) => refuse(
             format!("it has no key that can be used; key {number}: {error}"),
             "add one that signs tokens",
         ),
-        (false, None) => {
-            refuse("it has no key for these algorithms".to_owned(), "add one, or allow its algorithm")
-        }
+        None => refuse("it has no key for these algorithms".to_owned(), "add one, or allow its algorithm"),
     }
-}
-
-/// Whether a key can be used with one of these algorithms.
-fn fits(
-    profile: IssuerProfile,
-    key: &Value,
-    algorithms: &BTreeSet<Algorithm>,
-) -> Result<bool, ForeignKeyError> {
-    let mut key = key.clone();
-    let mut authority = false;
-    if let (IssuerProfile::Spiffe, Some(members)) = (profile, key.as_object_mut()) {
-        // What a SPIFFE bundle says its keys are for (SPIFFE Trust Domain and Bundle §4.2.2).
-        match members.remove("use").as_ref().and_then(Value::as_str) {
-            Some("jwt-svid") => {}
-            Some("x509-svid") => authority = true,
-            _ => return Err(ForeignKeyError::OtherUse),
-        }
-    }
-    if authority {
-        let private = ["d", "k", "p", "q"].iter().any(|member| key.get(member).is_some());
-        let has_certificate = key.get("x5c").and_then(Value::as_array).is_some_and(|chain| !chain.is_empty());
-        return if private { Err(ForeignKeyError::Private) } else { Ok(has_certificate) };
-    }
-    let key = ForeignKey::from_jwk(&key.to_string())?;
-    Ok(key.algorithms().any(|algorithm| algorithms.contains(&algorithm)))
 }
 
 #[cfg(test)]

@@ -48,7 +48,7 @@ pub struct KeysFrom {
     pub jwks: Option<Value>,
     /// The file's name in the directory `federation.bundle_dir`, for `bundle_file`.
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = String, max_length = 100, pattern = r"^[^./\\][^/\\]*$", example = "example.org.json")]
+    #[schema(value_type = String, max_length = 255, pattern = r"^(?!\.)[A-Za-z0-9._-]+$", example = "example.org.json")]
     pub file: Option<String>,
 }
 

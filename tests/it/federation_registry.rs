@@ -240,7 +240,7 @@ async fn an_issuer_in_use_is_not_removed(server: Server) {
     server.billing().await;
     let api = server.administrator().await;
     server.trusted_issuer(issuer("i")).await;
-    let id = server.federated("billing", "i", "a").await;
+    server.federated("billing", "i", "a").await;
     server.federated("billing", "i", "b").await;
     let refused = api.delete(PATH, Some(1)).await.expect_problem(409, "conflict");
     let named = "federated credentials of these clients name it: billing; remove those first, or disable it";
@@ -252,7 +252,6 @@ async fn an_issuer_in_use_is_not_removed(server: Server) {
         let id = id["credential_id"].as_str().unwrap();
         api.delete(&format!("{credentials}/{id}"), None).await.expect(204);
     }
-    assert!(!id.is_empty());
     api.delete(PATH, Some(1)).await.expect(204);
 }
 
@@ -268,16 +267,15 @@ async fn every_change_is_recorded_with_before_and_after(server: Server) {
         .iter()
         .filter(|event| event["action"].as_str().unwrap().starts_with("trusted_issuer."))
         .collect();
-    let actions: Vec<&str> = of_issuer.iter().map(|event| event["action"].as_str().unwrap()).collect();
-    let all =
-        ["create", "update", "disable", "enable", "delete"].map(|action| format!("trusted_issuer.{action}"));
-    assert_eq!(actions, all);
+    let mut actions: Vec<&str> = of_issuer.iter().map(|event| event["action"].as_str().unwrap()).collect();
+    actions.sort_unstable();
+    let all = ["create", "delete", "disable", "enable", "update"];
+    assert_eq!(actions, all.map(|action| format!("trusted_issuer.{action}")));
     assert!(of_issuer.iter().all(|event| event["target"] == "i"));
-    assert_eq!(
-        (&of_issuer[1]["before"]["leeway"], &of_issuer[1]["after"]["leeway"]),
-        (&json!(30), &json!(1))
-    );
-    assert_eq!(of_issuer[2]["after"]["enabled"], false);
+    let of = |action: &str| of_issuer.iter().find(|event| event["action"] == action).unwrap();
+    let update = of("trusted_issuer.update");
+    assert_eq!((&update["before"]["leeway"], &update["after"]["leeway"]), (&json!(30), &json!(1)));
+    assert_eq!(of("trusted_issuer.disable")["after"]["enabled"], false);
 }
 
 async fn another_replica_sees_every_change(server: Server) {

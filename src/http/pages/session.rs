@@ -58,7 +58,8 @@ impl SignedIn {
     /// Where a page is: its path's parts, as they are. A word at the end (`?done=…`) is told there.
     pub(super) fn path(&self, parts: &[&str]) -> String {
         parts.iter().fold(self.base.clone(), |path, part| {
-            path + "/" + &url::form_urlencoded::byte_serialize(part.as_bytes()).collect::<String>()
+            let part: String = url::form_urlencoded::byte_serialize(part.as_bytes()).collect();
+            format!("{path}/{part}")
         })
     }
 

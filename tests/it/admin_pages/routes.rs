@@ -18,12 +18,16 @@ const FOR_EVERYBODY: &[&str] = &[
     "mod.rs:/{*anything}",
 ];
 
+/// Pages that ask by POST and change nothing, because what is asked about does not belong into a URL.
+const ASKS: &[&str] = &["explain.rs:"];
+
 /// A route, and which methods it takes.
 #[derive(Debug)]
 pub(crate) struct Route {
     pub(crate) path: String,
     pub(crate) reads: bool,
     changes: bool,
+    asks: bool,
     for_everybody: bool,
 }
 
@@ -47,10 +51,12 @@ fn find(directory: &Path, routes: &mut Vec<Route>) {
             let (route, rest) = part.split_once('"').unwrap();
             let methods: String = rest.chars().take_while(|c| !";\n".contains(*c)).collect();
             let here = format!("{file}:{route}");
+            let asks = ASKS.iter().any(|other| here.starts_with(other));
             routes.push(Route {
                 path: route.to_owned(),
                 reads: methods.contains("get("),
-                changes: methods.contains("post("),
+                changes: methods.contains("post(") && !asks,
+                asks,
                 for_everybody: FOR_EVERYBODY.iter().any(|other| here.starts_with(other)),
             });
         }
@@ -134,7 +140,12 @@ async fn nobody_changes_or_learns_what_they_may_not() {
             // But to sign out, which is in every page.
             let is_page = answer.header("content-type").is_some_and(|sort| sort.starts_with("text/html"));
             let forms = answer.body.matches("method=\"post\"").count();
-            assert_eq!(forms, usize::from(is_page), "{path} has a button for an auditor: {}", answer.body);
+            assert_eq!(
+                forms,
+                usize::from(is_page) + usize::from(route.asks),
+                "{path} has a button for an auditor: {}",
+                answer.body
+            );
             for doing in
                 ["/edit\"", "/delete\"", "/disable\"", "/remove\"", "/revoke\"", "/revoke-tokens\"", "/new-"]
             {
@@ -146,6 +157,9 @@ async fn nobody_changes_or_learns_what_they_may_not() {
             let answer = nobody.open(&path).await;
             assert_eq!(answer.status, 303, "{path}: {answer:?}");
             assert!(answer.header("location").unwrap().starts_with("/admin/sign-in"), "{path}");
+        }
+        if route.asks {
+            assert_eq!(nobody.send(&path, &[]).await.status, 401, "{path}");
         }
         if route.changes {
             let fields =

@@ -60,7 +60,7 @@ async fn a_credential_is_added_listed_changed_and_removed(server: Server) {
     change(json!({})).await.expect_problem(404, "not-found");
     assert_eq!(api.get(PATH).await.expect(200), json!([]));
 
-    let actions: Vec<String> = server
+    let mut actions: Vec<String> = server
         .events("changed")
         .await
         .iter()
@@ -68,7 +68,8 @@ async fn a_credential_is_added_listed_changed_and_removed(server: Server) {
         .map(|event| event["action"].as_str().unwrap().to_owned())
         .filter(|action| action.contains("federated"))
         .collect();
-    let all = ["add", "update", "remove"].map(|action| format!("client.federated_credential.{action}"));
+    actions.sort_unstable();
+    let all = ["add", "remove", "update"].map(|action| format!("client.federated_credential.{action}"));
     assert_eq!(actions, all);
     let noted = "SELECT kind FROM changes WHERE subject = 'billing' ORDER BY seq DESC LIMIT 3";
     assert_eq!(server.database.texts(noted).await, ["federation", "client", "federation"]);

@@ -67,6 +67,22 @@ async fn an_issuer_is_registered_changed_disabled_and_deleted_in_the_pages() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_token_is_explained_in_the_pages_and_not_shown_again() {
+    let server = Server::start(Engine::Sqlite).await;
+    let eve = Person::signed_in(&server, "eve", "auditor").await;
+    let at = "/trusted-issuers/explain";
+    assert!(eve.page(at).await.contains("It is not shown again"));
+    let token = "eyJhbGciOiJFUzI1NiJ9.eyJpc3MiOiJodHRwczovL2lkcC5leGFtcGxlIn0.c2VjcmV0LXNlY3JldA";
+    let fields = [("assertion", token), ("client_id", ""), ("used_as", "client_assertion")];
+    let answer = eve.send(at, &fields).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    assert!(answer.body.contains("It would be refused") && !answer.body.contains("c2VjcmV0"), "{answer:?}");
+    let wrong = eve.send(at, &[("assertion", token), ("client_id", "a b"), ("used_as", "x")]).await;
+    assert_eq!(wrong.status, 422, "{wrong:?}");
+    assert!(!wrong.body.contains("c2VjcmV0"), "{wrong:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_federated_credential_is_added_by_a_preset_and_removed_in_the_pages() {
     let server = Server::start(Engine::Sqlite).await;
     server.billing().await;

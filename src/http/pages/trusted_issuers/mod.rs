@@ -1,6 +1,7 @@
 //! `/admin/trusted-issuers`: whose tokens count beside our own.
 
 mod edit;
+mod explain;
 
 use askama::Template;
 use axum::Router;
@@ -28,6 +29,7 @@ pub(super) fn routes() -> Router<Shared> {
         .route("/trusted-issuers", get(list))
         .route("/trusted-issuers/{name}", get(show))
         .merge(edit::routes())
+        .merge(explain::routes())
 }
 
 /// Where keys are, in words.
