@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::fs;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
@@ -18,6 +18,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::harness::{Authority, Database, Engine, Process, jeton, run};
 use jeton::jose::{Algorithm, RsaBits, SigningKey};
+use jeton::runtime::clock::{Clock as _, SystemClock};
 
 const METADATA: &str = "/ci/.well-known/openid-configuration";
 
@@ -92,7 +93,7 @@ impl Key {
     }
 
     fn token(&self, issuer: &str) -> String {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+        let now = SystemClock.now().as_seconds();
         let jti = BASE64URL.encode(rand::random::<[u8; 16]>());
         let header = json!({ "alg": "ES256", "kid": self.kid, "typ": "JWT" }).to_string();
         let claims = json!({
