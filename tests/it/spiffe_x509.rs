@@ -170,7 +170,7 @@ async fn whoever_may_not_hears_the_same_as_a_stranger() {
         ("0 URI SANs", root.issue("workload"), &[], "&client_id=paying"),
         ("no SPIFFE ID", svid(&root, &["spiffe://example.org"]), &[], "&client_id=paying"),
         ("an authority's", authority, &[], "&client_id=paying"),
-        ("digitalSignature", made(&|params| params.key_usages.clear()), &[], ""),
+        ("digitalSignature", made(&|params| params.key_usages.clear()), &[], "&client_id=paying"),
         ("vouches", made(&|params| params.not_after = date_time_ymd(2026, 11, 1)), &[], ""),
         ("vouches", made(&|params| params.not_before = date_time_ymd(2027, 1, 1)), &[], ""),
         ("vouches", svid(&unknown, &[ID]), &[&unknown], ""),

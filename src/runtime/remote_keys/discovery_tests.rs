@@ -15,6 +15,9 @@ const KEY: &str = r#""kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcv
 const METADATA: &str = "/t/.well-known/openid-configuration";
 const ELSEWHERE: &str = "/.well-known/oauth-authorization-server/t";
 
+/// What a web server is made to answer, for an issuer.
+type Arrange<'a> = &'a dyn Fn(&Web, &str);
+
 /// A web server with several pages, which remembers what it was asked for.
 #[derive(Default)]
 struct Web {
@@ -129,12 +132,9 @@ async fn metadata_may_be_in_the_other_place_rfc8414_3_1() {
     assert_eq!(web.asked(), [METADATA, ELSEWHERE, "/keys"]);
 }
 
-/// What a site is made to say, for whom.
-type Says<'a> = &'a dyn Fn(&Web, &str);
-
 #[tokio::test]
 async fn metadata_of_another_issuer_or_that_leads_inside_has_no_keys() {
-    let cases: [(&str, Says<'_>); 6] = [
+    let cases: [(&str, Arrange<'_>); 6] = [
         ("not exactly the one", &|web, issuer| web.metadata(METADATA, &format!("{issuer}/"), issuer)),
         ("10.0.0.1", &|web, issuer| web.metadata(METADATA, issuer, "http://10.0.0.1/keys")),
         ("not https", &|web, issuer| web.metadata(METADATA, issuer, "ftp://127.0.0.1/keys")),
