@@ -115,7 +115,7 @@ pub enum Event {
         outside_actors: Vec<String>,
         /// What it was exchanged for, if it was.
         #[serde(skip_serializing_if = "Option::is_none")]
-        exchange: Option<ExchangeRecord>,
+        exchange: Option<Box<ExchangeRecord>>,
         /// The resource servers' identifiers.
         audience: Vec<String>,
         /// The granted permissions, space-separated.

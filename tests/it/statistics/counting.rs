@@ -56,14 +56,14 @@ async fn every_event_counts_once(replica: Replica, database: Database) {
     let mut exchanged = AuditEvent { at: START.plus(HOUR), ..token() };
     if let Event::TokenIssued { subject, exchange, .. } = &mut exchanged.event {
         "front".clone_into(subject);
-        *exchange = Some(ExchangeRecord {
+        *exchange = Some(Box::new(ExchangeRecord {
             rule: ExchangeRuleName::new("r").unwrap(),
             mode: ExchangeMode::Delegation,
             subject_jti: Some("j".to_owned()),
             subject_token: None,
             actor_jti: None,
             actor_token: None,
-        });
+        }));
     }
     replica.ledger.record_issuance(&exchanged, Vec::new()).await.unwrap();
     for _ in 0..3 {
