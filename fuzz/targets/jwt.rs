@@ -55,14 +55,14 @@ fn as_assertion(text: &str) {
     body.append_pair("client_assertion", text);
     let form = Form::parse(body.finish().as_bytes()).expect("a form");
     let Ok(presented) = super::present(&[], &form) else { return };
+    // What somebody else says about a client is looked at once it is known who said it.
+    let Some(client_id) = presented.client_id else { return };
     let part = |part: &str| -> Value {
         let bytes = URL_SAFE_NO_PAD.decode(part).expect("a part is base64url");
         serde_json::from_slice(&bytes).expect("a part is JSON")
     };
     let parts: Vec<&str> = text.split('.').collect();
     let (header, claims) = (part(parts[0]), part(parts[1]));
-    // One of a trusted issuer says who it is at that issuer, and is looked at when it is verified.
-    let Some(client_id) = presented.client_id else { return };
     assert_eq!(claims["sub"], client_id.as_str());
     let typ = header["typ"].as_str().unwrap_or_default().to_ascii_lowercase();
     assert!(

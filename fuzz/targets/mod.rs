@@ -30,5 +30,5 @@ pub(crate) const TARGETS: &[(&str, Target)] = &[
 
 /// What a request with these headers and this body presents.
 fn present(authorization: &[&[u8]], form: &Form) -> Result<Offered, OAuthError> {
-    client_auth::present(&Presentation { authorization, form, certificate: None, grants: true })
+    client_auth::present(&Presentation { authorization, form, certificate: None, grants: false })
 }
