@@ -25,7 +25,6 @@ pub mod live;
 pub mod outside;
 pub mod possession;
 pub mod protected_resource;
-mod read_jwt;
 pub mod request;
 pub mod revocation;
 pub mod token;

@@ -27,7 +27,7 @@ pub use self::explain::{Explained, Step, Verdict, explain};
 use self::judge::Judging;
 use self::read::Claimed;
 pub use self::read::LONGEST;
-use super::read_jwt::REMEMBERED;
+use super::client_auth::assertion::REMEMBERED;
 use crate::domain::catalog::Catalog;
 use crate::domain::error::Fault;
 use crate::domain::time::Timestamp;
