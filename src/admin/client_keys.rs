@@ -264,12 +264,6 @@ impl Admin {
         let written = Written::of(change, "client.key.remove", client_id, Some(&before), None);
         self.commit(tx, by, written).await
     }
-
-    /// Refuses to give a credential to a client that may do more in this API than the administrator.
-    pub(super) async fn require_hold_of(&self, by: &By, client: &Client) -> Result<(), AdminError> {
-        let roles = self.store.roles_of(client.uid).await?;
-        self.require_all_of(by, &*self.catalog().await?, Some(client.uid), &roles, HANDS_OUT).await
-    }
 }
 
 /// A client's key as nobody else changes it until the end of the transaction.

@@ -166,9 +166,7 @@ impl Admin {
         client_id: &ClientId,
         new: AddFederatedCredential,
     ) -> Result<FederatedCredentialView, AdminError> {
-        self.require(by, builtin::CLIENTS_WRITE).await?;
-        let client = self.stored_client(client_id).await?;
-        self.require_hold_of(by, &client).await?;
+        let client = self.client_to_prove(by, client_id).await?;
         let catalog = self.catalog().await?;
         let now = self.ambient.now();
         let (credential, issuer) = read(new, &catalog, now)?;
@@ -239,10 +237,8 @@ impl Admin {
         id: &CredentialId,
         update: UpdateFederatedCredential,
     ) -> Result<FederatedCredentialView, AdminError> {
-        self.require(by, builtin::CLIENTS_WRITE).await?;
-        let client = self.stored_client(client_id).await?;
         // A later end hands out what the client may do for longer.
-        self.require_hold_of(by, &client).await?;
+        let client = self.client_to_prove(by, client_id).await?;
         let (before, issuer) = self.stored_federated(&client, id).await?;
         let now = self.ambient.now();
         let mut errors = Vec::new();
