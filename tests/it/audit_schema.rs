@@ -167,6 +167,7 @@ async fn be_busy(server: &Server) {
     root.put("/clients/billing/roles/order-reader").await.expect(204);
     root.post("/clients/billing/disable", Value::Null).await.expect(200);
     root.post("/revocations", json!({ "kind": "client", "subject": "billing" })).await.expect(201);
+    root.post("/trusted-issuers/explain", json!({ "assertion": "no token" })).await.expect(200);
     root.post("/signing-keys/rotate", json!({ "algorithm": "ES256" })).await.expect(201);
     let kid = "SELECT kid FROM signing_keys WHERE algorithm = 'RS256'";
     let kid = server.database.texts(kid).await.remove(0);
