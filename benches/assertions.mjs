@@ -1,4 +1,4 @@
-// Prints client assertions (RFC 7523), a line each, for scripts/bench: ES256, each to be used once.
+// Prints client assertions (RFC 7523), a line each, for scripts/bench: ES256 or RS256, each to be used once.
 //
 //     node assertions.mjs COUNT CLIENT_ID ISSUER KEY.pem
 import { createPrivateKey, randomUUID, sign } from "node:crypto";
@@ -7,7 +7,8 @@ import { readFileSync } from "node:fs";
 const [count, clientId, issuer, keyFile] = process.argv.slice(2);
 const key = { key: createPrivateKey(readFileSync(keyFile)), dsaEncoding: "ieee-p1363" };
 const part = (value) => Buffer.from(JSON.stringify(value)).toString("base64url");
-const header = part({ alg: "ES256", typ: "client-authentication+jwt" });
+const alg = key.key.asymmetricKeyType === "rsa" ? "RS256" : "ES256";
+const header = part({ alg, typ: "client-authentication+jwt" });
 const now = Math.floor(Date.now() / 1000);
 
 let lines = [];

@@ -51,15 +51,18 @@ def check_answer(server):
 
 @contextmanager
 def wrk_running(server, seconds, authorizations=None, connections=CONNECTIONS, path="/oauth2/token", body=BODY,
-                **how):
-    """A started wrk. `how` is for benches/token.lua: delay_ms, once, refused, keep, tokens."""
+                tls=None, **how):
+    """A started wrk. `how` is for benches/token.lua: delay_ms, once, refused, keep, tokens. `tls` is wrk's environment
+    where TLS is spoken, with its certificate if it is to have one."""
+    scheme = "http" if tls is None else "https"
     command = ["wrk", "--threads", "1", "--connections", str(connections), "--duration", f"{seconds}s"]
     command += ["--latency", "--timeout", "10s", "--script", str(Path(__file__).with_name("token.lua"))]
-    command += [f"http://127.0.0.1:{server.port}{path}"]
+    command += [f"{scheme}://127.0.0.1:{server.port}{path}"]
     with tempfile.NamedTemporaryFile("w", prefix="jeton-bench-") as lines:
         lines.write("".join(f"{line}\n" for line in authorizations or [server.authorization]))
         lines.flush()
         environment = {"PATH": os.environ["PATH"], "BENCH_BODY": body, "BENCH_AUTHORIZATIONS": lines.name}
+        environment |= tls or {}
         environment |= {f"BENCH_{name.upper()}": str(value) for name, value in how.items()}
         process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
         try:

@@ -15,6 +15,7 @@ from pathlib import Path
 import load
 import pages as administration
 from authentication import proving
+from federation import federated
 from load import CONNECTIONS, WARM_UP_SECONDS, calibrate, full_speed, peak_rss_mib, progress, wrk
 from servers import CLIENT_ID, NO_LIMITS, SUBJECTS, basic, first_token, passing_on, register, register_more, serving
 from stores import add_clients, add_events, postgres, sqlite
@@ -28,7 +29,8 @@ FIRST = 5_000  # clients that ask for the first time
 STARTS = 3  # cold starts a round
 BYTES_PER_ROW = 1_500  # of disk, in a full audit table, generously
 SLOW_PAGE_MS = 200  # a page that takes longer is told
-MOST_ASSERTIONS = 20_000  # that a server could check in a second
+MOST_ASSERTIONS = 16_000  # that a server could check in a second
+FEW_CREDENTIALS, MANY_CREDENTIALS = 10, 10_000  # of one trusted issuer
 STEADY_RATE, STEADY_CONNECTIONS = 200, 16  # of the client beside the flood
 
 
@@ -161,19 +163,48 @@ def authentication(bench):
             with new_directory() as directory, proving(bench.programs, directory, ENGINES[name]) as proved:
                 server, ways, write_assertions = proved
                 warm_up(server)
-                own = None
+                first, over_tls = None, None
                 for what, (place, request) in ways.items():
                     if "{token}" in request.get("body", ""):
-                        for number, seconds in enumerate((WARM_UP_SECONDS, bench.seconds)):
-                            write_assertions(directory / f"assertions-{number}", seconds * MOST_ASSERTIONS)
-                        wrk(place, WARM_UP_SECONDS, tokens=directory / "assertions-0", **request)
+                        key = request.pop("key")
+                        # Making them takes longer than using them, so there are few to warm up.
+                        for number, seconds in enumerate((1, bench.seconds)):
+                            write_assertions(directory / f"assertions-{number}", seconds * MOST_ASSERTIONS, key)
+                        wrk(place, 1, tokens=directory / "assertions-0", **request)
                         request["tokens"] = directory / "assertions-1"
                     else:
                         wrk(place, WARM_UP_SECONDS, **request)
                     result, _ = full_speed(place, bench.seconds, **request)
-                    own = own or result["tokens per CPU-second"]
-                    result["of client_secret_basic's"] = result["tokens per CPU-second"] / own
+                    rate = result["tokens per CPU-second"]
+                    first = first or rate
+                    result["of client_secret_basic's"] = rate / first
+                    if "tls" in request:
+                        over_tls = over_tls or rate
+                        result["of the same over TLS"] = rate / over_tls
                     note(results, f"{name}, {what}", result)
+    return results
+
+
+def federation(bench):
+    """Tokens for workloads that only a token of their platform names, with few and with many credentials to look
+    among. Each token is used once; the first use of each credential is not measured."""
+    results = {}
+    for turn in bench.in_turns(bench.among(ENGINES)):
+        for name in turn:
+            own = None
+            for count in (FEW_CREDENTIALS, MANY_CREDENTIALS):
+                with new_directory() as directory:
+                    with federated(bench.programs, directory, ENGINES[name], count) as (server, request, write_tokens):
+                        tokens = [directory / "first", directory / "measured"]
+                        most = bench.seconds * MOST_ASSERTIONS // 4
+                        write_tokens(tokens[0], max(count, WARM_UP_SECONDS * MOST_ASSERTIONS))
+                        write_tokens(tokens[1], most)
+                        # Long enough for each credential to be used.
+                        wrk(server, WARM_UP_SECONDS * 4, tokens=tokens[0], **request)
+                        result, answers = full_speed(server, bench.seconds, tokens=tokens[1], **request)
+                own = own or result["tokens per CPU-second"]
+                result |= {"answers": answers, "of few": result["tokens per CPU-second"] / own}
+                note(results, f"{name}, one of {count:,} credentials", result)
     return results
 
 

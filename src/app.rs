@@ -294,8 +294,8 @@ impl App {
         tasks.spawn(upkeep.run(stop.clone()));
         let watch = AuditWatch::new(store.clone(), records, time.clone(), ambient.uuid()?);
         tasks.spawn(watch.run(stop.clone()));
+        let credentials = credentials::tend(config.warn_before, (&store, &ledger, &time), (&tasks, &stop));
         tasks.spawn(Statistics::new(store.clone(), time).run(stop.clone()));
-        let credentials = credentials::tend(config.warn_before, (&store, &ledger, &ambient), (&tasks, &stop));
         let services = services(
             config,
             (&issuer, doors.mtls_url.clone()),

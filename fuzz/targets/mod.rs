@@ -9,6 +9,7 @@ mod basic;
 mod dpop;
 mod form;
 mod jwt;
+mod spiffe;
 mod subject;
 
 use jeton::domain::error::OAuthError;
@@ -26,9 +27,10 @@ pub(crate) const TARGETS: &[(&str, Target)] = &[
     ("dpop", dpop::run),
     ("assertion", assertion::run),
     ("subject", subject::run),
+    ("spiffe", spiffe::run),
 ];
 
 /// What a request with these headers and this body presents.
 fn present(authorization: &[&[u8]], form: &Form) -> Result<Offered, OAuthError> {
-    client_auth::present(&Presentation { authorization, form, certificate: None, grants: false })
+    client_auth::present(&Presentation { authorization, form, certificate: None, grants: true })
 }

@@ -7,7 +7,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Admin, AdminError, By, HANDS_OUT, Written, recorded};
+use super::credential_ends::{check_change, check_end, end};
+use super::{Admin, AdminError, By, Written, nullable, present, recorded};
 use crate::domain::binding::TokenBinding;
 use crate::domain::builtin;
 use crate::domain::certificate::PeerCertificate;
@@ -19,7 +20,7 @@ use crate::domain::error::FieldError;
 use crate::domain::ids::{ClientId, CredentialId};
 use crate::domain::text::check_text;
 use crate::domain::time::Timestamp;
-use crate::storage::{ChangeKind, StoreError};
+use crate::storage::{ChangeKind, StoreError, Tx};
 
 /// The subject that a client's certificate must have, a distinguished name or one alternative name (RFC 8705 §2.1.2).
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
@@ -38,8 +39,8 @@ pub struct CertificateSubject {
     pub value: String,
 }
 
-/// A certificate to register.
-#[derive(Debug, Deserialize, ToSchema)]
+/// A certificate to register. It has no `Debug` form: what somebody sends by mistake may hold a private key.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AddCertificate {
     /// The client's own certificate in PEM, without those that lead to an authority, and without the private key.
@@ -61,6 +62,20 @@ pub struct AddCertificate {
     #[serde(default)]
     #[schema(minimum = 1, maximum = 4_294_967_295_u32, example = 7_776_000)]
     pub expires_in: Option<u32>,
+}
+
+/// What to change of a certificate. What is absent stays.
+#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct UpdateCertificate {
+    /// For people.
+    #[serde(deserialize_with = "present")]
+    #[schema(value_type = String, max_length = 255, pattern = r"^[^\u0000-\u0009\u000b-\u001f\u007f-\u009f]*$")]
+    pub description: Option<String>,
+    /// Its end here; `null` for that of its validity alone.
+    #[serde(deserialize_with = "nullable")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub expires_at: Option<Option<Timestamp>>,
 }
 
 /// A registered certificate as people see it.
@@ -147,10 +162,7 @@ impl Admin {
         client_id: &ClientId,
         new: AddCertificate,
     ) -> Result<CertificateView, AdminError> {
-        self.require(by, builtin::CLIENTS_WRITE).await?;
-        let client = self.stored_client(client_id).await?;
-        let roles = self.store.roles_of(client.uid).await?;
-        self.require_all_of(by, &*self.catalog().await?, Some(client.uid), &roles, HANDS_OUT).await?;
+        let client = self.client_to_prove(by, client_id).await?;
         let now = self.ambient.now();
         let (read, expires_at) = check(&new, now)?;
         let certificate = ClientCertificate {
@@ -175,7 +187,7 @@ impl Admin {
         }
         tx.insert_certificate(client.uid, &certificate, &read.der).await.map_err(|error| match error {
             StoreError::AlreadyExists => AdminError::Conflict(format!(
-                "the client has this certificate already, as {}; remove that first to give it another end",
+                "the client has this certificate already, as {}; change that to give it another end",
                 certificate.certificate_id
             )),
             other => other.into(),
@@ -219,6 +231,40 @@ impl Admin {
         Ok(certificates.iter().map(view).collect())
     }
 
+    /// Changes what is said of a certificate, and its end here.
+    ///
+    /// # Errors
+    /// Wrong fields, the client has none of this id, or it has more authority than the administrator.
+    pub async fn update_certificate(
+        &self,
+        by: &By,
+        client_id: &ClientId,
+        certificate_id: &CredentialId,
+        update: UpdateCertificate,
+    ) -> Result<CertificateView, AdminError> {
+        // A later end hands out what the client may do for longer.
+        let client = self.client_to_prove(by, client_id).await?;
+        let now = self.ambient.now();
+        let fix = "name a later time, or remove the certificate";
+        check_change((update.description.as_deref(), update.expires_at.flatten()), now, fix)?;
+        let mut tx = self.begin().await?;
+        let before = lock_certificate(&mut tx, &client, certificate_id).await?;
+        let mut after = before.clone();
+        after.description = update.description.unwrap_or(after.description);
+        after.expires_at = update.expires_at.unwrap_or(after.expires_at);
+        tx.update_certificate(client.uid, &after).await?;
+        let view = CertificateView::new(&after, now, self.warn_before);
+        let written = Written {
+            action: "client.certificate.update",
+            target: client_id.to_string(),
+            before: recorded(&CertificateView::new(&before, now, self.warn_before)),
+            after: recorded(&view),
+            change: ChangeKind::Client(client_id.clone()),
+        };
+        self.commit(tx, by, written).await?;
+        Ok(view)
+    }
+
     /// Removes a certificate. It is refused everywhere within a second.
     ///
     /// # Errors
@@ -231,18 +277,13 @@ impl Admin {
     ) -> Result<(), AdminError> {
         self.require(by, builtin::CLIENTS_WRITE).await?;
         let client = self.stored_client(client_id).await?;
-        let missing = || AdminError::not_found("certificate", certificate_id.as_str());
-        let certificates = self.store.certificates(client.uid).await?;
-        let certificate =
-            certificates.iter().find(|one| one.certificate_id == *certificate_id).ok_or_else(missing)?;
         let mut tx = self.begin().await?;
-        if !tx.delete_certificate(client.uid, certificate_id).await? {
-            return Err(missing());
-        }
+        let certificate = lock_certificate(&mut tx, &client, certificate_id).await?;
+        tx.delete_certificate(client.uid, certificate_id).await?;
         let written = Written {
             action: "client.certificate.remove",
             target: client_id.to_string(),
-            before: recorded(&CertificateView::new(certificate, self.ambient.now(), self.warn_before)),
+            before: recorded(&CertificateView::new(&certificate, self.ambient.now(), self.warn_before)),
             after: None,
             change: ChangeKind::Client(client_id.clone()),
         };
@@ -295,23 +336,33 @@ impl Admin {
     }
 }
 
+/// A client's certificate as nobody else changes it until the end of the transaction.
+async fn lock_certificate(
+    tx: &mut Tx,
+    client: &Client,
+    certificate_id: &CredentialId,
+) -> Result<ClientCertificate, AdminError> {
+    if !tx.lock_client(client.uid).await? {
+        return Err(AdminError::not_found("client", client.client_id.as_str()));
+    }
+    let certificates = tx.certificates(client.uid).await?;
+    let found = certificates.into_iter().find(|one| one.certificate_id == *certificate_id);
+    found.ok_or_else(|| AdminError::not_found("certificate", certificate_id.as_str()))
+}
+
 /// Checks a form: the certificate in it, and its end here.
 fn check(new: &AddCertificate, now: Timestamp) -> Result<(PeerCertificate, Option<Timestamp>), AdminError> {
     let mut errors: Vec<FieldError> =
         check_text("description", &new.description, 255).err().into_iter().collect();
-    let end = new.expires_in.map(|seconds| now.plus(Duration::from_secs(seconds.into()))).or(new.expires_at);
-    if new.expires_at.is_some() && new.expires_in.is_some() {
-        errors.push(FieldError::new("expires_in", "expires_at is given too", "give one of them"));
-    } else if end.is_some_and(|end| end <= now) {
-        let field = if new.expires_in.is_some() { "expires_in" } else { "expires_at" };
-        errors.push(FieldError::new(field, "it is not in the future", "name a later time, or leave it out"));
-    }
+    errors.extend(check_end(new.expires_at, new.expires_in, now));
     match from_pem(&new.certificate) {
         Ok(read) if read.not_after < now => {
             let problem = format!("its validity ended at {}", read.not_after);
             errors.push(FieldError::new("certificate", problem, "register one that is in force"));
         }
-        Ok(read) if errors.is_empty() => return Ok((read, end)),
+        Ok(read) if errors.is_empty() => {
+            return Ok((read, end(new.expires_at, new.expires_in, now)));
+        }
         Ok(_) => {}
         Err(error) => errors.push(error),
     }

@@ -353,10 +353,11 @@ fn token(
         client_id: &client.client_id,
         client_kind: client.kind,
         subject: client.client_id.as_str(),
+        sub_id: None,
         jti: made_anew.clone(),
         txn: made_anew,
         act: None,
-        may_act: client.may_act.as_ref().map(|actor| MayAct { sub: actor.to_string() }),
+        may_act: client.may_act.as_ref().map(MayAct::client),
         cnf: None,
         now,
     };

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::{Admin, AdminError, By, HANDS_OUT, Written, nullable, present};
+use super::credential_ends::{check_change, check_end, end};
+use super::{Admin, AdminError, By, Written, nullable, present};
 use crate::domain::builtin;
 use crate::domain::client::Client;
 use crate::domain::client_key::{ClientKey, MOST_KEYS, key_id};
@@ -18,7 +19,7 @@ use crate::domain::ids::{ClientId, CredentialId};
 use crate::domain::text::check_text;
 use crate::domain::time::Timestamp;
 use crate::jose::{Algorithm, ForeignKey, ForeignKeyError, Object};
-use crate::storage::{ChangeKind, StoreError};
+use crate::storage::{ChangeKind, StoreError, Tx};
 
 /// The most bytes of a key in PEM form: four times those of an RSA key of 8192 bits.
 const LONGEST_PEM: usize = 10_000;
@@ -164,9 +165,7 @@ impl Admin {
     /// Wrong fields, too many keys, a client whose keys are published elsewhere or that has more authority than the
     /// administrator.
     pub async fn add_key(&self, by: &By, client_id: &ClientId, new: AddKey) -> Result<KeyView, AdminError> {
-        self.require(by, builtin::CLIENTS_WRITE).await?;
-        let client = self.stored_client(client_id).await?;
-        self.require_hold_of(by, &client).await?;
+        let client = self.client_to_prove(by, client_id).await?;
         let now = self.ambient.now();
         let key = read(new, now)?;
         let mut tx = self.begin().await?;
@@ -226,29 +225,17 @@ impl Admin {
         key_id: &CredentialId,
         update: UpdateKey,
     ) -> Result<KeyView, AdminError> {
-        self.require(by, builtin::CLIENTS_WRITE).await?;
-        let client = self.stored_client(client_id).await?;
         // A later end hands out what the client may do for longer.
-        self.require_hold_of(by, &client).await?;
-        let before = self.stored_key(&client, key_id).await?;
+        let client = self.client_to_prove(by, client_id).await?;
         let now = self.ambient.now();
-        let mut errors = Vec::new();
-        let mut key = before.clone();
-        if let Some(description) = update.description {
-            errors.extend(check_text("description", &description, 255).err());
-            key.description = description;
-        }
-        if let Some(end) = update.expires_at {
-            errors.extend(end.and_then(|end| check_end("expires_at", end, now).err()));
-            key.expires_at = end;
-        }
-        if !errors.is_empty() {
-            return Err(AdminError::Invalid(errors));
-        }
+        let fix = "name a later time, or remove the key";
+        check_change((update.description.as_deref(), update.expires_at.flatten()), now, fix)?;
         let mut tx = self.begin().await?;
-        if !tx.update_client_key(client.uid, &key).await? {
-            return Err(AdminError::not_found("key", key_id.as_str()));
-        }
+        let before = lock_key(&mut tx, &client, key_id).await?;
+        let mut key = before.clone();
+        key.description = update.description.unwrap_or(key.description);
+        key.expires_at = update.expires_at.unwrap_or(key.expires_at);
+        tx.update_client_key(client.uid, &key).await?;
         let view = KeyView::new(&key, now, self.warn_before);
         let change = ChangeKind::Client(client_id.clone());
         let before = KeyView::new(&before, now, self.warn_before);
@@ -269,21 +256,13 @@ impl Admin {
     ) -> Result<(), AdminError> {
         self.require(by, builtin::CLIENTS_WRITE).await?;
         let client = self.stored_client(client_id).await?;
-        let key = self.stored_key(&client, key_id).await?;
         let mut tx = self.begin().await?;
-        if !tx.delete_client_key(client.uid, key_id).await? {
-            return Err(AdminError::not_found("key", key_id.as_str()));
-        }
+        let key = lock_key(&mut tx, &client, key_id).await?;
+        tx.delete_client_key(client.uid, key_id).await?;
         let before = KeyView::new(&key, self.ambient.now(), self.warn_before);
         let change = ChangeKind::Client(client_id.clone());
         let written = Written::of(change, "client.key.remove", client_id, Some(&before), None);
         self.commit(tx, by, written).await
-    }
-
-    async fn stored_key(&self, client: &Client, key_id: &CredentialId) -> Result<ClientKey, AdminError> {
-        let keys = self.store.client_keys(client.uid).await?;
-        let found = keys.into_iter().find(|key| key.key_id == *key_id);
-        found.ok_or_else(|| AdminError::not_found("key", key_id.as_str()))
     }
 
     /// Refuses to give a credential to a client that may do more in this API than the administrator.
@@ -293,17 +272,21 @@ impl Admin {
     }
 }
 
+/// A client's key as nobody else changes it until the end of the transaction.
+async fn lock_key(tx: &mut Tx, client: &Client, key_id: &CredentialId) -> Result<ClientKey, AdminError> {
+    if !tx.lock_client(client.uid).await? {
+        return Err(AdminError::not_found("client", client.client_id.as_str()));
+    }
+    let keys = tx.client_keys(client.uid).await?;
+    let found = keys.into_iter().find(|key| key.key_id == *key_id);
+    found.ok_or_else(|| AdminError::not_found("key", key_id.as_str()))
+}
+
 /// The key of a form. None of the errors quotes it.
 fn read(new: AddKey, now: Timestamp) -> Result<ClientKey, AdminError> {
     let mut errors: Vec<FieldError> =
         check_text("description", &new.description, 255).err().into_iter().collect();
-    let end = new.expires_in.map(|seconds| now.plus(Duration::from_secs(seconds.into()))).or(new.expires_at);
-    let field = if new.expires_in.is_some() { "expires_in" } else { "expires_at" };
-    if new.expires_at.is_some() && new.expires_in.is_some() {
-        errors.push(FieldError::new("expires_in", "expires_at is given too", "give one of them"));
-    } else {
-        errors.extend(end.and_then(|end| check_end(field, end, now).err()));
-    }
+    errors.extend(check_end(new.expires_at, new.expires_in, now));
     let key = match (new.jwk, new.pem) {
         (Some(jwk), None) => ForeignKey::from_object(jwk).map_err(|error| refused("jwk", error)),
         (None, Some(pem)) if pem.len() > LONGEST_PEM => Err(refused("pem", ForeignKeyError::NotPem)),
@@ -319,7 +302,7 @@ fn read(new: AddKey, now: Timestamp) -> Result<ClientKey, AdminError> {
             key: Arc::new(key),
             description: new.description,
             created_at: now,
-            expires_at: end,
+            expires_at: end(new.expires_at, new.expires_in, now),
         }),
         Err(AdminError::Invalid(of_key)) => {
             errors.extend(of_key);
@@ -328,13 +311,6 @@ fn read(new: AddKey, now: Timestamp) -> Result<ClientKey, AdminError> {
         Err(other) => Err(other),
         Ok(_) => Err(AdminError::Invalid(errors)),
     }
-}
-
-fn check_end(field: &'static str, end: Timestamp, now: Timestamp) -> Result<(), FieldError> {
-    if end > now {
-        return Ok(());
-    }
-    Err(FieldError::new(field, "it is not in the future", "name a later time, or remove the key"))
 }
 
 fn refused(field: &'static str, error: ForeignKeyError) -> AdminError {

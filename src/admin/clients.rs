@@ -274,7 +274,7 @@ impl Admin {
         let client = self.stored_client(client_id).await?;
         let catalog = self.catalog().await?;
         let named = Party::Client(client.uid);
-        let rules = exchange_rules::among(&catalog, |rule| rule.caller == named || rule.subject == named);
+        let rules = exchange_rules::among(&catalog, |rule| rule.names(named));
         let mut tx = self.begin().await?;
         let removed = tx.delete_client(client.uid, version).await.map_err(|error| match (error, rules) {
             (StoreError::InUse, Some(rules)) => AdminError::Conflict(format!(

@@ -5,13 +5,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::federated_credentials::ClaimCondition;
 use super::object::object;
 use super::{AdminError, nullable, present};
 use crate::domain::catalog::Catalog;
+use crate::domain::claim_conditions::Conditions;
 use crate::domain::error::FieldError;
-use crate::domain::exchange_rule::{ExchangeMode, ExchangeRule, MOST_ACTORS, Party, USUAL_ACTORS};
+use crate::domain::exchange_rule::{
+    ExchangeMode, ExchangeRule, MOST_ACTORS, OutsideParty, Party, RuleSubject, USUAL_ACTORS,
+};
 use crate::domain::ids::{
     ClientId, ClientUid, ExchangeRuleName, Permission, ResourceServerName, ResourceServerUid, RoleName,
+    TrustedIssuerName,
 };
 use crate::domain::resource::ResourceServer;
 use crate::domain::text::check_text;
@@ -40,6 +45,48 @@ pub struct PartyName {
 
 object!(PartyName);
 
+/// A client, whoever has a role, or whoever the tokens of a trusted issuer are about that fulfil conditions: exactly one
+/// of the three.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(remote = "Self", deny_unknown_fields, default)]
+#[schema(min_properties = 1, max_properties = 2, example = json!({ "client": "billing" }))]
+pub struct SubjectName {
+    /// This client.
+    #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = ClientId)]
+    pub client: Option<ClientId>,
+    /// Every client with this role.
+    #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = RoleName)]
+    pub role: Option<RoleName>,
+    /// Somebody from elsewhere, whom this trusted issuer vouches for. It needs conditions.
+    #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = TrustedIssuerName)]
+    pub trusted_issuer: Option<TrustedIssuerName>,
+    /// Which of its tokens: all must hold.
+    #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Vec<ClaimCondition>, min_items = 1, max_items = 20)]
+    pub conditions: Option<Vec<ClaimCondition>>,
+}
+
+object!(SubjectName);
+
+/// Whoever the tokens of a trusted issuer are about that fulfil conditions.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(remote = "Self", deny_unknown_fields)]
+#[schema(example = json!({
+    "trusted_issuer": "cluster", "conditions": [{ "claim": "sub", "value": "system:serviceaccount:shop:robot" }]
+}))]
+pub struct OutsideName {
+    /// Who vouches for them.
+    pub trusted_issuer: TrustedIssuerName,
+    /// Which of its tokens: all must hold.
+    #[schema(min_items = 1, max_items = 20)]
+    pub conditions: Vec<ClaimCondition>,
+}
+
+object!(OutsideName);
+
 /// An exchange rule to create.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -61,7 +108,10 @@ pub struct CreateExchangeRule {
     /// Who may exchange.
     pub caller: PartyName,
     /// Whose identity is passed on.
-    pub subject: PartyName,
+    pub subject: SubjectName,
+    /// Who from elsewhere acts, by an actor token of a trusted issuer, without which the rule then allows nothing.
+    #[serde(default)]
+    pub actor: Option<OutsideName>,
     /// The resource server, by name, that the new token is for. It never changes.
     pub resource_server: ResourceServerName,
     /// The most that the new token allows there: scope values, at least one.
@@ -105,8 +155,12 @@ pub struct UpdateExchangeRule {
     pub caller: Option<PartyName>,
     /// Whose identity is passed on.
     #[serde(deserialize_with = "present")]
-    #[schema(value_type = PartyName)]
-    pub subject: Option<PartyName>,
+    #[schema(value_type = SubjectName)]
+    pub subject: Option<SubjectName>,
+    /// Who from elsewhere acts.
+    #[serde(deserialize_with = "nullable")]
+    #[schema(value_type = Option<OutsideName>)]
+    pub actor: Option<Option<OutsideName>>,
     /// The most that the new token allows; replaces all of it.
     #[serde(deserialize_with = "present")]
     #[schema(value_type = Vec<Permission>, min_items = 1, max_items = 1000)]
@@ -142,7 +196,8 @@ pub struct UpdateExchangeRule {
 #[derive(Clone, Debug, Serialize, ToSchema)]
 #[schema(example = json!({
     "name": "orders-to-stock", "description": "Orders look at the stock", "caller": { "client": "orders" },
-    "subject": { "client": "billing" }, "resource_server": "stock", "permissions": ["stock:read"], "sources": [],
+    "subject": { "client": "billing" }, "actor": null, "resource_server": "stock", "permissions": ["stock:read"],
+    "sources": [],
     "mode": "delegation", "max_depth": 5, "token_lifetime": null, "enabled": true, "expires_at": null, "version": 1,
     "created_at": "2026-11-22T08:00:00Z", "updated_at": "2026-11-22T08:00:00Z",
 }))]
@@ -155,7 +210,10 @@ pub struct ExchangeRuleView {
     /// Who may exchange.
     pub caller: PartyName,
     /// Whose identity is passed on.
-    pub subject: PartyName,
+    pub subject: SubjectName,
+    /// Who from elsewhere acts, by an actor token of a trusted issuer; nobody, when null.
+    #[schema(required = true)]
+    pub actor: Option<OutsideName>,
     /// The resource server, by name, that the new token is for.
     pub resource_server: ResourceServerName,
     /// The most that the new token allows there.
@@ -215,6 +273,21 @@ impl PartyName {
     }
 }
 
+// === impl SubjectName ===
+
+impl From<PartyName> for SubjectName {
+    fn from(party: PartyName) -> Self {
+        Self { client: party.client, role: party.role, ..Self::default() }
+    }
+}
+
+impl From<OutsideName> for SubjectName {
+    fn from(outside: OutsideName) -> Self {
+        let OutsideName { trusted_issuer, conditions } = outside;
+        Self { trusted_issuer: Some(trusted_issuer), conditions: Some(conditions), ..Self::default() }
+    }
+}
+
 // === impl CreateExchangeRule ===
 
 impl CreateExchangeRule {
@@ -223,7 +296,7 @@ impl CreateExchangeRule {
     pub fn named(
         name: ExchangeRuleName,
         caller: PartyName,
-        subject: PartyName,
+        subject: SubjectName,
         resource_server: ResourceServerName,
         permissions: Vec<Permission>,
     ) -> Self {
@@ -232,6 +305,7 @@ impl CreateExchangeRule {
             description: String::new(),
             caller,
             subject,
+            actor: None,
             resource_server,
             permissions,
             sources: Vec::new(),
@@ -270,7 +344,11 @@ impl<'a> Names<'a> {
             name: rule.name.clone(),
             description: rule.description.clone(),
             caller: self.party(rule.caller).ok_or(AdminError::STALE)?,
-            subject: self.party(rule.subject).ok_or(AdminError::STALE)?,
+            subject: match &rule.subject {
+                RuleSubject::Party(party) => self.party(*party).ok_or(AdminError::STALE)?.into(),
+                RuleSubject::Outside(party) => self.outside(party)?.into(),
+            },
+            actor: rule.actor.as_ref().map(|party| self.outside(party)).transpose()?,
             resource_server: server(rule.resource_server)?,
             permissions: rule.permissions.clone(),
             sources: rule.sources.iter().map(|uid| server(*uid)).collect::<Result<_, _>>()?,
@@ -290,6 +368,26 @@ impl<'a> Names<'a> {
             Party::Client(uid) => self.clients.get(&uid).cloned().map(PartyName::client),
             Party::Role(uid) => self.catalog.role(uid).map(|role| PartyName::role(role.name.clone())),
         }
+    }
+
+    fn outside(&self, party: &OutsideParty) -> Result<OutsideName, AdminError> {
+        let issuer = self.catalog.trusted_issuer(party.trusted_issuer).ok_or(AdminError::STALE)?;
+        Ok(OutsideName {
+            trusted_issuer: issuer.name.clone(),
+            conditions: party.conditions.iter().cloned().map(Into::into).collect(),
+        })
+    }
+
+    /// Whom a form means from elsewhere. What is wrong with it is noted.
+    pub(super) fn outside_party(&mut self, field: &'static str, named: &OutsideName) -> Option<OutsideParty> {
+        let name = &named.trusted_issuer;
+        let issuer = self.catalog.trusted_issuer_named(name).map(|issuer| issuer.uid);
+        if issuer.is_none() {
+            self.wrong(field, format!("there is no trusted issuer '{name}'"), "register it first");
+        }
+        let conditions = Conditions::new(named.conditions.iter().cloned().map(Into::into).collect());
+        let conditions = conditions.map_err(|error| self.errors.push(error.in_field(field))).ok();
+        issuer.zip(conditions).map(|(trusted_issuer, conditions)| OutsideParty { trusted_issuer, conditions })
     }
 
     /// What a rule is for.

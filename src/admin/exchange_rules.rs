@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::exchange_rule_forms::Names;
-pub use super::exchange_rule_forms::{CreateExchangeRule, ExchangeRuleView, PartyName, UpdateExchangeRule};
+pub use super::exchange_rule_forms::{
+    CreateExchangeRule, ExchangeRuleView, OutsideName, PartyName, SubjectName, UpdateExchangeRule,
+};
 use super::overtaken::overtaken;
 use super::{Admin, AdminError, By, HANDS_OUT, Page, PageRequest, Written, check_search, found};
 use crate::domain::builtin;
 use crate::domain::catalog::Catalog;
-use crate::domain::exchange_rule::{ExchangeRule, Party};
+use crate::domain::exchange_rule::{ExchangeRule, Party, RuleSubject};
 use crate::domain::ids::{ExchangeRuleName, ExchangeRuleUid};
 use crate::storage::{ChangeKind, StoreError};
 
@@ -35,7 +37,8 @@ impl Admin {
         let mut names = Names::new(&catalog, BTreeMap::new());
         names.check_description(&new.description);
         let caller = self.party(&mut names, "caller", &new.caller).await?;
-        let subject = self.party(&mut names, "subject", &new.subject).await?;
+        let subject = self.subject(&mut names, &new.subject).await?;
+        let actor = new.actor.as_ref().and_then(|actor| names.outside_party("actor", actor));
         let server = names.resource_server(&new.resource_server);
         let permissions = names.permissions(server, new.permissions);
         let sources = names.sources(&new.sources);
@@ -54,6 +57,7 @@ impl Admin {
             expires_at: new.expires_at,
             caller,
             subject,
+            actor,
             resource_server: server.uid,
             permissions,
             sources,
@@ -150,7 +154,10 @@ impl Admin {
             rule.caller = self.party(&mut names, "caller", &caller).await?.unwrap_or(rule.caller);
         }
         if let Some(subject) = update.subject {
-            rule.subject = self.party(&mut names, "subject", &subject).await?.unwrap_or(rule.subject);
+            rule.subject = self.subject(&mut names, &subject).await?.unwrap_or(rule.subject);
+        }
+        if let Some(actor) = update.actor {
+            rule.actor = actor.and_then(|actor| names.outside_party("actor", &actor));
         }
         if let Some(permissions) = update.permissions {
             let server = catalog.resource_server(rule.resource_server).ok_or(AdminError::STALE)?;
@@ -308,6 +315,35 @@ impl Admin {
                 Ok(None)
             }
         }
+    }
+
+    /// Whose identity a form means. What is wrong with it is noted.
+    async fn subject(
+        &self,
+        names: &mut Names<'_>,
+        subject: &SubjectName,
+    ) -> Result<Option<RuleSubject>, AdminError> {
+        const FIELD: &str = "subject";
+        let SubjectName { client, role, trusted_issuer, conditions } = subject;
+        let Some(issuer) = trusted_issuer else {
+            if conditions.is_some() {
+                let fix = "name the trusted issuer whose tokens they are about, or leave them out";
+                names.wrong(FIELD, "it has conditions and no \"trusted_issuer\"", fix);
+                return Ok(None);
+            }
+            let party = PartyName { client: client.clone(), role: role.clone() };
+            return Ok(self.party(names, FIELD, &party).await?.map(RuleSubject::Party));
+        };
+        if client.is_some() || role.is_some() {
+            let fix = "write one of \"client\", \"role\" and \"trusted_issuer\"";
+            names.wrong(FIELD, "it names a trusted issuer and somebody registered here", fix);
+            return Ok(None);
+        }
+        let outside = OutsideName {
+            trusted_issuer: issuer.clone(),
+            conditions: conditions.clone().unwrap_or_default(),
+        };
+        Ok(names.outside_party(FIELD, &outside).map(RuleSubject::Outside))
     }
 
     /// The longest lifetime that a form allows. What is wrong with it is noted.

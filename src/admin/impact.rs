@@ -147,7 +147,7 @@ impl Admin {
             resource_servers,
             passed_on_by,
             passes_on,
-            rules: rules(&catalog, |rule| rule.caller == named || rule.subject == named),
+            rules: rules(&catalog, |rule| rule.names(named)),
             operates,
         })
     }
@@ -203,7 +203,7 @@ impl Admin {
             clients: self.store.count_with_role(role.uid).await?,
             some: self.store.clients_with_role(role.uid, LISTED).await?,
             gives: given.collect(),
-            rules: rules(&catalog, |rule| rule.caller == named || rule.subject == named),
+            rules: rules(&catalog, |rule| rule.names(named)),
         })
     }
 

@@ -18,6 +18,7 @@ mod client_forms;
 pub mod client_import;
 pub mod client_keys;
 pub mod clients;
+mod credential_ends;
 pub mod effective_permissions;
 pub mod ending_credentials;
 pub mod exchange_dry_run;

@@ -243,9 +243,7 @@ impl Admin {
         let role = self.changeable_role(by, name, version).await?;
         let holders = self.store.clients_with_role(role.uid, 5).await?;
         let named = Party::Role(role.uid);
-        let rules = exchange_rules::among(&*self.catalog().await?, |rule| {
-            rule.caller == named || rule.subject == named
-        });
+        let rules = exchange_rules::among(&*self.catalog().await?, |rule| rule.names(named));
         let mut tx = self.begin().await?;
         let removed = tx.delete_role(role.uid, version).await.map_err(|error| match (error, rules) {
             (StoreError::InUse, Some(rules)) if holders.is_empty() => AdminError::Conflict(format!(

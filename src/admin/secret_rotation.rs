@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use super::credential_ends::{check_end, end};
 use super::secrets::{
     AddSecret, AddedSecret, NewSecret, RotateSecret, RotatedSecret, SecretView, USUAL_OVERLAP, check_count,
-    check_end, end,
 };
 use super::{Admin, AdminError, By, Written};
 use crate::domain::audit::Actor;
@@ -60,11 +60,11 @@ impl Admin {
         self.secret_views(client.uid).await
     }
 
-    /// [`Admin::rotate_secret`] for the client that asks. The new secret replaces one that counts and lives no longer
-    /// than that one was to live.
+    /// [`Admin::rotate_secret`] for the client that asks. The new secret replaces a current one, which counts and was not
+    /// replaced before, and lives no longer than that one was to live.
     ///
     /// # Errors
-    /// It may not, wrong fields, too many secrets, or none that counts.
+    /// It may not, wrong fields, too many secrets, or none that is current.
     pub async fn rotate_own_secret(
         &self,
         by: &By,
@@ -157,20 +157,25 @@ fn to_replace<'s>(
     Ok(counts().find(|secret| secret.replaced_by.is_none()).or_else(|| counts().next()).into_iter().collect())
 }
 
-/// When the new secret ends: as asked for, else after as long as the newest of those that it replaces was to live.
+/// When the new secret ends: as asked for, else after as long as the newest of those that it replaces was to live. What
+/// was replaced before is on its way out, and says nothing as long as there is a current one; a client itself gets no
+/// secret for it, or else it could go back to whatever was allowed long ago, and have a current one more.
 fn new_end(
     asked: Option<Timestamp>,
     replaced: &[&ClientSecret],
     now: Timestamp,
     whose: Whose,
 ) -> Result<Option<Timestamp>, AdminError> {
-    let newest = replaced.iter().find(|secret| secret.check(now).is_ok());
-    if whose == Whose::ItsOwn && newest.is_none() {
+    let counts = || replaced.iter().filter(|secret| secret.check(now).is_ok());
+    let current = counts().find(|secret| secret.replaced_by.is_none());
+    if whose == Whose::ItsOwn && current.is_none() {
         return Err(AdminError::Conflict(
-            "there is no secret that counts for the new one to replace; an administrator adds the first one"
+            "there is no current secret for the new one to replace, one that counts and was not replaced before: name \
+             a current one, or none; where there is none, an administrator adds the first one"
                 .to_owned(),
         ));
     }
+    let newest = current.or_else(|| counts().next());
     let lifetime = newest.and_then(|secret| {
         let micros = secret.expires_at?.as_micros().saturating_sub(secret.created_at.as_micros());
         Some(Duration::from_micros(micros.unsigned_abs()))
@@ -258,6 +263,15 @@ mod tests {
         assert!(new_end(at(99_000), &[&ends], NOW, Whose::ItsOwn).is_err());
         assert_eq!(new_end(None, &[], NOW, Whose::AClients).unwrap(), None);
         assert!(new_end(None, &[], NOW, Whose::ItsOwn).is_err());
+        // What was replaced before had a longer life, and says nothing.
+        let long = secret("d", (1_000, Some(10_100)), Some("a"));
+        for whose in both {
+            assert_eq!(new_end(None, &[&long, &ends], NOW, whose).unwrap(), at(11_500));
+        }
+        assert!(new_end(at(11_501), &[&long, &ends], NOW, Whose::ItsOwn).is_err());
+        assert_eq!(new_end(None, &[&long], NOW, Whose::AClients).unwrap(), at(19_100));
+        let error = new_end(None, &[&long], NOW, Whose::ItsOwn).unwrap_err();
+        assert!(error.to_string().contains("no current secret"), "{error}");
         let over = secret("c", (1, Some(2)), None);
         assert!(new_end(None, &[&over], NOW, Whose::ItsOwn).is_err());
     }

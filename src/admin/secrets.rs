@@ -1,10 +1,10 @@
 //! Client secrets: adding, listing, changing, revoking. A secret's text is answered once, when it is added.
 
 use std::collections::HashMap;
-use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 
+use super::credential_ends::{check_change, check_end, end};
 pub use super::secret_forms::{
     AddSecret, AddedSecret, RotateSecret, RotatedSecret, SecretView, USUAL_OVERLAP, UpdateSecret,
 };
@@ -18,7 +18,7 @@ use crate::domain::secret::{self, Form, SecretOrigin};
 use crate::domain::text::check_text;
 use crate::domain::time::Timestamp;
 use crate::runtime::secrets::hash;
-use crate::storage::ChangeKind;
+use crate::storage::{ChangeKind, Tx};
 
 /// A secret that is about to be stored, and its text where that is known.
 pub(super) struct NewSecret {
@@ -89,24 +89,10 @@ impl Admin {
     ) -> Result<SecretView, AdminError> {
         let client = self.client_to_prove(by, client_id).await?;
         let now = self.ambient.now();
-        let mut errors = Vec::new();
-        errors.extend(
-            update.description.as_deref().and_then(|text| check_text("description", text, 255).err()),
-        );
-        if update.expires_at.flatten().is_some_and(|end| end <= now) {
-            let fix = "name a later time, or revoke the secret";
-            errors.push(FieldError::new("expires_at", "it is not in the future", fix));
-        }
-        if !errors.is_empty() {
-            return Err(AdminError::Invalid(errors));
-        }
-        let missing = || AdminError::not_found("secret", secret_id.as_str());
+        let fix = "name a later time, or revoke the secret";
+        check_change((update.description.as_deref(), update.expires_at.flatten()), now, fix)?;
         let mut tx = self.begin().await?;
-        if !tx.lock_client(client.uid).await? {
-            return Err(AdminError::not_found("client", client_id.as_str()));
-        }
-        let stored = tx.secrets(client.uid).await?;
-        let before = stored.into_iter().find(|secret| secret.secret_id == *secret_id).ok_or_else(missing)?;
+        let before = lock_secret(&mut tx, &client, secret_id).await?;
         let mut after = before.clone();
         after.description = update.description.unwrap_or(after.description);
         after.expires_at = update.expires_at.unwrap_or(after.expires_at);
@@ -137,17 +123,13 @@ impl Admin {
     ) -> Result<(), AdminError> {
         self.require(by, builtin::CLIENTS_WRITE).await?;
         let client = self.stored_client(client_id).await?;
-        let missing = || AdminError::not_found("secret", secret_id.as_str());
-        let secrets = self.store.secrets(client.uid).await?;
-        let secret = secrets.iter().find(|secret| secret.secret_id == *secret_id).ok_or_else(missing)?;
         let mut tx = self.begin().await?;
-        if !tx.delete_secret(client.uid, secret_id).await? {
-            return Err(missing());
-        }
+        let secret = lock_secret(&mut tx, &client, secret_id).await?;
+        tx.delete_secret(client.uid, secret_id).await?;
         let written = Written {
             action: "client.secret.revoke",
             target: client_id.to_string(),
-            before: recorded(&self.secret_view(secret, self.ambient.now())),
+            before: recorded(&self.secret_view(&secret, self.ambient.now())),
             after: None,
             change: ChangeKind::Client(client_id.clone()),
         };
@@ -249,6 +231,16 @@ impl Admin {
     }
 }
 
+/// A client's secret as nobody else changes it until the end of the transaction.
+async fn lock_secret(tx: &mut Tx, client: &Client, secret_id: &SecretId) -> Result<ClientSecret, AdminError> {
+    if !tx.lock_client(client.uid).await? {
+        return Err(AdminError::not_found("client", client.client_id.as_str()));
+    }
+    let stored = tx.secrets(client.uid).await?;
+    let found = stored.into_iter().find(|secret| secret.secret_id == *secret_id);
+    found.ok_or_else(|| AdminError::not_found("secret", secret_id.as_str()))
+}
+
 /// Whether a client may have one secret more.
 pub(super) fn check_count(stored: &[ClientSecret], origin: SecretOrigin) -> Result<(), AdminError> {
     if stored.len() >= MOST_SECRETS {
@@ -263,31 +255,6 @@ pub(super) fn check_count(stored: &[ClientSecret], origin: SecretOrigin) -> Resu
         )));
     }
     Ok(())
-}
-
-/// When a secret ends.
-pub(super) fn end(
-    expires_at: Option<Timestamp>,
-    expires_in: Option<u32>,
-    now: Timestamp,
-) -> Option<Timestamp> {
-    expires_in.map(|seconds| now.plus(Duration::from_secs(seconds.into()))).or(expires_at)
-}
-
-/// What is wrong with an end, if anything is.
-pub(super) fn check_end(
-    expires_at: Option<Timestamp>,
-    expires_in: Option<u32>,
-    now: Timestamp,
-) -> Option<FieldError> {
-    if expires_at.is_some() && expires_in.is_some() {
-        return Some(FieldError::new("expires_in", "expires_at is given too", "give one of them"));
-    }
-    if end(expires_at, expires_in, now).is_some_and(|end| end <= now) {
-        let field = if expires_in.is_some() { "expires_in" } else { "expires_at" };
-        return Some(FieldError::new(field, "it is not in the future", "name a later time, or leave it out"));
-    }
-    None
 }
 
 /// Checks a form.

@@ -147,7 +147,8 @@ pub struct Delegations {
 /// Somebody who has acted for somebody towards something, by real token exchanges.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct DelegationView {
-    /// Whose identity was passed on.
+    /// Whose identity was passed on: a client's, or that of `anybody of NAME`, whom the trusted issuer of this name vouches
+    /// for.
     #[schema(example = "front")]
     pub subject: String,
     /// The client that passed it on.

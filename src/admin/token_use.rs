@@ -6,6 +6,7 @@ use utoipa::ToSchema;
 
 use super::impact::UsingClient;
 use super::{Admin, AdminError, By};
+use crate::domain::acting::SubId;
 use crate::domain::builtin;
 use crate::domain::claims::AccessTokenClaims;
 use crate::domain::client::Client;
@@ -37,8 +38,11 @@ pub(super) struct Token {
     jti: String,
     txn: String,
     subject: String,
+    subject_issuer: Option<String>,
     #[serde(default)]
     actors: Vec<String>,
+    #[serde(default)]
+    outside_actors: Vec<String>,
     pub(super) audience: Vec<String>,
     #[serde(default)]
     roles: Vec<String>,
@@ -199,12 +203,19 @@ impl Admin {
 impl Token {
     /// What of its claims says whether it is revoked.
     fn claims(&self, client: &Client, at: Timestamp) -> AccessTokenClaims {
-        let actors = self.actors.iter().rev().cloned();
+        // Whom it means, no revocation asks; that it is no client, all do.
+        let outside = |sub: &String| SubId::IssSub { iss: String::new(), sub: sub.clone() };
+        let actors = self
+            .actors
+            .iter()
+            .rev()
+            .map(|sub| (sub.clone(), self.outside_actors.contains(sub).then(|| outside(sub))));
         AccessTokenClaims {
             iss: String::new(),
             exp: self.expires_at.as_seconds(),
             aud: self.audience.iter().cloned().collect(),
             sub: self.subject.clone(),
+            sub_id: self.subject_issuer.is_some().then(|| outside(&self.subject)),
             client_id: client.client_id.clone(),
             iat: at.as_seconds(),
             jti: self.jti.clone(),
@@ -212,7 +223,7 @@ impl Token {
             scope: None,
             roles: Vec::new(),
             client_kind: client.kind,
-            act: actors.fold(None, |act, sub| Some(Act { sub, act: act.map(Box::new) })),
+            act: actors.fold(None, |act, (sub, sub_id)| Some(Act { sub, sub_id, act: act.map(Box::new) })),
             may_act: None,
             cnf: None,
         }

@@ -3,6 +3,9 @@
 //! Who says where the keys of an issuer are can make its tokens, and so become every client that they prove. So nobody
 //! changes whom its tokens convince, or enables it, who may do less in this API than those clients.
 
+use std::sync::Arc;
+
+use super::exchange_rules;
 use super::overtaken::overtaken;
 use super::trusted_issuer_checks::Checks;
 pub use super::trusted_issuer_forms::{
@@ -11,7 +14,7 @@ pub use super::trusted_issuer_forms::{
 use super::{Admin, AdminError, By, Page, PageRequest, Written, check_search, found};
 use crate::domain::builtin;
 use crate::domain::catalog::Catalog;
-use crate::domain::exchange_rule::Party;
+use crate::domain::exchange_rule::{ExchangeRule, Party};
 use crate::domain::ids::{ClientId, ClientUid, TrustedIssuerName, TrustedIssuerUid};
 use crate::domain::trust::TrustedIssuer;
 use crate::jose::ForeignKey;
@@ -206,7 +209,20 @@ impl Admin {
     async fn issuer_in_use(&self, issuer: &TrustedIssuer) -> Result<AdminError, AdminError> {
         let (count, clients) = self.store.clients_of_issuer(issuer.uid, NAMED).await?;
         if count == 0 {
-            return Ok(AdminError::from(StoreError::InUse));
+            let catalog = self.catalog().await?;
+            let rules = exchange_rules::among(&catalog, |rule| {
+                rule.outside().any(|party| party.trusted_issuer == issuer.uid)
+            });
+            return Ok(rules.map_or_else(
+                || AdminError::from(StoreError::InUse),
+                |rules| {
+                    AdminError::Conflict(format!(
+                        "exchange rules name the trusted issuer '{}' (among them {rules}); \
+                         change or delete them first, or disable it",
+                        issuer.name
+                    ))
+                },
+            ));
         }
         let named: Vec<&str> = clients.iter().map(ClientId::as_str).collect();
         let others = count.saturating_sub(named.len() as u64);
@@ -305,6 +321,13 @@ impl Admin {
         }
         let roles = self.store.roles_of_issuer(issuer).await?;
         self.require_all_of(by, catalog, None, &roles, BECOMES_STRONGER).await?;
+        // What its tokens themselves get, where a rule lets them.
+        let named = |rule: &&Arc<ExchangeRule>| rule.outside().any(|party| party.trusted_issuer == issuer);
+        let api = catalog.api().map(|api| api.uid);
+        let towards = |rule: &&Arc<ExchangeRule>| Some(rule.resource_server) == api;
+        let lets_through = catalog.exchange_rules().iter().filter(towards).filter(named);
+        let permissions: Vec<_> = lets_through.flat_map(|rule| &rule.permissions).collect();
+        self.require_all(by, &permissions, BECOMES_STRONGER).await?;
         // What a client may that is named itself: few are.
         for client in clients_near_api(catalog) {
             let credentials = self.store.federated_credentials(client).await?;

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::runtime::clock::Ambient;
+use crate::runtime::clock_check::ClockCheck;
 use crate::runtime::expiry_watch::{EndingCounts, ExpiryWatch};
 use crate::runtime::foreign_secrets::Upgrade;
 use crate::runtime::ledger::Ledger;
@@ -25,15 +26,15 @@ pub(super) struct Tended {
 /// Starts them.
 pub(super) fn tend(
     warn_before: Duration,
-    (store, ledger, ambient): (&Store, &Ledger, &Ambient),
+    (store, ledger, time): (&Store, &Ledger, &(Ambient, Arc<ClockCheck>)),
     (tasks, stop): (&TaskTracker, &CancellationToken),
 ) -> Tended {
     let ending = EndingCounts::default();
     let counts = Arc::clone(&ending);
-    let watch = ExpiryWatch::new(store.clone(), ledger.clone(), ambient.clone(), warn_before, counts);
+    let watch = ExpiryWatch::new(store.clone(), ledger.clone(), time.clone(), warn_before, counts);
     tasks.spawn(watch.run(stop.clone()));
     let (verified, upgrades) = mpsc::channel(secret_upgrades::QUEUE);
-    let upgrading = SecretUpgrades::new(store.clone(), ledger.clone(), ambient.clone());
+    let upgrading = SecretUpgrades::new(store.clone(), ledger.clone(), time.0.clone());
     tasks.spawn(upgrading.run(upgrades, stop.clone()));
     Tended { ending, verified }
 }

@@ -47,7 +47,10 @@ fn issued(token: &TreeToken) -> String {
     let (exchange, orphan) = match &issued.exchange {
         Some(exchange) if *orphan => (
             format!("  {} ({})", exchange.rule, exchange.mode),
-            format!("  ORPHAN: exchanged for {}, which is not recorded", short(&exchange.subject_jti)),
+            format!(
+                "  ORPHAN: exchanged for {}, which is not recorded",
+                short(exchange.subject_jti.as_deref().unwrap_or_default())
+            ),
         ),
         Some(exchange) => (format!("  {} ({})", exchange.rule, exchange.mode), String::new()),
         None => (String::new(), String::new()),

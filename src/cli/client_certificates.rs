@@ -9,7 +9,7 @@ use clap::Subcommand;
 
 use super::arguments::{client_id, timestamp};
 use super::{Offline, output};
-use crate::admin::client_certificates::{AddCertificate, CertificateSubject};
+use crate::admin::client_certificates::{AddCertificate, CertificateSubject, UpdateCertificate};
 use crate::domain::certificate_subject::{ExpectedSubject, SubjectKind};
 use crate::domain::client_certificate::LONGEST_PEM;
 use crate::domain::error::FieldError;
@@ -37,6 +37,24 @@ pub(super) enum Command {
         /// Whose.
         #[arg(value_parser = client_id)]
         client_id: ClientId,
+    },
+    /// Change what is said of a certificate, or its end here.
+    Change {
+        /// Whose.
+        #[arg(value_parser = client_id)]
+        client_id: ClientId,
+        /// Which; `jeton clients certificate list` names them.
+        #[arg(value_parser = certificate_id)]
+        certificate_id: CredentialId,
+        /// For people.
+        #[arg(long)]
+        description: Option<String>,
+        /// Its end here, for example 2027-01-01T00:00:00Z.
+        #[arg(long, value_name = "TIME", value_parser = timestamp, conflicts_with = "never_expires")]
+        expires_at: Option<Timestamp>,
+        /// It has no end but that of its validity.
+        #[arg(long)]
+        never_expires: bool,
     },
     /// Remove a certificate. It is refused everywhere from the next second on.
     Remove {
@@ -69,6 +87,11 @@ pub(super) async fn run(command: Command, offline: &Offline, json: bool) -> anyh
             ],
             json,
         ),
+        Command::Change { client_id, certificate_id, description, expires_at, never_expires } => {
+            let expires_at = if never_expires { Some(None) } else { expires_at.map(Some) };
+            let update = UpdateCertificate { description, expires_at };
+            output::one(&admin.update_certificate(by, &client_id, &certificate_id, update).await?, json)
+        }
         Command::Remove { client_id, certificate_id } => {
             admin.remove_certificate(by, &client_id, &certificate_id).await?;
             if json {

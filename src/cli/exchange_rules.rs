@@ -2,13 +2,17 @@
 
 use clap::{ArgGroup, Args, Subcommand};
 
+use super::federated_credentials::condition;
 use super::{Offline, output};
 use crate::admin::PageRequest;
-use crate::admin::exchange_dry_run::{TriedExchange, TryExchange};
-use crate::admin::exchange_rules::{CreateExchangeRule, PartyName};
+use crate::admin::exchange_dry_run::{TriedExchange, TryExchange, TryOutside};
+use crate::admin::exchange_rules::{CreateExchangeRule, OutsideName, PartyName, SubjectName};
+use crate::admin::federated_credentials::ClaimCondition;
 use crate::domain::error::FieldError;
 use crate::domain::exchange_rule::{ExchangeMode, USUAL_ACTORS};
-use crate::domain::ids::{ClientId, ExchangeRuleName, Permission, ResourceServerName, RoleName};
+use crate::domain::ids::{
+    ClientId, ExchangeRuleName, Permission, ResourceServerName, RoleName, TrustedIssuerName,
+};
 use crate::domain::time::Timestamp;
 
 #[derive(Debug, Subcommand)]
@@ -52,7 +56,7 @@ pub(super) enum Command {
 #[derive(Debug, Args)]
 #[command(
     group(ArgGroup::new("caller").required(true).args(["caller_client", "caller_role"])),
-    group(ArgGroup::new("subject").required(true).args(["subject_client", "subject_role"])),
+    group(ArgGroup::new("subject").required(true).args(["subject_client", "subject_role", "subject_issuer"])),
 )]
 pub(super) struct Create {
     /// Its name, which never changes.
@@ -73,6 +77,19 @@ pub(super) struct Create {
     /// The role whose clients' identity is passed on.
     #[arg(long, value_name = "ROLE", value_parser = role_name)]
     subject_role: Option<RoleName>,
+    /// The trusted issuer whose tokens the subject is proven by; needs conditions.
+    #[arg(long, value_name = "NAME", value_parser = issuer_name, requires = "subject_conditions")]
+    subject_issuer: Option<TrustedIssuerName>,
+    /// What a claim of the subject's token must be, for example 'repository=octo-org/octo-repo'; * stands for any text.
+    /// May be repeated: all must hold.
+    #[arg(long = "subject-condition", value_name = "CLAIM=VALUE", value_parser = condition, requires = "subject_issuer")]
+    subject_conditions: Vec<ClaimCondition>,
+    /// The trusted issuer whose actor token the rule wants; needs conditions.
+    #[arg(long, value_name = "NAME", value_parser = issuer_name, requires = "actor_conditions")]
+    actor_issuer: Option<TrustedIssuerName>,
+    /// What a claim of the actor token must be; may be repeated: all must hold.
+    #[arg(long = "actor-condition", value_name = "CLAIM=VALUE", value_parser = condition, requires = "actor_issuer")]
+    actor_conditions: Vec<ClaimCondition>,
     /// What the new token is for.
     #[arg(long, value_name = "NAME", value_parser = resource_server_name)]
     resource_server: ResourceServerName,
@@ -97,15 +114,31 @@ pub(super) struct Create {
 }
 
 #[derive(Debug, Args)]
+#[command(
+    group(ArgGroup::new("whose").required(true).args(["subject", "subject_issuer"])),
+)]
 pub(super) struct Try {
     /// The client that would exchange.
     #[arg(long, value_name = "CLIENT_ID", value_parser = client_id)]
     caller: ClientId,
     /// The client whose identity would be passed on.
     #[arg(long, value_name = "CLIENT_ID", value_parser = client_id)]
-    subject: ClientId,
-    /// A resource server that the subject token is addressed to; may be repeated.
-    #[arg(long = "audience", value_name = "NAME", required = true, value_parser = resource_server_name)]
+    subject: Option<ClientId>,
+    /// The trusted issuer that vouches for a subject from elsewhere.
+    #[arg(long, value_name = "NAME", value_parser = issuer_name, requires = "subject_claims")]
+    subject_issuer: Option<TrustedIssuerName>,
+    /// What its token says, as a JSON object with at least sub.
+    #[arg(long, value_name = "JSON", value_parser = claims, requires = "subject_issuer")]
+    subject_claims: Option<Claims>,
+    /// The trusted issuer of an actor token.
+    #[arg(long, value_name = "NAME", value_parser = issuer_name, requires = "actor_claims")]
+    actor_issuer: Option<TrustedIssuerName>,
+    /// What the actor token says, as a JSON object with at least sub.
+    #[arg(long, value_name = "JSON", value_parser = claims, requires = "actor_issuer")]
+    actor_claims: Option<Claims>,
+    /// A resource server that the subject token is addressed to; may be repeated. A trusted issuer's is addressed to
+    /// none.
+    #[arg(long = "audience", value_name = "NAME", required_unless_present = "subject_issuer", value_parser = resource_server_name)]
     audience: Vec<ResourceServerName>,
     /// What the subject token allows; all that the subject's roles give there, when absent.
     #[arg(long, value_name = "SCOPE")]
@@ -128,6 +161,8 @@ impl From<Try> for TryExchange {
         Self {
             caller: wanted.caller,
             subject: wanted.subject,
+            outside_subject: outside(wanted.subject_issuer, wanted.subject_claims),
+            outside_actor: outside(wanted.actor_issuer, wanted.actor_claims),
             audience: wanted.audience,
             subject_scope: wanted.subject_scope,
             actors: wanted.actors,
@@ -136,6 +171,13 @@ impl From<Try> for TryExchange {
             scope: wanted.scope,
         }
     }
+}
+
+/// Claims, as somebody wrote them.
+type Claims = serde_json::Map<String, serde_json::Value>;
+
+fn outside(issuer: Option<TrustedIssuerName>, claims: Option<Claims>) -> Option<TryOutside> {
+    issuer.zip(claims).map(|(trusted_issuer, claims)| TryOutside { trusted_issuer, claims })
 }
 
 /// A dry run for people.
@@ -217,10 +259,17 @@ pub(super) async fn run(
 impl From<Create> for CreateExchangeRule {
     fn from(create: Create) -> Self {
         let caller = PartyName { client: create.caller_client, role: create.caller_role };
-        let subject = PartyName { client: create.subject_client, role: create.subject_role };
+        let subject = SubjectName {
+            client: create.subject_client,
+            role: create.subject_role,
+            conditions: create.subject_issuer.as_ref().map(|_| create.subject_conditions),
+            trusted_issuer: create.subject_issuer,
+        };
         let mut rule = Self::named(create.name, caller, subject, create.resource_server, create.permissions);
         rule.description = create.description;
         rule.sources = create.sources;
+        let conditions = create.actor_conditions;
+        rule.actor = create.actor_issuer.map(|trusted_issuer| OutsideName { trusted_issuer, conditions });
         rule.mode = create.mode;
         rule.max_depth = create.max_depth;
         rule.token_lifetime = create.token_lifetime;
@@ -243,6 +292,14 @@ fn role_name(text: &str) -> Result<RoleName, FieldError> {
 
 fn resource_server_name(text: &str) -> Result<ResourceServerName, FieldError> {
     ResourceServerName::new(text)
+}
+
+fn issuer_name(text: &str) -> Result<TrustedIssuerName, FieldError> {
+    TrustedIssuerName::new(text)
+}
+
+fn claims(text: &str) -> Result<Claims, String> {
+    serde_json::from_str(text).map_err(|_| "write a JSON object, for example '{\"sub\":\"a\"}'".to_owned())
 }
 
 fn permission(text: &str) -> Result<Permission, FieldError> {

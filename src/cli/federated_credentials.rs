@@ -153,7 +153,7 @@ fn credential_id(text: &str) -> Result<CredentialId, FieldError> {
 }
 
 /// The claim ends at the first `=`.
-fn condition(text: &str) -> Result<ClaimCondition, String> {
+pub(super) fn condition(text: &str) -> Result<ClaimCondition, String> {
     let (claim, value) = text.split_once('=').ok_or("write CLAIM=TEXT, for example sub=orders")?;
     let claim = ClaimPath::new(claim).map_err(|error| error.to_string())?;
     let value = Pattern::new(value).map_err(|error| error.to_string())?;

@@ -14,10 +14,8 @@ use super::chain::ChainEnd;
 use super::client::{AuthMethod, GrantType};
 use super::credential::CredentialKind;
 use super::error::Fault;
-use super::exchange_rule::ExchangeMode;
-use super::ids::{
-    AdministratorName, ClientId, CredentialId, ExchangeRuleName, KeyId, RoleName, TrustedIssuerName,
-};
+pub use super::exchange_record::ExchangeRecord;
+use super::ids::{AdministratorName, ClientId, CredentialId, KeyId, RoleName, TrustedIssuerName};
 use super::revocation::RevokedKind;
 use super::time::Timestamp;
 use super::words::words;
@@ -104,11 +102,17 @@ pub enum Event {
         grant_type: GrantType,
         /// The request's own words.
         asked: AskedFor,
-        /// Who the token is about.
+        /// Who the token is about: a client, unless there is a `subject_issuer`.
         subject: String,
-        /// Who acts for the subject, newest first.
+        /// The name of the trusted issuer that vouches for the subject, if that is somebody from elsewhere.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        subject_issuer: Option<String>,
+        /// Who acts for the subject, newest first: clients, unless they are among the `outside_actors`.
         #[serde(skip_serializing_if = "Vec::is_empty")]
         actors: Vec<String>,
+        /// Those of the actors who are from elsewhere.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        outside_actors: Vec<String>,
         /// What it was exchanged for, if it was.
         #[serde(skip_serializing_if = "Option::is_none")]
         exchange: Option<ExchangeRecord>,
@@ -472,21 +476,6 @@ pub enum Actor {
     },
     /// Jeton itself, at start-up.
     System,
-}
-
-/// What a token was exchanged for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
-pub struct ExchangeRecord {
-    /// The rule that allowed it.
-    #[schema(value_type = String)]
-    pub rule: ExchangeRuleName,
-    /// Whether the caller shows in the new token.
-    pub mode: ExchangeMode,
-    /// The subject token.
-    pub subject_jti: String,
-    /// The actor token, if there was one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub actor_jti: Option<String>,
 }
 
 // === impl Event ===

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use aws_lc_rs::digest;
 use base64::Engine;
@@ -16,7 +17,7 @@ use super::time::Timestamp;
 /// The larger ones nobody has use for; a key of the largest usual size takes a few thousand bytes.
 pub const LARGEST: usize = 32 * 1_024;
 
-/// The caller's own certificate: the leaf, without whatever was sent along to verify it.
+/// The caller's own certificate: the leaf, with whatever was sent along to verify it.
 ///
 /// That there is one says only that the caller holds its key, to a TLS listener of ours or to a proxy that is
 /// trusted to say so. Anybody can make one. Who the caller is says a registration that fits, and, unless that names
@@ -42,6 +43,8 @@ pub struct PeerCertificate {
     pub not_before: Timestamp,
     /// Its end. Asked already when it is `trusted`.
     pub not_after: Timestamp,
+    /// What was sent along, in DER: it may lead to an authority. Nobody has looked at it.
+    pub chain: Arc<[Vec<u8>]>,
 }
 
 /// The alternative names of a certificate that can stand for a client (RFC 8705 §2.1.2), as they are written in it.
@@ -95,6 +98,7 @@ impl PeerCertificate {
             public_key_der: certificate.public_key().raw.to_vec(),
             not_before: Timestamp::from_seconds(validity.not_before.timestamp()),
             not_after: Timestamp::from_seconds(validity.not_after.timestamp()),
+            chain: Arc::default(),
         })
     }
 

@@ -2,10 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::acting::SubId;
 use super::binding::Confirmation;
 use super::client::ClientKind;
 use super::delegation::{Act, MayAct};
 use super::ids::{ClientId, RoleName};
+use super::outside_identity::issuer_in;
 use super::policy::Decision;
 use super::resource::TokenProfile;
 use super::time::Timestamp;
@@ -65,8 +67,11 @@ pub struct AccessTokenClaims {
     pub exp: i64,
     /// The resource servers' identifiers.
     pub aud: Audience,
-    /// Who the token is about.
+    /// Who the token is about. A client's id, unless there is a `sub_id`.
     pub sub: String,
+    /// Who the token is about, if that is somebody from elsewhere (RFC 9493 §4.1).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sub_id: Option<SubId>,
     /// Who asked for it.
     pub client_id: ClientId,
     /// Seconds since the epoch.
@@ -93,6 +98,28 @@ pub struct AccessTokenClaims {
     pub cnf: Option<Confirmation>,
 }
 
+// === impl AccessTokenClaims ===
+
+impl AccessTokenClaims {
+    /// The client that it is about; nothing, if that is somebody from elsewhere.
+    #[must_use]
+    pub fn subject_client(&self) -> Option<&str> {
+        self.sub_id.is_none().then_some(self.sub.as_str())
+    }
+
+    /// Whether it is about the client that asked for it.
+    #[must_use]
+    pub fn is_of_itself(&self) -> bool {
+        self.subject_client() == Some(self.client_id.as_str())
+    }
+
+    /// The name of the trusted issuer that vouches for whom it is about, if one does.
+    #[must_use]
+    pub fn subject_issuer(&self) -> Option<&str> {
+        self.sub_id.is_some().then(|| issuer_in(&self.sub))
+    }
+}
+
 /// The parts of a token that no decision holds.
 #[derive(Clone, Debug)]
 pub struct Occasion<'a> {
@@ -104,9 +131,12 @@ pub struct Occasion<'a> {
     pub client_kind: ClientKind,
     /// Who the token is about.
     pub subject: &'a str,
+    /// The same in the words of a trusted issuer, if it is somebody from elsewhere.
+    pub sub_id: Option<SubId>,
     /// A fresh identifier, starting with the client's mark ([`crate::domain::client::Client::token_mark`]).
     pub jti: String,
-    /// The chain's identifier: fresh at its first token, starting with the subject's mark.
+    /// The chain's identifier: fresh at its first token, starting with the subject's mark, or the caller's if the subject is
+    /// from elsewhere.
     pub txn: String,
     /// Who acts for the subject.
     pub act: Option<Act>,
@@ -126,6 +156,7 @@ pub fn build(occasion: Occasion<'_>, decision: &Decision) -> AccessTokenClaims {
         exp: decision.expires_at.as_seconds(),
         aud: decision.audience.iter().map(|identifier| identifier.as_str().to_owned()).collect(),
         sub: occasion.subject.to_owned(),
+        sub_id: occasion.sub_id,
         client_id: occasion.client_id.clone(),
         iat: occasion.now.as_seconds(),
         jti: occasion.jti,
@@ -168,6 +199,30 @@ mod tests {
         }
     }
 
+    #[test]
+    fn what_a_token_is_about_goes_by_sub_id_rfc9493_4_1() {
+        let mut token = json!({
+            "iss": "i", "exp": 1, "aud": "a", "sub": "ci|x", "client_id": "ci|x", "iat": 0, "jti": "j", "txn": "t",
+            "roles": [], "client_kind": "service",
+        });
+        let read = |token: &serde_json::Value| -> AccessTokenClaims {
+            serde_json::from_value(token.clone()).unwrap()
+        };
+        let own = read(&token);
+        assert_eq!(
+            (own.subject_client(), own.subject_issuer(), own.is_of_itself()),
+            (Some("ci|x"), None, true)
+        );
+        token["sub_id"] = json!({ "format": "iss_sub", "iss": "https://ci.example", "sub": "x" });
+        let outside = read(&token);
+        assert_eq!((outside.subject_client(), outside.subject_issuer()), (None, Some("ci")));
+        assert!(!outside.is_of_itself(), "whoever asked is called the same");
+        assert_eq!(serde_json::to_value(&outside).unwrap()["sub_id"], token["sub_id"]);
+        // What is marked in a way that is not known here is about nobody.
+        token["sub_id"] = json!({ "format": "email", "email": "a@example.com" });
+        assert!(serde_json::from_value::<AccessTokenClaims>(token).is_err());
+    }
+
     proptest! {
         #[test]
         fn a_token_says_what_was_decided_and_nothing_else_rfc9068_2_2(
@@ -176,7 +231,7 @@ mod tests {
             let now = Timestamp::from_micros(now);
             let client_id = ClientId::new("c").unwrap();
             let occasion = Occasion {
-                issuer: "https://i", client_id: &client_id, client_kind: ClientKind::Job, subject: "s",
+                issuer: "https://i", client_id: &client_id, client_kind: ClientKind::Job, subject: "s", sub_id: None,
                 jti: "j".to_owned(), txn: "t".to_owned(), act: None, may_act: None, now,
                 cnf: Confirmation::of(bound.then(|| "k".to_owned()), None),
             };

@@ -66,6 +66,8 @@ words! {
         FederatedJwt = "federated_jwt",
         /// A JWT-SVID (draft-ietf-oauth-spiffe-client-auth).
         SpiffeJwt = "spiffe_jwt",
+        /// An X.509-SVID (draft-ietf-oauth-spiffe-client-auth).
+        SpiffeX509 = "spiffe_x509",
     }
 }
 
@@ -81,7 +83,7 @@ impl AuthMethod {
             | Self::PrivateKeyJwt
             | Self::FederatedJwt
             | Self::SpiffeJwt => CertificateReach::None,
-            Self::SelfSignedTlsClientAuth => CertificateReach::Shown,
+            Self::SelfSignedTlsClientAuth | Self::SpiffeX509 => CertificateReach::Shown,
             Self::TlsClientAuth => CertificateReach::Trusted,
         }
     }
@@ -89,7 +91,7 @@ impl AuthMethod {
     /// Whether a federated credential is what it is proven by.
     #[must_use]
     pub const fn is_federated(self) -> bool {
-        matches!(self, Self::FederatedJwt | Self::SpiffeJwt)
+        matches!(self, Self::FederatedJwt | Self::SpiffeJwt | Self::SpiffeX509)
     }
 }
 

@@ -9,42 +9,48 @@
 //! until the earliest end of the subject token, the actor token, the subject, the rule and its lifetime
 //! ```
 //!
+//! Behind somebody from elsewhere no role stands: what the rule lets through is all that they have, and what was
+//! passed on of it bounds it for the audience that it was passed on to.
+//!
 //! One rule alone must allow all of it, so that what a token carries can be told from one line of the registry.
 //! Without a rule there is nothing. Of several that allow an exchange the one counts whose token lives longest (when
 //! no scope is asked for, first the one that lets most through): so whatever a registry with a rule less gives, the
 //! whole one gave as well, which is property-tested below.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-
+use super::acting::SubId;
+pub use super::acting::{Act, MayAct};
 use super::catalog::{Catalog, Holdings};
 use super::client::Registration;
 use super::error::{ErrorCode, OAuthError};
-use super::exchange_rule::{ExchangeMode, ExchangeRule};
-use super::ids::{ClientId, Permission, ResourceServerUid};
+use super::exchange_rule::{ExchangeMode, ExchangeRule, RuleSubject};
+use super::ids::{ClientId, Permission, ResourceServerUid, RoleName};
+use super::outside_identity::OutsideIdentity;
 use super::policy::{self, Asked, Grantee, NOT_ALLOWED};
 use super::resource::ResourceServer;
 use super::scope::Scope;
-use super::text::shortened;
+use super::text::{quoted, shortened};
 use super::time::Timestamp;
 
-/// The `act` claim (RFC 8693 §4.1): who acts, and for whom they act if that is an actor again. Newest outermost.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Act {
-    /// The actor: a client id.
-    pub sub: String,
-    /// Who acted before.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub act: Option<Box<Act>>,
+/// Whose identity is passed on.
+#[derive(Clone, Copy, Debug)]
+pub enum Subject<'a> {
+    /// A client's.
+    Client(&'a Registration),
+    /// That of somebody from elsewhere.
+    Outside(&'a OutsideIdentity),
 }
 
-/// The `may_act` claim (RFC 8693 §4.4): who alone may act for the subject.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct MayAct {
-    /// The actor: a client id.
-    pub sub: String,
+/// Who acts.
+#[derive(Clone, Copy, Debug)]
+pub enum Actor<'a> {
+    /// A client.
+    Client(&'a ClientId),
+    /// Somebody from elsewhere.
+    Outside(&'a OutsideIdentity),
 }
 
 /// What a verified subject token says that matters here.
@@ -54,6 +60,8 @@ pub struct SubjectToken {
     pub audience: Vec<ResourceServerUid>,
     /// What it allows there.
     pub scope: Scope,
+    /// Whether a trusted issuer made it, for this server to exchange: then a rule alone says who may.
+    pub from_outside: bool,
     /// Its end.
     pub ends_at: Timestamp,
     /// Who acts in it already.
@@ -70,9 +78,9 @@ pub struct Exchange<'c, 'a> {
     /// Who exchanges.
     pub caller: &'a Registration,
     /// Who an actor token is about, and that token's end; the caller acts when there is none.
-    pub actor: Option<(&'a ClientId, Timestamp)>,
+    pub actor: Option<(Actor<'a>, Timestamp)>,
     /// Whose identity it is.
-    pub subject: &'a Registration,
+    pub subject: Subject<'a>,
     /// The token that proves that.
     pub token: &'a SubjectToken,
     /// What is asked for.
@@ -97,8 +105,8 @@ pub struct Passage<'a> {
 pub struct Considered<'a> {
     /// The rule.
     pub rule: &'a ExchangeRule,
-    /// Whether `held` comes from the subject token, because it is for this resource server already; else from the
-    /// subject's roles alone.
+    /// Whether the subject token bounds `held`, because it is for this resource server already; else the subject's
+    /// roles alone do, or for somebody from elsewhere the rule.
     pub had_already: bool,
     /// What the subject has at the rule's resource server.
     pub held: Scope,
@@ -121,18 +129,60 @@ pub struct Objection {
 /// All that was considered of an exchange, for whoever wants to know why.
 #[derive(Debug)]
 pub struct Weighing<'a> {
-    /// Every rule towards the resource server that is about this caller and subject.
+    /// Every rule towards the resource server that is about this caller and subject; for somebody from elsewhere, that
+    /// is about the caller and the same trusted issuer.
     pub considered: Vec<Considered<'a>>,
     /// What came out.
     pub outcome: Result<Passage<'a>, OAuthError>,
 }
 
-// === impl Act ===
+// === impl Actor ===
 
-impl Act {
-    /// Everybody who acts, newest first.
-    pub fn actors(&self) -> impl Iterator<Item = &str> {
-        std::iter::successors(Some(self), |act| act.act.as_deref()).map(|act| act.sub.as_str())
+impl Actor<'_> {
+    /// Whether it is whom a token's `may_act` names.
+    fn is_named_by(self, may_act: &MayAct) -> bool {
+        match (self, &may_act.iss) {
+            (Self::Client(client_id), None) => may_act.sub == client_id.as_str(),
+            (Self::Outside(identity), Some(iss)) => {
+                may_act.sub == identity.subject && *iss == identity.issuer.issuer
+            }
+            _ => false,
+        }
+    }
+
+    fn sub(self) -> String {
+        match self {
+            Self::Client(client_id) => client_id.to_string(),
+            Self::Outside(identity) => identity.sub(),
+        }
+    }
+
+    fn sub_id(self) -> Option<SubId> {
+        match self {
+            Self::Client(_) => None,
+            Self::Outside(identity) => Some(identity.sub_id()),
+        }
+    }
+}
+
+// === impl Subject ===
+
+impl Subject<'_> {
+    fn sub(self) -> String {
+        match self {
+            Self::Client(registration) => registration.client.client_id.to_string(),
+            Self::Outside(identity) => identity.sub(),
+        }
+    }
+
+    /// Whether a rule is about it, or about others of its issuer: which of them, its conditions say, and that they do
+    /// not hold is worth telling.
+    fn concerns(self, rule: &ExchangeRule) -> bool {
+        match (self, &rule.subject) {
+            (Self::Client(registration), RuleSubject::Party(party)) => party.is(registration),
+            (Self::Outside(identity), RuleSubject::Outside(party)) => party.is_of_issuer(identity),
+            _ => false,
+        }
     }
 }
 
@@ -157,9 +207,14 @@ impl<'c, 'a> Exchange<'c, 'a> {
     }
 
     fn decide(self, considered: &mut Vec<Considered<'c>>) -> Result<Passage<'c>, OAuthError> {
-        if let Some(may_act) = self.token.may_act.as_ref().filter(|may_act| may_act.sub != self.actor_id()) {
+        let actor = self.actor();
+        if let Some(may_act) = self.token.may_act.as_ref().filter(|may_act| !actor.is_named_by(may_act)) {
             return Err(OAuthError::invalid_request("the subject token's may_act does not name this actor")
-                .because(format!("may_act names '{}', and '{}' acts", may_act.sub, self.actor_id())));
+                .because(format!(
+                    "may_act names '{}', and '{}' acts",
+                    shortened(&may_act.sub),
+                    actor.sub()
+                )));
         }
         if let Some(target) = self.named_target()? {
             self.consider(target, considered);
@@ -184,8 +239,13 @@ impl<'c, 'a> Exchange<'c, 'a> {
         Ok(Passage { rule: allowed.rule, grantee, act: self.act(allowed.rule.mode) })
     }
 
-    fn actor_id(&self) -> &'a str {
-        self.actor.map_or(self.caller.client.client_id.as_str(), |(actor, _)| actor.as_str())
+    fn actor(&self) -> Actor<'a> {
+        self.actor.map_or(Actor::Client(&self.caller.client.client_id), |(actor, _)| actor)
+    }
+
+    /// Whether a rule is about this caller, and about this subject or others of its issuer.
+    fn concerns(&self, rule: &ExchangeRule) -> bool {
+        rule.caller.is(self.caller) && self.subject.concerns(rule)
     }
 
     /// The one resource server that is asked for by name.
@@ -211,7 +271,7 @@ impl<'c, 'a> Exchange<'c, 'a> {
 
     fn targets_of_rules(&self) -> Vec<&'c Arc<ResourceServer>> {
         let rules = self.catalog.exchange_rules().iter();
-        let about_us = rules.filter(|rule| rule.caller.is(self.caller) && rule.subject.is(self.subject));
+        let about_us = rules.filter(|rule| self.concerns(rule));
         let targets = about_us.filter_map(|rule| self.catalog.resource_server(rule.resource_server));
         let mut targets: Vec<_> = targets.filter(|target| target.check(self.now).is_ok()).collect();
         targets.sort_by(|a, b| a.name.cmp(&b.name));
@@ -222,36 +282,46 @@ impl<'c, 'a> Exchange<'c, 'a> {
     /// Holds every rule towards a resource server that is about this caller and subject against the exchange.
     fn consider(&self, target: &'c ResourceServer, considered: &mut Vec<Considered<'c>>) {
         let had_already = self.token.audience.contains(&target.uid);
-        let held = self.held_at(target);
-        for rule in self.catalog.exchange_rules_towards(target.uid) {
-            if !rule.caller.is(self.caller) || !rule.subject.is(self.subject) {
-                continue;
-            }
+        for rule in self.catalog.exchange_rules_towards(target.uid).filter(|rule| self.concerns(rule)) {
+            let given = self.given_at(rule);
+            let held = given.keys().filter(|value| !had_already || self.token.scope.contains(value.as_str()));
+            let held: Scope = held.map(|value| (*value).clone()).collect();
             let allowed = held.iter().filter(|permission| rule.permissions.contains(*permission));
             let ceiling: Scope = allowed.cloned().collect();
             let objection = self.objection(rule, target, &ceiling);
-            considered.push(Considered { rule, had_already, held: held.clone(), ceiling, objection });
+            considered.push(Considered { rule, had_already, held, ceiling, objection });
         }
     }
 
-    /// What the subject has at a resource server, as far as this token shows it.
-    fn held_at(&self, target: &ResourceServer) -> Scope {
-        let had_already = self.token.audience.contains(&target.uid);
-        let given = self.catalog.holdings(&self.subject.roles);
-        let given = given.get(&target.uid).into_iter().flat_map(|given| given.keys().copied());
-        given
-            .filter(|permission| !had_already || self.token.scope.contains(permission.as_str()))
-            .cloned()
-            .collect()
+    /// What the subject has at a rule's resource server whatever its token says, and through which roles: by its
+    /// roles; if it is from elsewhere, by the rule and no role.
+    fn given_at(&self, rule: &'c ExchangeRule) -> BTreeMap<&'c Permission, Vec<&'c RoleName>> {
+        match self.subject {
+            Subject::Client(registration) => {
+                let mut holdings = self.catalog.holdings(&registration.roles);
+                holdings.remove(&rule.resource_server).unwrap_or_default()
+            }
+            Subject::Outside(_) => {
+                rule.permissions.iter().map(|permission| (permission, Vec::new())).collect()
+            }
+        }
     }
 
     /// Why a rule about this caller, subject and resource server does not allow the exchange.
-    fn objection(&self, rule: &ExchangeRule, target: &ResourceServer, ceiling: &Scope) -> Option<Objection> {
+    fn objection(
+        &self,
+        rule: &'c ExchangeRule,
+        target: &ResourceServer,
+        ceiling: &Scope,
+    ) -> Option<Objection> {
         let object = |code, public: &'static str, reason: String| {
             Some(Objection { code, public: public.into(), reason })
         };
         if let Err(why) = rule.check(self.now) {
             return object(ErrorCode::InvalidTarget, NOT_ALLOWED, format!("the rule is {}", why.as_str()));
+        }
+        if let Some(reason) = self.stranger(rule) {
+            return object(ErrorCode::InvalidTarget, NOT_ALLOWED, reason);
         }
         if rule.mode == ExchangeMode::Impersonation && self.actor.is_some() {
             return object(
@@ -294,18 +364,39 @@ impl<'c, 'a> Exchange<'c, 'a> {
         }
     }
 
+    /// Why a rule is not about these people from elsewhere, if it is not.
+    fn stranger(&self, rule: &ExchangeRule) -> Option<String> {
+        if let (Subject::Outside(identity), RuleSubject::Outside(party)) = (self.subject, &rule.subject)
+            && let Some(why) = party.objection(identity)
+        {
+            return Some(format!("the rule is not about this subject: {why}"));
+        }
+        match (self.actor.map(|(actor, _)| actor), &rule.actor) {
+            (Some(Actor::Outside(identity)), Some(party)) => {
+                party.objection(identity).map(|why| format!("the rule is not about this actor: {why}"))
+            }
+            (Some(Actor::Outside(_)), None) => {
+                Some("the actor token is a trusted issuer's, and the rule names no such actor".to_owned())
+            }
+            (_, Some(_)) => Some("the rule wants an actor token of a trusted issuer".to_owned()),
+            (_, None) => None,
+        }
+    }
+
     fn is_addressed_to_caller(&self, rule: &ExchangeRule) -> bool {
+        if self.token.from_outside {
+            return true;
+        }
         let caller = self.caller.client.uid;
         let mut audience = self.token.audience.iter();
         audience.any(|server| self.catalog.operates(caller, *server) || rule.sources.contains(server))
     }
 
-    fn why_beyond(&self, rule: &ExchangeRule, target: &ResourceServer, value: &Permission) -> String {
+    fn why_beyond(&self, rule: &'c ExchangeRule, target: &ResourceServer, value: &Permission) -> String {
         if !rule.permissions.contains(value) {
             return format!("'{value}' is beyond the rule");
         }
-        let given = self.catalog.holdings(&self.subject.roles);
-        if given.get(&target.uid).is_some_and(|given| given.contains_key(value)) {
+        if self.given_at(rule).contains_key(value) {
             format!("'{value}' is beyond the subject token")
         } else {
             format!("no role of the subject gives '{value}' at '{}'", target.name)
@@ -343,7 +434,8 @@ impl<'c, 'a> Exchange<'c, 'a> {
                 .because(format!("exchange rule '{}': {}", considered.rule.name, objection.reason)),
             None => OAuthError::new(ErrorCode::InvalidTarget, NOT_ALLOWED).because(format!(
                 "no exchange rule lets '{}' pass on '{}' there",
-                self.caller.client.client_id, self.subject.client.client_id
+                self.caller.client.client_id,
+                quoted(&self.subject.sub())
             )),
         }
     }
@@ -360,20 +452,24 @@ impl<'c, 'a> Exchange<'c, 'a> {
         match mode {
             ExchangeMode::Impersonation => before,
             ExchangeMode::Delegation => {
-                Some(Act { sub: self.actor_id().to_owned(), act: before.map(Box::new) })
+                let actor = self.actor();
+                Some(Act { sub: actor.sub(), sub_id: actor.sub_id(), act: before.map(Box::new) })
             }
         }
     }
 
-    fn grantee(&self, rule: &ExchangeRule, ceiling: &Scope) -> Grantee<'c> {
-        let mut holdings = self.catalog.holdings(&self.subject.roles);
-        let mut held = holdings.remove(&rule.resource_server).unwrap_or_default();
+    fn grantee(&self, rule: &'c ExchangeRule, ceiling: &Scope) -> Grantee<'c> {
+        let mut held = self.given_at(rule);
         held.retain(|permission, _| ceiling.contains(permission.as_str()));
+        let subject_ends_at = match self.subject {
+            Subject::Client(registration) => registration.client.expires_at,
+            Subject::Outside(_) => None,
+        };
         let ends = [
             Some(self.token.ends_at),
             self.actor.map(|(_, ends_at)| ends_at),
             self.caller.client.expires_at,
-            self.subject.client.expires_at,
+            subject_ends_at,
             Some(self.rule_ends_at(rule)),
         ];
         Grantee {
@@ -388,6 +484,10 @@ impl<'c, 'a> Exchange<'c, 'a> {
 #[cfg(test)]
 #[path = "delegation_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "delegation_outside_tests.rs"]
+mod outside_tests;
 
 #[cfg(test)]
 #[path = "delegation_properties.rs"]

@@ -6,15 +6,25 @@ use std::time::Duration;
 use proptest::prelude::*;
 use uuid::Uuid;
 
+use super::outside_tests::{outside_token, party};
 use super::tests::{
     NOW, PERMISSIONS, client, identifier, outcome, permission, role, rule, server, server_uid, token,
 };
 use super::*;
-use crate::domain::exchange_rule::Party;
+use crate::domain::exchange_rule::{OutsideParty, Party, RuleSubject};
 use crate::domain::ids::{ClientUid, ExchangeRuleName, RoleUid};
+use crate::domain::outside_identity;
 use crate::domain::policy::Decision;
 
-/// A registry with four resource servers.
+/// Whose identity goes along a chain.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Whose {
+    Client0,
+    /// Whom issuer 0 calls `job`.
+    Job,
+}
+
+/// A registry with three resource servers.
 #[derive(Clone, Debug)]
 struct World {
     roles: Vec<Vec<(usize, usize)>>,
@@ -36,17 +46,27 @@ fn parties() -> impl Strategy<Value = Party> {
     ]
 }
 
+fn outside_parties() -> impl Strategy<Value = OutsideParty> {
+    (0..2_usize, 0..2_usize).prop_map(|(issuer, n)| party(issuer, &[("sub", ["job*", "other"][n])]))
+}
+
+fn subjects() -> impl Strategy<Value = RuleSubject> {
+    prop_oneof![parties().prop_map(RuleSubject::from), outside_parties().prop_map(RuleSubject::Outside),]
+}
+
 prop_compose! {
     fn rules()(
-        caller in parties(), subject in parties(), target in 0..SERVERS,
+        caller in parties(), subject in subjects(), target in 0..SERVERS,
         permissions in prop::collection::btree_set(0..PERMISSIONS.len(), 1..4),
         sources in prop::collection::btree_set(0..SERVERS, 0..3),
         impersonation in any::<bool>(), max_depth in 1_u8..4, lifetime in prop::option::of(10_u64..400),
         end in prop::option::of(1_i64..600), enabled in prop::bool::weighted(0.9),
+        actor in prop::option::weighted(0.1, outside_parties()),
     ) -> ExchangeRule {
         ExchangeRule {
             caller,
             subject,
+            actor,
             resource_server: server_uid(target),
             permissions: permissions.iter().map(|n| permission(PERMISSIONS[*n])).collect(),
             sources: sources.into_iter().map(server_uid).collect(),
@@ -110,19 +130,27 @@ impl World {
         client(n, &self.clients[n].iter().copied().collect::<Vec<_>>())
     }
 
-    fn hop(&self, token: &SubjectToken, hop: &Hop) -> Result<(Decision, Option<Act>), OAuthError> {
-        self.ask(token, hop.caller, &hop.asked())
+    fn hop(
+        &self,
+        (whose, token): (Whose, &SubjectToken),
+        hop: &Hop,
+    ) -> Result<(Decision, Option<Act>), OAuthError> {
+        self.ask((whose, token), hop.caller, &hop.asked())
     }
 
     fn ask(
         &self,
-        token: &SubjectToken,
+        (whose, token): (Whose, &SubjectToken),
         caller: usize,
         asked: &Asked,
     ) -> Result<(Decision, Option<Act>), OAuthError> {
         let (catalog, caller, subject) = (self.catalog(), self.client(caller), self.client(0));
-        let catalog = &catalog;
-        outcome(Exchange { catalog, caller: &caller, actor: None, subject: &subject, token, asked, now: NOW })
+        let (catalog, job) = (&catalog, job());
+        let subject = match whose {
+            Whose::Client0 => Subject::Client(&subject),
+            Whose::Job => Subject::Outside(&job),
+        };
+        outcome(Exchange { catalog, caller: &caller, actor: None, subject, token, asked, now: NOW })
     }
 
     /// Every world that lacks one rule, or what one role gives, one client's roles or its resource servers.
@@ -146,11 +174,24 @@ impl World {
         all
     }
 
+    /// Whether a rule is about it.
+    fn is_about(&self, whose: Whose, rule: &ExchangeRule) -> bool {
+        match (whose, &rule.subject) {
+            (Whose::Client0, RuleSubject::Party(party)) => party.is(&self.client(0)),
+            (Whose::Job, RuleSubject::Outside(party)) => party.objection(&job()).is_none(),
+            _ => false,
+        }
+    }
+
     /// What the subject's roles give at a resource server.
     fn given(&self, server: usize) -> BTreeSet<&'static str> {
         let roles = self.clients[0].iter().flat_map(|role| &self.roles[*role]);
         roles.filter(|(at, _)| *at == server).map(|(_, p)| PERMISSIONS[*p]).collect()
     }
+}
+
+fn job() -> OutsideIdentity {
+    outside_identity::tests::identity(0, &serde_json::json!({ "sub": "job" }))
 }
 
 impl Hop {
@@ -164,6 +205,18 @@ impl Hop {
     }
 }
 
+fn whoses() -> impl Strategy<Value = Whose> {
+    prop_oneof![Just(Whose::Client0), Just(Whose::Job)]
+}
+
+/// The token that a chain begins with.
+fn start_with(whose: Whose, start: usize, had: Scope) -> SubjectToken {
+    match whose {
+        Whose::Client0 => SubjectToken { scope: had, ..token(start, "") },
+        Whose::Job => outside_token(),
+    }
+}
+
 /// The token that an outcome becomes.
 fn becomes(decision: &Decision, act: Option<Act>) -> (SubjectToken, usize) {
     let target = (0..SERVERS).find(|n| decision.audience[0].as_str() == identifier(*n)).unwrap();
@@ -171,6 +224,7 @@ fn becomes(decision: &Decision, act: Option<Act>) -> (SubjectToken, usize) {
     let token = SubjectToken {
         audience,
         scope: decision.scope.clone(),
+        from_outside: false,
         ends_at: decision.expires_at,
         act,
         may_act: None,
@@ -185,12 +239,12 @@ proptest! {
     #[test]
     fn authority_only_narrows(
         world in worlds(), start in 0..SERVERS, had in prop::collection::btree_set(0..PERMISSIONS.len(), 1..4),
-        lifetime in 1_u64..400, hops in prop::collection::vec(hops(), 1..6),
+        whose in whoses(), lifetime in 1_u64..400, hops in prop::collection::vec(hops(), 1..6),
     ) {
         let had: Scope = had.iter().map(|n| permission(PERMISSIONS[*n])).collect();
-        let mut token = SubjectToken { scope: had, ends_at: NOW.plus(Duration::from_secs(lifetime)), ..token(start, "") };
+        let mut token = SubjectToken { ends_at: NOW.plus(Duration::from_secs(lifetime)), ..start_with(whose, start, had) };
         for hop in &hops {
-            let Ok((decision, act)) = world.hop(&token, hop) else { continue };
+            let Ok((decision, act)) = world.hop((whose, &token), hop) else { continue };
             let before = token.act.as_ref().map_or_else(Vec::new, |act| act.actors().map(str::to_owned).collect());
             let after: Vec<_> = act.iter().flat_map(|act| act.actors().map(str::to_owned)).collect();
             let (next, target) = becomes(&decision, act);
@@ -199,27 +253,29 @@ proptest! {
             prop_assert!(decision.expires_at <= token.ends_at);
             let given = world.given(target);
             for value in decision.scope.iter() {
-                prop_assert!(given.contains(value.as_str()), "'{}' is beyond the roles", value);
+                let by_a_role = whose == Whose::Client0;
+                prop_assert!(!by_a_role || given.contains(value.as_str()), "'{}' is beyond the roles", value);
                 if token.audience.contains(&server_uid(target)) {
                     prop_assert!(token.scope.contains(value.as_str()), "'{}' is beyond the token", value);
                 }
             }
+            prop_assert!(whose == Whose::Client0 || decision.roles.is_empty(), "no role stands behind it");
             let asked = hop.asked().scope;
             prop_assert!(asked.is_none_or(|asked| asked == decision.scope), "nothing is left out in silence");
             let caller = format!("client{}", hop.caller);
             let allowed = world.rules.iter().map(|(_, rule)| rule).find(|rule| {
                 rule.check(NOW).is_ok()
-                    && rule.caller.is(&world.client(hop.caller)) && rule.subject.is(&world.client(0))
+                    && rule.caller.is(&world.client(hop.caller)) && world.is_about(whose, rule) && rule.actor.is_none()
                     && rule.resource_server == server_uid(target)
                     && decision.scope.iter().all(|value| rule.permissions.contains(value))
                     && rule.expires_at.is_none_or(|end| decision.expires_at <= end)
                     && rule.token_lifetime.is_none_or(|lifetime| decision.expires_at <= NOW.plus(lifetime))
-                    && token.audience.iter().any(|server| {
+                    && (token.from_outside || token.audience.iter().any(|server| {
                         let operated = (0..SERVERS).any(|n| {
                             server_uid(n) == *server && world.operators.contains(&(hop.caller, n))
                         });
                         operated || rule.sources.contains(server)
-                    })
+                    }))
                     && after == match rule.mode {
                         ExchangeMode::Delegation => [vec![caller.clone()], before.clone()].concat(),
                         ExchangeMode::Impersonation => before.clone(),
@@ -235,18 +291,18 @@ proptest! {
     #[test]
     fn removing_anything_never_widens_anything(
         world in worlds(), start in 0..SERVERS, had in prop::collection::btree_set(0..PERMISSIONS.len(), 1..4),
-        hop in hops(),
+        whose in whoses(), hop in hops(),
     ) {
         let had: Scope = had.iter().map(|n| permission(PERMISSIONS[*n])).collect();
-        let token = SubjectToken { scope: had, ..token(start, "") };
+        let token = start_with(whose, start, had);
         for less in world.each_with_less() {
-            let Ok((decision, _)) = less.hop(&token, &hop) else { continue };
+            let Ok((decision, _)) = less.hop((whose, &token), &hop) else { continue };
             let explicit = Asked {
                 scope: Some(decision.scope.clone()),
                 resources: decision.audience.iter().map(ToString::to_string).collect(),
                 audiences: Vec::new(),
             };
-            let whole = world.ask(&token, hop.caller, &explicit);
+            let whole = world.ask((whose, &token), hop.caller, &explicit);
             let Ok((whole, _)) = whole else { return Err(TestCaseError::fail(format!("refused before: {whole:?}"))) };
             prop_assert!(whole.expires_at >= decision.expires_at);
         }

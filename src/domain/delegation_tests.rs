@@ -29,7 +29,7 @@ pub(super) fn permission(text: &str) -> Permission {
     Permission::new(text).unwrap()
 }
 
-fn scope(text: &str) -> Scope {
+pub(super) fn scope(text: &str) -> Scope {
     Scope::parse(Some(text)).unwrap().unwrap_or_default()
 }
 
@@ -118,7 +118,8 @@ pub(super) fn rule(name: &str) -> ExchangeRule {
         enabled: true,
         expires_at: None,
         caller: Party::Client(ClientUid(Uuid::from_u128(1))),
-        subject: Party::Client(ClientUid(Uuid::from_u128(0))),
+        subject: Party::Client(ClientUid(Uuid::from_u128(0))).into(),
+        actor: None,
         resource_server: server_uid(1),
         permissions: BTreeSet::from([permission("a"), permission("b")]),
         sources: BTreeSet::new(),
@@ -132,7 +133,7 @@ pub(super) fn rule(name: &str) -> ExchangeRule {
 }
 
 /// Client 0 has `a`, `b` and `c` at resource server 1, and client 1 operates resource server 0.
-fn catalog(rules: Vec<ExchangeRule>) -> Catalog {
+pub(super) fn catalog(rules: Vec<ExchangeRule>) -> Catalog {
     let given = role(0, &[(0, "a"), (1, "a"), (1, "b"), (1, "c")]);
     let operators = [(ClientUid(Uuid::from_u128(1)), server_uid(0))];
     Catalog::new(vec![server(0), server(1), server(2)], vec![given]).with_exchange(rules, operators)
@@ -142,13 +143,14 @@ pub(super) fn token(server: usize, allowed: &str) -> SubjectToken {
     SubjectToken {
         audience: vec![server_uid(server)],
         scope: scope(allowed),
+        from_outside: false,
         ends_at: NOW.plus(HOUR),
         act: None,
         may_act: None,
     }
 }
 
-fn asked(server: usize, values: &str) -> Asked {
+pub(super) fn asked(server: usize, values: &str) -> Asked {
     Asked {
         scope: Scope::parse(Some(values)).unwrap(),
         resources: vec![identifier(server)],
@@ -170,8 +172,15 @@ fn exchange(
     asked: &Asked,
 ) -> Result<(Decision, Option<Act>), OAuthError> {
     let (caller, subject) = (client(1, &[]), client(0, &[0]));
-    let exchange =
-        Exchange { catalog, caller: &caller, actor: None, subject: &subject, token, asked, now: NOW };
+    let exchange = Exchange {
+        catalog,
+        caller: &caller,
+        actor: None,
+        subject: Subject::Client(&subject),
+        token,
+        asked,
+        now: NOW,
+    };
     outcome(exchange)
 }
 
@@ -201,7 +210,7 @@ fn without_a_rule_there_is_no_token() {
     let elsewhere = ExchangeRule { resource_server: server_uid(2), ..rule("r") };
     let others = Party::Role(RoleUid(Uuid::from_u128(9)));
     let of_others = ExchangeRule { caller: others, ..rule("r") };
-    let about_others = ExchangeRule { subject: others, ..rule("r") };
+    let about_others = ExchangeRule { subject: others.into(), ..rule("r") };
     let mut texts = BTreeSet::new();
     for rules in [vec![], vec![disabled], vec![expired], vec![elsewhere], vec![of_others], vec![about_others]]
     {
@@ -237,7 +246,10 @@ fn the_subject_token_is_addressed_to_whoever_operates_its_audience() {
 
 #[test]
 fn may_act_is_obeyed_rfc8693_4_4() {
-    let may_act = |sub: &str| SubjectToken { may_act: Some(MayAct { sub: sub.to_owned() }), ..token(0, "a") };
+    let may_act = |sub: &str| SubjectToken {
+        may_act: Some(MayAct { sub: sub.to_owned(), iss: None }),
+        ..token(0, "a")
+    };
     let catalog = catalog(vec![rule("r")]);
     assert!(exchange(&catalog, &may_act("client1"), &asked(1, "")).is_ok());
     let refused = refusal(&catalog, &may_act("client2"), &asked(1, ""));
@@ -246,7 +258,8 @@ fn may_act_is_obeyed_rfc8693_4_4() {
 
 #[test]
 fn actors_are_nested_newest_outermost_and_counted_rfc8693_4_1() {
-    let before = Act { sub: "y".to_owned(), act: Some(Box::new(Act { sub: "x".to_owned(), act: None })) };
+    let acts = |sub: &str, act| Act { sub: sub.to_owned(), sub_id: None, act };
+    let before = acts("y", Some(Box::new(acts("x", None))));
     let passed_on = SubjectToken { act: Some(before.clone()), ..token(0, "a") };
     let (_, act) = exchange(&catalog(vec![rule("r")]), &passed_on, &asked(1, "")).unwrap();
     assert_eq!(act.unwrap().actors().collect::<Vec<_>>(), ["client1", "y", "x"]);
@@ -265,12 +278,12 @@ fn an_actor_token_says_who_acts_and_ends_it() {
     let (token, asked) = (token(0, "a"), asked(1, "a"));
     let with = |catalog: &Catalog| {
         let ends_at = NOW.plus(Duration::from_secs(30));
-        let actor = Some((&actor, ends_at));
+        let actor = Some((Actor::Client(&actor), ends_at));
         outcome(Exchange {
             catalog,
             caller: &caller,
             actor,
-            subject: &subject,
+            subject: Subject::Client(&subject),
             token: &token,
             asked: &asked,
             now: NOW,

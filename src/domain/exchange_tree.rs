@@ -50,9 +50,15 @@ pub struct IssuedToken {
     pub client_id: String,
     /// Who it is about.
     pub subject: String,
+    /// The trusted issuer that vouches for the subject, if that is somebody from elsewhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject_issuer: Option<String>,
     /// Who acts for the subject, newest first.
     #[serde(default)]
     pub actors: Vec<String>,
+    /// Those of the actors who are from elsewhere.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outside_actors: Vec<String>,
     /// What it is for.
     pub audience: Vec<String>,
     /// What it allows there.
@@ -71,8 +77,9 @@ pub struct Exchanged {
     pub rule: String,
     /// Delegation or impersonation.
     pub mode: String,
-    /// The subject token.
-    pub subject_jti: String,
+    /// The subject token, if that was ours; a trusted issuer's otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject_jti: Option<String>,
     /// The actor token, if there was one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub actor_jti: Option<String>,
@@ -157,8 +164,8 @@ fn in_tree_order(tokens: Vec<(Timestamp, IssuedToken)>) -> Vec<TreeToken> {
     let mut roots = Vec::new();
     for (index, (_, token)) in tokens.iter().enumerate() {
         match &token.exchange {
-            Some(exchange) if known.contains(&exchange.subject_jti) => {
-                children.entry(exchange.subject_jti.clone()).or_default().push(index);
+            Some(Exchanged { subject_jti: Some(parent), .. }) if known.contains(parent) => {
+                children.entry(parent.clone()).or_default().push(index);
             }
             _ => roots.push(index),
         }
@@ -173,7 +180,8 @@ fn in_tree_order(tokens: Vec<(Timestamp, IssuedToken)>) -> Vec<TreeToken> {
             let Some((at, issued)) = left[index].take() else { continue };
             let next = children.remove(&issued.jti).unwrap_or_default();
             waiting.extend(next.into_iter().rev().map(|child| (child, depth + 1)));
-            let orphan = depth == 0 && issued.exchange.is_some();
+            let exchanged = issued.exchange.as_ref();
+            let orphan = depth == 0 && exchanged.is_some_and(|exchange| exchange.subject_jti.is_some());
             placed.push(TreeToken { depth, orphan, at, issued, revocations: Vec::new() });
         }
     }
@@ -189,7 +197,9 @@ impl TakenBack {
             RevokedKind::Token => self.subject == token.jti,
             RevokedKind::Chain => false,
             RevokedKind::Client => {
-                let mut involved = [&token.client_id, &token.subject].into_iter().chain(&token.actors);
+                let about = token.subject_issuer.is_none().then_some(&token.subject);
+                let actors = token.actors.iter().filter(|actor| !token.outside_actors.contains(actor));
+                let mut involved = std::iter::once(&token.client_id).chain(about).chain(actors);
                 token_id::made_at(&token.jti).is_none_or(|made| made <= self.at)
                     && involved.any(|client| *client == self.subject)
             }
@@ -239,6 +249,21 @@ mod tests {
 
     fn shape(tree: &ExchangeTree) -> Vec<(&str, usize, bool)> {
         tree.tokens.iter().map(|token| (token.issued.jti.as_str(), token.depth, token.orphan)).collect()
+    }
+
+    #[test]
+    fn a_chain_begins_with_a_trusted_issuers_token_and_is_no_clients_of_the_same_name() {
+        let mut first = token("a", Some("elsewhere"));
+        first["subject_issuer"] = json!("ci");
+        first["outside_actors"] = json!(["client-a"]);
+        first["exchange"] =
+            json!({ "rule": "r", "mode": "delegation", "subject_token": { "trusted_issuer": "ci" } });
+        first["client_id"] = json!("orders");
+        let events =
+            [first, token("b", Some("a")), revoked("client", "front"), revoked("client", "client-a")];
+        let tree = tree(&events);
+        assert_eq!(shape(&tree), [("a", 0, false), ("b", 1, false)]);
+        assert!(tree.tokens[0].revocations.is_empty(), "{:?}", tree.tokens[0].revocations);
     }
 
     #[test]

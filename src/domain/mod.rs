@@ -3,6 +3,7 @@
 //! Everything that decides about authority lives here, so that it can be read in one sitting and
 //! property-tested without a server.
 
+pub mod acting;
 pub mod administrator;
 pub mod allowance;
 pub mod audit;
@@ -25,12 +26,14 @@ pub mod credential;
 pub mod delegation;
 pub mod distinguished_name;
 pub mod error;
+pub mod exchange_record;
 pub mod exchange_rule;
 pub mod exchange_tree;
 mod fingerprint;
 pub mod foreign_hash;
 pub mod ids;
 pub mod outside;
+pub mod outside_identity;
 pub mod password;
 pub mod policy;
 pub mod presets;

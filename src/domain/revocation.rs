@@ -81,10 +81,12 @@ impl Revoked {
         // Somebody who does not ask for this token has part in it by an earlier one, which may be older than their
         // revocation although this one is younger: an exchange that was under way.
         let began = token_id::made_at(&claims.txn).map_or(made, |began| began.min(made));
-        let mut actors = claims.act.iter().flat_map(Act::actors);
-        let asks =
-            [Some(claims.client_id.as_str()), actors.next()].into_iter().flatten().map(|id| (id, made));
-        let stand_behind = std::iter::once(claims.sub.as_str()).chain(actors).map(|id| (id, began));
+        // Somebody from elsewhere is no client, whatever they are called.
+        let mut acts = claims.act.iter().flat_map(Act::chain);
+        let newest = acts.next().and_then(Act::client);
+        let asks = [Some(claims.client_id.as_str()), newest].into_iter().flatten().map(|id| (id, made));
+        let stand_behind =
+            claims.subject_client().into_iter().chain(acts.filter_map(Act::client)).map(|id| (id, began));
         let is_revoked = |(client, made): (&str, Timestamp)| {
             self.clients.get(client).is_some_and(|revocation| made <= revocation.revoked_at)
         };
@@ -142,6 +144,21 @@ mod tests {
                 "{client}: before all"
             );
         }
+    }
+
+    #[test]
+    fn somebody_from_elsewhere_is_no_client_of_the_same_name() {
+        let sub_id = json!({ "format": "iss_sub", "iss": "https://ci.example", "sub": "x" });
+        let mut outside = claims(10);
+        outside.sub_id = Some(serde_json::from_value(sub_id.clone()).unwrap());
+        assert!(revoked(RevokedKind::Client, "front", 20).find(&outside).is_none(), "the subject");
+        let act = json!({ "sub": "robot", "sub_id": sub_id, "act": { "sub": "orders" } });
+        outside.act = Some(serde_json::from_value(act).unwrap());
+        assert!(revoked(RevokedKind::Client, "robot", 20).find(&outside).is_none(), "an actor");
+        // Of those behind them the chain's beginning counts, as ever.
+        let younger = AccessTokenClaims { jti: token_id::make("abcdef", at(21), [1; 14]), ..outside };
+        assert!(revoked(RevokedKind::Client, "orders", 20).find(&younger).is_some());
+        assert!(revoked(RevokedKind::Client, "payments", 20).find(&younger).is_none(), "it asked later");
     }
 
     #[test]

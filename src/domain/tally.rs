@@ -19,6 +19,9 @@ pub const ISSUED: &str = "issued";
 /// What stands for a grant type or an error that is not one of ours, or is missing.
 pub const OTHER: &str = "other";
 
+/// What the text begins with that stands for all whom a trusted issuer vouches for.
+const OUTSIDERS: &str = "anybody of ";
+
 /// The longest identifier that is counted. None that this server takes is longer.
 const LONGEST: usize = 2_000;
 
@@ -40,7 +43,7 @@ pub struct Requests {
 pub struct Passage {
     /// When the day began.
     pub day: Timestamp,
-    /// Whose identity was passed on.
+    /// Whose identity was passed on: a client's; of somebody from elsewhere, [`outsiders`] of their issuer.
     pub subject: String,
     /// Who passed it on.
     pub actor: String,
@@ -99,6 +102,7 @@ struct Text {
     error: Option<String>,
     repeated: Option<Repeated>,
     subject: Option<String>,
+    subject_issuer: Option<String>,
     #[serde(default)]
     audience: Vec<String>,
     exchange: Option<IgnoredAny>,
@@ -149,7 +153,9 @@ impl Tally {
             let addressed = Addressed { audience: audience.clone(), hour, client_id: client_id.clone() };
             *self.addressed.entry(addressed).or_default() += 1;
         }
-        if let (Some(_), Some(subject)) = (event.exchange, event.subject) {
+        // Everybody whom an issuer vouches for counts as one: a job of a CI system may have a name of its own each time.
+        let subject = event.subject_issuer.as_deref().map(outsiders).or(event.subject);
+        if let (Some(_), Some(subject)) = (event.exchange, subject) {
             for audience in event.audience {
                 let (subject, actor) = (subject.clone(), client_id.clone());
                 let passage = Passage { day: at.start_of_day(), subject, actor, audience };
@@ -203,10 +209,23 @@ impl Tally {
 impl Text {
     /// Whether every text in it is one that can be stored. No event of ours is otherwise.
     fn is_sound(&self) -> bool {
-        let texts = [&self.client_id, &self.credential_id, &self.subject].into_iter().flatten();
+        let texts =
+            [&self.client_id, &self.credential_id, &self.subject, &self.subject_issuer].into_iter().flatten();
         texts.chain(&self.audience).all(|text| text.len() <= LONGEST && !text.contains('\0'))
             && self.repeated.as_ref().is_none_or(|repeated| u32::try_from(repeated.count).is_ok())
     }
+}
+
+/// What stands for all whom a trusted issuer vouches for. No client is called so: it has a space.
+#[must_use]
+pub fn outsiders(issuer: &str) -> String {
+    format!("{OUTSIDERS}{issuer}")
+}
+
+/// The trusted issuer that vouches for whoever this text stands for; nothing, if that is a client.
+#[must_use]
+pub fn outsiders_issuer(subject: &str) -> Option<&str> {
+    subject.strip_prefix(OUTSIDERS)
 }
 
 fn later(latest: &mut Timestamp, at: Timestamp) {

@@ -86,6 +86,25 @@ fn an_exchange_is_an_edge_for_each_audience() {
 }
 
 #[test]
+fn everybody_whom_an_issuer_vouches_for_counts_as_one_and_as_no_client() {
+    let job = |sub: &str| {
+        let mut exchange = token("orders");
+        exchange["subject"] = json!(format!("ci|{sub}"));
+        exchange["subject_issuer"] = json!("ci");
+        exchange["exchange"] = json!({ "rule": "r", "mode": "delegation" });
+        exchange
+    };
+    let tally = tally(&[(1, job("1")), (2, job("2"))]);
+    let subjects: Vec<_> = tally.passages.keys().map(|passage| passage.subject.as_str()).collect();
+    assert_eq!(subjects, ["anybody of ci"]);
+    assert_eq!(tally.passages.values().next().unwrap().exchanges, 2);
+    assert_eq!(tally.tokens_at.keys().collect::<Vec<_>>(), ["orders"]);
+    assert_eq!(outsiders_issuer("anybody of ci"), Some("ci"));
+    assert_eq!(outsiders_issuer("ci|1"), None);
+    assert!(crate::domain::ids::ClientId::new(outsiders("ci")).is_err(), "no client is called so");
+}
+
+#[test]
 fn what_was_altered_cannot_make_the_tables_grow() {
     let mut long = token("b");
     long["client_id"] = json!("x".repeat(2_001));

@@ -123,7 +123,7 @@ mod tests {
         }
     }
 
-    /// The example of the specification (SPIFFE Trust Domain and Bundle, appendix A), its key another's.
+    /// Keys without a use are ignored (SPIFFE Trust Domain and Bundle §4.2.2).
     #[test]
     fn a_jwk_set_without_uses_has_nothing_for_spiffe() {
         let plain = read(&[entry(&json!({ "kid": "a", "alg": "ES256" }))], &json!({}));

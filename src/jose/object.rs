@@ -6,6 +6,7 @@ use serde_json::Value;
 
 /// A JSON object as somebody wrote it, every member once: of two that read it, neither may take the first of two
 /// members of one name and the other the last (RFC 8725 §2.4).
+#[derive(Clone)]
 pub struct Object(BTreeMap<String, Value>);
 
 // === impl Object ===
@@ -15,6 +16,12 @@ impl Object {
     #[must_use]
     pub fn parse(json: &[u8]) -> Option<Self> {
         serde_json::from_slice(json).ok()
+    }
+
+    /// One with this member alone.
+    #[must_use]
+    pub fn of(name: &str, value: Value) -> Self {
+        Self(BTreeMap::from([(name.to_owned(), value)]))
     }
 
     /// A member.

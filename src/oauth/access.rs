@@ -185,7 +185,7 @@ impl AccessVerifier {
             self.prove(jkt, presented, now).await?;
         }
         // A token by which one client acts for another is nobody's own.
-        let own = live.claims.sub == live.claims.client_id.as_str() && live.claims.act.is_none();
+        let own = live.claims.is_of_itself() && live.claims.act.is_none();
         let permissions = live.scope.iter().filter(|value| {
             api.permissions.contains_key(value.as_str()) && (own || value.as_str() != builtin::OWN_SECRETS)
         });
@@ -208,7 +208,7 @@ impl AccessVerifier {
         }
         match self.ledger.spend(proof.used).await {
             Ok(()) => Ok(()),
-            Err(RecordError::UsedBefore) => Err(dpop::used_before().into()),
+            Err(RecordError::UsedBefore { .. }) => Err(dpop::used_before().into()),
             Err(RecordError::Fault(fault)) => Err(fault.into()),
         }
     }

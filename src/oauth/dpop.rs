@@ -211,10 +211,10 @@ pub fn used_before() -> OAuthError {
     invalid("the DPoP proof was used before: make one for every request, with a jti of its own")
 }
 
-/// Whether these are a proof's; their second use is [`used_before`].
+/// Whether identifiers of this purpose are a proof's; their second use is [`used_before`].
 #[must_use]
-pub fn is_of_proof(used: &UsedId) -> bool {
-    used.purpose == PURPOSE
+pub fn is_of_proof(purpose: &str) -> bool {
+    purpose == PURPOSE
 }
 
 /// A proof that is missing, or not one for this request.

@@ -13,6 +13,7 @@ use utoipa::{PartialSchema, ToSchema};
 
 use super::live::{LiveError, LiveToken, LiveTokens};
 use super::request::{ClientGate, ClientRequest};
+use crate::domain::acting::SubId;
 use crate::domain::binding::Confirmation;
 use crate::domain::builtin;
 use crate::domain::claims::Audience;
@@ -88,8 +89,12 @@ fn audience() -> Schema {
 pub struct Shown {
     /// Who issued it.
     iss: String,
-    /// Who it is about.
+    /// Who it is about. A client's id, unless there is a `sub_id`.
     sub: String,
+    /// Who it is about, if that is somebody from elsewhere (RFC 9493 §3.2.3).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    sub_id: Option<SubId>,
     /// The resource servers that it is for.
     #[schema(schema_with = audience)]
     aud: Audience,
@@ -98,7 +103,7 @@ pub struct Shown {
     client_id: ClientId,
     /// What sort of client that is.
     client_kind: ClientKind,
-    /// What it allows and its subject's roles still give, at the resource servers of whoever asks.
+    /// What it allows and its subject's roles still give (or the exchange rules, if its subject is from elsewhere), at the resource servers of whoever asks.
     #[serde(skip_serializing_if = "Option::is_none")]
     scope: Option<String>,
     /// The roles that it names and its subject still has.
@@ -217,6 +222,7 @@ impl Shown {
         Some(Self {
             iss: claims.iss,
             sub: claims.sub,
+            sub_id: claims.sub_id,
             aud: claims.aud,
             client_id: claims.client_id,
             client_kind: claims.client_kind,

@@ -9,9 +9,11 @@ use std::sync::Arc;
 use crate::domain::catalog::Catalog;
 use crate::domain::claims::AccessTokenClaims;
 use crate::domain::client::Registration;
-use crate::domain::delegation::Act;
+use crate::domain::delegation::{Act, Subject};
 use crate::domain::error::Fault;
-use crate::domain::ids::{ClientId, Permission, ResourceServerUid, RoleName};
+use crate::domain::exchange_rule::{ExchangeRule, RuleSubject};
+use crate::domain::ids::{ClientId, Permission, ResourceServerUid, RoleName, TrustedIssuerName};
+use crate::domain::outside_identity::OutsideIdentity;
 use crate::domain::resource::ResourceServer;
 use crate::domain::role::Role;
 use crate::domain::scope::Scope;
@@ -53,13 +55,28 @@ pub struct LiveToken {
     /// Whom it was issued to.
     pub client: Arc<Registration>,
     /// Whom it is about.
-    pub subject: Arc<Registration>,
+    pub about: About,
     /// The resource servers that it is for, as far as they are in force.
     pub audience: Vec<Arc<ResourceServer>>,
-    /// What it allows and the subject's roles still give.
+    /// What it allows and the subject's roles still give; if it is about somebody from elsewhere, what rules still let
+    /// through.
     pub scope: Scope,
     /// The roles that it names and the subject still has.
     pub roles: Vec<RoleName>,
+}
+
+/// Whom a token is about.
+#[derive(Debug)]
+pub enum About {
+    /// A client.
+    Client(Arc<Registration>),
+    /// Somebody from elsewhere.
+    Outside {
+        /// Who.
+        identity: OutsideIdentity,
+        /// Whether a rule still lets something of theirs through to whom the token is for.
+        let_through: bool,
+    },
 }
 
 /// A token that does not count.
@@ -85,14 +102,41 @@ pub enum LiveError {
 // === impl LiveToken ===
 
 impl LiveToken {
-    /// Whether its subject's roles give nothing of what it allows any more. Its permissions are missing then, which is
+    /// Whether its subject's roles, or the rules that stand in for them, give nothing of what it allows any more. Its permissions are missing then, which is
     /// all that our own API says; to everybody else it does not count.
     #[must_use]
     pub fn gives_nothing(&self) -> bool {
-        // What a client has by itself no role gives.
-        let by_roles = self.token_type != TokenType::AccessToken || !self.claims.roles.is_empty();
-        (by_roles && self.roles.is_empty())
-            || (self.token_type == TokenType::AccessToken && self.scope.is_empty())
+        let backed = match self.about {
+            About::Outside { let_through, .. } => let_through,
+            // What a client has by itself no role gives.
+            About::Client(_) => {
+                let by_roles = self.token_type != TokenType::AccessToken || !self.claims.roles.is_empty();
+                !by_roles || !self.roles.is_empty()
+            }
+        };
+        !backed || (self.token_type == TokenType::AccessToken && self.scope.is_empty())
+    }
+}
+
+// === impl About ===
+
+impl About {
+    /// The same, as an exchange sees it.
+    #[must_use]
+    pub fn subject(&self) -> Subject<'_> {
+        match self {
+            Self::Client(registration) => Subject::Client(registration),
+            Self::Outside { identity, .. } => Subject::Outside(identity),
+        }
+    }
+
+    /// The client; nothing, if it is somebody from elsewhere.
+    #[must_use]
+    pub fn client(&self) -> Option<&Registration> {
+        match self {
+            Self::Client(registration) => Some(registration),
+            Self::Outside { .. } => None,
+        }
     }
 }
 
@@ -112,10 +156,20 @@ impl LiveTokens {
             return Err(dead(NOT_OURS, None));
         };
         match self.examine(&claims, now).await {
-            Ok((client, subject, audience)) => {
+            Ok(Parties { client, subject, audience }) => {
                 let catalog = self.directory.catalog();
-                let (scope, roles) = still_given(&catalog, &claims, &subject, &audience);
-                Ok(LiveToken { claims, token_type, client, subject, audience, scope, roles })
+                let (scope, roles, about) = match subject {
+                    Who::Client(subject) => {
+                        let (scope, roles) = still_given(&catalog, &claims, &subject, &audience);
+                        (scope, roles, About::Client(subject))
+                    }
+                    Who::Outside(identity) => {
+                        let rules = Rules { catalog: &catalog, client: &client, identity: &identity, now };
+                        let (scope, let_through) = rules.still_let_through(&claims, &audience);
+                        (scope, Vec::new(), About::Outside { identity, let_through })
+                    }
+                };
+                Ok(LiveToken { claims, token_type, client, about, audience, scope, roles })
             }
             Err(Why::Dead(reason)) => Err(dead(reason, Some(claims))),
             Err(Why::Fault(fault)) => Err(fault.into()),
@@ -137,17 +191,23 @@ impl LiveTokens {
         if !claims.jti.starts_with(&client.client.token_mark()) {
             return Err(Why::Dead("its client is another one of the same name"));
         }
-        let subject = if claims.sub == claims.client_id.as_str() {
-            Arc::clone(&client)
-        } else {
-            let sub = ClientId::new(&claims.sub).map_err(|_| Why::Dead("its subject is no client"))?;
-            let subject = self.party(&sub, now).await?;
-            if !claims.txn.starts_with(&subject.client.token_mark()) {
-                return Err(Why::Dead("its subject is another client of the same name"));
+        let subject = match claims.subject_client() {
+            None => Who::Outside(self.outsider(&claims.sub, &claims.txn, now)?),
+            Some(sub) if sub == claims.client_id.as_str() => Who::Client(Arc::clone(&client)),
+            Some(sub) => {
+                let sub = ClientId::new(sub).map_err(|_| Why::Dead("its subject is no client"))?;
+                let subject = self.party(&sub, now).await?;
+                if !claims.txn.starts_with(&subject.client.token_mark()) {
+                    return Err(Why::Dead("its subject is another client of the same name"));
+                }
+                Who::Client(subject)
             }
-            subject
         };
-        for actor in claims.act.iter().flat_map(Act::actors) {
+        for act in claims.act.iter().flat_map(Act::chain) {
+            let Some(actor) = act.client() else {
+                self.outsider(&act.sub, &claims.jti, now)?;
+                continue;
+            };
             if actor != claims.client_id.as_str() {
                 let actor = ClientId::new(actor).map_err(|_| Why::Dead("an actor is no client"))?;
                 let actor = self.party(&actor, now).await?;
@@ -162,7 +222,15 @@ impl LiveTokens {
         if audience.is_empty() {
             return Err(Why::Dead("its audience is no resource server in force"));
         }
-        Ok((client, subject, audience))
+        Ok(Parties { client, subject, audience })
+    }
+
+    /// Somebody from elsewhere who stands behind a token; `id` says since when.
+    fn outsider(&self, sub: &str, id: &str, now: Timestamp) -> Result<OutsideIdentity, Why> {
+        let made = token_id::made_at(id).ok_or(Why::Dead(NOT_OURS))?;
+        let catalog = self.directory.catalog();
+        let known = |name: &TrustedIssuerName| catalog.trusted_issuer_named(name).cloned();
+        OutsideIdentity::of_ours(known, sub, made, now).map_err(Why::Dead)
     }
 
     /// A client that stands behind a token.
@@ -177,7 +245,17 @@ impl LiveTokens {
     }
 }
 
-type Parties = (Arc<Registration>, Arc<Registration>, Vec<Arc<ResourceServer>>);
+/// Everybody and everything that stands behind a token.
+struct Parties {
+    client: Arc<Registration>,
+    subject: Who,
+    audience: Vec<Arc<ResourceServer>>,
+}
+
+enum Who {
+    Client(Arc<Registration>),
+    Outside(OutsideIdentity),
+}
 
 enum Why {
     Dead(&'static str),
@@ -203,8 +281,7 @@ fn still_given(
     audience: &[Arc<ResourceServer>],
 ) -> (Scope, Vec<RoleName>) {
     let mut holdings = catalog.holdings(&subject.roles);
-    let of_itself = claims.sub == claims.client_id.as_str();
-    if of_itself && subject.may_rotate_own_secrets(None) {
+    if claims.is_of_itself() && subject.may_rotate_own_secrets(None) {
         holdings = catalog.with_own_secrets(holdings);
     }
     let holds = |server: &ResourceServer, value: &Permission| {
@@ -229,4 +306,43 @@ fn still_given(
     };
     let roles = claims.roles.iter().filter(has).cloned().collect();
     (given, roles)
+}
+
+/// What stands in for the roles of somebody from elsewhere: the rules by which a client may pass their identity on.
+struct Rules<'a> {
+    catalog: &'a Catalog,
+    client: &'a Registration,
+    identity: &'a OutsideIdentity,
+    now: Timestamp,
+}
+
+// === impl Rules ===
+
+impl Rules<'_> {
+    /// What a token of the client allows, as far as rules still let it through, and whether any is left that is about
+    /// whom the token is for.
+    fn still_let_through(
+        &self,
+        claims: &AccessTokenClaims,
+        audience: &[Arc<ResourceServer>],
+    ) -> (Scope, bool) {
+        let granted = Scope::parse(claims.scope.as_deref()).ok().flatten().unwrap_or_default();
+        let given = granted.iter().filter(|value| {
+            let mut defining =
+                audience.iter().filter(|server| server.permissions.contains_key(*value)).peekable();
+            defining.peek().is_some()
+                && defining.all(|server| self.towards(server).any(|rule| rule.permissions.contains(*value)))
+        });
+        let given = given.cloned().collect();
+        (given, audience.iter().any(|server| self.towards(server).next().is_some()))
+    }
+
+    /// The rules in force by which the client may pass them on towards a resource server.
+    fn towards(&self, server: &ResourceServer) -> impl Iterator<Item = &ExchangeRule> {
+        self.catalog.exchange_rules_towards(server.uid).filter(|rule| {
+            let about_them =
+                matches!(&rule.subject, RuleSubject::Outside(party) if party.may_be(self.identity));
+            about_them && rule.caller.is(self.client) && rule.check(self.now).is_ok()
+        })
+    }
 }

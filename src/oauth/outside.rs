@@ -12,6 +12,7 @@ mod explain;
 mod judge;
 mod read;
 mod signer;
+mod svid;
 
 use std::borrow::Cow;
 use std::fmt;

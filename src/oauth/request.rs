@@ -126,9 +126,10 @@ impl ClientGate {
         // What counts once counts here too, and before anything is answered.
         if let Some(used) = client.credential.used.clone() {
             self.ledger.spend(used).await.map_err(|error| match error {
-                RecordError::UsedBefore => client_auth::used_before().into(),
+                RecordError::UsedBefore { .. } => client_auth::used_before().into(),
                 RecordError::Fault(fault) => Failure::from(fault),
             })?;
+            self.verifiers.assertions.count(&client.credential);
         }
         Ok((client, form))
     }

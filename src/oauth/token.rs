@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
-use super::client_auth::{self, Authenticated, Caller, Verifiers};
+use super::client_auth::{self, Authenticated, Caller, Verified, Verifiers};
 use super::dpop::{self, Dpop, Proof};
 use super::form::Form;
 use super::grants::{self, Context, Grant, Resolved};
@@ -102,9 +102,11 @@ struct Issued {
     response: TokenResponse,
     at: Timestamp,
     event: Event,
-    /// What counts once.
+    /// What the client proved itself with.
+    credential: Verified,
+    /// What else of the request counts once.
     used: Vec<UsedId>,
-    /// What is answered if that was used before, and there is no proof among it.
+    /// What is answered if a trusted issuer's token among it was used before.
     used_before: fn() -> OAuthError,
 }
 
@@ -136,13 +138,20 @@ impl TokenEndpoint {
         attempt: Attempt,
         issued: Issued,
     ) -> Result<TokenResponse, Failure> {
-        let Issued { response, at, event, used, used_before } = issued;
+        let Issued { response, at, event, credential, used, used_before } = issued;
         let event = AuditEvent { at, origin: request.origin.clone(), event };
-        let with_proof = used.iter().any(dpop::is_of_proof);
+        let used: Vec<UsedId> = credential.used.iter().cloned().chain(used).collect();
         match self.ledger.record_issuance(&event, used).await {
-            Ok(()) => Ok(response),
-            Err(RecordError::UsedBefore) => {
-                let error = if with_proof { dpop::used_before() } else { used_before() };
+            Ok(()) => {
+                self.verifiers.assertions.count(&credential);
+                Ok(response)
+            }
+            Err(RecordError::UsedBefore { purpose }) => {
+                let error = match purpose {
+                    purpose if dpop::is_of_proof(purpose) => dpop::used_before(),
+                    purpose if client_auth::assertion::is_of_client(purpose) => client_auth::used_before(),
+                    _ => used_before(),
+                };
                 Err(Box::pin(self.refused(request, attempt, error)).await)
             }
             Err(RecordError::Fault(fault)) => Err(fault.into()),
@@ -244,8 +253,18 @@ impl TokenEndpoint {
         words: AskedFor,
     ) -> Result<Issued, Failure> {
         let Granted { grant_type, asked, catalog, possession, resolved } = granted;
-        let Resolved { subject, txn, grantee, act, may_act, exchange, issued_type, used, used_before } =
-            resolved;
+        let Resolved {
+            subject,
+            sub_id,
+            txn,
+            grantee,
+            act,
+            may_act,
+            exchange,
+            issued_type,
+            used,
+            used_before,
+        } = resolved;
 
         // The time in the token is that of its event. From here on nothing waits, except for the signature of a key
         // in a PKCS#11 token, at most two seconds.
@@ -255,13 +274,13 @@ impl TokenEndpoint {
         let proof = possession.proof.as_ref();
         let continues = txn.is_some();
         let mark = client.registration.client.token_mark();
-        // A chain begins with a token that a client has for itself: the mark is its subject's.
         let txn = txn.map_or_else(|| self.ambient.token_id(&mark, now), Ok)?;
         let occasion = Occasion {
             issuer: &self.issuer,
             client_id: &client.registration.client.client_id,
             client_kind: client.registration.client.kind,
             subject: &subject,
+            sub_id,
             jti: self.ambient.token_id(&mark, now)?,
             txn,
             act,
@@ -281,6 +300,8 @@ impl TokenEndpoint {
             issued_type,
             dpop_nonce: proof.filter(|proof| proof.renew_nonce).map(|_| self.dpop.nonce(now)),
         };
+        let (actors, outside_actors) = acting(claims.act.as_ref());
+        let subject_issuer = claims.subject_issuer().map(str::to_owned);
         let event = Event::TokenIssued {
             client_id: claims.client_id,
             auth_method: client.method,
@@ -288,7 +309,9 @@ impl TokenEndpoint {
             grant_type,
             asked: words,
             subject: claims.sub,
-            actors: claims.act.iter().flat_map(Act::actors).map(str::to_owned).collect(),
+            subject_issuer,
+            actors,
+            outside_actors,
             exchange,
             audience: decision.audience.iter().map(ToString::to_string).collect(),
             scope,
@@ -302,9 +325,8 @@ impl TokenEndpoint {
             x5t: possession.certificate.as_ref().map(|certificate| certificate.thumbprint.clone()),
             legacy_assertion_audience: client.credential.legacy_audience,
         };
-        let of_credential = client.credential.used.clone();
-        let used = of_credential.into_iter().chain(used).chain(proof.map(|proof| proof.used.clone()));
-        Ok(Issued { response, at: now, event, used: used.collect(), used_before })
+        let used = used.into_iter().chain(proof.map(|proof| proof.used.clone())).collect();
+        Ok(Issued { response, at: now, event, credential: client.credential.clone(), used, used_before })
     }
 
     /// What the request's DPoP proof proves, if there is one. Nothing is used up before: a client that is sent
@@ -334,6 +356,13 @@ impl Attempt {
             repeated: None,
         }
     }
+}
+
+/// Everybody who acts in a token, newest first, and who of them is from elsewhere.
+fn acting(act: Option<&Act>) -> (Vec<String>, Vec<String>) {
+    let outside = act.into_iter().flat_map(Act::chain).filter(|act| act.client().is_none());
+    let outside = outside.map(|act| act.sub.clone()).collect();
+    (act.into_iter().flat_map(Act::actors).map(str::to_owned).collect(), outside)
 }
 
 fn unsupported_grant_type() -> OAuthError {

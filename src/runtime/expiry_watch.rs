@@ -10,6 +10,7 @@ use arc_swap::ArcSwap;
 use tokio_util::sync::CancellationToken;
 
 use super::clock::Ambient;
+use super::clock_check::ClockCheck;
 use super::fault;
 use super::ledger::Ledger;
 use crate::domain::audit::{AuditEvent, Event, Origin};
@@ -32,6 +33,7 @@ pub struct ExpiryWatch {
     store: Store,
     ledger: Ledger,
     ambient: Ambient,
+    clock: Arc<ClockCheck>,
     warn_before: Duration,
     counts: EndingCounts,
 }
@@ -41,14 +43,14 @@ pub struct ExpiryWatch {
 impl ExpiryWatch {
     /// Of this store, so long before the end. The numbers go into `counts`.
     #[must_use]
-    pub const fn new(
+    pub fn new(
         store: Store,
         ledger: Ledger,
-        ambient: Ambient,
+        (ambient, clock): (Ambient, Arc<ClockCheck>),
         warn_before: Duration,
         counts: EndingCounts,
     ) -> Self {
-        Self { store, ledger, ambient, warn_before, counts }
+        Self { store, ledger, ambient, clock, warn_before, counts }
     }
 
     /// Looks until `stop`.
@@ -72,8 +74,10 @@ impl ExpiryWatch {
     /// Warns of what ends soon and was not warned of, then counts.
     ///
     /// # Errors
-    /// The database is away; the next time does the rest.
+    /// The database is away, or the clock is off; the next time does the rest.
     pub async fn once(&self) -> Result<(), Fault> {
+        // What is marked as warned of by a clock that is ahead, nobody would be warned of when it is time.
+        self.clock.trust().await?;
         let now = self.ambient.now();
         let soon = now.plus(self.warn_before);
         let mut counts = Vec::new();

@@ -72,7 +72,7 @@ impl IssuerKeys {
     /// There is nothing of the sort, or nobody knows at the moment.
     pub async fn authorities(&self, issuer: &TrustedIssuer) -> Result<Arc<KeySet>, NoKeys> {
         let set = self.keys(issuer).await?;
-        if set.authorities().is_empty() {
+        if set.authorities().is_none() {
             let why =
                 "its bundle has no certificate of an authority (a key whose use is x509-svid, with x5c)";
             return Err(NoKeys::None(why.to_owned()));

@@ -178,3 +178,7 @@ impl Source {
 #[cfg(test)]
 #[path = "remote_keys/tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "remote_keys/discovery_tests.rs"]
+mod discovery_tests;

@@ -1,6 +1,7 @@
 //! Audit events: appended, never changed. What chains them is in [`super::chains`], what finds them in
 //! [`super::audit_search`].
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,11 +24,6 @@ statements! {
         DELETE FROM audit_outbox
         WHERE id IN (SELECT id FROM audit_outbox ORDER BY at, id LIMIT $1)
         RETURNING id, at, event";
-
-    /// The same identifier at the same time elsewhere: this waits for the other transaction's end.
-    USE_ID = r"
-        INSERT INTO used_ids (purpose, id, expires_at) VALUES ($1, $2, $3)
-        ON CONFLICT (purpose, id) DO NOTHING";
 
     FORGET_IDS = r"
         DELETE FROM used_ids WHERE (purpose, id) IN (
@@ -53,17 +49,23 @@ struct LeftRow {
     event: String,
 }
 
-/// Appends events over a connection that it keeps: taking one from the pool and giving it back asks the
+/// Where the ledger's connection is kept between batches: taking one from the pool and giving it back asks the
 /// database twice more, which would double what a batch costs.
-pub struct EventWriter {
+pub struct LedgerConnection {
     store: Store,
     held: Option<Held>,
 }
 
-struct Held {
+/// The connection, for one batch. What fails, or is given up half-way, is dropped with it.
+pub struct Held {
     connection: Connection,
     since: Instant,
     used: Instant,
+}
+
+/// A transaction on it. Dropped without [`LedgerTx::commit`], it did nothing.
+pub struct LedgerTx<'c> {
+    pub(super) inner: Inner<'c>,
 }
 
 enum Connection {
@@ -77,52 +79,72 @@ const TRUSTED: Duration = Duration::from_secs(1);
 /// How long a connection is kept, so that the pool can renew it.
 const KEPT: Duration = Duration::from_mins(10);
 
-// === impl EventWriter ===
+// === impl LedgerConnection ===
 
-impl EventWriter {
+impl LedgerConnection {
     /// Of this store. It connects when there is something to write.
     #[must_use]
     pub const fn new(store: Store) -> Self {
         Self { store, held: None }
     }
 
-    /// Appends events, all in one statement where they are few enough, and makes them durable.
+    /// The connection, until it is given back; another one if it has died meanwhile.
     ///
     /// # Errors
-    /// The database is away. Whether they are written is not known then.
-    pub async fn append(&mut self, events: &[Recorded]) -> Result<(), StoreError> {
-        // What fails, or is given up half-way, is dropped with its connection.
-        let mut held = match self.held.take().filter(|held| held.since.elapsed() < KEPT) {
-            Some(held) => held,
-            None => Held::take(&self.store).await?,
-        };
-        if held.used.elapsed() > TRUSTED {
-            held.ping().await?;
+    /// The database is away.
+    pub async fn hold(&mut self) -> Result<Held, StoreError> {
+        if let Some(mut held) = self.held.take().filter(|held| held.since.elapsed() < KEPT)
+            && held.is_alive().await
+        {
+            return Ok(held);
         }
-        match &mut held.connection {
-            Connection::Postgres(connection) => postgres::append_events(&mut **connection, events).await?,
-            Connection::Sqlite(connection, turn) => {
-                let _turn = turn.lock().await;
-                if events.len() <= sqlite::EVENTS {
-                    sqlite::append_events(&mut **connection, events).await?;
-                } else {
-                    let mut tx = connection.begin_with("BEGIN IMMEDIATE").await?;
-                    for events in events.chunks(sqlite::EVENTS) {
-                        sqlite::append_events(&mut *tx, events).await?;
-                    }
-                    tx.commit().await?;
-                }
-            }
-        }
-        held.used = Instant::now();
-        self.held = Some(held);
-        Ok(())
+        Held::take(&self.store).await
+    }
+
+    /// Takes back the connection, on which nothing has failed.
+    pub fn give_back(&mut self, held: Held) {
+        self.held = Some(Held { used: Instant::now(), ..held });
     }
 }
 
 // === impl Held ===
 
 impl Held {
+    /// Appends events, all in one statement where they are few enough, and makes them durable.
+    ///
+    /// # Errors
+    /// The database is away. Whether they are written is not known then.
+    pub async fn append(&mut self, events: &[Recorded]) -> Result<(), StoreError> {
+        match &mut self.connection {
+            Connection::Postgres(connection) => postgres::append_events(&mut **connection, events).await?,
+            Connection::Sqlite(connection, turn) if events.len() <= sqlite::ROWS => {
+                let _turn = turn.lock().await;
+                sqlite::append_events(&mut **connection, events).await?;
+            }
+            Connection::Sqlite(..) => {
+                let mut tx = self.begin().await?;
+                tx.append_events(events).await?;
+                tx.commit().await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Opens a transaction on it.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn begin(&mut self) -> Result<LedgerTx<'_>, StoreError> {
+        let inner = match &mut self.connection {
+            Connection::Postgres(connection) => Inner::Postgres(connection.begin().await?),
+            Connection::Sqlite(connection, turn) => {
+                let turn = Arc::clone(turn).lock_owned().await;
+                Inner::Sqlite(connection.begin_with("BEGIN IMMEDIATE").await?, turn)
+            }
+        };
+        Ok(LedgerTx { inner })
+    }
+
     async fn take(store: &Store) -> Result<Self, StoreError> {
         let connection = match store {
             Store::Postgres(pool) => Connection::Postgres(pool.acquire().await?),
@@ -134,18 +156,48 @@ impl Held {
         Ok(Self { connection, since: now, used: now })
     }
 
-    async fn ping(&mut self) -> Result<(), StoreError> {
+    async fn is_alive(&mut self) -> bool {
         match &mut self.connection {
-            Connection::Postgres(connection) => connection.ping().await?,
-            Connection::Sqlite(..) => {}
+            Connection::Postgres(connection) => {
+                self.used.elapsed() < TRUSTED || connection.ping().await.is_ok()
+            }
+            Connection::Sqlite(..) => true,
         }
-        Ok(())
     }
 }
 
 // === impl Tx ===
 
 impl Tx {
+    /// Leaves an event for the ledger, which chains it once this transaction is committed.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn leave_event(&mut self, id: Uuid, event: &WrittenEvent) -> Result<(), StoreError> {
+        execute!(self, LEAVE_EVENT, id, event.at.as_micros(), &event.text)?;
+        Ok(())
+    }
+
+    /// Forgets at most `limit` identifiers whose time is over. Answers how many.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn forget_ids(&mut self, now: Timestamp, limit: u32) -> Result<u64, StoreError> {
+        Ok(execute!(self, FORGET_IDS, now.as_micros(), i64::from(limit))?)
+    }
+}
+
+// === impl LedgerTx ===
+
+impl LedgerTx<'_> {
+    /// Makes everything in it durable.
+    ///
+    /// # Errors
+    /// The database is away. Whether it is done is not known then.
+    pub async fn commit(self) -> Result<(), StoreError> {
+        self.inner.commit().await
+    }
+
     /// Appends events.
     ///
     /// # Errors
@@ -154,20 +206,11 @@ impl Tx {
         match &mut self.inner {
             Inner::Postgres(tx) => postgres::append_events(&mut **tx, events).await?,
             Inner::Sqlite(tx, _) => {
-                for events in events.chunks(sqlite::EVENTS) {
+                for events in events.chunks(sqlite::ROWS) {
                     sqlite::append_events(&mut **tx, events).await?;
                 }
             }
         }
-        Ok(())
-    }
-
-    /// Leaves an event for the ledger, which chains it once this transaction is committed.
-    ///
-    /// # Errors
-    /// The database is away.
-    pub async fn leave_event(&mut self, id: Uuid, event: &WrittenEvent) -> Result<(), StoreError> {
-        execute!(self, LEAVE_EVENT, id, event.at.as_micros(), &event.text)?;
         Ok(())
     }
 
@@ -183,20 +226,25 @@ impl Tx {
         Ok(rows.into_iter().map(|row| (Timestamp::from_micros(row.at), row.event)).collect())
     }
 
-    /// Marks an identifier as used. Answers whether this is its first use.
+    /// Marks identifiers as used, in this order. Answers those, by purpose and text, whose first use this is. The same
+    /// one in another transaction: this waits for the end of that.
     ///
     /// # Errors
     /// The database is away.
-    pub async fn use_id(&mut self, used: &UsedId) -> Result<bool, StoreError> {
-        let done = execute!(self, USE_ID, used.purpose, &used.id, used.expires_at.as_micros())?;
-        Ok(done == 1)
-    }
-
-    /// Forgets at most `limit` identifiers whose time is over. Answers how many.
-    ///
-    /// # Errors
-    /// The database is away.
-    pub async fn forget_ids(&mut self, now: Timestamp, limit: u32) -> Result<u64, StoreError> {
-        Ok(execute!(self, FORGET_IDS, now.as_micros(), i64::from(limit))?)
+    pub async fn use_ids<'u>(
+        &mut self,
+        used: &[&'u UsedId],
+    ) -> Result<HashSet<(&'static str, &'u str)>, StoreError> {
+        let mut rows = Vec::new();
+        match &mut self.inner {
+            Inner::Postgres(tx) => rows = postgres::use_ids(&mut **tx, used).await?,
+            Inner::Sqlite(tx, _) => {
+                for used in used.chunks(sqlite::ROWS) {
+                    rows.extend(sqlite::use_ids(&mut **tx, used).await?);
+                }
+            }
+        }
+        let first: HashSet<(&str, &str)> = rows.iter().map(|(purpose, id)| (&**purpose, &**id)).collect();
+        Ok(used.iter().map(|used| (used.purpose, &*used.id)).filter(|one| first.contains(one)).collect())
     }
 }

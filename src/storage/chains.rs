@@ -5,7 +5,7 @@ use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::engine::{execute, read, within};
-use super::{Store, StoreError, Tx, corrupt, statements};
+use super::{LedgerTx, Store, StoreError, Tx, corrupt, statements};
 use crate::domain::chain::{ChainEnd, Hash};
 use crate::domain::chain_check::Window;
 use crate::domain::ids::KeyId;
@@ -194,6 +194,36 @@ impl Store {
 // === impl Tx ===
 
 impl Tx {
+    /// Removes the chains and checkpoints that nothing from after `cut` needs.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn forget_chains(&mut self, cut: Timestamp) -> Result<(), StoreError> {
+        execute!(self, FORGET_CHECKPOINTS, cut.as_micros())?;
+        execute!(self, FORGET_CHAINS, cut.as_micros())?;
+        Ok(())
+    }
+
+    /// Stores a key that signs checkpoints.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn insert_audit_key(&mut self, key: &StoredAuditKey, at: Timestamp) -> Result<(), StoreError> {
+        execute!(
+            self,
+            INSERT_AUDIT_KEY,
+            key.kid.as_str(),
+            Json(&key.public_jwk),
+            &key.sealed_private,
+            at.as_micros()
+        )?;
+        Ok(())
+    }
+}
+
+// === impl LedgerTx ===
+
+impl LedgerTx<'_> {
     /// The chains that no later one has named to their end, and the one that was started last; oldest first.
     ///
     /// # Errors
@@ -251,32 +281,6 @@ impl Tx {
     /// The database is away.
     pub async fn insert_checkpoint(&mut self, end: &ChainEnd, jws: &str) -> Result<(), StoreError> {
         execute!(self, INSERT_CHECKPOINT, end.writer, end.seq.cast_signed(), end.at.as_micros(), jws)?;
-        Ok(())
-    }
-
-    /// Removes the chains and checkpoints that nothing from after `cut` needs.
-    ///
-    /// # Errors
-    /// The database is away.
-    pub async fn forget_chains(&mut self, cut: Timestamp) -> Result<(), StoreError> {
-        execute!(self, FORGET_CHECKPOINTS, cut.as_micros())?;
-        execute!(self, FORGET_CHAINS, cut.as_micros())?;
-        Ok(())
-    }
-
-    /// Stores a key that signs checkpoints.
-    ///
-    /// # Errors
-    /// The database is away.
-    pub async fn insert_audit_key(&mut self, key: &StoredAuditKey, at: Timestamp) -> Result<(), StoreError> {
-        execute!(
-            self,
-            INSERT_AUDIT_KEY,
-            key.kid.as_str(),
-            Json(&key.public_jwk),
-            &key.sealed_private,
-            at.as_micros()
-        )?;
         Ok(())
     }
 }

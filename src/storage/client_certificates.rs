@@ -20,6 +20,12 @@ statements! {
             not_after, created_at, expires_at, ends_at, unwarned_end)
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $11)";
 
+    UPDATE_CERTIFICATE = r"
+        UPDATE client_certificates
+        SET description = $3, expires_at = $4, ends_at = $5,
+            unwarned_end = CASE WHEN ends_at = $5 THEN unwarned_end ELSE $5 END
+        WHERE client = $1 AND certificate_id = $2";
+
     DELETE_CERTIFICATE = "DELETE FROM client_certificates WHERE client = $1 AND certificate_id = $2";
 }
 
@@ -95,6 +101,38 @@ impl Tx {
             certificate.not_before.as_micros(),
             certificate.not_after.as_micros(),
             certificate.created_at.as_micros(),
+            certificate.expires_at.map(Timestamp::as_micros),
+            certificate.ends_at().as_micros()
+        )?;
+        Ok(())
+    }
+
+    /// The certificates of a client, newest first. Under [`Tx::lock_client`] they stay so.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn certificates(&mut self, client: ClientUid) -> Result<Vec<ClientCertificate>, StoreError> {
+        let rows = within!(self, connection => {
+            sqlx::query_as::<_, CertificateRow>(CERTIFICATES_OF_CLIENT).bind(client.0).fetch_all(connection).await
+        })?;
+        rows.into_iter().map(ClientCertificate::try_from).collect()
+    }
+
+    /// Changes what is said of a certificate, and its end here.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn update_certificate(
+        &mut self,
+        client: ClientUid,
+        certificate: &ClientCertificate,
+    ) -> Result<(), StoreError> {
+        execute!(
+            self,
+            UPDATE_CERTIFICATE,
+            client.0,
+            certificate.certificate_id.as_str(),
+            &certificate.description,
             certificate.expires_at.map(Timestamp::as_micros),
             certificate.ends_at().as_micros()
         )?;

@@ -102,6 +102,17 @@ impl Tx {
         Ok(KeysHeld { count, elsewhere })
     }
 
+    /// The keys of a client, newest first. Under [`Tx::lock_client`] they stay so.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn client_keys(&mut self, client: ClientUid) -> Result<Vec<ClientKey>, StoreError> {
+        let rows = within!(self, connection => {
+            sqlx::query_as::<_, KeyRow>(KEYS_OF_CLIENT).bind(client.0).fetch_all(connection).await
+        })?;
+        rows.into_iter().map(ClientKey::try_from).collect()
+    }
+
     /// Adds a key.
     ///
     /// # Errors

@@ -56,13 +56,13 @@ pub enum LossySetting {
 
 /// A transaction. Dropped without [`Tx::commit`], it did nothing.
 pub struct Tx {
-    pub(super) inner: Inner,
+    pub(super) inner: Inner<'static>,
     pub(super) changed: bool,
 }
 
-pub(super) enum Inner {
-    Postgres(Transaction<'static, Postgres>),
-    Sqlite(Transaction<'static, Sqlite>, OwnedMutexGuard<()>),
+pub(super) enum Inner<'c> {
+    Postgres(Transaction<'c, Postgres>),
+    Sqlite(Transaction<'c, Sqlite>, OwnedMutexGuard<()>),
 }
 
 /// Runs one expression against whichever pool reads.
@@ -240,9 +240,17 @@ impl Tx {
         {
             postgres::notify(tx).await?;
         }
-        match self.inner {
-            Inner::Postgres(tx) => tx.commit().await?,
-            Inner::Sqlite(tx, _turn) => tx.commit().await?,
+        self.inner.commit().await
+    }
+}
+
+// === impl Inner ===
+
+impl Inner<'_> {
+    pub(super) async fn commit(self) -> Result<(), StoreError> {
+        match self {
+            Self::Postgres(tx) => tx.commit().await?,
+            Self::Sqlite(tx, _turn) => tx.commit().await?,
         }
         Ok(())
     }

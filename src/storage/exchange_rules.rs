@@ -9,16 +9,18 @@ use uuid::Uuid;
 use super::engine::{execute, read};
 use super::rows::{client_id, permission};
 use super::{Store, StoreError, Tx, corrupt, statements};
-use crate::domain::exchange_rule::{ExchangeMode, ExchangeRule, Party};
+use crate::domain::exchange_rule::{ExchangeMode, ExchangeRule, OutsideParty, Party, RuleSubject};
 use crate::domain::ids::{
     ClientId, ClientUid, ExchangeRuleName, ExchangeRuleUid, Permission, ResourceServerUid, RoleUid,
+    TrustedIssuerUid,
 };
 use crate::domain::time::Timestamp;
 
 statements! {
     EXCHANGE_RULE_BY_NAME = r"
         SELECT uid, name, description, enabled, expires_at, caller_client, caller_role, subject_client,
-               subject_role, resource_server, mode, max_depth, token_lifetime, version, created_at, updated_at
+               subject_role, subject_issuer, subject_conditions, actor_issuer, actor_conditions, resource_server, mode,
+               max_depth, token_lifetime, version, created_at, updated_at
         FROM exchange_rules WHERE name = $1";
 
     PERMISSIONS_OF_EXCHANGE_RULE = "SELECT permission FROM exchange_rule_permissions WHERE rule = $1";
@@ -27,7 +29,8 @@ statements! {
 
     ALL_EXCHANGE_RULES = r"
         SELECT uid, name, description, enabled, expires_at, caller_client, caller_role, subject_client,
-               subject_role, resource_server, mode, max_depth, token_lifetime, version, created_at, updated_at
+               subject_role, subject_issuer, subject_conditions, actor_issuer, actor_conditions, resource_server, mode,
+               max_depth, token_lifetime, version, created_at, updated_at
         FROM exchange_rules";
 
     ALL_EXCHANGE_RULE_PERMISSIONS = "SELECT rule, permission FROM exchange_rule_permissions";
@@ -46,16 +49,17 @@ statements! {
 
     INSERT_EXCHANGE_RULE = r"
         INSERT INTO exchange_rules (uid, name, description, enabled, expires_at, caller_client, caller_role,
-            subject_client, subject_role, resource_server, mode, max_depth, token_lifetime, version,
-            created_at, updated_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)";
+            subject_client, subject_role, subject_issuer, subject_conditions, actor_issuer, actor_conditions,
+            resource_server, mode, max_depth, token_lifetime, version, created_at, updated_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)";
 
     /// Only the version that was read is replaced. What the rule is for never changes.
     UPDATE_EXCHANGE_RULE = r"
         UPDATE exchange_rules
         SET description = $3, enabled = $4, expires_at = $5, caller_client = $6, caller_role = $7,
-            subject_client = $8, subject_role = $9, mode = $10, max_depth = $11, token_lifetime = $12,
-            version = version + 1, updated_at = $13
+            subject_client = $8, subject_role = $9, subject_issuer = $10, subject_conditions = $11,
+            actor_issuer = $12, actor_conditions = $13, mode = $14, max_depth = $15, token_lifetime = $16,
+            version = version + 1, updated_at = $17
         WHERE uid = $1 AND version = $2";
 
     DELETE_EXCHANGE_RULE = "DELETE FROM exchange_rules WHERE uid = $1 AND version = $2";
@@ -82,6 +86,10 @@ struct RuleRow {
     caller_role: Option<Uuid>,
     subject_client: Option<Uuid>,
     subject_role: Option<Uuid>,
+    subject_issuer: Option<Uuid>,
+    subject_conditions: Option<String>,
+    actor_issuer: Option<Uuid>,
+    actor_conditions: Option<String>,
     resource_server: Uuid,
     mode: String,
     max_depth: i64,
@@ -99,15 +107,30 @@ impl RuleRow {
         permissions: BTreeSet<Permission>,
         sources: BTreeSet<ResourceServerUid>,
     ) -> Result<ExchangeRule, StoreError> {
+        let corrupted = || corrupt("exchange rule", &self.name);
         let party = |client: Option<Uuid>, role: Option<Uuid>| match (client, role) {
             (Some(client), None) => Ok(Party::Client(ClientUid(client))),
             (None, Some(role)) => Ok(Party::Role(RoleUid(role))),
-            _ => Err(corrupt("exchange rule", &self.name)),
+            _ => Err(corrupted()),
+        };
+        let outside = |issuer: Option<Uuid>, conditions: Option<&str>| match (issuer, conditions) {
+            (None, None) => Ok(None),
+            (Some(issuer), Some(conditions)) => {
+                let conditions = serde_json::from_str(conditions).map_err(|_| corrupted())?;
+                Ok(Some(OutsideParty { trusted_issuer: TrustedIssuerUid(issuer), conditions }))
+            }
+            _ => Err(corrupted()),
+        };
+        let subject = match outside(self.subject_issuer, self.subject_conditions.as_deref())? {
+            None => RuleSubject::Party(party(self.subject_client, self.subject_role)?),
+            Some(_) if self.subject_client.or(self.subject_role).is_some() => return Err(corrupted()),
+            Some(subject) => RuleSubject::Outside(subject),
         };
         Ok(ExchangeRule {
             uid: ExchangeRuleUid(self.uid),
             caller: party(self.caller_client, self.caller_role)?,
-            subject: party(self.subject_client, self.subject_role)?,
+            subject,
+            actor: outside(self.actor_issuer, self.actor_conditions.as_deref())?,
             name: ExchangeRuleName::new(&self.name).map_err(|_| corrupt("name", &self.name))?,
             description: self.description,
             enabled: self.enabled,
@@ -205,7 +228,12 @@ impl Tx {
     /// names is gone.
     pub async fn insert_exchange_rule(&mut self, rule: &ExchangeRule) -> Result<(), StoreError> {
         let (caller_client, caller_role) = columns(rule.caller);
-        let (subject_client, subject_role) = columns(rule.subject);
+        let ((subject_client, subject_role), outside) = match &rule.subject {
+            RuleSubject::Party(party) => (columns(*party), None),
+            RuleSubject::Outside(party) => ((None, None), Some(party)),
+        };
+        let (subject_issuer, subject_conditions) = outside_columns(outside);
+        let (actor_issuer, actor_conditions) = outside_columns(rule.actor.as_ref());
         execute!(
             self,
             INSERT_EXCHANGE_RULE,
@@ -218,6 +246,10 @@ impl Tx {
             caller_role,
             subject_client,
             subject_role,
+            subject_issuer,
+            subject_conditions,
+            actor_issuer,
+            actor_conditions,
             rule.resource_server.0,
             rule.mode.as_str(),
             i64::from(rule.max_depth),
@@ -236,7 +268,12 @@ impl Tx {
     /// [`StoreError::InUse`] when something that it names is gone.
     pub async fn update_exchange_rule(&mut self, rule: &ExchangeRule) -> Result<bool, StoreError> {
         let (caller_client, caller_role) = columns(rule.caller);
-        let (subject_client, subject_role) = columns(rule.subject);
+        let ((subject_client, subject_role), outside) = match &rule.subject {
+            RuleSubject::Party(party) => (columns(*party), None),
+            RuleSubject::Outside(party) => ((None, None), Some(party)),
+        };
+        let (subject_issuer, subject_conditions) = outside_columns(outside);
+        let (actor_issuer, actor_conditions) = outside_columns(rule.actor.as_ref());
         let changed = execute!(
             self,
             UPDATE_EXCHANGE_RULE,
@@ -249,6 +286,10 @@ impl Tx {
             caller_role,
             subject_client,
             subject_role,
+            subject_issuer,
+            subject_conditions,
+            actor_issuer,
+            actor_conditions,
             rule.mode.as_str(),
             i64::from(rule.max_depth),
             rule.token_lifetime.map(seconds),
@@ -294,6 +335,12 @@ fn columns(party: Party) -> (Option<Uuid>, Option<Uuid>) {
         Party::Client(client) => (Some(client.0), None),
         Party::Role(role) => (None, Some(role.0)),
     }
+}
+
+/// The two columns of somebody from elsewhere: a trusted issuer, and conditions as JSON. Both are empty, or none is.
+fn outside_columns(party: Option<&OutsideParty>) -> (Option<Uuid>, Option<String>) {
+    let conditions = |party: &OutsideParty| serde_json::to_string(&party.conditions).unwrap_or_default();
+    party.map(|party| (party.trusted_issuer.0, conditions(party))).unzip()
 }
 
 fn seconds(lifetime: Duration) -> i64 {

@@ -37,7 +37,7 @@ mod trusted_issuers;
 mod turns;
 
 pub use administrator_sessions::StoredSession;
-pub use audit::{EventWriter, UsedId};
+pub use audit::{Held, LedgerConnection, LedgerTx, UsedId};
 pub use audit_search::{EventCursor, EventFilter, EventOrder};
 pub use chains::{OpenChain, StoredAuditKey, StoredCheckpoint};
 pub use changes::{Change, ChangeKind};

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
-use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgExecutor, PgPool, Postgres, Transaction};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection, PgExecutor, PgPool};
 
-use super::{LossySetting, Store, StoreError};
+use super::{LossySetting, Store, StoreError, UsedId};
 use crate::domain::audit::Recorded;
 use crate::domain::error::Fault;
 use crate::domain::time::{DAY, Timestamp};
@@ -90,6 +90,25 @@ pub(super) async fn append_events(
         .execute(executor)
         .await?;
     Ok(())
+}
+
+const USE_IDS: &str = r"
+    INSERT INTO used_ids (purpose, id, expires_at)
+    SELECT * FROM UNNEST($1::TEXT[], $2::TEXT[], $3::BIGINT[])
+    ON CONFLICT (purpose, id) DO NOTHING
+    RETURNING purpose, id";
+
+/// Marks identifiers as used, in this order. Answers the purposes and texts of those that were not.
+pub(super) async fn use_ids(
+    executor: impl PgExecutor<'_>,
+    used: &[&UsedId],
+) -> Result<Vec<(String, String)>, sqlx::Error> {
+    sqlx::query_as(USE_IDS)
+        .bind(used.iter().map(|used| used.purpose).collect::<Vec<_>>())
+        .bind(used.iter().map(|used| &*used.id).collect::<Vec<_>>())
+        .bind(used.iter().map(|used| used.expires_at.as_micros()).collect::<Vec<_>>())
+        .fetch_all(executor)
+        .await
 }
 
 /// Of the newest tokens of a time, how many there were to look at, and how many a key signed that live on.
@@ -183,8 +202,8 @@ pub(super) async fn drop_partition(pool: &PgPool, cut: Timestamp) -> Result<bool
 }
 
 /// Wakes the replicas that listen. Only a hint: whoever misses it finds the change by polling.
-pub(super) async fn notify(tx: &mut Transaction<'static, Postgres>) -> Result<(), StoreError> {
-    sqlx::query("SELECT pg_notify($1, '')").bind(CHANNEL).execute(&mut **tx).await?;
+pub(super) async fn notify(connection: &mut PgConnection) -> Result<(), StoreError> {
+    sqlx::query("SELECT pg_notify($1, '')").bind(CHANNEL).execute(connection).await?;
     Ok(())
 }
 

@@ -9,7 +9,7 @@ use sqlx::migrate::Migrator;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{AssertSqlSafe, ConnectOptions, SqliteExecutor, SqlitePool};
 
-use super::{Store, StoreError, migration_fault};
+use super::{Store, StoreError, UsedId, migration_fault};
 use crate::domain::audit::Recorded;
 use crate::domain::error::Fault;
 use crate::domain::time::Timestamp;
@@ -18,8 +18,9 @@ pub(super) static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 
 const READERS: u32 = 4;
 
-/// How many statements a connection keeps prepared: all that there are, and one for each number of events.
-const STATEMENTS: usize = 256;
+/// How many statements a connection keeps prepared: all that there are, and one for each number of events and of
+/// identifiers.
+const STATEMENTS: usize = 384;
 
 /// How long a writer waits for another process (the command line, while a server runs).
 const BUSY: Duration = Duration::from_secs(5);
@@ -65,25 +66,35 @@ fn create_private(path: &Path) -> std::io::Result<()> {
     options.open(path).map(drop)
 }
 
-/// The most events of one statement.
-pub(super) const EVENTS: usize = 64;
+/// The most rows of one statement.
+pub(super) const ROWS: usize = 64;
 
-/// Appends at most [`EVENTS`] events. Each number of them is a text of its own, prepared once.
+/// A statement with so many rows. Each number of them is a text of its own, prepared once.
+fn with_rows(before: &str, row: &str, rows: usize, after: &str) -> AssertSqlSafe<String> {
+    let mut text = String::with_capacity(before.len() + rows * (row.len() + 1) + after.len());
+    text.push_str(before);
+    for number in 0..rows {
+        if number > 0 {
+            text.push(',');
+        }
+        text.push_str(row);
+    }
+    text.push_str(after);
+    AssertSqlSafe(text)
+}
+
+/// Appends at most [`ROWS`] events.
 pub(super) async fn append_events(
     executor: impl SqliteExecutor<'_>,
     events: &[Recorded],
 ) -> Result<(), sqlx::Error> {
     const COLUMNS: &str = "INSERT INTO audit_events \
         (writer, seq, at, prev, hash, kind, outcome, client_id, jti, txn, continues, person, about, event) VALUES ";
-    const ROW: &str = "(?,?,?,?,?,?,?,?,?,?,?,?,?,?),";
+    const ROW: &str = "(?,?,?,?,?,?,?,?,?,?,?,?,?,?)";
     if events.is_empty() {
         return Ok(());
     }
-    let mut text = String::with_capacity(COLUMNS.len() + events.len() * ROW.len());
-    text.push_str(COLUMNS);
-    text.extend(std::iter::repeat_n(ROW, events.len()));
-    text.pop();
-    let mut statement = sqlx::query(AssertSqlSafe(text));
+    let mut statement = sqlx::query(with_rows(COLUMNS, ROW, events.len(), ""));
     for Recorded { link, event } in events {
         let columns = &event.columns;
         statement = statement
@@ -104,6 +115,23 @@ pub(super) async fn append_events(
     }
     statement.execute(executor).await?;
     Ok(())
+}
+
+/// Marks at most [`ROWS`] identifiers as used, in this order. Answers the purposes and texts of those that were not.
+pub(super) async fn use_ids(
+    executor: impl SqliteExecutor<'_>,
+    used: &[&UsedId],
+) -> Result<Vec<(String, String)>, sqlx::Error> {
+    const COLUMNS: &str = "INSERT INTO used_ids (purpose, id, expires_at) VALUES ";
+    const FIRST: &str = " ON CONFLICT (purpose, id) DO NOTHING RETURNING purpose, id";
+    if used.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut statement = sqlx::query_as(with_rows(COLUMNS, "(?,?,?)", used.len(), FIRST));
+    for used in used {
+        statement = statement.bind(used.purpose).bind(&*used.id).bind(used.expires_at.as_micros());
+    }
+    statement.fetch_all(executor).await
 }
 
 /// Of the newest tokens of a time, how many there were to look at, and how many a key signed that live on.

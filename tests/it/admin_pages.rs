@@ -23,7 +23,7 @@ impl<'a> Person<'a> {
     }
 
     /// Opens a page below `/admin`.
-    async fn open(&self, path: &str) -> Answer {
+    pub(crate) async fn open(&self, path: &str) -> Answer {
         let headers = [self.cookie.as_str(), "Sec-Fetch-Site: same-origin"];
         self.server.send("GET", &format!("/admin{path}"), &headers, "").await
     }
@@ -47,7 +47,7 @@ impl<'a> Person<'a> {
     }
 
     /// Sends a form that must do what it says, and opens the page that follows.
-    async fn does(&self, path: &str, fields: &[(&str, &str)]) -> String {
+    pub(crate) async fn does(&self, path: &str, fields: &[(&str, &str)]) -> String {
         let answer = self.send(path, fields).await;
         assert_eq!(answer.status, 303, "{path}: {answer:?}");
         let to = answer.header("location").unwrap().to_owned();
@@ -59,7 +59,7 @@ impl<'a> Person<'a> {
 
 /// Asserts that a page has each of these texts.
 #[track_caller]
-fn has(page: &str, texts: &[&str]) {
+pub(crate) fn has(page: &str, texts: &[&str]) {
     for text in texts {
         assert!(page.contains(text), "'{text}' is missing: {page}");
     }

@@ -98,6 +98,7 @@ async fn assert_no_secret(server: &Server, secrets: &[&str]) {
 }
 
 async fn a_code_counts_once(server: Server) {
+    let server = server.at_one_address();
     let ada = server.first("ada").await;
     let used = ada.code();
     let mut browser = Browser::new(&server);

@@ -44,6 +44,7 @@ async fn count(server: &Server, kind: &str) -> usize {
 // --- Tokens ---
 
 async fn a_grant_is_recorded_once_and_whole(server: Server) {
+    let server = server.at_one_address();
     let shop = shop(&server).await;
     let body = format!("{GRANT}&resource=https://orders.example&resource=https://stock.example");
     server.clock.advance(Duration::from_millis(1_500));
@@ -90,6 +91,7 @@ async fn what_was_asked_is_recorded_in_its_own_words(server: Server) {
 }
 
 async fn many_at_once_are_each_recorded_once(server: Server) {
+    let server = server.at_one_address();
     let billing = Arc::new(server.billing().await);
     let server = Arc::new(server);
     let mut requests = JoinSet::new();
@@ -345,6 +347,7 @@ fn readable(row: &str, detail: &Value) {
 // --- Administration ---
 
 async fn an_administrators_changes_are_recorded(server: Server) {
+    let server = server.at_one_address();
     server.billing().await;
     let token = server.api_token("administrator").await;
     let (_, claims) = verified(&server, &token).await;

@@ -198,6 +198,7 @@ fn rewrap(server: &Server) {
 }
 
 async fn every_event_of_a_busy_server_fits_the_schema(server: Server) {
+    let server = server.at_one_address();
     be_busy(&server).await;
     let next = |config: &mut Config| {
         config.master_key = Some(MasterKeySource::Value(NEXT_MASTER_KEY.into()));
@@ -205,8 +206,8 @@ async fn every_event_of_a_busy_server_fits_the_schema(server: Server) {
     let server = server.restart_with(next).await.unwrap();
     // It looks by itself too, and of two that do one warns.
     let admin = server.app.admin();
-    let (store, ledger, ambient) = (admin.store.clone(), admin.ledger.clone(), admin.ambient.clone());
-    ExpiryWatch::new(store, ledger, ambient, DAY, EndingCounts::default()).once().await.unwrap();
+    let (store, ledger, time) = (admin.store.clone(), admin.ledger.clone(), server.time());
+    ExpiryWatch::new(store, ledger, time, DAY, EndingCounts::default()).once().await.unwrap();
     server.app.admin().ledger.collect().await.unwrap();
     let mut all = events(&server.database).await;
     server.clock.advance(DAY * 3);

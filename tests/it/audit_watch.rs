@@ -10,6 +10,7 @@ use crate::harness::{Database, Replica, START, both_replicas};
 use jeton::admin::audit_watch::AuditWatch;
 use jeton::domain::audit::{Recorded, WrittenEvent};
 use jeton::domain::chain::Chain;
+use jeton::storage::LedgerConnection;
 
 both_replicas!(
     all_of_it_is_checked_in_its_time_and_what_is_wrong_is_named,
@@ -84,9 +85,9 @@ async fn what_no_server_has_signed_counts_for_nothing(replica: Replica, database
     assert!(text.contains("3000000000"), "{text}");
     let event = Arc::new(WrittenEvent::read(at, text).unwrap());
     let link = Chain::new(Uuid::from_u128(7), at).append(at, &event.text);
-    let mut tx = replica.store.begin().await.unwrap();
-    tx.append_events(&[Recorded { link, event }]).await.unwrap();
-    tx.commit().await.unwrap();
+    let mut held = LedgerConnection::new(replica.store.clone()).hold().await.unwrap();
+    held.append(&[Recorded { link, event }]).await.unwrap();
+    drop(held);
     check(&replica, 30).await;
     assert_eq!(checked(&database).await.len(), 3, "a check was due, as if it were not there");
     check(&replica, 60).await;

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use crate::harness::{Answer, Client, Engine, Server, both_engines};
+use crate::private_key_jwt::{self as assertions, Signer, parameters};
 use crate::token::{GRANT, verified};
 use jeton::jose::{Algorithm, RsaBits, SigningKey};
 use jeton::runtime::clock::{Clock, ManualClock};
@@ -28,6 +29,7 @@ both_engines!(
     spellings_of_the_endpoint_s_url_are_one_rfc9449_4_3,
     the_header_of_a_proof_is_checked_rfc9449_4_3,
     two_headers_are_refused_rfc9449_4_3,
+    of_an_assertion_and_a_proof_the_one_that_was_used_is_refused,
     a_refusal_uses_no_proof_up,
     who_is_not_authenticated_hears_nothing_of_proofs,
     a_nonce_is_asked_for_and_then_taken_rfc9449_8,
@@ -329,6 +331,25 @@ async fn two_headers_are_refused_rfc9449_4_3(server: Server) {
     for proof in [one, other] {
         bound(&server, &ask(&server, &billing, &[&proof]).await, &prover).await;
     }
+}
+
+/// RFC 7523 §3 for the assertion, RFC 9449 §11.1 for the proof. Beside a replayed one the other is used up all the same.
+async fn of_an_assertion_and_a_proof_the_one_that_was_used_is_refused(server: Server) {
+    let signer = Signer::start(&server).await;
+    let mut prover = Prover::with(Algorithm::Es256);
+    let with = async |assertion: &str, proof: &str| {
+        server.form(&[proof], &format!("{GRANT}&{}", parameters(assertion))).await
+    };
+    let challenged = with(&signer.assertion(&server), &prover.proof(&server)).await;
+    prover.nonce = Some(challenged.header("dpop-nonce").unwrap().to_owned());
+    let (assertion, proof) = (signer.assertion(&server), prover.proof(&server));
+    with(&assertion, &proof).await.expect(200);
+    let again = with(&assertion, &prover.proof(&server)).await;
+    assertions::refused(&server, "the assertion", &again, "the assertion was used before").await;
+    let again = with(&signer.assertion(&server), &proof).await;
+    assert!(again.expect_oauth_error(400, "invalid_dpop_proof").contains("was used before"), "{again:?}");
+    let both = with(&assertion, &proof).await;
+    assertions::refused(&server, "both", &both, "the assertion was used before").await;
 }
 
 async fn a_refusal_uses_no_proof_up(server: Server) {

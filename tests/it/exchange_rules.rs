@@ -2,13 +2,15 @@
 
 mod authority;
 mod fields;
+mod migration;
+mod pages;
 mod references;
 
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use jeton::domain::exchange_rule::{ExchangeMode, Party};
+use jeton::domain::exchange_rule::{ExchangeMode, Party, RuleSubject};
 use jeton::domain::ids::ExchangeRuleName;
 
 use crate::harness::{Server, both_engines};
@@ -292,7 +294,7 @@ async fn another_replica_sees_every_change(server: Server) {
     assert_eq!(rule.sources, [orders.uid].into());
     assert_eq!((rule.mode, rule.max_depth), (ExchangeMode::Delegation, 5));
     assert_eq!(rule.token_lifetime, Some(Duration::from_mins(1)));
-    assert!(matches!((rule.caller, rule.subject), (Party::Client(_), Party::Role(_))));
+    assert!(matches!((rule.caller, rule.subject), (Party::Client(_), RuleSubject::Party(Party::Role(_)))));
     api.patch(PATH, 1, json!({ "mode": "impersonation" })).await.expect(200);
     assert_eq!(seen(Some(2)).await.unwrap().mode, ExchangeMode::Impersonation);
     api.post(&format!("{PATH}/disable"), Value::Null).await.expect(200);

@@ -18,6 +18,7 @@ both_replicas!(
     of_two_replicas_one_gets_each_identifier,
     pairs_in_opposite_order_on_two_replicas_do_not_wait_for_each_other,
     the_same_text_for_another_purpose_is_another_identifier,
+    who_is_refused_hears_what_was_used_before,
     an_identifier_counts_until_its_end_and_is_forgotten_after_it,
     with_the_database_away_nothing_is_used_up,
     what_is_overtaken_within_its_batch_uses_nothing_up,
@@ -132,6 +133,27 @@ async fn the_same_text_for_another_purpose_is_another_identifier(replica: Replic
     assert!(!replica.issue(vec![id("new", "n"), id(ASSERTION, "a")]).await, "one of two was used before");
     assert!(replica.issue(vec![id(ASSERTION, "A")]).await, "identifiers compare by their bytes");
     assert_eq!(recorded(&database).await, 3);
+}
+
+/// A request has an assertion and a proof, and its sender is to know which of them to make anew.
+async fn who_is_refused_hears_what_was_used_before(replica: Replica, _database: Database) {
+    let refused = async |used: Vec<UsedId>| match replica.ledger.record_issuance(&token(), used).await {
+        Err(RecordError::UsedBefore { purpose }) => Some(purpose),
+        other => other.map(|()| None).unwrap(),
+    };
+    let (a, b) = ((ASSERTION, "proof"), ("proof", ASSERTION));
+    for ((first, second), n) in [(a, "1"), (b, "2")] {
+        assert_eq!(refused(vec![id(first, n), id(second, n)]).await, None);
+        assert_eq!(refused(vec![id(first, n), id(second, format!("{n} again"))]).await, Some(first));
+        assert_eq!(refused(vec![id(first, format!("{n} again")), id(second, n)]).await, Some(second));
+    }
+    assert_eq!(
+        refused(vec![id("proof", "1"), id(ASSERTION, "1")]).await,
+        Some(ASSERTION),
+        "the first by name"
+    );
+    let spent = replica.ledger.spend(id("proof", "1")).await;
+    assert!(matches!(spent, Err(RecordError::UsedBefore { purpose: "proof" })), "{spent:?}");
 }
 
 async fn an_identifier_counts_until_its_end_and_is_forgotten_after_it(replica: Replica, database: Database) {

@@ -1,5 +1,6 @@
 //! `private_key_jwt`: RFC 7521, RFC 7523, RFC 10070, OpenID Connect Core §9.
 
+mod command_line;
 mod keys;
 mod remote;
 
@@ -178,7 +179,12 @@ async fn an_assertion_counts_once_at_every_endpoint_rfc7523_3(server: Server) {
     let paths = ["/oauth2/token", "/oauth2/introspect", "/oauth2/revoke"];
     for first in paths {
         let assertion = signer.assertion(&server);
-        assert_eq!(at(first, &assertion).await.status, 200, "{first}");
+        let body = at(first, &assertion).await.expect(200);
+        match first {
+            "/oauth2/token" => assert_eq!(body["token_type"], "Bearer"),
+            "/oauth2/introspect" => assert_eq!(body, json!({ "active": false })),
+            _ => assert_eq!(body, Value::Null),
+        }
         for second in paths {
             let again = at(second, &assertion).await;
             refused(&server, &format!("{first}, {second}"), &again, "the assertion was used before").await;
@@ -203,11 +209,19 @@ async fn of_fifty_uses_at_once_one_gets_a_token_rfc7523_3(server: Server) {
     let mut uses = JoinSet::new();
     for _ in 0..50 {
         let (server, assertion) = (std::sync::Arc::clone(&server), assertion.clone());
-        uses.spawn(async move { present(&server, &assertion).await.status });
+        uses.spawn(async move { present(&server, &assertion).await });
     }
-    let statuses = uses.join_all().await;
-    assert_eq!(statuses.iter().filter(|status| **status == 200).count(), 1, "{statuses:?}");
-    assert!(statuses.iter().all(|status| [200, 401].contains(status)), "{statuses:?}");
+    let answers = uses.join_all().await;
+    let (granted, refusals): (Vec<_>, Vec<_>) = answers.iter().partition(|answer| answer.status == 200);
+    assert_eq!(granted.len(), 1, "{answers:?}");
+    for answer in refusals {
+        answer.expect_oauth_error(401, "invalid_client");
+    }
+    let refused = server.events("token_refused").await;
+    assert!(!refused.is_empty());
+    for event in refused {
+        assert!(event["reason"].as_str().unwrap().contains("the assertion was used before"), "{event}");
+    }
 }
 
 async fn of_two_replicas_one_takes_an_assertion(server: Server) {
@@ -223,11 +237,12 @@ async fn of_two_replicas_one_takes_an_assertion(server: Server) {
 async fn a_refusal_uses_no_assertion_up(server: Server) {
     let signer = Signer::start(&server).await;
     let assertion = signer.assertion(&server);
-    // Somebody who has seen it, and breaks its signature.
-    let mut broken = assertion.clone();
-    let last = if broken.pop() == Some('A') { 'B' } else { 'A' };
-    broken.push(last);
-    present(&server, &broken).await.expect_oauth_error(401, "invalid_client");
+    // Somebody who has seen it, and breaks its signature: the first character, of which every bit counts, while those of
+    // the last one may be padding.
+    let (input, signature) = assertion.rsplit_once('.').unwrap();
+    let first = if signature.starts_with('A') { 'B' } else { 'A' };
+    let broken = present(&server, &format!("{input}.{first}{}", &signature[1..])).await;
+    refused(&server, "a broken signature", &broken, "signature is not that of the client's key").await;
     let body = format!("{GRANT}&scope=nothing&{}", parameters(&assertion));
     server.form(&[], &body).await.expect_oauth_error(400, "invalid_scope");
     present(&server, &assertion).await.expect(200);
@@ -445,7 +460,9 @@ async fn legacy_audiences_are_counted_and_the_lifetime_is_a_setting() {
     for _ in 0..2 {
         let mut claims = old.claims(&server);
         claims["aud"] = json!(format!("{ISSUER}/oauth2/token"));
-        present(&server, &old.sign(&old.header(), &claims)).await.expect(200);
+        let assertion = old.sign(&old.header(), &claims);
+        present(&server, &assertion).await.expect(200);
+        refused(&server, "again", &present(&server, &assertion).await, "used before").await;
     }
     old.token(&server).await.expect(200);
     let metrics = crate::metrics::scrape(&server).await;

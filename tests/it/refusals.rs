@@ -68,6 +68,7 @@ async fn at_once(server: &Arc<Server>, requests: Vec<(Client, String)>) -> Vec<A
 
 /// What is counted is recorded later than it happened, and tokens may have been recorded meanwhile.
 async fn a_refusal_that_waits_stays_one_while_others_get_tokens(server: Server) {
+    let server = server.at_one_address();
     let billing = server.billing().await;
     let wrong = Client::new("billing", "a chosen secret of some length");
     let refused = server.token(&wrong, GRANT).await;
@@ -87,6 +88,7 @@ async fn a_refusal_that_waits_stays_one_while_others_get_tokens(server: Server) 
 
 /// Whoever tries names, one after another, must not learn which of them are counted with the made-up ones.
 async fn a_wait_does_not_tell_whether_there_is_such_a_client(server: Server) {
+    let server = server.at_one_address();
     server.billing().await;
     server.client(json!({ "client_id": "by-post", "auth_methods": ["client_secret_post"] })).await;
     let id = ClientId::new("by-post").unwrap();
@@ -140,6 +142,7 @@ fn answered(answers: &[Answer]) -> BTreeSet<&str> {
 }
 
 async fn a_hundred_like_it_share_three_events_at_most(server: Server) {
+    let server = server.at_one_address();
     let billing = server.billing().await;
     let server = Arc::new(server);
     let requests = (0..100).map(|_| (like(&billing), format!("{GRANT}&scope=nowhere"))).collect();
@@ -160,6 +163,7 @@ async fn a_hundred_like_it_share_three_events_at_most(server: Server) {
 }
 
 async fn more_than_a_hundred_are_counted_but_not_all_listed(server: Server) {
+    let server = server.at_one_address();
     let billing = server.billing().await;
     let server = Arc::new(server);
     let requests = (0..150).map(|_| (like(&billing), format!("{GRANT}&scope=nowhere"))).collect();
@@ -175,6 +179,7 @@ async fn more_than_a_hundred_are_counted_but_not_all_listed(server: Server) {
 }
 
 async fn ten_reasons_of_one_source_have_events_of_their_own(server: Server) {
+    let server = server.at_one_address();
     let billing = server.billing().await;
     let server = Arc::new(server);
     let requests = (0..15).map(|n| (like(&billing), format!("{GRANT}&scope=nowhere{n}"))).collect();
@@ -191,6 +196,7 @@ async fn ten_reasons_of_one_source_have_events_of_their_own(server: Server) {
 }
 
 async fn clients_are_counted_apart(server: Server) {
+    let server = server.at_one_address();
     let billing = server.billing().await;
     let other = server.client(json!({ "client_id": "other", "roles": ["order-reader"] })).await;
     let server = Arc::new(server);
@@ -207,6 +213,7 @@ async fn clients_are_counted_apart(server: Server) {
 }
 
 async fn made_up_clients_are_counted_together(server: Server) {
+    let server = server.at_one_address();
     let server = Arc::new(server);
     let requests = (0..20)
         .map(|n| (Client::new(&format!("made-up-{n}"), "jtn_0000000000000000000000"), GRANT.to_owned()))
@@ -223,6 +230,7 @@ async fn made_up_clients_are_counted_together(server: Server) {
 }
 
 async fn successes_are_never_counted_together(server: Server) {
+    let server = server.at_one_address();
     let billing = server.billing().await;
     let server = Arc::new(server);
     let body =
@@ -238,6 +246,7 @@ async fn successes_are_never_counted_together(server: Server) {
 }
 
 async fn a_refused_token_for_the_api_is_recorded(server: Server) {
+    let server = server.at_one_address();
     let answer = server.api("GET", "/clients", "not-a-token", &[], Value::Null).await;
     answer.expect_problem(401, "token-invalid");
     let event = server.recorded(&answer).await;
@@ -257,6 +266,7 @@ async fn a_refused_token_for_the_api_is_recorded(server: Server) {
 }
 
 async fn refused_administrators_are_counted_by_client_and_reason(server: Server) {
+    let server = server.at_one_address();
     let one = server.api_token("auditor").await;
     let other = server.api_token("auditor").await;
     let server = Arc::new(server);
@@ -287,6 +297,7 @@ async fn refused_administrators_are_counted_by_client_and_reason(server: Server)
 }
 
 async fn a_server_that_stops_records_the_refusals_that_wait(server: Server) {
+    let server = server.at_one_address();
     let billing = server.billing().await;
     let address = server.app.address();
     let mut sent = JoinSet::new();
@@ -312,6 +323,7 @@ async fn a_server_that_stops_records_the_refusals_that_wait(server: Server) {
 }
 
 async fn after_a_second_the_next_one_is_recorded_at_once(server: Server) {
+    let server = server.at_one_address();
     let billing = server.billing().await;
     let refused = async || {
         let answer = server.token(&billing, &format!("{GRANT}&scope=nowhere")).await;

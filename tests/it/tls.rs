@@ -218,9 +218,10 @@ async fn the_second_listener_is_for_clients_and_named_in_the_metadata_rfc8705_5(
         let (answer, _) = tls_answer(client, mutual, request).await.unwrap();
         answer.expect_oauth_error(400, "invalid_request");
     }
-    assert_eq!(ask(main, "/admin/sign-in").await.status, 200);
-    assert_eq!(ask(mutual, "/admin/sign-in").await.status, 404);
-    assert_eq!(ask(mutual, "/docs").await.status, 404);
+    ask(main, "/admin/sign-in").await.expect_page(200, "Sign in");
+    for path in ["/admin/sign-in", "/docs"] {
+        ask(mutual, path).await.expect_problem(404, "no-such-path");
+    }
     server.app.stop().await.unwrap();
 }
 

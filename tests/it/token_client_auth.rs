@@ -388,6 +388,7 @@ async fn settled(server: &Server, id: &str, networks: &[&str]) -> Client {
 }
 
 async fn a_client_is_held_to_its_networks(server: Server) {
+    let server = server.at_one_address();
     server.billing().await;
     for (id, networks, inside) in [
         ("a", &["127.0.0.0/8"][..], true),
@@ -409,6 +410,7 @@ async fn a_client_is_held_to_its_networks(server: Server) {
 }
 
 async fn forwarded_addresses_of_untrusted_peers_are_ignored(server: Server) {
+    let server = server.at_one_address();
     server.billing().await;
     let outside = settled(&server, "outside", &["192.0.2.0/24"]).await;
     let inside = settled(&server, "inside", &["127.0.0.0/8"]).await;

@@ -2,6 +2,7 @@
 
 mod chain;
 mod dry_run;
+mod outside;
 mod refusals;
 mod taking_back;
 mod tree;

@@ -10,11 +10,11 @@ use super::super::Shared;
 use super::super::error::Problem;
 use super::super::extract::{Administrator, Body, Named};
 use super::{BodyRefusals, Contradiction, NoSuchThing, Refusals};
-use crate::admin::client_certificates::{AddCertificate, CertificateView};
+use crate::admin::client_certificates::{AddCertificate, CertificateView, UpdateCertificate};
 use crate::domain::ids::{ClientId, CredentialId};
 
 pub(super) fn routes() -> OpenApiRouter<Shared> {
-    OpenApiRouter::new().routes(routes!(list, add)).routes(routes!(remove))
+    OpenApiRouter::new().routes(routes!(list, add)).routes(routes!(update, remove))
 }
 
 /// List the certificates that a client may authenticate by (`self_signed_tls_client_auth`), newest first.
@@ -60,6 +60,32 @@ async fn add(
 ) -> Result<(StatusCode, Json<CertificateView>), Problem> {
     let added = services.admin.add_certificate(&by, &client_id, new).await?;
     Ok((StatusCode::CREATED, Json(added)))
+}
+
+/// Change what is said of a certificate, or its end here.
+#[utoipa::path(
+    patch, path = "/clients/{client_id}/certificates/{certificate_id}", tag = "Client certificates",
+    operation_id = "update_client_certificate",
+    params(
+        ("client_id" = ClientId, Path, description = "The client's identifier, percent-encoded"),
+        ("certificate_id" = CredentialId, Path, description = "Which certificate"),
+    ),
+    request_body = UpdateCertificate,
+    responses(
+        (status = 200, description = "The certificate as it is now", body = CertificateView),
+        NoSuchThing,
+        BodyRefusals,
+        Refusals,
+    ),
+    security(("token" = ["clients:write"]))
+)]
+async fn update(
+    State(services): State<Shared>,
+    Administrator(by): Administrator,
+    Named((client_id, certificate_id)): Named<(ClientId, CredentialId)>,
+    Body(update): Body<UpdateCertificate>,
+) -> Result<Json<CertificateView>, Problem> {
+    Ok(Json(services.admin.update_certificate(&by, &client_id, &certificate_id, update).await?))
 }
 
 /// Remove a certificate. It is refused everywhere within a second.

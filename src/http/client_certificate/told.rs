@@ -19,6 +19,13 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
+/// The most certificates that are told of one client, and their most bytes: as much as fits into a handshake. No path
+/// to an authority is longer.
+const MOST: usize = 10;
+const LARGEST: usize = 64 << 10;
+
+const TOO_MUCH: &str = "the proxy sends more than 10 certificates, or more than 64 KiB of them: it must send the client's \
+                        own, and those alone that lead from it to an authority";
 const ONE_HEADER: &str = "the proxy sends more than one header with the client's certificate: it must replace what the \
                           client sends, not add to it";
 const CLIENT_CERT: &str = "the proxy's Client-Cert is not one certificate as RFC 9440 section 2.1 has it: base64 of its DER between colons";
@@ -41,7 +48,7 @@ pub(super) fn chain(header: CertificateHeader, headers: &HeaderMap) -> Result<Op
     if values.next().is_some() {
         return Err(ONE_HEADER);
     }
-    match header {
+    let chain = match header {
         CertificateHeader::ClientCert => {
             let leaf = value.to_str().ok().and_then(byte_sequence).ok_or(CLIENT_CERT)?;
             let mut chain = vec![leaf];
@@ -51,12 +58,15 @@ pub(super) fn chain(header: CertificateHeader, headers: &HeaderMap) -> Result<Op
                     chain.push(byte_sequence(item).ok_or(CLIENT_CERT_CHAIN)?);
                 }
             }
-            Ok(Some(chain))
+            chain
         }
-        CertificateHeader::XForwardedClientCert => {
-            forwarded(value.to_str().map_err(|_| FORWARDED)?).map(Some)
-        }
+        CertificateHeader::XForwardedClientCert => forwarded(value.to_str().map_err(|_| FORWARDED)?)?,
+    };
+    let bytes: usize = chain.iter().map(|certificate| certificate.len()).sum();
+    if chain.len() > MOST || bytes > LARGEST {
+        return Err(TOO_MUCH);
     }
+    Ok(Some(chain))
 }
 
 fn byte_sequence(text: &str) -> Option<CertificateDer<'static>> {
@@ -235,6 +245,25 @@ mod tests {
         let line = format!("Cert=\"{leaf}\"");
         let twice = [("x-forwarded-client-cert", line.as_str()), ("x-forwarded-client-cert", &line)];
         assert_eq!(told(ENVOY, &twice), Err(ONE_HEADER));
+    }
+
+    #[test]
+    fn a_chain_is_no_longer_than_one_needs_to_be() {
+        let told_with = |others: usize, bytes: usize| {
+            let one = format!(":{}:", PADDED.encode(vec![1; bytes]));
+            let chain = vec![one; others].join(", ");
+            told(RFC9440, &[("client-cert", ":AQ==:"), ("client-cert-chain", &chain)])
+        };
+        assert_eq!(told_with(9, 1).unwrap().unwrap().len(), 10);
+        assert_eq!(told_with(10, 1), Err(TOO_MUCH));
+        assert!(told_with(1, LARGEST - 1).is_ok());
+        assert_eq!(told_with(1, LARGEST), Err(TOO_MUCH));
+        let envoy = |others: usize| {
+            let line = format!("Cert=\"{}\";Chain=\"{}\"", pem(&[1]), pem(&[2]).repeat(others));
+            told(ENVOY, &[("x-forwarded-client-cert", line.as_str())])
+        };
+        assert_eq!(envoy(9).unwrap().unwrap().len(), 10);
+        assert_eq!(envoy(10), Err(TOO_MUCH));
     }
 
     proptest::proptest! {

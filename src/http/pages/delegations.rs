@@ -13,6 +13,7 @@ use super::frame::Frame;
 use super::page_with;
 use super::session::SignedIn;
 use crate::admin::statistics::{DelegationQuery, Delegations};
+use crate::domain::tally::outsiders_issuer;
 use crate::http::Shared;
 use crate::http::pictures::{DelegationGraph, Edge, Node, delegation_graph};
 
@@ -53,7 +54,10 @@ async fn show(
         .iter()
         .flat_map(|found| &found.edges)
         .map(|edge| Edge {
-            subject: client(&edge.subject),
+            subject: match outsiders_issuer(&edge.subject) {
+                None => client(&edge.subject),
+                Some(_) => node(&edge.subject, None),
+            },
             actor: client(&edge.actor),
             // It is told by its audience; its page is found by its name.
             audience: node(

@@ -135,6 +135,68 @@ impl<'f> Input<'f> {
         Self { members: self.members.into_iter().chain([(name.to_owned(), value)]).collect(), ..self }
     }
 
+    /// As [`Input::party`], with a third way: a trusted issuer, and in another field conditions.
+    pub(super) fn subject(mut self, name: &'static str, way: &'static str, conditions: &'static str) -> Self {
+        if self.form.text(way) != "trusted_issuer" {
+            return self.party(name, way);
+        }
+        if self.all_agree(&[name, way, conditions]) {
+            return self;
+        }
+        let value = self.outsider(name, conditions);
+        self.members.insert(name.to_owned(), value);
+        self
+    }
+
+    /// A trusted issuer and conditions on its tokens, which become one member, or none without the issuer.
+    pub(super) fn outside(mut self, name: &'static str, conditions: &'static str) -> Self {
+        if !self.form.was_sent(name) || self.all_agree(&[name, conditions]) {
+            return self;
+        }
+        let nobody = self.trimmed(name).is_empty() && self.lines_of(conditions).is_empty();
+        let value = if nobody { Value::Null } else { self.outsider(name, conditions) };
+        self.members.insert(name.to_owned(), value);
+        self
+    }
+
+    /// A trusted issuer and what a token of it says, as JSON, which become one member, or none without either.
+    pub(super) fn claims(mut self, name: &'static str, claims: &'static str) -> Self {
+        let (issuer, text) = (self.trimmed(name), self.trimmed(claims));
+        if issuer.is_empty() && text.is_empty() {
+            return self;
+        }
+        match serde_json::from_str::<Map<String, Value>>(text) {
+            Ok(said) => {
+                let value = json!({ "trusted_issuer": issuer, "claims": said });
+                self.members.insert(name.to_owned(), value);
+            }
+            Err(_) => {
+                let fix = "write what the token says, for example {\"sub\": \"a\"}";
+                self.errors.push(FieldError::new(claims, "it is no JSON object", fix));
+            }
+        }
+        self
+    }
+
+    /// Conditions are `claim = text`, one on a line.
+    fn outsider(&mut self, issuer: &str, conditions: &'static str) -> Value {
+        let mut read = Vec::new();
+        for line in self.lines_of(conditions) {
+            if let Some((claim, value)) = line.split_once('=') {
+                read.push(json!({ "claim": claim.trim(), "value": value.trim() }));
+            } else {
+                let problem = format!("'{}' has no '='", quoted(line));
+                let fix = "write claim = text, for example sub = orders";
+                self.errors.push(FieldError::new(conditions, problem, fix));
+            }
+        }
+        json!({ "trusted_issuer": self.trimmed(issuer), "conditions": read })
+    }
+
+    fn all_agree(&self, fields: &[&str]) -> bool {
+        self.stored.is_some_and(|stored| fields.iter().all(|field| self.form.agrees(stored, field)))
+    }
+
     /// A text and of which kind it is: both become one member, or none without the text.
     pub(super) fn of_kind(mut self, name: &'static str, kind: &'static str) -> Self {
         let same = |stored: &Form| self.form.agrees(stored, name) && self.form.agrees(stored, kind);

@@ -36,6 +36,12 @@ const LATEST: i64 = 253_402_300_799;
 /// What a used `jti` counts among.
 const PURPOSE: &str = "client_assertion";
 
+/// Whether identifiers of this purpose are those of assertions that clients sign.
+#[must_use]
+pub fn is_of_client(purpose: &str) -> bool {
+    purpose == PURPOSE
+}
+
 /// Why an assertion does not count, for the audit.
 pub type Reason = Cow<'static, str>;
 

@@ -83,7 +83,7 @@ impl Proof for Unproven {
     }
 }
 
-fn refused(problem: NotAccepted) -> Failure {
+pub(super) fn refused(problem: NotAccepted) -> Failure {
     match problem {
         NotAccepted::Refused(reason) => OAuthError::invalid_client(reason).into(),
         NotAccepted::Fault(fault) => fault.into(),
@@ -135,7 +135,7 @@ pub fn credential<'r>(
 }
 
 /// The only client that a token can be of.
-async fn find(seeking: &Seeking<'_>, token: &OutsideToken) -> Result<ClientId, Failure> {
+pub(super) async fn find(seeking: &Seeking<'_>, token: &OutsideToken) -> Result<ClientId, Failure> {
     let candidates = seeking.directory.matches().candidates(token.issuer.uid, &token.claims).await;
     let candidates = candidates.map_err(|problem| match problem {
         NoMatches::TooMany(problem) => Failure::from(OAuthError::invalid_client(problem.to_string())),

@@ -16,6 +16,7 @@ mod private_key_jwt;
 mod secret;
 mod self_signed_tls_client_auth;
 mod spiffe_jwt;
+mod spiffe_x509;
 mod tls_client_auth;
 
 pub use self::client_secret_basic::parse as parse_basic;
@@ -50,6 +51,7 @@ pub static METHODS: &[&dyn Method] = &[
     &self_signed_tls_client_auth::SelfSignedTlsClientAuth,
     &federated_jwt::FederatedJwt,
     &spiffe_jwt::SpiffeJwt,
+    &spiffe_x509::SpiffeX509,
 ];
 
 /// What proves the client where nothing else does: the authorization itself.
@@ -246,12 +248,21 @@ impl Offered {
         directory: &Directory,
         caller: Caller,
     ) -> Result<(), Failure> {
-        let Some((method, proof)) = self.ways.first() else { return Ok(()) };
-        let seeking =
-            Seeking { verifiers, directory, named: self.client_id.as_ref(), method: *method, caller };
-        let Some(identifying) = proof.identify(seeking) else { return Ok(()) };
+        let named = self.client_id.as_ref();
+        // Where there are several ways, the registration of the client that is named says which is meant.
+        if let Some(named) = named.filter(|_| self.ways.len() > 1)
+            && directory.client(named).await?.is_some()
+        {
+            return Ok(());
+        }
+        let Some((method, identifying)) = self.ways.iter().find_map(|(method, proof)| {
+            let seeking = Seeking { verifiers, directory, named, method: *method, caller };
+            Some((*method, proof.identify(seeking)?))
+        }) else {
+            return Ok(());
+        };
         let Identified { client_id, proof } = identifying.await?;
-        self.ways = vec![(*method, proof)];
+        self.ways = vec![(method, proof)];
         self.client_id = Some(client_id);
         Ok(())
     }
@@ -308,16 +319,18 @@ fn present_connection(request: &Presentation<'_>) -> Result<Offered, OAuthError>
         return Err(no_credential());
     }
     let mut offered: Option<Offered> = None;
+    let mut refusal = None;
     for method in METHODS.iter().filter(|method| method.is_of_connection()) {
-        if let Some(presented) = method.present(request) {
-            let Presented { client_id, proof } = presented?;
-            offered
+        match method.present(request) {
+            Some(Ok(Presented { client_id, proof })) => offered
                 .get_or_insert_with(|| Offered { client_id, ways: Vec::new() })
                 .ways
-                .push((*method, proof));
+                .push((*method, proof)),
+            Some(Err(error)) => refusal = refusal.or(Some(error)),
+            None => {}
         }
     }
-    offered.ok_or_else(no_credential)
+    offered.ok_or_else(|| refusal.unwrap_or_else(no_credential))
 }
 
 /// The refusal of an assertion whose `jti` the ledger knows.

@@ -135,6 +135,13 @@ impl Assertions {
         self.legacy_audiences.load(Ordering::Relaxed)
     }
 
+    /// Counts an assertion that the ledger has taken, for it is known only then that it was not used before.
+    pub(in crate::oauth) fn count(&self, taken: &Verified) {
+        if taken.legacy_audience {
+            self.legacy_audiences.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
     async fn verify(&self, assertion: &Assertion, claim: Claim<'_>) -> Result<Verified, Failure> {
         let found = match claim.registration {
             Some(registration) => self.find(assertion, registration, claim.now).await?,
@@ -168,9 +175,6 @@ impl Assertions {
             now: claim.now,
         };
         let held = assertion.judge(&expected).map_err(OAuthError::invalid_client)?;
-        if held.legacy_audience {
-            self.legacy_audiences.fetch_add(1, Ordering::Relaxed);
-        }
         Ok(Verified {
             credential_id: candidate.key_id,
             not_after: candidate.not_after,

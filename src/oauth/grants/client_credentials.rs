@@ -33,9 +33,10 @@ pub(super) fn for_itself<'a>(context: &'a Context<'a>) -> Resolved<'a> {
     }
     Resolved {
         subject: client.client_id.as_str().to_owned(),
+        sub_id: None,
         txn: None,
         act: None,
-        may_act: client.may_act.as_ref().map(|actor| MayAct { sub: actor.to_string() }),
+        may_act: client.may_act.as_ref().map(MayAct::client),
         exchange: None,
         issued_type: None,
         used: Vec::new(),

@@ -11,6 +11,7 @@ use super::form::Form;
 use super::live::LiveTokens;
 use super::outside::OutsideTokens;
 use super::possession::Possession;
+use crate::domain::acting::SubId;
 use crate::domain::audit::ExchangeRecord;
 use crate::domain::catalog::Catalog;
 use crate::domain::client::GrantType;
@@ -60,6 +61,8 @@ pub struct Context<'a> {
 pub struct Resolved<'a> {
     /// Who the token is about (`sub`).
     pub subject: String,
+    /// The same in the words of a trusted issuer, if it is somebody from elsewhere.
+    pub sub_id: Option<SubId>,
     /// The chain that it continues; a new one, when absent.
     pub txn: Option<String>,
     /// The ceilings.

@@ -79,7 +79,6 @@ impl BundleFiles {
                 "the bundle file '{name}' is in no directory: set federation.bundle_dir \
                  (JETON_FEDERATION__BUNDLE_DIR) to the one where it is"
             );
-            tracing::error!("{why}");
             return Err(NoKeys::None(why));
         };
         if !is_bundle_name(name) {

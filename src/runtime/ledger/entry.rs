@@ -34,8 +34,9 @@ pub(super) enum What {
 pub(super) enum Done {
     /// It is durable.
     Written,
-    /// One of its identifiers was used before: its event was not written. Its other identifiers count as used.
-    UsedBefore,
+    /// One of its identifiers was used before, of this purpose: its event was not written. Its other identifiers count
+    /// as used.
+    UsedBefore(&'static str),
     /// Nothing is known to be written.
     Failed(Fault),
 }

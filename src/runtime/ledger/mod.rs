@@ -54,8 +54,11 @@ pub struct Ledger {
 #[derive(Debug, thiserror::Error)]
 pub enum RecordError {
     /// One of the identifiers that count once was used before.
-    #[error("an identifier was used before")]
-    UsedBefore,
+    #[error("an identifier was used before: {purpose}")]
+    UsedBefore {
+        /// Its [`UsedId::purpose`]. Of several, the first in the order of their names.
+        purpose: &'static str,
+    },
     /// It could not be made durable; nothing may be answered.
     #[error(transparent)]
     Fault(#[from] Fault),
@@ -107,7 +110,9 @@ impl Ledger {
     pub async fn record(&self, event: &AuditEvent) -> Result<(), Fault> {
         match self.wait(What::Event(Arc::new(event.write()?), Vec::new())).await {
             Done::Written => Ok(()),
-            Done::UsedBefore => Err(Fault::internal("an event without identifiers cannot have a used one")),
+            Done::UsedBefore(_) => {
+                Err(Fault::internal("an event without identifiers cannot have a used one"))
+            }
             Done::Failed(fault) => Err(fault),
         }
     }
@@ -127,7 +132,7 @@ impl Ledger {
         }
         match self.wait(what).await {
             Done::Written => Ok(()),
-            Done::UsedBefore => Err(RecordError::UsedBefore),
+            Done::UsedBefore(purpose) => Err(RecordError::UsedBefore { purpose }),
             Done::Failed(fault) => Err(fault.into()),
         }
     }
@@ -139,7 +144,7 @@ impl Ledger {
     pub async fn spend(&self, used: UsedId) -> Result<(), RecordError> {
         match self.wait(What::Use(used)).await {
             Done::Written => Ok(()),
-            Done::UsedBefore => Err(RecordError::UsedBefore),
+            Done::UsedBefore(purpose) => Err(RecordError::UsedBefore { purpose }),
             Done::Failed(fault) => Err(fault.into()),
         }
     }
@@ -150,7 +155,7 @@ impl Ledger {
     /// The queue is full or the database is away: they are chained later.
     pub async fn collect(&self) -> Result<(), Fault> {
         match self.wait(What::LeftEvents).await {
-            Done::Written | Done::UsedBefore => Ok(()),
+            Done::Written | Done::UsedBefore(_) => Ok(()),
             Done::Failed(fault) => Err(fault),
         }
     }
@@ -161,7 +166,7 @@ impl Ledger {
     /// The queue is full or the database is away. The event may be recorded, but is not signed for.
     pub async fn record_signed(&self, event: &AuditEvent) -> Result<(), Fault> {
         match self.wait(What::SignedEvent(Arc::new(event.write()?))).await {
-            Done::Written | Done::UsedBefore => Ok(()),
+            Done::Written | Done::UsedBefore(_) => Ok(()),
             Done::Failed(fault) => Err(fault),
         }
     }

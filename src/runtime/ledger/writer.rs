@@ -1,4 +1,4 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -17,7 +17,7 @@ use crate::domain::time::Timestamp;
 use crate::runtime::audit_key::AuditKey;
 use crate::runtime::clock::Ambient;
 use crate::runtime::fault;
-use crate::storage::{EventWriter, Store, StoreError, Tx, UsedId};
+use crate::storage::{LedgerConnection, LedgerTx, Store, StoreError, UsedId};
 
 /// The most entries of one transaction, which bounds how long the first of them waits.
 const BATCH: usize = 1_024;
@@ -53,7 +53,7 @@ const UNSETTLED: Duration = Duration::from_hours(24 * 7);
 /// The task that writes. It has at most one chain at a time.
 pub(super) struct Writer {
     store: Store,
-    events: EventWriter,
+    connection: LedgerConnection,
     ambient: Ambient,
     key: AuditKey,
     process: ProcessKind,
@@ -79,10 +79,10 @@ impl Writer {
         process: ProcessKind,
         failing: Arc<AtomicBool>,
     ) -> Self {
-        let events = EventWriter::new(store.clone());
+        let connection = LedgerConnection::new(store.clone());
         Self {
             store,
-            events,
+            connection,
             ambient,
             key,
             process,
@@ -182,6 +182,7 @@ impl Writer {
         }
         let silent = self.chain.take_if(|chain| chain.at().plus(SILENT) < now);
         self.make_room(now, batch).await?;
+        let mut held = self.connection.hold().await.map_err(fault)?;
         if let Some(chain) = &self.chain
             && batch.iter().all(|entry| entry.what.is_plain(chain.at()))
         {
@@ -191,11 +192,12 @@ impl Writer {
             for entry in batch {
                 done.push(entry.chain(&mut chain, &mut events));
             }
-            self.events.append(&events).await.map_err(fault)?;
+            held.append(&events).await.map_err(fault)?;
+            self.connection.give_back(held);
             self.keep(chain, events.len());
             return Ok(done);
         }
-        let mut tx = self.store.begin().await.map_err(fault)?;
+        let mut tx = held.begin().await.map_err(fault)?;
         let (done, chain, events) = self.commit_in(&mut tx, batch, now).await?;
         if let Some(silent) = silent {
             // Nothing follows in it. Only now: the next chain has named all others in their order, so that several
@@ -203,6 +205,7 @@ impl Writer {
             tx.end_chain(silent.end().writer).await.map_err(fault)?;
         }
         tx.commit().await.map_err(fault)?;
+        self.connection.give_back(held);
         self.keep(chain, events);
         Ok(done)
     }
@@ -210,7 +213,7 @@ impl Writer {
     /// [`Writer::commit`] for a batch that takes more than appending events.
     async fn commit_in(
         &self,
-        tx: &mut Tx,
+        tx: &mut LedgerTx<'_>,
         batch: &[Entry],
         now: Timestamp,
     ) -> Result<(Vec<Done>, Chain, usize), Fault> {
@@ -225,8 +228,8 @@ impl Writer {
         let used_before = use_up(tx, batch, &overtaken).await.map_err(fault)?;
         let mut done = Vec::with_capacity(batch.len());
         for (place, entry) in batch.iter().enumerate() {
-            if used_before.contains(&place) {
-                done.push(Done::UsedBefore);
+            if let Some(purpose) = used_before.get(&place) {
+                done.push(Done::UsedBefore(purpose));
                 continue;
             }
             if overtaken.contains(&place) {
@@ -272,7 +275,12 @@ impl Writer {
     }
 
     /// Begins a chain, whose first event names those before it.
-    async fn begin(&self, tx: &mut Tx, at: Timestamp, events: &mut Vec<Recorded>) -> Result<Chain, Fault> {
+    async fn begin(
+        &self,
+        tx: &mut LedgerTx<'_>,
+        at: Timestamp,
+        events: &mut Vec<Recorded>,
+    ) -> Result<Chain, Fault> {
         let previous = name_chains(tx, at).await.map_err(fault)?;
         let mut chain = Chain::new(self.ambient.uuid()?, at);
         tx.insert_chain(chain.end().writer, at).await.map_err(fault)?;
@@ -286,7 +294,7 @@ impl Writer {
     /// and what is left then begins right after a signed event.
     async fn sign_off_the_day(
         &self,
-        tx: &mut Tx,
+        tx: &mut LedgerTx<'_>,
         chain: &Chain,
         next: Option<Timestamp>,
     ) -> Result<(), Fault> {
@@ -301,7 +309,8 @@ impl Writer {
     /// Signs for everything that is written.
     async fn sign(&mut self) -> Result<(), Fault> {
         let Some(chain) = self.chain.as_ref().filter(|_| self.unsigned > 0) else { return Ok(()) };
-        match timeout(PATIENCE, self.checkpoint(chain)).await {
+        let end = chain.end().clone();
+        match timeout(PATIENCE, self.checkpoint(&end)).await {
             Ok(signed) => signed?,
             Err(_) => return Err(Fault::unavailable("the database does not answer")),
         }
@@ -317,11 +326,14 @@ impl Writer {
         }
     }
 
-    async fn checkpoint(&self, chain: &Chain) -> Result<(), Fault> {
-        let jws = self.key.sign(chain.end())?;
-        let mut tx = self.store.begin().await.map_err(fault)?;
-        tx.insert_checkpoint(chain.end(), &jws).await.map_err(fault)?;
-        tx.commit().await.map_err(fault)
+    async fn checkpoint(&mut self, end: &ChainEnd) -> Result<(), Fault> {
+        let jws = self.key.sign(end)?;
+        let mut held = self.connection.hold().await.map_err(fault)?;
+        let mut tx = held.begin().await.map_err(fault)?;
+        tx.insert_checkpoint(end, &jws).await.map_err(fault)?;
+        tx.commit().await.map_err(fault)?;
+        self.connection.give_back(held);
+        Ok(())
     }
 
     /// Ends the chain in order, with everything written that could be.
@@ -344,7 +356,8 @@ impl Writer {
         let at = self.ambient.now().max(chain.at());
         self.make_room(at, &[]).await?;
         let mut events = Vec::new();
-        let mut tx = self.store.begin().await.map_err(fault)?;
+        let mut held = self.connection.hold().await.map_err(fault)?;
+        let mut tx = held.begin().await.map_err(fault)?;
         self.sign_off_the_day(&mut tx, &chain, Some(at)).await?;
         chain_event(&mut chain, own(at, Event::Stopped)?, &mut events);
         tx.append_events(&events).await.map_err(fault)?;
@@ -373,12 +386,12 @@ fn own(at: Timestamp, event: Event) -> Result<Arc<WrittenEvent>, Fault> {
     AuditEvent { at, origin: Origin::default(), event }.write().map(Arc::new)
 }
 
-/// Marks the identifiers of a batch as used. Answers the places of the entries that have a used one.
+/// Marks the identifiers of a batch as used. Answers the places of the entries that have a used one, and its purpose.
 async fn use_up(
-    tx: &mut Tx,
+    tx: &mut LedgerTx<'_>,
     batch: &[Entry],
     overtaken: &BTreeSet<usize>,
-) -> Result<BTreeSet<usize>, StoreError> {
+) -> Result<BTreeMap<usize, &'static str>, StoreError> {
     let mut wanted: Vec<(&UsedId, usize)> = Vec::new();
     for (place, entry) in batch.iter().enumerate() {
         // What fails for another reason may be tried again with the same identifiers.
@@ -392,10 +405,13 @@ async fn use_up(
     }
     // In the same order everywhere: two replicas that wait for each other would wait for ever.
     wanted.sort();
-    let mut used_before = BTreeSet::new();
+    let ids: Vec<&UsedId> = wanted.iter().map(|(used, _)| *used).collect();
+    let mut first = tx.use_ids(&ids).await?;
+    let mut used_before = BTreeMap::new();
     for (used, place) in wanted {
-        if !tx.use_id(used).await? {
-            used_before.insert(place);
+        // Of several in this batch the first has it.
+        if !first.remove(&(used.purpose, &*used.id)) {
+            used_before.entry(place).or_insert(used.purpose);
         }
     }
     Ok(used_before)
@@ -403,7 +419,7 @@ async fn use_up(
 
 /// The chains that have grown since a start has last named them, and the one that was started last: so that
 /// neither the end of a chain nor a whole one can go missing unnoticed.
-async fn name_chains(tx: &mut Tx, now: Timestamp) -> Result<Vec<ChainEnd>, StoreError> {
+async fn name_chains(tx: &mut LedgerTx<'_>, now: Timestamp) -> Result<Vec<ChainEnd>, StoreError> {
     let mut previous = Vec::new();
     let open = tx.unsettled_chains().await?;
     let newest = open.last().map(|chain| chain.writer);

@@ -5,11 +5,12 @@ use std::time::Duration;
 use super::Patience;
 use crate::domain::time::Timestamp;
 use crate::jose::{Bundle, ForeignKey};
+use crate::runtime::tls::SvidAuthorities;
 
 /// The keys that a place had at some time.
 pub struct KeySet {
     keys: Vec<Arc<ForeignKey>>,
-    authorities: Vec<Vec<u8>>,
+    authorities: Option<SvidAuthorities>,
     sequence: Option<u64>,
     fetched_at: Timestamp,
     /// For good, when absent: what is configured is fresh until it is configured otherwise.
@@ -28,7 +29,7 @@ impl KeySet {
     pub(in crate::runtime) fn configured(bundle: Bundle, now: Timestamp) -> Self {
         Self {
             keys: bundle.keys.into_iter().map(Arc::new).collect(),
-            authorities: bundle.authorities,
+            authorities: SvidAuthorities::read(&bundle.authorities),
             sequence: bundle.sequence,
             fetched_at: now,
             fresh_until: None,
@@ -41,10 +42,10 @@ impl KeySet {
         &self.keys
     }
 
-    /// The certificates that X.509-SVIDs lead to, in DER; only a SPIFFE bundle has any.
+    /// What X.509-SVIDs lead to; only a SPIFFE bundle has that.
     #[must_use]
-    pub fn authorities(&self) -> &[Vec<u8>] {
-        &self.authorities
+    pub const fn authorities(&self) -> Option<&SvidAuthorities> {
+        self.authorities.as_ref()
     }
 
     /// The `spiffe_sequence` of a SPIFFE bundle.
@@ -80,7 +81,7 @@ impl fmt::Debug for KeySet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("KeySet")
             .field("keys", &self.keys)
-            .field("authorities", &self.authorities.len())
+            .field("authorities", &self.authorities)
             .field("fetched_at", &self.fetched_at)
             .field("fresh_until", &self.fresh_until)
             .finish_non_exhaustive()

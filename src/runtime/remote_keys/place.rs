@@ -59,8 +59,8 @@ impl Place {
                 return Err(problem.clone());
             }
             // Where all is well, only what is not there is not looked for again.
-            if let Some(known) = known.filter(|known| known.is_fresh(now)) {
-                return Ok(known);
+            if let Some(known) = known.as_ref().filter(|known| known.is_fresh(now)) {
+                return Ok(Arc::clone(known));
             }
         }
         let outcome = keys.fetch(&self.source).await;
@@ -68,6 +68,13 @@ impl Place {
         let at = Some(keys.ambient.now());
         match outcome {
             Ok(set) => {
+                if known.is_some_and(|known| set.sequence() < known.sequence()) {
+                    // Perhaps a replica that lags, perhaps a trust domain that was set up anew: it is what it says now.
+                    tracing::warn!(
+                        source = self.source.as_str(),
+                        "a SPIFFE bundle is older than the one before"
+                    );
+                }
                 let set = Arc::new(set);
                 *asked = Asked { at, problem: None };
                 self.known.store(Some(Arc::clone(&set)));

@@ -51,9 +51,10 @@ impl Site {
     }
 }
 
-const PATIENCE: Patience = Patience { stale_for: Duration::from_hours(4), cooldown: Duration::from_secs(30) };
+pub(super) const PATIENCE: Patience =
+    Patience { stale_for: Duration::from_hours(4), cooldown: Duration::from_secs(30) };
 
-fn keys() -> (Arc<RemoteKeys>, Arc<ManualClock>) {
+pub(super) fn keys() -> (Arc<RemoteKeys>, Arc<ManualClock>) {
     patient(PATIENCE)
 }
 

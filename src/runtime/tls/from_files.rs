@@ -28,6 +28,8 @@ pub(super) struct Made<T> {
 /// What was seen when the files were looked at last.
 struct Seen {
     stamps: Vec<Option<Stamp>>,
+    /// Why it could not be made of them.
+    problem: Option<String>,
     at: Timestamp,
 }
 
@@ -55,7 +57,7 @@ impl<T> FromFiles<T> {
         // Looked at first: what is written while it is being read counts as changed later.
         let stamps = files.iter().map(|file| Stamp::of(file)).collect();
         let current = ArcSwap::from_pointee(make()?);
-        let seen = Mutex::new(Seen { stamps, at: Timestamp::from_micros(0) });
+        let seen = Mutex::new(Seen { stamps, problem: None, at: Timestamp::from_micros(0) });
         Ok(Self { name, files, make: Box::new(make), current, seen })
     }
 
@@ -64,24 +66,32 @@ impl<T> FromFiles<T> {
         self.current.load_full()
     }
 
-    /// Makes it again if a file has changed. If that fails, what was made before stays.
+    /// Makes it again if a file has changed. If that fails, what was made before stays, and it is tried again with every
+    /// look, because what was in the way (too many open files, the other half of a pair) may leave no trace on the
+    /// files.
     pub(super) fn look(&self, now: Timestamp) {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        // Looked at first: what is written while it is being read counts as changed later.
         let stamps: Vec<_> = self.files.iter().map(|file| Stamp::of(file)).collect();
-        if stamps != seen.stamps {
+        let changed = stamps != seen.stamps;
+        if changed || seen.problem.is_some() {
             seen.stamps = stamps;
             match (self.make)() {
                 Ok(made) => {
                     self.current.store(Arc::new(made));
+                    seen.problem = None;
                     // An end that has passed already is told again: somebody has just tried to change it.
                     seen.at = Timestamp::from_micros(0);
                     tracing::info!("{} was read again and is in use", self.name);
                 }
                 Err(problem) => {
-                    tracing::error!(
-                        "{} has changed and cannot be used, what it was stays: {problem}",
-                        self.name
-                    );
+                    if changed || seen.problem.as_ref() != Some(&problem) {
+                        tracing::error!(
+                            "{} has changed and cannot be used, what it was stays, and it is tried again: {problem}",
+                            self.name
+                        );
+                    }
+                    seen.problem = Some(problem);
                 }
             }
         }
@@ -111,7 +121,31 @@ impl Stamp {
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
     use super::*;
+
+    /// A log in memory.
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl Log {
+        /// How often it says that something cannot be used.
+        fn told(&self) -> usize {
+            String::from_utf8(self.0.lock().unwrap().clone()).unwrap().matches("cannot be used").count()
+        }
+    }
+
+    impl io::Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
 
     fn number(file: &Path) -> Result<Made<u32>, String> {
         let text = fs::read_to_string(file).map_err(|error| error.to_string())?;
@@ -143,5 +177,52 @@ mod tests {
         fs::write(&next, "31").unwrap();
         fs::rename(&next, &file).unwrap();
         look(31);
+    }
+
+    #[test]
+    fn what_failed_is_tried_again_and_told_once() {
+        let log = Log::default();
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).finish();
+        let _told = tracing::subscriber::set_default(subscriber);
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("number");
+        fs::write(&file, "1").unwrap();
+        let hindered = Arc::new(AtomicBool::new(false));
+        let reading = {
+            let (file, hindered) = (file.clone(), Arc::clone(&hindered));
+            move || {
+                if hindered.load(Ordering::SeqCst) {
+                    return Err("too many open files".to_owned());
+                }
+                number(&file)
+            }
+        };
+        let made = FromFiles::open("the number", vec![file.clone()], reading).unwrap();
+        let look = || {
+            made.look(Timestamp::from_micros(1));
+            made.current().value
+        };
+        hindered.store(true, Ordering::SeqCst);
+        assert_eq!((look(), log.told()), (1, 0), "nothing has changed");
+        fs::write(&file, "20").unwrap();
+        for _ in 0..3 {
+            assert_eq!((look(), log.told()), (1, 1));
+        }
+        hindered.store(false, Ordering::SeqCst);
+        assert_eq!((look(), log.told()), (20, 1), "although the file is as it was");
+        fs::write(&file, "three").unwrap();
+        for _ in 0..3 {
+            assert_eq!((look(), log.told()), (20, 2));
+        }
+        // Another problem, and another try of somebody's, are told.
+        hindered.store(true, Ordering::SeqCst);
+        for _ in 0..3 {
+            assert_eq!((look(), log.told()), (20, 3));
+        }
+        fs::write(&file, "three hundred").unwrap();
+        for _ in 0..3 {
+            assert_eq!((look(), log.told()), (20, 4));
+        }
     }
 }

@@ -3,10 +3,12 @@
 
 mod endpoint;
 mod from_files;
+mod svid;
 mod trust;
 
 pub use self::endpoint::Endpoint;
 pub(super) use self::from_files::Stamp;
+pub use self::svid::SvidAuthorities;
 pub use self::trust::{ClientTrust, Shown};
 
 use std::sync::Arc;

@@ -24,8 +24,15 @@ use crate::runtime::clock::Ambient;
 /// that was there before.
 const VERDICT: Duration = Duration::from_secs(1);
 
-/// How many of the certificates that proxies tell are kept in memory.
-const TOLD: u64 = 10_000;
+/// How many bytes of what proxies tell are kept in memory: about 5,000 clients, each with a leaf of 1.5 KB and one
+/// certificate above it. Anybody can make a certificate and have a proxy tell it, and it may be large.
+const TOLD: u64 = 32 << 20;
+
+/// What is kept for each besides the certificates, in bytes, about.
+const BESIDES: usize = 1_024;
+
+/// How many certificates that were sent along with one are handed on with it. No path to an authority is longer.
+const MOST_ALONG: usize = 9;
 
 /// Judges certificates of clients by the configured authorities and what they have revoked.
 pub struct ClientTrust {
@@ -66,7 +73,9 @@ impl ClientTrust {
         let verifier =
             FromFiles::open("the authorities of clients or a list of what they revoked", files, make)?;
         let judge = Arc::new(Judge { verifier, ambient: ambient.clone() });
-        Ok(Self { judge, told: Cache::new(TOLD) })
+        let told =
+            Cache::builder().max_capacity(TOLD).weigher(|_, shown: &Arc<Shown>| shown.weight()).build();
+        Ok(Self { judge, told })
     }
 
     /// Judges what was shown: the leaf, and after it what may lead to an authority.
@@ -76,7 +85,8 @@ impl ClientTrust {
     pub fn shown(&self, chain: Vec<CertificateDer<'static>>) -> Result<Arc<Shown>, NotACertificate> {
         let leaf = chain.first().ok_or(NotACertificate)?;
         let now = self.judge.ambient.now();
-        let certificate = PeerCertificate::parse(leaf, self.judge.trusts(&chain, now))?;
+        let mut certificate = PeerCertificate::parse(leaf, self.judge.trusts(&chain, now))?;
+        certificate.chain = chain.iter().skip(1).take(MOST_ALONG).map(|other| other.to_vec()).collect();
         let verdict = ArcSwap::from_pointee(Verdict { at: now, certificate: Arc::new(certificate) });
         Ok(Arc::new(Shown { chain, judge: Arc::clone(&self.judge), verdict }))
     }
@@ -106,7 +116,7 @@ impl ClientTrust {
 }
 
 /// A hash of a chain that no other has.
-fn fingerprint(chain: &[CertificateDer<'_>]) -> [u8; SHA256_OUTPUT_LEN] {
+pub(super) fn fingerprint(chain: &[CertificateDer<'_>]) -> [u8; SHA256_OUTPUT_LEN] {
     let mut context = Context::new(&SHA256);
     for certificate in chain {
         context.update(&certificate.len().to_be_bytes());
@@ -179,6 +189,14 @@ fn revocation_lists(file: &Path) -> Result<Vec<CertificateRevocationListDer<'sta
 // === impl Shown ===
 
 impl Shown {
+    /// How many bytes of memory it takes, about.
+    fn weight(&self) -> u32 {
+        let chain: usize = self.chain.iter().map(|certificate| certificate.len()).sum();
+        // The leaf once more in the verdict, and its names and its key beside it.
+        let leaf = self.chain.first().map_or(0, |leaf| leaf.len());
+        u32::try_from(chain + 2 * leaf + BESIDES).unwrap_or(u32::MAX)
+    }
+
     /// The certificate as it is to be judged now.
     pub fn now(&self) -> Arc<PeerCertificate> {
         let verdict = self.verdict.load();
@@ -195,5 +213,28 @@ impl Shown {
         };
         self.verdict.store(Arc::new(Verdict { at: now, certificate: Arc::clone(&certificate) }));
         certificate
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::clock::{ManualClock, SystemEntropy};
+
+    #[test]
+    fn what_proxies_tell_has_a_bounded_size_however_large_it_is() {
+        let clock = Arc::new(ManualClock::new(Timestamp::from_seconds(1_795_334_400)));
+        let ambient = Ambient::new(clock, Arc::new(SystemEntropy));
+        let trust = ClientTrust::open(None, &[], &ambient).unwrap();
+        let leaf = rcgen::generate_simple_self_signed(vec!["a.example".to_owned()]).unwrap();
+        let large = 60_000;
+        for number in 0..2_000_u32 {
+            let mut above = vec![0; large];
+            above[..4].copy_from_slice(&number.to_be_bytes());
+            trust.told(vec![leaf.cert.der().clone(), CertificateDer::from(above)]).unwrap();
+            trust.told.run_pending_tasks();
+        }
+        let kept = trust.told.entry_count() * large as u64;
+        assert!((TOLD / 2..TOLD).contains(&kept), "{kept} bytes");
     }
 }

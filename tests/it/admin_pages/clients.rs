@@ -10,7 +10,7 @@ use jeton::jose::Algorithm;
 both_engines!(
     a_list_is_searched_and_filtered,
     a_client_is_registered_used_and_deleted,
-    a_key_is_added_used_and_removed,
+    a_key_is_added_used_changed_and_removed,
 );
 
 async fn a_list_is_searched_and_filtered(server: Server) {
@@ -234,7 +234,7 @@ async fn a_second_administrator_sees_both_versions_and_loses_nothing() {
     assert_eq!(answer.status, 412);
 }
 
-async fn a_key_is_added_used_and_removed(server: Server) {
+async fn a_key_is_added_used_changed_and_removed(server: Server) {
     let ada = Person::signed_in(&server, "ada", "administrator").await;
     server.billing().await;
     register(&server, "signer", json!({})).await;
@@ -253,6 +253,14 @@ async fn a_key_is_added_used_and_removed(server: Server) {
     has(&again.body, &["the client has this key already"]);
 
     let key = page.split("/keys/").nth(1).unwrap().split('/').next().unwrap().to_owned();
+    let edit = format!("/clients/signer/keys/{key}/edit");
+    has(&ada.page(&edit).await, &["Change the key", "host 7", "End (UTC)"]);
+    let wrong = ada.send(&edit, &[("description", "host 7"), ("expires_at", "2020-01-01T00:00")]).await;
+    assert_eq!(wrong.status, 422);
+    has(&wrong.body, &["it is not in the future", "id=\"expires_at-error\""]);
+    let page = ada.does(&edit, &[("description", "host 7"), ("expires_at", "2026-11-22T12:00")]).await;
+    has(&page, &["host 7", "2026-11-22 12:00 UTC", "ends soon"]);
+    assert_eq!(ada.open("/clients/signer/keys/nothere/edit").await.status, 404);
     let removal = format!("/clients/signer/keys/{key}/remove");
     has(&ada.page(&removal).await, &["What breaks", "no other key that counts", "1 token", &key]);
     assert_eq!(ada.send(&removal, &[("name", "other")]).await.status, 422);

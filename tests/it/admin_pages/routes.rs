@@ -31,7 +31,7 @@ pub(crate) struct Route {
     for_everybody: bool,
 }
 
-/// Every `.route("…", …)` below `src/http/pages`, which is how routes are written there.
+/// Every `.route("…", …)`, on one line or several, below `src/http/pages`, which is how routes are written there.
 pub(crate) fn routes() -> Vec<Route> {
     let mut routes = Vec::new();
     find(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src/http/pages"), &mut routes);
@@ -47,9 +47,13 @@ fn find(directory: &Path, routes: &mut Vec<Route>) {
         }
         let text = fs::read_to_string(&path).unwrap();
         let file = path.file_name().unwrap().to_str().unwrap().to_owned();
-        for part in text.split(".route(\"").skip(1) {
-            let (route, rest) = part.split_once('"').unwrap();
-            let methods: String = rest.chars().take_while(|c| !";\n".contains(*c)).collect();
+        for part in text.split(".route(").skip(1) {
+            let Some((route, rest)) =
+                part.trim_start().strip_prefix('"').and_then(|part| part.split_once('"'))
+            else {
+                continue;
+            };
+            let methods = rest.split("\n}").next().unwrap();
             let here = format!("{file}:{route}");
             let asks = ASKS.iter().any(|other| here.starts_with(other));
             routes.push(Route {

@@ -57,6 +57,7 @@ async fn who_is_disabled_or_deleted_is_out_at_once(server: Server) {
 }
 
 async fn a_new_password_ends_everything_from_before(server: Server) {
+    let server = server.at_one_address();
     let mut ada = server.first("ada").await;
     let mut other = Browser::new(&server);
     other.sign_in("ada", PASSWORD).await;

@@ -83,48 +83,8 @@ async fn operation(server: &Server, path: &str, method: &str, id: &str, descript
         .collect();
     assert_eq!(successes.len(), 1, "{id} has one way to succeed");
 
-    // Something of every kind, for this operation alone. Fixed names are in nobody else's way.
-    let name = id.replace('_', "-");
-    server.client(json!({ "client_id": name })).await;
-    server.role(json!({ "name": name })).await;
-    server.resource_server(json!({ "name": name, "identifier": format!("https://{name}.example") })).await;
-    let party = json!({ "client": "named" });
-    server
-        .exchange_rule(json!({
-            "name": name, "caller": party, "subject": party, "resource_server": "named", "permissions": ["x"],
-        }))
-        .await;
-    server.trusted_issuer(issuer(&name)).await;
-    let new = json!({ "name": name, "role": "auditor" });
-    server
-        .app
-        .admin()
-        .create_administrator(&By::system(), serde_json::from_value(new).unwrap())
-        .await
-        .unwrap();
-    let secret = format!(
-        "SELECT secret_id FROM client_secrets JOIN clients ON client = uid WHERE client_id = '{name}'"
-    );
-    let secret_id = server.database.texts(&secret).await.remove(0);
-    // Not the one that signs the tokens of this test.
-    let kid = "SELECT kid FROM signing_keys WHERE algorithm = 'RS256' ORDER BY generation DESC";
-    let kid = server.database.texts(kid).await.remove(0);
-    let key_id = server.public_key(&name).await;
-    if path.contains("{certificate_id}") {
-        let new = serde_json::from_value(json!({ "certificate": CERTIFICATE })).unwrap();
-        let of = ClientId::new(&name).unwrap();
-        server.app.admin().add_certificate(&By::system(), &of, new).await.unwrap();
-    }
-    let credential_id = server.federated(&name, "named", &name).await;
-    let path = path
-        .replace("{key_id}", &key_id)
-        .replace("{credential_id}", &credential_id)
-        .replace("{certificate_id}", CERTIFICATE_ID)
-        .replace("{client_id}", &name)
-        .replace("{name}", &name)
-        .replace("{role}", &name)
-        .replace("{secret_id}", &secret_id)
-        .replace("{kid}", &kid);
+    let body = if description.get("requestBody").is_some() { body(id) } else { Value::Null };
+    let path = stage(server, path, id, &body).await;
     assert!(!path.contains('{'), "{id}: say what stands for the parameter in {path}");
 
     let mut headers = Vec::new();
@@ -134,7 +94,6 @@ async fn operation(server: &Server, path: &str, method: &str, id: &str, descript
             headers.push("If-Match: \"1\"".to_owned());
         }
     }
-    let body = if description.get("requestBody").is_some() { body(id) } else { Value::Null };
     if !body.is_null() {
         headers.push("Content-Type: application/json".to_owned());
     }
@@ -147,6 +106,62 @@ async fn operation(server: &Server, path: &str, method: &str, id: &str, descript
         headers,
         body,
     }
+}
+
+/// Registers what an operation's path or body names, for this operation alone: the path that names it. Fixed names are
+/// in nobody else's way.
+async fn stage(server: &Server, path: &str, id: &str, body: &Value) -> String {
+    let (name, system) = (id.replace('_', "-"), By::system());
+    let admin = server.app.admin();
+    let names = |parameter: &str| path.contains(&format!("{{{parameter}}}"));
+    let mut staged = path.replace("{client_id}", &name).replace("{name}", &name).replace("{role}", &name);
+    if names("client_id") || body.to_string().contains(&format!("\"{name}\"")) {
+        server.client(json!({ "client_id": name })).await;
+    }
+    if names("role") || path.starts_with("/roles/{name}") {
+        server.role(json!({ "name": name })).await;
+    }
+    if path.starts_with("/resource-servers/{name}") {
+        let identifier = format!("https://{name}.example");
+        server.resource_server(json!({ "name": name, "identifier": identifier })).await;
+    }
+    if path.starts_with("/exchange-rules/{name}") {
+        let party = json!({ "client": "named" });
+        let rule = json!({
+            "name": name, "caller": party, "subject": party, "resource_server": "named", "permissions": ["x"],
+        });
+        server.exchange_rule(rule).await;
+    }
+    if path.starts_with("/trusted-issuers/{name}") {
+        server.trusted_issuer(issuer(&name)).await;
+    }
+    if path.starts_with("/administrators/{name}") {
+        let new = serde_json::from_value(json!({ "name": name, "role": "auditor" })).unwrap();
+        admin.create_administrator(&system, new).await.unwrap();
+    }
+    if names("secret_id") {
+        let secret = format!(
+            "SELECT secret_id FROM client_secrets JOIN clients ON client = uid WHERE client_id = '{name}'"
+        );
+        staged = staged.replace("{secret_id}", &server.database.texts(&secret).await.remove(0));
+    }
+    if names("key_id") {
+        staged = staged.replace("{key_id}", &server.public_key(&name).await);
+    }
+    if names("credential_id") {
+        staged = staged.replace("{credential_id}", &server.federated(&name, "named", &name).await);
+    }
+    if names("certificate_id") {
+        let new = serde_json::from_value(json!({ "certificate": CERTIFICATE })).unwrap();
+        admin.add_certificate(&system, &ClientId::new(&name).unwrap(), new).await.unwrap();
+        staged = staged.replace("{certificate_id}", CERTIFICATE_ID);
+    }
+    if names("kid") {
+        // Not the one that signs the tokens of this test.
+        let kid = "SELECT kid FROM signing_keys WHERE algorithm = 'RS256' ORDER BY generation DESC";
+        staged = staged.replace("{kid}", &server.database.texts(kid).await.remove(0));
+    }
+    staged
 }
 
 /// A body that an operation takes.
@@ -172,7 +187,7 @@ fn body(id: &str) -> Value {
         "try_exchange" => json!({ "caller": "try-exchange", "subject": "try-exchange", "audience": [] }),
         "add_client_certificate" => json!({ "certificate": CERTIFICATE }),
         "add_client_key" => json!({ "pem": crate::private_key_jwt::PEM }),
-        "update_client_key" => json!({ "description": "changed" }),
+        "update_client_key" | "update_client_certificate" => json!({ "description": "changed" }),
         "add_client_secret" | "rotate_client_secret" | "rotate_own_secret" => {
             json!({ "description": "made" })
         }

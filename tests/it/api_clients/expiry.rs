@@ -1,14 +1,19 @@
 //! Warnings before a secret ends: fields, an event for each end, a list, numbers.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use jeton::config::MetricsListener;
+use jeton::domain::error::Fault;
+use jeton::runtime::clock::{Clock as _, SystemClock};
 use jeton::runtime::expiry_watch::{EndingCounts, ExpiryWatch};
 
 use crate::harness::{Engine, Server, both_engines};
 use crate::metrics::{ANY, scrape, value};
+use crate::rotation::Off;
 
 both_engines!(
     what_ends_soon_is_said_everywhere,
@@ -21,10 +26,14 @@ const SECRETS: &str = "/clients/billing/secrets";
 const DAY: u64 = 86_400;
 
 async fn watch(server: &Server, counts: &EndingCounts) {
+    look(server, counts).await.unwrap();
+}
+
+async fn look(server: &Server, counts: &EndingCounts) -> Result<(), Fault> {
     let admin = server.app.admin();
-    let (store, ledger, ambient) = (admin.store.clone(), admin.ledger.clone(), admin.ambient.clone());
+    let (store, ledger) = (admin.store.clone(), admin.ledger.clone());
     let within = Duration::from_secs(14 * DAY);
-    ExpiryWatch::new(store, ledger, ambient, within, counts.clone()).once().await.unwrap();
+    ExpiryWatch::new(store, ledger, server.time(), within, counts.clone()).once().await
 }
 
 async fn what_ends_soon_is_said_everywhere(server: Server) {
@@ -219,4 +228,20 @@ async fn the_numbers_are_metrics() {
     assert!(value(&metrics, "jeton_credentials_expired{kind=\"secret\"}") < 0.5, "{metrics}");
     assert_eq!(server.events("credential_expires_soon").await.len(), 1, "and warns");
     server.app.stop().await.unwrap();
+}
+
+/// SQLite has no clock but this machine's.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_is_off_warns_of_nothing() {
+    let server = Server::start(Engine::Postgres).await;
+    server.billing().await;
+    let clock = Arc::new(Off(AtomicI64::new(0)));
+    let off = server.replica_at(Arc::clone(&clock) as _).await;
+    let end = SystemClock.now().plus(Duration::from_hours(24 * 365));
+    server.secret("billing", json!({ "expires_at": end })).await;
+    clock.0.store(360 * 86_400 * 1_000_000, Ordering::SeqCst);
+    let unwarned = "SELECT COUNT(*)::text FROM client_secrets WHERE expires_at IS NOT NULL AND NOT warned";
+    let fault = look(&off, &EndingCounts::default()).await.unwrap_err();
+    assert!(fault.to_string().contains("keys.clock_tolerance"), "{fault}");
+    assert_eq!(server.database.texts(unwarned).await, ["1"]);
 }

@@ -59,6 +59,7 @@ async fn a_secret_of_another_server_is_hashed_anew_when_it_is_presented(server: 
         let listed = api.get(SECRETS).await.expect(200);
         assert!(listed.as_array().unwrap().iter().any(|secret| secret["imported_as"] == *scheme), "not yet");
         // On both at once: one of them stores.
+        replica.app.admin().directory.as_ref().unwrap().catch_up().await.unwrap();
         let (one, other) = tokio::join!(server.token(&client, ASK), replica.token(&client, ASK));
         one.expect(200);
         other.expect(200);

@@ -57,6 +57,8 @@ async fn a_client_rotates_its_own_secret_and_nothing_else(server: Server) {
     assert_eq!(event["target"], "billing");
 
     // Nothing else of the API, of its own or of another.
+    let root = server.administrator().await;
+    let theirs = root.get("/clients/other/secrets").await.expect(200);
     let before = server.last_change().await;
     own.get("/clients/billing").await.expect_forbidden("clients:read");
     own.get("/clients/billing/secrets").await.expect_forbidden("clients:read");
@@ -67,16 +69,17 @@ async fn a_client_rotates_its_own_secret_and_nothing_else(server: Server) {
     own.delete(&format!("/clients/billing/secrets/{id}"), None).await.expect_forbidden("clients:write");
     own.get("/roles").await.expect_forbidden("roles:read");
     // A secret of another client is none of its own; nor does it choose what a secret is.
-    let theirs = server.administrator().await.get("/clients/other/secrets").await.expect(200);
     let named = json!({ "secret_ids": [theirs[0]["secret_id"]] });
     own.post(OWN, named).await.expect_problem(404, "not-found");
     own.post(OWN, json!({ "secret": "one of my own choice" })).await.expect_invalid("secret", "");
     own.post(OWN, json!({ "client_id": "other" })).await.expect_invalid("client_id", "");
+    assert_eq!(server.last_change().await, before, "nothing was changed");
+    assert_eq!(root.get("/clients/other/secrets").await.expect(200)[0]["secret_id"], theirs[0]["secret_id"]);
+    // It has no role, so nothing but its secret's being right leads here.
     server.token(&other, ASK).await.expect_oauth_error(400, "invalid_target");
-    assert_ne!(server.last_change().await, before, "but for the administrator's client");
 
     // Gone with the client's standing.
-    server.administrator().await.post("/clients/billing/disable", Value::Null).await.expect(200);
+    root.post("/clients/billing/disable", Value::Null).await.expect(200);
     own.post(OWN, json!({})).await.expect_problem(401, "token-invalid");
     server.token(&new, FOR_OWN).await.expect_oauth_error(401, "invalid_client");
 }
@@ -122,6 +125,11 @@ async fn its_own_secret_lives_no_longer_than_the_one_before(server: Server) {
     }
     let rotated = own.post(OWN, json!({})).await.expect(201);
     assert_eq!(rotated["expires_at"], "2026-11-22T08:18:21Z", "a thousand seconds from now");
+    // Nor by going on from one that was replaced, whose life may have been a longer one.
+    let of_old = own.post(OWN, json!({ "secret_ids": [added["secret_id"]] })).await;
+    of_old.expect_problem(409, "conflict");
+    let of_both = json!({ "secret_ids": [added["secret_id"], rotated["secret_id"]], "expires_in": 1_001 });
+    own.post(OWN, of_both).await.expect_invalid("expires_at", "name an earlier time");
     // When none counts that it could replace, it is over.
     for secret in api.get("/clients/billing/secrets").await.expect(200).as_array().unwrap() {
         let path = format!("/clients/billing/secrets/{}", secret["secret_id"].as_str().unwrap());

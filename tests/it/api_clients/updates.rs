@@ -181,6 +181,7 @@ async fn a_shorter_end_counts_for_tokens_at_once(server: Server) {
 }
 
 async fn other_methods_and_networks_count_for_tokens_at_once(server: Server) {
+    let server = server.at_one_address();
     let billing = server.billing().await;
     let api = server.administrator().await;
     let ask = "grant_type=client_credentials";

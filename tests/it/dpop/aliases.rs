@@ -11,7 +11,7 @@ const ALIAS: &str = "https://mtls.example/oauth2/token";
 #[tokio::test(flavor = "multi_thread")]
 async fn a_proof_is_for_the_url_at_which_the_certificate_was_asked_for() {
     let server = Server::start_with(Engine::Sqlite, |config| {
-        config.trusted_proxies = vec!["127.0.0.1/32".parse().unwrap()];
+        config.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
         config.tls.header = Some(CertificateHeader::ClientCert);
         config.tls.url = Some(Issuer::parse("https://mtls.example").unwrap());
     })

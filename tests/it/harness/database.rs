@@ -1,7 +1,12 @@
+use std::fs;
+use std::path::PathBuf;
+
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, SqlSafeStr, SqliteConnection};
 use tempfile::TempDir;
+use tokio::sync::OnceCell;
 use uuid::Uuid;
 
+use jeton::app;
 use jeton::config::Config;
 
 /// Which engine a test runs on.
@@ -20,12 +25,21 @@ pub(crate) struct Database {
 }
 
 /// A transaction that others wait for.
-pub(crate) enum HeldEvents {
+pub(crate) enum Held {
     Sqlite(SqliteConnection),
     Postgres(PgConnection),
 }
 
-impl HeldEvents {
+impl Held {
+    /// Lets what was done in it be, and the others go on.
+    pub(crate) async fn commit(mut self) {
+        match &mut self {
+            Self::Sqlite(connection) => drop(connection.execute("COMMIT").await.unwrap()),
+            Self::Postgres(connection) => drop(connection.execute("COMMIT").await.unwrap()),
+        }
+        self.release().await;
+    }
+
     pub(crate) async fn release(self) {
         match self {
             Self::Sqlite(connection) => connection.close().await.unwrap(),
@@ -34,14 +48,47 @@ impl HeldEvents {
     }
 }
 
+/// What migrating makes of an empty database. It takes longer than most tests, so it is made once and copied: this is
+/// SQLite's file, and the name of a database on the PostgreSQL server.
+static MIGRATED_SQLITE: OnceCell<Vec<u8>> = OnceCell::const_new();
+static MIGRATED_POSTGRES: OnceCell<String> = OnceCell::const_new();
+
 impl Database {
     pub(crate) async fn create(engine: Engine) -> Self {
-        let directory = tempfile::tempdir().unwrap();
         let url = match engine {
             Engine::Sqlite => None,
-            Engine::Postgres => Some(create_postgres().await),
+            Engine::Postgres => Some(create_postgres("template1").await),
         };
-        Self { engine, directory, url }
+        Self { engine, directory: tempfile::tempdir().unwrap(), url }
+    }
+
+    /// One that is migrated already. What only servers have in it is not there.
+    pub(crate) async fn create_migrated(engine: Engine) -> Self {
+        let database = async || {
+            let database = Self::create(engine).await;
+            let store = app::connect(&database.config()).await.unwrap();
+            store.migrate().await.unwrap();
+            store.close().await;
+            database
+        };
+        let directory = tempfile::tempdir().unwrap();
+        match engine {
+            Engine::Sqlite => {
+                let file = async || fs::read(database().await.sqlite_file()).unwrap();
+                let migrated = Self { engine, directory, url: None };
+                fs::create_dir(migrated.directory.path().join("data")).unwrap();
+                fs::write(migrated.sqlite_file(), MIGRATED_SQLITE.get_or_init(file).await).unwrap();
+                migrated
+            }
+            Engine::Postgres => {
+                let name = async || {
+                    let url = url::Url::parse(&database().await.url.unwrap()).unwrap();
+                    url.path().trim_start_matches('/').to_owned()
+                };
+                let url = create_postgres(MIGRATED_POSTGRES.get_or_init(name).await).await;
+                Self { engine, directory, url: Some(url) }
+            }
+        }
     }
 
     /// The environment that points `jeton` at this database.
@@ -70,16 +117,27 @@ impl Database {
     }
 
     /// Takes the audit's table for itself, so that whoever writes to it waits.
-    pub(crate) async fn hold_events(&self) -> HeldEvents {
+    pub(crate) async fn hold_events(&self) -> Held {
+        match self.engine {
+            Engine::Sqlite => self.hold("").await,
+            Engine::Postgres => self.hold("LOCK TABLE audit_events IN ACCESS EXCLUSIVE MODE").await,
+        }
+    }
+
+    /// Runs SQL behind the server's back in a transaction that stays open: whoever writes to the same rows waits, on
+    /// SQLite whoever writes.
+    pub(crate) async fn hold(&self, sql: &str) -> Held {
+        let sql = AssertSqlSafe(sql.to_owned());
         if let Some(url) = &self.url {
             let mut connection = PgConnection::connect(url).await.unwrap();
             connection.execute("BEGIN").await.unwrap();
-            connection.execute("LOCK TABLE audit_events IN ACCESS EXCLUSIVE MODE").await.unwrap();
-            return HeldEvents::Postgres(connection);
+            connection.execute(sql).await.unwrap();
+            return Held::Postgres(connection);
         }
         let mut connection = self.sqlite().await;
         connection.execute("BEGIN IMMEDIATE").await.unwrap();
-        HeldEvents::Sqlite(connection)
+        connection.execute(sql).await.unwrap();
+        Held::Sqlite(connection)
     }
 
     /// Lets the engine refuse new rows of a table that fit a condition on `NEW`, until [`Database::take_rows`].
@@ -149,18 +207,22 @@ impl Database {
         dump
     }
 
+    fn sqlite_file(&self) -> PathBuf {
+        self.directory.path().join("data/jeton.db")
+    }
+
     async fn sqlite(&self) -> SqliteConnection {
-        let file = self.directory.path().join("data/jeton.db");
-        SqliteConnection::connect(&format!("sqlite://{}", file.display())).await.unwrap()
+        SqliteConnection::connect(&format!("sqlite://{}", self.sqlite_file().display())).await.unwrap()
     }
 }
 
-async fn create_postgres() -> String {
+/// A copy of a database that nobody is connected to.
+async fn create_postgres(template: &str) -> String {
     let server = std::env::var("JETON_TEST_POSTGRES_URL")
         .expect("JETON_TEST_POSTGRES_URL is not set: run scripts/test, or scripts/with-postgres cargo test");
     let name = format!("jeton_{}", Uuid::from_u128(rand::random()).simple());
     let mut connection = PgConnection::connect(&server).await.unwrap();
-    connection.execute(AssertSqlSafe(format!("CREATE DATABASE {name}"))).await.unwrap();
+    connection.execute(AssertSqlSafe(format!("CREATE DATABASE {name} TEMPLATE {template}"))).await.unwrap();
     let mut url = url::Url::parse(&server).unwrap();
     url.set_path(&name);
     url.into()

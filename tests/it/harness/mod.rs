@@ -11,15 +11,17 @@ mod replica;
 mod server;
 #[cfg(feature = "pkcs11")]
 pub(crate) mod softhsm;
+mod waiting;
 
 pub(crate) use answer::Answer;
 pub(crate) use api::{Api, DESCRIBED, encoded};
 pub(crate) use browser::{Browser, PASSWORD, Person, code, codes, field};
-pub(crate) use database::{Database, Engine, HeldEvents};
+pub(crate) use database::{Database, Engine, Held};
 pub(crate) use pki::{Authority, Issued, tls_answer, tls_client};
 pub(crate) use process::{Process, command, jeton, run};
 pub(crate) use replica::{Replica, both_replicas, issue, refusal, token};
 pub(crate) use server::{Client, START, Server, basic};
+pub(crate) use waiting::{http, within_a_second};
 
 /// Runs tests of the form `async fn(server: Server)` on both engines. A test that is not named here is
 /// dead code, which the lints refuse.

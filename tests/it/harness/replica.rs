@@ -39,7 +39,7 @@ macro_rules! both_replicas {
             use crate::harness::{Database, Engine, Replica};
 
             async fn run(engine: Engine) {
-                let database = Database::create(engine).await;
+                let database = Database::create_migrated(engine).await;
                 let replica = Replica::start(&database).await;
                 super::$test(replica, database).await;
             }
@@ -118,7 +118,7 @@ impl Replica {
 pub(crate) async fn issue(ledger: &Ledger, used: Vec<UsedId>) -> Result<bool, RecordError> {
     match ledger.record_issuance(&token(), used).await {
         Ok(()) => Ok(true),
-        Err(RecordError::UsedBefore) => Ok(false),
+        Err(RecordError::UsedBefore { .. }) => Ok(false),
         Err(fault) => Err(fault),
     }
 }
@@ -132,7 +132,9 @@ pub(crate) fn token() -> AuditEvent {
         grant_type: GrantType::ClientCredentials,
         asked: AskedFor::default(),
         subject: "billing".to_owned(),
+        subject_issuer: None,
         actors: Vec::new(),
+        outside_actors: Vec::new(),
         exchange: None,
         audience: vec!["https://orders.example".to_owned()],
         scope: "orders:read".to_owned(),

@@ -1,5 +1,6 @@
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -7,7 +8,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::TcpSocket;
 
 use jeton::admin::By;
 use jeton::admin::clients::CreateClient;
@@ -23,6 +24,7 @@ use jeton::domain::ids::{AdministratorName, ClientId, ResourceServerName};
 use jeton::domain::time::Timestamp;
 use jeton::runtime::clock::{Ambient, Clock, ManualClock, SystemEntropy};
 use jeton::runtime::clock_check::ClockCheck;
+use jeton::storage::Store;
 
 use super::{Answer, Database, Engine};
 
@@ -38,6 +40,18 @@ pub(crate) struct Server {
     config: Config,
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) database: Arc<Database>,
+    callers: Callers,
+}
+
+/// Where the requests come from. All of 127.0.0.0/8 is this machine.
+#[derive(Clone)]
+enum Callers {
+    /// Each from an address of its own, so that none waits for the refusals of others ([decision 032]).
+    ///
+    /// [decision 032]: ../../../docs/decisions/032-limits-on-failures.md
+    Apart(Arc<AtomicU32>),
+    /// All from 127.0.0.1.
+    Together,
 }
 
 /// A registered client and its secret.
@@ -53,7 +67,7 @@ impl Server {
 
     /// A server whose configuration is changed before it starts.
     pub(crate) async fn start_with(engine: Engine, change: impl FnOnce(&mut Config)) -> Self {
-        let database = Arc::new(Database::create(engine).await);
+        let database = Arc::new(Database::create_migrated(engine).await);
         let mut config = database.config();
         config.listen = SocketAddr::from(([127, 0, 0, 1], 0));
         config.metrics = MetricsListener::Off;
@@ -64,7 +78,21 @@ impl Server {
         let clock = Arc::new(ManualClock::new(START));
         let ambient = Ambient::new(Arc::clone(&clock) as _, Arc::new(SystemEntropy));
         let app = App::start(&config, ambient).await.unwrap();
-        Self { app, config, clock, database }
+        let callers = Callers::Apart(Arc::new(AtomicU32::new(u32::from(Ipv4Addr::LOCALHOST))));
+        Self { app, config, clock, database, callers }
+    }
+
+    /// From now on all requests come from 127.0.0.1, for tests of what goes by the address.
+    pub(crate) fn at_one_address(self) -> Self {
+        Self { callers: Callers::Together, ..self }
+    }
+
+    /// The address of the next caller.
+    pub(crate) fn caller(&self) -> IpAddr {
+        match &self.callers {
+            Callers::Apart(last) => Ipv4Addr::from(last.fetch_add(1, Ordering::Relaxed) + 1).into(),
+            Callers::Together => Ipv4Addr::LOCALHOST.into(),
+        }
     }
 
     /// Another replica: on the same database, with the same configuration and clock.
@@ -82,17 +110,39 @@ impl Server {
         let ambient = Ambient::new(clock, Arc::new(SystemEntropy));
         let app = App::start(&self.config, ambient).await.unwrap();
         let (config, clock) = (self.config.clone(), Arc::clone(&self.clock));
-        Self { app, config, clock, database: Arc::clone(&self.database) }
+        let (database, callers) = (Arc::clone(&self.database), self.callers.clone());
+        Self { app, config, clock, database, callers }
     }
 
     /// Stops the server and starts another one on the same database and clock, its configuration changed.
     pub(crate) async fn restart_with(self, change: impl FnOnce(&mut Config)) -> Result<Self, Fault> {
-        let Self { app, mut config, clock, database } = self;
+        let Self { app, mut config, clock, database, callers } = self;
         app.stop().await.unwrap();
         change(&mut config);
         let ambient = Ambient::new(Arc::clone(&clock) as _, Arc::new(SystemEntropy));
         let app = App::start(&config, ambient).await?;
-        Ok(Self { app, config, clock, database })
+        Ok(Self { app, config, clock, database, callers })
+    }
+
+    /// Waits until the server waits for a transaction that the test has open: whatever it was asked to write, it has
+    /// read what it stands on.
+    pub(crate) async fn held_up(&self) {
+        let waits = "SELECT query FROM pg_stat_activity
+                     WHERE wait_event_type = 'Lock' AND datname = current_database()";
+        let held_up = async {
+            loop {
+                let is_held_up = match &self.app.admin().store {
+                    // Nobody else can write, so whoever has its turn here waits.
+                    Store::Sqlite { turn, .. } => turn.try_lock().is_err(),
+                    Store::Postgres(_) => !self.database.texts(waits).await.is_empty(),
+                };
+                if is_held_up {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, held_up).await.expect("nothing waits for the transaction");
     }
 
     // === Registering, through the server's own use-cases ===
@@ -208,7 +258,9 @@ impl Server {
     /// Sends bytes and reads everything until the server closes. A server that refuses a long body answers
     /// and closes before it has read all of it, so a broken connection counts as closed.
     pub(crate) async fn raw(&self, request: impl AsRef<[u8]>) -> Answer {
-        let mut stream = TcpStream::connect(self.app.address()).await.unwrap();
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(SocketAddr::new(self.caller(), 0)).unwrap();
+        let mut stream = socket.connect(self.app.address()).await.unwrap();
         let mut answer = Vec::new();
         let exchange = async {
             let _ = stream.write_all(request.as_ref()).await;

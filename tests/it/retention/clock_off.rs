@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use serde_json::Value;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
 use super::RETENTION;
@@ -48,6 +48,7 @@ async fn nothing_is_removed_by_a_clock_that_is_off() {
         counts.into_iter().map(|count| count.parse::<u64>().unwrap()).collect::<Vec<_>>()
     };
     let before = counts().await;
+    assert!(before.iter().all(|count| *count > 0), "there is something to remove: {before:?}");
     let ten_years = 10 * 365 * 86_400 * 1_000_000;
     clock.0.store(ten_years, Ordering::SeqCst);
     let (store, ledger) = (server.app.admin().store.clone(), server.app.admin().ledger.clone());
@@ -57,14 +58,30 @@ async fn nothing_is_removed_by_a_clock_that_is_off() {
     for done in [keeping.once(server.time().0.now()).await, watch.once().await, statistics.once().await] {
         assert!(done.unwrap_err().to_string().contains("keys.clock_tolerance"), "it says why");
     }
-    // Changes were missed, so that revocations are read anew, by this clock; and it is time to sweep, twice.
-    server.database.execute("UPDATE counters SET value = value + 5 WHERE name = 'changes'").await;
-    let change = "INSERT INTO changes (seq, kind, subject, at)
-                  SELECT value, 'catalog', '', 0 FROM counters WHERE name = 'changes'";
-    server.database.execute(change).await;
-    sleep(Duration::from_millis(1_500)).await;
+    // Changes were missed, so that revocations are read anew, by this clock; and it is time to sweep. When a later change
+    // is seen, that is over for the earlier ones.
+    let seen = [(5, false), (1, true), (1, false), (1, true)];
+    for (further, enabled) in seen {
+        for sql in [
+            format!("UPDATE clients SET enabled = {enabled} WHERE client_id = 'billing'"),
+            format!("UPDATE counters SET value = value + {further} WHERE name = 'changes'"),
+            "INSERT INTO changes (seq, kind, subject, at)
+             SELECT value, 'client', 'billing', 0 FROM counters WHERE name = 'changes'"
+                .to_owned(),
+        ] {
+            server.database.execute(&sql).await;
+        }
+        let is_seen = async {
+            while (post("/oauth2/introspect").await.status == 401) == enabled {
+                sleep(Duration::from_millis(20)).await;
+            }
+        };
+        timeout(Duration::from_secs(20), is_seen).await.expect("the change is seen");
+    }
     let after = counts().await;
-    assert!(after.iter().zip(&before).all(|(after, before)| after >= before), "{before:?}, then {after:?}");
+    let [_, revocations, changes, _] = before[..] else { panic!("{before:?}") };
+    assert_eq!(after[1..3], [revocations, changes + seen.len() as u64], "{before:?}, then {after:?}");
+    assert!(after[0] >= before[0] && after[3] >= before[3], "{before:?}, then {after:?}");
 
     clock.0.store(0, Ordering::SeqCst);
     let events = server.database.texts("SELECT event FROM audit_events WHERE kind = 'events_dropped'").await;

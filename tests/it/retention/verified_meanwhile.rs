@@ -3,10 +3,13 @@
 use std::process::Output;
 use std::time::Duration;
 
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::{days, keep, verified};
-use crate::harness::{Database, Engine, HeldEvents, Replica, run};
+use crate::harness::{Database, Engine, Held, Replica, run};
+
+/// How long it may take to begin before the test fails.
+const PATIENCE: Duration = Duration::from_mins(1);
 
 const TABLES: [&str; 2] = ["audit_events", "audit_checkpoints"];
 
@@ -34,16 +37,19 @@ async fn what_retention_removes_meanwhile_is_not_missing() {
     }
     verified(&database);
 
-    let HeldEvents::Postgres(mut held) = database.hold_events().await else { panic!("it is PostgreSQL") };
+    let Held::Postgres(mut held) = database.hold_events().await else { panic!("it is PostgreSQL") };
     let verifying = std::thread::scope(|scope| {
         let verifying = scope.spawn(|| run(&database, &["audit", "verify", "--json"]));
         tokio::task::block_in_place(|| {
             tokio::runtime::Handle::current().block_on(async {
                 let waiting = "SELECT query FROM pg_stat_activity WHERE wait_event_type = 'Lock' \
                                AND datname = current_database()";
-                while database.texts(waiting).await.is_empty() {
-                    sleep(Duration::from_millis(10)).await;
-                }
+                let waits = async {
+                    while database.texts(waiting).await.is_empty() {
+                        sleep(Duration::from_millis(10)).await;
+                    }
+                };
+                timeout(PATIENCE, waits).await.expect("it does not read the events");
                 for table in TABLES {
                     for sql in [
                         format!("DELETE FROM {table}"),

@@ -40,6 +40,11 @@ async fn who_has_a_role_is_let_in_with_it(server: Server) {
     let begun = browser.cookies.clone();
     let back = provider.authorize(&location);
     browser.get(&back).await.expect_redirect("/admin/clients?text=x");
+    // The cookie that it began with stays, because another window may be under way with it. It opens nothing.
+    assert_eq!(browser.cookies.keys().collect::<Vec<_>>(), ["jeton_session", "jeton_sso"]);
+    assert_eq!(browser.cookies["jeton_sso"], begun["jeton_sso"]);
+    let mut another = Browser { server: &server, cookies: begun.clone() };
+    assert!(!another.is_in().await);
     browser.get("/admin/account").await.expect_page(200, "ada@example.com");
     let account = browser.get("/admin/account").await.body;
     assert!(!account.contains("type=\"password\""), "there is no password here to change");
@@ -149,12 +154,18 @@ async fn somebody_new_comes_twice_at_once(server: Server) {
     let mut tx = store.begin().await.unwrap();
     tx.insert_administrator(&account).await.unwrap();
     let commit = async {
-        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+        server.held_up().await;
         tx.commit().await.unwrap();
     };
     let (answer, ()) = tokio::join!(browser.get(&back), commit);
     answer.expect_redirect("/admin");
     assert!(browser.is_in().await);
+    // It is the other window's account, and nobody has made another.
+    let people = server.database.texts("SELECT name FROM administrators").await;
+    assert_eq!(people, ["ada"]);
+    assert_eq!(changes(&server).await, []);
+    let stored = store.administrator(&account.name).await.unwrap().unwrap();
+    assert_eq!((stored.uid, stored.signed_in_at), (account.uid, Some(START)));
 }
 
 #[tokio::test(flavor = "multi_thread")]

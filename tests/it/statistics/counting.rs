@@ -59,8 +59,10 @@ async fn every_event_counts_once(replica: Replica, database: Database) {
         *exchange = Some(ExchangeRecord {
             rule: ExchangeRuleName::new("r").unwrap(),
             mode: ExchangeMode::Delegation,
-            subject_jti: "j".to_owned(),
+            subject_jti: Some("j".to_owned()),
+            subject_token: None,
             actor_jti: None,
+            actor_token: None,
         });
     }
     replica.ledger.record_issuance(&exchanged, Vec::new()).await.unwrap();

@@ -160,6 +160,9 @@ fn method_means(method: AuthMethod) -> (&'static str, &'static str, &'static str
         AuthMethod::SpiffeJwt => {
             "A JWT-SVID of a SPIFFE trust domain that is trusted here. No secret at all."
         }
+        AuthMethod::SpiffeX509 => {
+            "An X.509-SVID of a SPIFFE trust domain that is trusted here. No secret at all."
+        }
     };
     (method.as_str(), method.as_str(), means)
 }

@@ -2,6 +2,7 @@
 
 mod actions;
 mod certificates;
+mod credential;
 mod dry_run;
 mod edit;
 mod federation;
@@ -44,6 +45,7 @@ pub(super) fn routes() -> Router<Shared> {
         .merge(secrets::routes())
         .merge(certificates::routes())
         .merge(keys::routes())
+        .merge(credential::routes())
         .merge(federation::routes())
         .merge(rotation::routes())
         .merge(roles::routes())

@@ -1,16 +1,15 @@
-//! Rotating a client's secrets, and changing the end of one.
+//! Rotating a client's secrets.
 
-use askama::Template;
 use axum::Router;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Response;
-use axum::routing::{get, post};
+use axum::routing::post;
 use http::StatusCode;
 
 use super::AT;
 use super::secrets::Shown;
 use crate::admin::AdminError;
-use crate::admin::secrets::{RotateSecret, SecretView, USUAL_OVERLAP, UpdateSecret};
+use crate::admin::secrets::{RotateSecret, SecretView, USUAL_OVERLAP};
 use crate::domain::builtin;
 use crate::domain::error::FieldError;
 use crate::domain::ids::{ClientId, SecretId};
@@ -18,23 +17,11 @@ use crate::http::Shared;
 use crate::http::pages::confirm::Confirmation;
 use crate::http::pages::error::PageError;
 use crate::http::pages::form::{Form, Named};
-use crate::http::pages::frame::Frame;
-use crate::http::pages::input::Input;
 use crate::http::pages::session::SignedIn;
-use crate::http::pages::{done, page, page_with, when};
+use crate::http::pages::when;
 
 pub(super) fn routes() -> Router<Shared> {
-    Router::new()
-        .route("/clients/{client_id}/rotate-secret", post(rotate))
-        .route("/clients/{client_id}/secrets/{secret_id}/edit", get(ask_change).post(change))
-}
-
-#[derive(Template)]
-#[template(path = "clients/secret-edit.html")]
-struct Edit {
-    frame: Frame,
-    form: Form,
-    back: String,
+    Router::new().route("/clients/{client_id}/rotate-secret", post(rotate))
 }
 
 /// What a rotation asks for.
@@ -140,59 +127,4 @@ fn in_form(error: AdminError) -> AdminError {
         _ => error,
     });
     AdminError::Invalid(renamed.collect())
-}
-
-/// A secret of a client, whom the session may change.
-async fn named(
-    services: &Shared,
-    session: &SignedIn,
-    (client_id, secret_id): (&str, &str),
-) -> Result<(ClientId, SecretView), PageError> {
-    services.admin.permit(&session.by, builtin::CLIENTS_WRITE).await?;
-    let client_id = ClientId::new(client_id).map_err(|_| PageError::NoSuchPage)?;
-    let secrets = services.admin.secrets(&session.by, &client_id).await?;
-    let found = secrets.into_iter().find(|secret| secret.secret_id.as_str() == secret_id);
-    Ok((client_id, found.ok_or(PageError::NoSuchPage)?))
-}
-
-fn stored(secret: &SecretView) -> Form {
-    Form::of([("description", secret.description.clone()), ("expires_at", when::field(secret.expires_at))])
-}
-
-fn edit(session: &SignedIn, client_id: &ClientId, secret: &SecretView, form: Form) -> Edit {
-    let frame = session.frame(format!("Change the secret {}", secret.secret_id), AT);
-    Edit { frame, form, back: session.path(&["clients", client_id.as_str()]) }
-}
-
-async fn ask_change(
-    State(services): State<Shared>,
-    session: SignedIn,
-    Path((client_id, secret_id)): Path<(String, String)>,
-) -> Result<Response, PageError> {
-    let (client_id, secret) = named(&services, &session, (&client_id, &secret_id)).await?;
-    let form = stored(&secret);
-    Ok(page(&edit(&session, &client_id, &secret, form)))
-}
-
-async fn change(
-    State(services): State<Shared>,
-    session: SignedIn,
-    Path((client_id, secret_id)): Path<(String, String)>,
-    form: Form,
-) -> Result<Response, PageError> {
-    let (client_id, secret) = named(&services, &session, (&client_id, &secret_id)).await?;
-    let before = stored(&secret);
-    let update: Result<UpdateSecret, _> =
-        Input::change(&form, &before).text("description").time("expires_at").read();
-    let changed = match update {
-        Ok(update) => services.admin.update_secret(&session.by, &client_id, &secret.secret_id, update).await,
-        Err(error) => Err(error),
-    };
-    match changed {
-        Ok(_) => Ok(done(&session.path(&["clients", client_id.as_str()]), "changed")),
-        Err(error) => {
-            let form = form.refused(error)?;
-            Ok(page_with(StatusCode::UNPROCESSABLE_ENTITY, &edit(&session, &client_id, &secret, form)))
-        }
-    }
 }

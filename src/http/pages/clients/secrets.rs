@@ -1,10 +1,10 @@
-//! A client's secrets: adding one beside the others, so that a rotation has no gap, and removing one.
+//! A client's secrets: adding one beside the others, so that a rotation has no gap.
 
 use askama::Template;
 use axum::Router;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Response;
-use axum::routing::{get, post};
+use axum::routing::post;
 use http::StatusCode;
 use secrecy::{ExposeSecret, SecretString};
 
@@ -13,20 +13,17 @@ use crate::admin::AdminError;
 use crate::admin::secrets::{AddSecret, AddedSecret, SecretView};
 use crate::domain::builtin;
 use crate::domain::client::{AuthMethod, GrantType};
-use crate::domain::ids::{ClientId, SecretId};
+use crate::domain::ids::ClientId;
 use crate::http::Shared;
-use crate::http::pages::confirm::{Confirmation, leaning};
 use crate::http::pages::error::PageError;
 use crate::http::pages::form::{Form, Named};
 use crate::http::pages::frame::Frame;
 use crate::http::pages::input::Input;
+use crate::http::pages::page;
 use crate::http::pages::session::SignedIn;
-use crate::http::pages::{done, page, when};
 
 pub(super) fn routes() -> Router<Shared> {
-    Router::new()
-        .route("/clients/{client_id}/secrets", post(add))
-        .route("/clients/{client_id}/secrets/{secret_id}/remove", get(ask_remove).post(remove))
+    Router::new().route("/clients/{client_id}/secrets", post(add))
 }
 
 /// The page with a secret, the one time that it is shown.
@@ -144,67 +141,4 @@ async fn add(
         }
         other => other,
     }
-}
-
-async fn removal(
-    services: &Shared,
-    session: &SignedIn,
-    (client_id, secret_id): (&str, &str),
-) -> Result<(ClientId, SecretId, Confirmation), PageError> {
-    services.admin.permit(&session.by, builtin::CLIENTS_WRITE).await?;
-    let client_id = ClientId::new(client_id).map_err(|_| PageError::NoSuchPage)?;
-    let secret_id = SecretId::new(secret_id).map_err(|_| PageError::NoSuchPage)?;
-    let secrets = services.admin.secrets(&session.by, &client_id).await?;
-    let secret = secrets.iter().find(|secret| secret.secret_id == secret_id).ok_or(PageError::NoSuchPage)?;
-    let others = secrets.iter().filter(|other| !other.expired && other.secret_id != secret_id).count();
-    let used = match secret.last_used_at {
-        Some(at) => format!("It was last used at {}.", when::minute(&at)),
-        None => "As far as is counted, it was never used.".to_owned(),
-    };
-    let left = match others {
-        0 => format!("{client_id} has no other secret that counts: without one it gets no tokens."),
-        others => format!("{client_id} has {} left.", when::many(others, "other secret")),
-    };
-    let tokens = services.admin.credential_use(&session.by, &client_id, &secret_id.clone().into()).await?;
-    let mut breaks = vec![
-        format!(
-            "Whoever still uses the secret {secret_id} is refused within a second, and its tokens with it."
-        ),
-        used,
-        left,
-    ];
-    breaks.extend(leaning(&tokens, "were got with it"));
-    let confirmation = Confirmation {
-        title: format!("Remove the secret {secret_id}?"),
-        section: AT,
-        breaks,
-        button: "Remove the secret",
-        name: Some(("the secret's name", secret_id.to_string())),
-        version: None,
-        back: session.path(&["clients", client_id.as_str()]),
-    };
-    Ok((client_id, secret_id, confirmation))
-}
-
-async fn ask_remove(
-    State(services): State<Shared>,
-    session: SignedIn,
-    Path((client_id, secret_id)): Path<(String, String)>,
-) -> Result<Response, PageError> {
-    let (_, _, confirmation) = removal(&services, &session, (&client_id, &secret_id)).await?;
-    Ok(confirmation.ask(&session))
-}
-
-async fn remove(
-    State(services): State<Shared>,
-    session: SignedIn,
-    Path((client_id, secret_id)): Path<(String, String)>,
-    form: Form,
-) -> Result<Response, PageError> {
-    let (client_id, secret_id, confirmation) = removal(&services, &session, (&client_id, &secret_id)).await?;
-    if let Err(again) = confirmation.check(&session, &form) {
-        return Ok(*again);
-    }
-    services.admin.revoke_secret(&session.by, &client_id, &secret_id).await?;
-    Ok(done(&session.path(&["clients", client_id.as_str()]), "secret-removed"))
 }

@@ -83,7 +83,7 @@ impl Show {
             AuthMethod::TlsClientAuth => self.client.tls_client_auth_subject.is_some(),
             AuthMethod::SelfSignedTlsClientAuth => self.certificates.iter().any(|one| !one.expired),
             // Whether it has a federated credential stands beside them.
-            AuthMethod::FederatedJwt | AuthMethod::SpiffeJwt => true,
+            AuthMethod::FederatedJwt | AuthMethod::SpiffeJwt | AuthMethod::SpiffeX509 => true,
         };
         let without = !self.client.auth_methods.iter().any(is_there);
         match (self.client.enabled, expired, without) {

@@ -42,7 +42,7 @@ async fn ask(State(services): State<Shared>, session: SignedIn, query: Query) ->
     let resource_servers = servers.items.into_iter().map(|server| server.name.to_string()).collect();
     let frame = session.frame("Try an exchange", AT);
     let mut form = query.0;
-    if form.text("caller").is_empty() && form.text("subject").is_empty() {
+    if ["caller", "subject", "outside_subject"].iter().all(|field| form.text(field).is_empty()) {
         form.replace("expires_in", "300");
         return Ok(page(&DryRun { frame, form, tried: None, resource_servers }));
     }
@@ -62,9 +62,13 @@ async fn ask(State(services): State<Shared>, session: SignedIn, query: Query) ->
 }
 
 fn wanted(form: &Form) -> Result<TryExchange, AdminError> {
-    Input::new(form)
-        .text("caller")
-        .text("subject")
+    let input = Input::new(form).text("caller");
+    // Empty where somebody from elsewhere is meant.
+    let elsewhere = form.text("subject").trim().is_empty() && !form.text("outside_subject").trim().is_empty();
+    let input = if elsewhere { input } else { input.text("subject") };
+    input
+        .claims("outside_subject", "outside_subject_claims")
+        .claims("outside_actor", "outside_actor_claims")
         .lines("audience")
         .optional("subject_scope")
         .lines("actors")
@@ -77,8 +81,11 @@ fn wanted(form: &Form) -> Result<TryExchange, AdminError> {
 /// What is named and not registered stands beside the field that names it.
 fn refused(form: Form, error: AdminError) -> Result<Form, PageError> {
     let AdminError::NotFound { what, name } = &error else { return form.refused(error) };
-    let fields: &[&'static str] =
-        if *what == "client" { &["caller", "subject"] } else { &["resource_server", "audience"] };
+    let fields: &[&'static str] = match *what {
+        "client" => &["caller", "subject"],
+        "trusted issuer" => &["outside_subject", "outside_actor"],
+        _ => &["resource_server", "audience"],
+    };
     let names = |field: &str| form.whole(field).lines().any(|line| line.trim() == name);
     let field = fields.iter().find(|field| names(field)).copied().unwrap_or(fields[0]);
     let error = FieldError::new(field, format!("there is no {what} '{name}'"), "register it first");

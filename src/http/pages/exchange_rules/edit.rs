@@ -9,6 +9,7 @@ use http::StatusCode;
 
 use super::AT;
 use crate::admin::exchange_rules::{CreateExchangeRule, ExchangeRuleView, PartyName, UpdateExchangeRule};
+use crate::admin::federated_credentials::ClaimCondition;
 use crate::admin::token_use::TokenUse;
 use crate::admin::{AdminError, PageRequest};
 use crate::domain::builtin;
@@ -38,6 +39,9 @@ const LABELS: &[Label] = &[
     ("caller", "Caller"),
     ("subject_is", "The subject is a"),
     ("subject", "Subject"),
+    ("subject_conditions", "Conditions on the subject's token"),
+    ("actor", "Issuer of the actor token"),
+    ("actor_conditions", "Conditions on the actor token"),
     ("permissions", "Permissions"),
     ("sources", "Sources"),
     ("mode", "Mode"),
@@ -64,6 +68,7 @@ struct Edit {
     form: Form,
     clash: Option<Clash>,
     ways: [(&'static str, &'static str); 2],
+    subjects: [(&'static str, &'static str); 3],
     modes: Vec<(&'static str, &'static str)>,
     resource_servers: Vec<String>,
 }
@@ -91,6 +96,11 @@ impl Edit {
             form,
             clash: None,
             ways: [("client", "One client"), ("role", "Whoever has a role")],
+            subjects: [
+                ("client", "One client"),
+                ("role", "Whoever has a role"),
+                ("trusted_issuer", "Somebody from elsewhere"),
+            ],
             modes: ExchangeMode::ALL.iter().map(mode).collect(),
             resource_servers: servers.items.into_iter().map(|server| server.name.to_string()).collect(),
         })
@@ -114,7 +124,13 @@ fn named(party: &PartyName) -> (String, String) {
 }
 
 fn stored(rule: &ExchangeRuleView) -> Form {
-    let ((caller_is, caller), (subject_is, subject)) = (named(&rule.caller), named(&rule.subject));
+    let (caller_is, caller) = named(&rule.caller);
+    let party = PartyName { client: rule.subject.client.clone(), role: rule.subject.role.clone() };
+    let (subject_is, subject) = match &rule.subject.trusted_issuer {
+        Some(issuer) => ("trusted_issuer".to_owned(), issuer.to_string()),
+        None => named(&party),
+    };
+    let actor = rule.actor.as_ref();
     let permissions: Vec<_> = rule.permissions.iter().map(ToString::to_string).collect();
     let sources: Vec<_> = rule.sources.iter().map(ToString::to_string).collect();
     Form::of([
@@ -123,6 +139,9 @@ fn stored(rule: &ExchangeRuleView) -> Form {
         ("caller", caller),
         ("subject_is", subject_is),
         ("subject", subject),
+        ("subject_conditions", lines(rule.subject.conditions.as_deref().unwrap_or_default())),
+        ("actor", actor.map(|actor| actor.trusted_issuer.to_string()).unwrap_or_default()),
+        ("actor_conditions", actor.map(|actor| lines(&actor.conditions)).unwrap_or_default()),
         ("permissions", permissions.join("\n")),
         ("sources", sources.join("\n")),
         ("mode", rule.mode.as_str().to_owned()),
@@ -133,11 +152,18 @@ fn stored(rule: &ExchangeRuleView) -> Form {
     ])
 }
 
+/// Conditions as they are written in a form: the claim and what it must be, one on a line.
+fn lines(conditions: &[ClaimCondition]) -> String {
+    let lines: Vec<_> = conditions.iter().map(|it| format!("{} = {}", it.claim, it.value)).collect();
+    lines.join("\n")
+}
+
 fn fields(input: Input<'_>) -> Input<'_> {
     input
         .text("description")
         .party("caller", "caller_is")
-        .party("subject", "subject_is")
+        .subject("subject", "subject_is", "subject_conditions")
+        .outside("actor", "actor_conditions")
         .lines("permissions")
         .lines("sources")
         .text("mode")
@@ -254,7 +280,7 @@ async fn taking_away(
 ) -> Result<Confirmation, PageError> {
     services.admin.permit(&session.by, builtin::EXCHANGE_RULES_WRITE).await?;
     let rule = services.admin.exchange_rule(&session.by, name).await?;
-    let (caller, subject) = (super::party(&rule.caller), super::party(&rule.subject));
+    let (caller, subject) = (super::party(&rule.caller), super::subject(&rule.subject));
     let mut breaks = leaning(&used(services, session, name).await?, EXCHANGED);
     breaks.push(format!(
         "The caller ({caller}) can no longer exchange a token of the subject ({subject}) for one at {}, unless another rule allows it.",
@@ -306,6 +332,9 @@ async fn narrowing(
     for (field, text) in [
         ("caller", "Another may exchange by it than before; who did no longer may."),
         ("subject", "It is about another identity than before; that of before is no longer passed on by it."),
+        ("subject_conditions", "Other tokens of the issuer count than before."),
+        ("actor", "Another acts by it than before, or an actor token is wanted now."),
+        ("actor_conditions", "Other actor tokens count than before."),
         ("mode", "Its mode changes: whoever reads act in the new tokens finds another, or none."),
         ("expires_at", "Its end changes."),
     ] {

@@ -15,7 +15,8 @@ use super::frame::Frame;
 use super::listed::Listed;
 use super::session::SignedIn;
 use super::{page, page_with};
-use crate::admin::exchange_rules::{ExchangeRuleView, PartyName};
+use crate::admin::exchange_rules::{ExchangeRuleView, OutsideName, PartyName, SubjectName};
+use crate::admin::federated_credentials::ClaimCondition;
 use crate::domain::ids::ExchangeRuleName;
 use crate::http::Shared;
 
@@ -37,6 +38,25 @@ fn party(party: &PartyName) -> String {
         (None, Some(role)) => format!("whoever has the role {role}"),
         (None, None) => "nobody".to_owned(),
     }
+}
+
+/// A subject in words.
+fn subject(subject: &SubjectName) -> String {
+    let conditions = subject.conditions.as_deref().unwrap_or_default();
+    match &subject.trusted_issuer {
+        Some(issuer) => elsewhere(issuer.as_str(), conditions),
+        None => party(&PartyName { client: subject.client.clone(), role: subject.role.clone() }),
+    }
+}
+
+/// Somebody from elsewhere in words.
+fn outside(outside: &OutsideName) -> String {
+    elsewhere(outside.trusted_issuer.as_str(), &outside.conditions)
+}
+
+fn elsewhere(issuer: &str, conditions: &[ClaimCondition]) -> String {
+    let conditions: Vec<_> = conditions.iter().map(|it| format!("{} is {}", it.claim, it.value)).collect();
+    format!("whoever {issuer} vouches for, if {}", conditions.join(" and "))
 }
 
 #[derive(Template)]

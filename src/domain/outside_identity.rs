@@ -1,0 +1,150 @@
+//! Identities from elsewhere: whom a token of a trusted issuer is about, and how our own tokens name such a one.
+//!
+//! A token of ours about somebody from elsewhere says as `sub` the trusted issuer's name here, a bar, and what that
+//! issuer calls them. That text alone proves nothing: a client may be registered under any. What marks such a token
+//! is `sub_id` (RFC 9493), and whatever decides anything goes by that.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::acting::{Act, MOST_ACTORS, MayAct, SubId};
+use super::error::OAuthError;
+use super::ids::TrustedIssuerName;
+use super::text::quoted;
+use super::time::Timestamp;
+use super::trust::TrustedIssuer;
+use crate::jose::Object;
+
+/// The most characters of what an issuer calls somebody: it goes into tokens of ours.
+const LONGEST: usize = 500;
+
+/// What stands between an issuer's name, which never has one, and what it calls somebody.
+const BAR: char = '|';
+
+/// Somebody from elsewhere, as a verified token says.
+#[derive(Clone)]
+pub struct OutsideIdentity {
+    /// Who vouches for them.
+    pub issuer: Arc<TrustedIssuer>,
+    /// What that issuer calls them.
+    pub subject: String,
+    /// What conditions are judged on: all that the issuer's token says, or `iss` and `sub` where a token of ours names
+    /// them, which says no more.
+    pub claims: Object,
+}
+
+// === impl OutsideIdentity ===
+
+impl OutsideIdentity {
+    /// Whom a token of a trusted issuer is about.
+    ///
+    /// # Errors
+    /// What it calls them does not fit into a token of ours.
+    pub fn new(issuer: Arc<TrustedIssuer>, subject: String, claims: Object) -> Result<Self, OAuthError> {
+        if !is_subject(&subject) {
+            return Err(OAuthError::invalid_request(
+                "the sub of a trusted issuer's token must be 1 to 500 printable characters",
+            ));
+        }
+        Ok(Self { issuer, subject, claims })
+    }
+
+    /// Whom a token of ours from `made` means by this `sub` with a `sub_id`, where these issuers are known.
+    ///
+    /// # Errors
+    /// The issuer is gone, another one of the same name, or disabled.
+    pub fn of_ours(
+        known: impl FnOnce(&TrustedIssuerName) -> Option<Arc<TrustedIssuer>>,
+        sub: &str,
+        made: Timestamp,
+        now: Timestamp,
+    ) -> Result<Self, &'static str> {
+        const GONE: &str = "a trusted issuer that stands behind it is gone";
+        let (name, subject) = sub.split_once(BAR).ok_or(GONE)?;
+        let issuer = TrustedIssuerName::new(name).ok().and_then(|name| known(&name)).ok_or(GONE)?;
+        if issuer.created_at > made {
+            return Err("a trusted issuer that stands behind it is another one of the same name");
+        }
+        issuer.check(now).map_err(|_| "a trusted issuer that stands behind it is disabled")?;
+        let said = json!({ "iss": issuer.issuer, "sub": subject }).to_string();
+        let claims = Object::parse(said.as_bytes()).ok_or(GONE)?;
+        Ok(Self { subject: subject.to_owned(), claims, issuer })
+    }
+
+    /// Their `sub` in a token of ours.
+    #[must_use]
+    pub fn sub(&self) -> String {
+        format!("{}{BAR}{}", self.issuer.name, self.subject)
+    }
+
+    /// Their `sub_id` there.
+    #[must_use]
+    pub fn sub_id(&self) -> SubId {
+        SubId::IssSub { iss: self.issuer.issuer.clone(), sub: self.subject.clone() }
+    }
+
+    /// Who alone may act for them, as their token says (RFC 8693 §4.4). Without an `iss` it means somebody of the same
+    /// issuer; with ours, a client of ours.
+    ///
+    /// # Errors
+    /// It is no object with a `sub`.
+    pub fn may_act(&self, ours: &str) -> Result<Option<MayAct>, OAuthError> {
+        let Some(claim) = self.claims.get("may_act") else { return Ok(None) };
+        let (iss, sub) = self.named(claim, "may_act")?;
+        Ok(Some(MayAct { sub: sub.to_owned(), iss: (iss != ours).then(|| iss.to_owned()) }))
+    }
+
+    /// Who acts for them already, as their token says (RFC 8693 §4.1): in the words of the issuer, who vouches for it.
+    ///
+    /// # Errors
+    /// It is no object with a `sub`, or more are nested than any rule allows.
+    pub fn act(&self) -> Result<Option<Act>, OAuthError> {
+        let mut actors = Vec::new();
+        let mut next = self.claims.get("act");
+        while let Some(claim) = next {
+            if actors.len() >= usize::from(MOST_ACTORS) {
+                return Err(OAuthError::invalid_request(
+                    "the subject token has been passed on too often to be passed on again",
+                ));
+            }
+            let (iss, sub) = self.named(claim, "act")?;
+            let sub_id = SubId::IssSub { iss: iss.to_owned(), sub: sub.to_owned() };
+            actors.push((format!("{}{BAR}{sub}", self.issuer.name), sub_id));
+            next = claim.get("act");
+        }
+        let nested =
+            |act: Option<Act>, (sub, sub_id)| Some(Act { sub, sub_id: Some(sub_id), act: act.map(Box::new) });
+        Ok(actors.into_iter().rev().fold(None, nested))
+    }
+
+    fn named<'c>(&'c self, claim: &'c Value, name: &str) -> Result<(&'c str, &'c str), OAuthError> {
+        let iss = claim.get("iss").map_or(Some(self.issuer.issuer.as_str()), Value::as_str);
+        let sub = claim.get("sub").and_then(Value::as_str).filter(|sub| is_subject(sub));
+        iss.zip(sub).ok_or_else(|| {
+            OAuthError::invalid_request(format!("the {name} of the trusted issuer's token names nobody"))
+        })
+    }
+}
+
+/// Without the claims, which are nobody's but the token's.
+impl fmt::Debug for OutsideIdentity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("OutsideIdentity").field(&self.issuer.name).field(&quoted(&self.subject)).finish()
+    }
+}
+
+/// The trusted issuer's name in the `sub` of somebody from elsewhere.
+#[must_use]
+pub fn issuer_in(sub: &str) -> &str {
+    sub.split(BAR).next().unwrap_or_default()
+}
+
+fn is_subject(text: &str) -> bool {
+    (1..=LONGEST).contains(&text.chars().count()) && !text.chars().any(char::is_control)
+}
+
+#[cfg(test)]
+#[path = "outside_identity_tests.rs"]
+pub(super) mod tests;

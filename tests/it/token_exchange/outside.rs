@@ -1,0 +1,391 @@
+//! Identities from elsewhere: tokens of trusted issuers as subject and actor.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::{ACCESS_TOKEN, Chain, EXCHANGE, access_token, exchange, exchanged, inactive, introspect};
+use crate::harness::{Answer, Client, Server, both_engines};
+use crate::private_key_jwt::Signer;
+use crate::token::verified;
+use jeton::jose::Algorithm;
+
+both_engines!(
+    a_trusted_issuer_s_token_is_exchanged_for_what_the_rule_lets_through,
+    what_no_rule_lets_through_is_refused_rfc8693_2_2_2,
+    it_dies_with_its_issuer_and_its_rule,
+    a_service_passes_somebody_from_elsewhere_on,
+    an_actor_from_elsewhere_acts_where_a_rule_names_it,
+    a_token_counts_as_often_as_its_issuer_says,
+    a_rule_about_somebody_from_elsewhere_is_kept_and_shown,
+);
+
+const ISSUER: &str = "http://localhost:8080";
+const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
+const ID_TOKEN: &str = "urn:ietf:params:oauth:token-type:id_token";
+
+/// Somebody else's issuer, which is trusted, and whose keys are registered.
+struct Platform {
+    name: &'static str,
+    signer: Signer,
+}
+
+impl Platform {
+    async fn start(server: &Server, name: &'static str, reuse: &str) -> Self {
+        let signer = Signer::new(name, Algorithm::Es256);
+        let issuer = json!({
+            "name": name, "issuer": format!("https://{name}.example"), "reuse": reuse,
+            "keys": { "from": "inline", "jwks": { "keys": [signer.jwk()] } },
+        });
+        server.trusted_issuer(issuer).await;
+        Self { name, signer }
+    }
+
+    /// A token of it about `sub`, which says more.
+    fn token(&self, server: &Server, sub: &str, more: Value) -> String {
+        let mut claims = self.signer.claims(server);
+        claims["iss"] = json!(format!("https://{}.example", self.name));
+        claims["sub"] = json!(sub);
+        claims.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        self.signer.sign(&json!({ "alg": "ES256", "typ": "JWT" }), &claims)
+    }
+}
+
+/// Lets `caller` pass jobs of the platform `ci` on that deploy.
+fn jobs(caller: &str, target: &str, conditions: Value) -> Value {
+    json!({
+        "name": format!("jobs-{caller}-to-{target}"), "caller": { "client": caller },
+        "subject": { "trusted_issuer": "ci", "conditions": conditions }, "resource_server": target,
+        "permissions": [format!("{target}:read"), format!("{target}:write")],
+    })
+}
+
+fn deploys() -> Value {
+    json!([{ "claim": "sub", "value": "job:*" }, { "claim": "/env/name", "value": "prod" }])
+}
+
+/// What a job says that deploys.
+fn prod() -> Value {
+    json!({ "env": { "name": "prod" } })
+}
+
+async fn ask(server: &Server, caller: &Client, token: &str, token_type: &str, more: &str) -> Answer {
+    let body = format!("grant_type={EXCHANGE}&subject_token={token}&subject_token_type={token_type}&{more}");
+    server.token(caller, &body).await
+}
+
+/// `orders` may pass jobs that deploy on to `payments`, and has done so.
+async fn deployed(server: &Server) -> (Chain, Platform, String, Value) {
+    let chain = Chain::start(server).await;
+    let ci = Platform::start(server, "ci", "within_life").await;
+    chain.rule(server, jobs("orders", "payments", deploys())).await;
+    let token = access_token(
+        &ask(server, &chain.orders, &ci.token(server, "job:1", prod()), JWT, "scope=payments:read").await,
+    );
+    let claims = verified(server, &token).await.1;
+    (chain, ci, token, claims)
+}
+
+async fn a_trusted_issuer_s_token_is_exchanged_for_what_the_rule_lets_through(server: Server) {
+    let (chain, ci, token, claims) = deployed(&server).await;
+    let mark = claims["jti"].as_str().unwrap()[..6].to_owned();
+    for (member, value) in [
+        ("sub", json!("ci|job:1")),
+        ("sub_id", json!({ "format": "iss_sub", "iss": "https://ci.example", "sub": "job:1" })),
+        ("client_id", json!("orders")),
+        ("act", json!({ "sub": "orders" })),
+        ("scope", json!("payments:read")),
+        ("roles", json!([])),
+        ("aud", json!("https://payments.example")),
+    ] {
+        assert_eq!(claims[member], value, "{member}");
+    }
+    assert!(claims["txn"].as_str().unwrap().starts_with(&mark), "a chain of the caller's");
+    let now = server.app.admin().ambient.now().as_seconds();
+    assert_eq!(claims["exp"], now + 60, "no longer than the token that it was");
+
+    let shown = introspect(&server, &chain.payments, &token).await;
+    for member in ["sub", "sub_id", "act", "scope", "client_id"] {
+        assert_eq!(shown[member], claims[member], "{member}");
+    }
+
+    // An ID token of theirs is the same; without a scope it is all that the rule lets through.
+    let answer = ask(&server, &chain.orders, &ci.token(&server, "job:2", prod()), ID_TOKEN, "").await;
+    assert_eq!(answer.expect(200)["scope"], "payments:read payments:write");
+
+    let path = format!("/audit-events?txn={}", claims["txn"].as_str().unwrap());
+    let events = chain.api(&server, "GET", &path, Value::Null).await.expect(200);
+    let event = &events["items"][0]["event"];
+    assert_eq!((&event["subject"], &event["subject_issuer"]), (&json!("ci|job:1"), &json!("ci")));
+    assert_eq!(event["exchange"]["subject_token"]["trusted_issuer"], "ci");
+    assert_eq!(event["exchange"].get("subject_jti"), None, "that would be one of ours");
+
+    // A client that is called the same is another one, and taking back what it has takes nothing of this.
+    server.client(json!({ "client_id": "ci|job:1" })).await;
+    server.clock.advance(Duration::from_secs(1));
+    let everything = json!({ "kind": "client", "subject": "ci|job:1" });
+    chain.api(&server, "POST", "/revocations", everything).await.expect(201);
+    assert_eq!(introspect(&server, &chain.payments, &token).await["active"], true);
+    let of_caller = json!({ "kind": "client", "subject": "orders" });
+    chain.api(&server, "POST", "/revocations", of_caller).await.expect(201);
+    assert_eq!(introspect(&server, &chain.payments, &token).await, inactive());
+}
+
+async fn what_no_rule_lets_through_is_refused_rfc8693_2_2_2(server: Server) {
+    let (chain, ci, ours, _) = deployed(&server).await;
+    let stranger = Signer::new("ci", Algorithm::Es256);
+    let forged = Platform { name: "ci", signer: stranger }.token(&server, "job:1", prod());
+    let bound = json!({ "env": { "name": "prod" }, "cnf": { "jkt": "k" } });
+    let other = json!({ "env": { "name": "prod" }, "cnf": { "kid": "k" } });
+    let may_act = json!({ "env": { "name": "prod" }, "may_act": { "sub": "orders" } });
+    let job = |more: Value| ci.token(&server, "job:1", more);
+    for (row, caller, token, token_type, more, error) in [
+        (
+            "another's job",
+            &chain.orders,
+            job(json!({ "env": { "name": "test" } })),
+            JWT,
+            "",
+            "invalid_target",
+        ),
+        ("a job without it", &chain.orders, job(json!({})), JWT, "", "invalid_target"),
+        ("another caller", &chain.payments, job(prod()), JWT, "", "invalid_target"),
+        (
+            "another target",
+            &chain.orders,
+            job(prod()),
+            JWT,
+            "resource=https://ledger.example",
+            "invalid_target",
+        ),
+        ("beyond the rule", &chain.orders, job(prod()), JWT, "scope=payments:audit", "invalid_scope"),
+        ("not our type", &chain.orders, job(prod()), ACCESS_TOKEN, "", "invalid_request"),
+        ("ours as another's", &chain.orders, ours.clone(), ID_TOKEN, "", "invalid_request"),
+        ("forged", &chain.orders, forged, JWT, "", "invalid_request"),
+        (
+            "for another",
+            &chain.orders,
+            job(json!({ "aud": "https://x.example" })),
+            JWT,
+            "",
+            "invalid_request",
+        ),
+        ("ended", &chain.orders, job(json!({ "exp": 1 })), JWT, "", "invalid_request"),
+        ("bound to a key", &chain.orders, job(bound), JWT, "", "invalid_dpop_proof"),
+        ("bound in another way", &chain.orders, job(other), JWT, "", "invalid_request"),
+        ("for their own actor", &chain.orders, job(may_act), JWT, "", "invalid_request"),
+        ("no token", &chain.orders, "x".to_owned(), JWT, "", "invalid_request"),
+    ] {
+        let refused = ask(&server, caller, &token, token_type, more).await;
+        refused.expect_refusal(row, 400, error);
+    }
+    let ours_to_act = json!({ "env": { "name": "prod" }, "may_act": { "sub": "orders", "iss": ISSUER } });
+    let token = access_token(&ask(&server, &chain.orders, &job(ours_to_act), JWT, "").await);
+    assert_eq!(verified(&server, &token).await.1["may_act"], json!({ "sub": "orders" }));
+
+    // Why, the audit says.
+    ask(&server, &chain.orders, &job(json!({ "env": { "name": "test" } })), JWT, "").await;
+    let reasons: Vec<_> =
+        server.events("token_refused").await.into_iter().map(|it| it["reason"].clone()).collect();
+    let told = "exchange rule 'jobs-orders-to-payments': the rule is not about this subject: the claim '/env/name' \
+                must be 'prod', and is 'test'";
+    assert!(reasons.contains(&json!(told)), "{reasons:?}");
+}
+
+async fn it_dies_with_its_issuer_and_its_rule(server: Server) {
+    let (chain, ci, token, _) = deployed(&server).await;
+    let alive = async || introspect(&server, &chain.payments, &token).await["active"] == json!(true);
+    assert!(alive().await);
+    chain.api(&server, "POST", "/trusted-issuers/ci/disable", Value::Null).await.expect(200);
+    assert!(!alive().await, "a disabled issuer vouches for nobody");
+    let refused = ask(&server, &chain.orders, &ci.token(&server, "job:1", prod()), JWT, "").await;
+    refused.expect_refusal("disabled", 400, "invalid_request");
+    chain.api(&server, "POST", "/trusted-issuers/ci/enable", Value::Null).await.expect(200);
+    assert!(alive().await);
+    let rule = "/exchange-rules/jobs-orders-to-payments";
+    let removal =
+        server.api("DELETE", "/trusted-issuers/ci", &chain.admin, &["If-Match: \"3\""], Value::Null);
+    let problem = removal.await.expect(409);
+    assert!(problem["detail"].as_str().unwrap().contains("jobs-orders-to-payments"), "{problem}");
+    chain.change_rule(&server, "jobs-orders-to-payments", json!({ "permissions": ["payments:write"] })).await;
+    assert!(!alive().await, "what it has is let through no more");
+    chain.change_rule(&server, "jobs-orders-to-payments", json!({ "permissions": ["payments:read"] })).await;
+    assert!(alive().await);
+    chain.api(&server, "POST", &format!("{rule}/disable"), Value::Null).await.expect(200);
+    assert!(!alive().await);
+    let body = format!("token={token}");
+    let headers = [&*chain.orders.basic(), "Content-Type: application/x-www-form-urlencoded"];
+    server.send("POST", "/oauth2/revoke", &headers, body).await.expect_text(200, "");
+    chain.api(&server, "POST", &format!("{rule}/enable"), Value::Null).await.expect(200);
+    assert!(!alive().await, "it was taken back");
+}
+
+async fn a_service_passes_somebody_from_elsewhere_on(server: Server) {
+    let (chain, _, token, before) = deployed(&server).await;
+    let more = "resource=https://ledger.example";
+    // Of whom it is about, our token says the name alone.
+    chain.rule(&server, jobs("payments", "ledger", deploys())).await;
+    exchange(&server, &chain.payments, &token, more).await.expect_refusal(
+        "unknown env",
+        400,
+        "invalid_target",
+    );
+    let by_name = json!({ "subject": {
+        "trusted_issuer": "ci",
+        "conditions": [{ "claim": "sub", "value": "job:*" }, { "claim": "iss", "value": "https://ci.example" }],
+    } });
+    chain.change_rule(&server, "jobs-payments-to-ledger", by_name.clone()).await;
+    let (passed_on, claims) = exchanged(&server, &chain.payments, &token, more).await;
+    for (member, value) in [
+        ("sub", before["sub"].clone()),
+        ("sub_id", before["sub_id"].clone()),
+        ("txn", before["txn"].clone()),
+        ("exp", before["exp"].clone()),
+        ("act", json!({ "sub": "payments", "act": { "sub": "orders" } })),
+        ("scope", json!("ledger:read ledger:write")),
+        ("roles", json!([])),
+    ] {
+        assert_eq!(claims[member], value, "{member}");
+    }
+    assert_eq!(introspect(&server, &chain.ledger, &passed_on).await["active"], true);
+    let stray = json!({
+        "name": "stray", "caller": { "client": "orders" }, "subject": by_name["subject"], "resource_server": "ledger",
+        "permissions": ["ledger:read"],
+    });
+    chain.rule(&server, stray).await;
+    let stolen = exchange(&server, &chain.orders, &token, more).await;
+    stolen.expect_refusal("addressed to somebody else by now", 400, "invalid_request");
+    chain.api(&server, "POST", "/trusted-issuers/ci/disable", Value::Null).await.expect(200);
+    assert_eq!(introspect(&server, &chain.ledger, &passed_on).await, inactive());
+}
+
+async fn an_actor_from_elsewhere_acts_where_a_rule_names_it(server: Server) {
+    let chain = Chain::start(&server).await;
+    let mesh = Platform::start(&server, "mesh", "within_life").await;
+    let subject = chain.token(&server).await;
+    let with = |actor: &str| format!("actor_token={actor}&actor_token_type={JWT}");
+    let robot = mesh.token(&server, "robot", json!({}));
+    let refused = exchange(&server, &chain.orders, &subject, &with(&robot)).await;
+    refused.expect_refusal("no rule names it", 400, "invalid_target");
+    let actor = json!({ "trusted_issuer": "mesh", "conditions": [{ "claim": "sub", "value": "robot" }] });
+    chain.change_rule(&server, "orders-to-payments", json!({ "actor": actor })).await;
+    let (token, claims) = exchanged(&server, &chain.orders, &subject, &with(&robot)).await;
+    let sub_id = json!({ "format": "iss_sub", "iss": "https://mesh.example", "sub": "robot" });
+    assert_eq!(claims["act"], json!({ "sub": "mesh|robot", "sub_id": sub_id }));
+    assert_eq!((&claims["sub"], &claims["client_id"]), (&json!("front"), &json!("orders")));
+    let event = server.events("token_issued").await.into_iter().find(|event| event["jti"] == claims["jti"]);
+    assert_eq!(event.unwrap()["outside_actors"], json!(["mesh|robot"]));
+    assert_eq!(introspect(&server, &chain.payments, &token).await["act"], claims["act"]);
+    for (row, more) in [
+        ("nobody", String::new()),
+        ("another", with(&mesh.token(&server, "other", json!({})))),
+        ("bound", with(&mesh.token(&server, "robot", json!({ "cnf": { "jkt": "k" } })))),
+        ("on behalf", with(&mesh.token(&server, "robot", json!({ "act": { "sub": "x" } })))),
+    ] {
+        assert_eq!(exchange(&server, &chain.orders, &subject, &more).await.status, 400, "{row}");
+    }
+    chain.api(&server, "POST", "/trusted-issuers/mesh/disable", Value::Null).await.expect(200);
+    assert_eq!(introspect(&server, &chain.payments, &token).await, inactive());
+    chain.api(&server, "POST", "/trusted-issuers/mesh/enable", Value::Null).await.expect(200);
+    chain.change_rule(&server, "orders-to-payments", json!({ "actor": null })).await;
+    exchanged(&server, &chain.orders, &subject, "").await;
+}
+
+async fn a_token_counts_as_often_as_its_issuer_says(server: Server) {
+    let chain = Chain::start(&server).await;
+    let ci = Platform::start(&server, "ci", "once").await;
+    chain.rule(&server, jobs("orders", "payments", deploys())).await;
+    let token = ci.token(&server, "job:1", prod());
+    ask(&server, &chain.orders, &token, JWT, "scope=payments:audit").await.expect_refusal(
+        "a refusal uses nothing up",
+        400,
+        "invalid_scope",
+    );
+    ask(&server, &chain.orders, &token, JWT, "").await.expect(200);
+    ask(&server, &chain.orders, &token, JWT, "").await.expect_refusal("used", 400, "invalid_request");
+    let change = json!({ "reuse": "within_life" });
+    server.api("PATCH", "/trusted-issuers/ci", &chain.admin, &["If-Match: \"1\""], change).await.expect(200);
+    for _ in 0..2 {
+        ask(&server, &chain.orders, &token, JWT, "").await.expect(200);
+    }
+}
+
+async fn a_rule_about_somebody_from_elsewhere_is_kept_and_shown(server: Server) {
+    let (chain, _, _, _) = deployed(&server).await;
+    let rule =
+        chain.api(&server, "GET", "/exchange-rules/jobs-orders-to-payments", Value::Null).await.expect(200);
+    let mut conditions = deploys();
+    conditions.as_array_mut().unwrap().sort_by_key(|it| it["claim"].to_string());
+    assert_eq!(rule["subject"], json!({ "trusted_issuer": "ci", "conditions": conditions }));
+    assert_eq!(rule["actor"], Value::Null);
+    for (subject, problem) in [
+        (json!({ "trusted_issuer": "ci" }), "0 conditions"),
+        (json!({ "trusted_issuer": "ci", "conditions": [] }), "0 conditions"),
+        (
+            json!({ "trusted_issuer": "ci", "conditions": [{ "claim": "sub", "value": "*" }] }),
+            "none of them is exact",
+        ),
+        (json!({ "trusted_issuer": "nobody", "conditions": deploys() }), "no trusted issuer 'nobody'"),
+        (
+            json!({ "trusted_issuer": "ci", "client": "front", "conditions": deploys() }),
+            "somebody registered here",
+        ),
+        (json!({ "client": "front", "conditions": deploys() }), "no \"trusted_issuer\""),
+    ] {
+        let wrong = json!({
+            "name": "wrong", "caller": { "client": "orders" }, "subject": subject, "resource_server": "payments",
+            "permissions": ["payments:read"],
+        });
+        let answer = chain.api(&server, "POST", "/exchange-rules", wrong).await.expect(422);
+        assert!(answer.to_string().replace("\\\"", "\"").contains(problem), "{answer}");
+    }
+
+    // The dry run tells why, rule by rule.
+    let mut wanted = json!({
+        "caller": "orders", "outside_subject": { "trusted_issuer": "ci", "claims": { "sub": "job:1", "env": { "name": "prod" } } },
+    });
+    let tried = async |wanted: &Value| {
+        chain.api(&server, "POST", "/exchange-rules/dry-run", wanted.clone()).await.expect(200)
+    };
+    let found = tried(&wanted).await;
+    assert_eq!(
+        (&found["allowed"], &found["rules"][0]["bounded_by"]),
+        (&json!(true), &json!("rule")),
+        "{found}"
+    );
+    assert_eq!(found["token"]["scope"], "payments:read payments:write");
+    wanted["outside_subject"]["claims"]["env"]["name"] = json!("test");
+    let found = tried(&wanted).await;
+    assert!(
+        found["rules"][0]["objection"].as_str().unwrap().contains("must be 'prod', and is 'test'"),
+        "{found}"
+    );
+    let arguments = [
+        "exchange-rules",
+        "create",
+        "by-hand",
+        "--caller-client",
+        "orders",
+        "--subject-issuer",
+        "ci",
+        "--subject-condition",
+        "sub=job:9",
+        "--resource-server",
+        "payments",
+        "--permission",
+        "payments:read",
+    ];
+    let made = crate::harness::jeton(&server.database, &arguments);
+    assert_eq!(made["subject"]["conditions"], json!([{ "claim": "sub", "value": "job:9" }]));
+    let arguments = [
+        "exchange-rules",
+        "try",
+        "--caller",
+        "orders",
+        "--subject-issuer",
+        "ci",
+        "--subject-claims",
+        "{\"sub\":\"job:9\"}",
+    ];
+    assert_eq!(crate::harness::jeton(&server.database, &arguments)["token"]["rule"], "by-hand");
+}
