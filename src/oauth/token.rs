@@ -312,7 +312,7 @@ impl TokenEndpoint {
             subject_issuer,
             actors,
             outside_actors,
-            exchange: exchange.map(Box::new),
+            exchange,
             audience: decision.audience.iter().map(ToString::to_string).collect(),
             scope,
             roles: claims.roles,

@@ -294,7 +294,10 @@ async fn another_replica_sees_every_change(server: Server) {
     assert_eq!(rule.sources, [orders.uid].into());
     assert_eq!((rule.mode, rule.max_depth), (ExchangeMode::Delegation, 5));
     assert_eq!(rule.token_lifetime, Some(Duration::from_mins(1)));
-    assert!(matches!((rule.caller, rule.subject.clone()), (Party::Client(_), RuleSubject::Party(Party::Role(_)))));
+    assert!(matches!(
+        (rule.caller, rule.subject.clone()),
+        (Party::Client(_), RuleSubject::Party(Party::Role(_)))
+    ));
     api.patch(PATH, 1, json!({ "mode": "impersonation" })).await.expect(200);
     assert_eq!(seen(Some(2)).await.unwrap().mode, ExchangeMode::Impersonation);
     api.post(&format!("{PATH}/disable"), Value::Null).await.expect(200);

@@ -175,11 +175,11 @@ async fn each_field_changes_alone(server: Server) {
         ("enabled", json!(true)),
     ];
     for (version, (member, value)) in (2..).zip(changes) {
-        let changed =
+        let answer =
             api.patch(PATH, version - 1, json!({ member: value })).await.expect_version(200, version);
         expected[member] = value;
         expected["version"] = version.into();
-        assert_eq!(changed, expected, "{member}");
+        assert_eq!(answer, expected, "{member}");
         assert_eq!(api.get(PATH).await.expect_version(200, version), expected);
     }
     for (change, field, fix) in [

@@ -23,6 +23,7 @@ const ASKS: &[&str] = &["explain.rs:"];
 
 /// A route, and which methods it takes.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a question of its own")]
 pub(crate) struct Route {
     pub(crate) path: String,
     pub(crate) reads: bool,

@@ -57,7 +57,7 @@ async fn what_holds_and_what_fails_is_told_and_nothing_is_used_up(server: Server
 
     // An unknown key, with the keys that there are; another spelling of the issuer; two clients.
     let mut stranger = Platform::new("stranger", "https://ci.example");
-    stranger.kid = "new".to_owned();
+    "new".clone_into(&mut stranger.kid);
     let explained =
         ask(&server, &admin, json!({ "assertion": stranger.token(&server, "app") })).await.expect(200);
     let key = step(&explained, "key");

@@ -42,7 +42,7 @@ impl Platform {
     }
 
     /// A token of it about `sub`, which says more.
-    fn token(&self, server: &Server, sub: &str, more: Value) -> String {
+    fn token(&self, server: &Server, sub: &str, more: &Value) -> String {
         let mut claims = self.signer.claims(server);
         claims["iss"] = json!(format!("https://{}.example", self.name));
         claims["sub"] = json!(sub);
@@ -52,7 +52,7 @@ impl Platform {
 }
 
 /// Lets `caller` pass jobs of the platform `ci` on that deploy.
-fn jobs(caller: &str, target: &str, conditions: Value) -> Value {
+fn jobs(caller: &str, target: &str, conditions: &Value) -> Value {
     json!({
         "name": format!("jobs-{caller}-to-{target}"), "caller": { "client": caller },
         "subject": { "trusted_issuer": "ci", "conditions": conditions }, "resource_server": target,
@@ -78,9 +78,9 @@ async fn ask(server: &Server, caller: &Client, token: &str, token_type: &str, mo
 async fn deployed(server: &Server) -> (Chain, Platform, String, Value) {
     let chain = Chain::start(server).await;
     let ci = Platform::start(server, "ci", "within_life").await;
-    chain.rule(server, jobs("orders", "payments", deploys())).await;
+    chain.rule(server, jobs("orders", "payments", &deploys())).await;
     let token = access_token(
-        &ask(server, &chain.orders, &ci.token(server, "job:1", prod()), JWT, "scope=payments:read").await,
+        &ask(server, &chain.orders, &ci.token(server, "job:1", &prod()), JWT, "scope=payments:read").await,
     );
     let claims = verified(server, &token).await.1;
     (chain, ci, token, claims)
@@ -110,7 +110,7 @@ async fn a_trusted_issuer_s_token_is_exchanged_for_what_the_rule_lets_through(se
     }
 
     // An ID token of theirs is the same; without a scope it is all that the rule lets through.
-    let answer = ask(&server, &chain.orders, &ci.token(&server, "job:2", prod()), ID_TOKEN, "").await;
+    let answer = ask(&server, &chain.orders, &ci.token(&server, "job:2", &prod()), ID_TOKEN, "").await;
     assert_eq!(answer.expect(200)["scope"], "payments:read payments:write");
 
     let path = format!("/audit-events?txn={}", claims["txn"].as_str().unwrap());
@@ -134,11 +134,11 @@ async fn a_trusted_issuer_s_token_is_exchanged_for_what_the_rule_lets_through(se
 async fn what_no_rule_lets_through_is_refused_rfc8693_2_2_2(server: Server) {
     let (chain, ci, ours, _) = deployed(&server).await;
     let stranger = Signer::new("ci", Algorithm::Es256);
-    let forged = Platform { name: "ci", signer: stranger }.token(&server, "job:1", prod());
+    let forged = Platform { name: "ci", signer: stranger }.token(&server, "job:1", &prod());
     let bound = json!({ "env": { "name": "prod" }, "cnf": { "jkt": "k" } });
     let other = json!({ "env": { "name": "prod" }, "cnf": { "kid": "k" } });
     let may_act = json!({ "env": { "name": "prod" }, "may_act": { "sub": "orders" } });
-    let job = |more: Value| ci.token(&server, "job:1", more);
+    let job = |more: Value| ci.token(&server, "job:1", &more);
     for (row, caller, token, token_type, more, error) in [
         (
             "another's job",
@@ -198,7 +198,7 @@ async fn it_dies_with_its_issuer_and_its_rule(server: Server) {
     assert!(alive().await);
     chain.api(&server, "POST", "/trusted-issuers/ci/disable", Value::Null).await.expect(200);
     assert!(!alive().await, "a disabled issuer vouches for nobody");
-    let refused = ask(&server, &chain.orders, &ci.token(&server, "job:1", prod()), JWT, "").await;
+    let refused = ask(&server, &chain.orders, &ci.token(&server, "job:1", &prod()), JWT, "").await;
     refused.expect_refusal("disabled", 400, "invalid_request");
     chain.api(&server, "POST", "/trusted-issuers/ci/enable", Value::Null).await.expect(200);
     assert!(alive().await);
@@ -224,7 +224,7 @@ async fn a_service_passes_somebody_from_elsewhere_on(server: Server) {
     let (chain, _, token, before) = deployed(&server).await;
     let more = "resource=https://ledger.example";
     // Of whom it is about, our token says the name alone.
-    chain.rule(&server, jobs("payments", "ledger", deploys())).await;
+    chain.rule(&server, jobs("payments", "ledger", &deploys())).await;
     exchange(&server, &chain.payments, &token, more).await.expect_refusal(
         "unknown env",
         400,
@@ -264,7 +264,7 @@ async fn an_actor_from_elsewhere_acts_where_a_rule_names_it(server: Server) {
     let mesh = Platform::start(&server, "mesh", "within_life").await;
     let subject = chain.token(&server).await;
     let with = |actor: &str| format!("actor_token={actor}&actor_token_type={JWT}");
-    let robot = mesh.token(&server, "robot", json!({}));
+    let robot = mesh.token(&server, "robot", &json!({}));
     let refused = exchange(&server, &chain.orders, &subject, &with(&robot)).await;
     refused.expect_refusal("no rule names it", 400, "invalid_target");
     let actor = json!({ "trusted_issuer": "mesh", "conditions": [{ "claim": "sub", "value": "robot" }] });
@@ -278,9 +278,9 @@ async fn an_actor_from_elsewhere_acts_where_a_rule_names_it(server: Server) {
     assert_eq!(introspect(&server, &chain.payments, &token).await["act"], claims["act"]);
     for (row, more) in [
         ("nobody", String::new()),
-        ("another", with(&mesh.token(&server, "other", json!({})))),
-        ("bound", with(&mesh.token(&server, "robot", json!({ "cnf": { "jkt": "k" } })))),
-        ("on behalf", with(&mesh.token(&server, "robot", json!({ "act": { "sub": "x" } })))),
+        ("another", with(&mesh.token(&server, "other", &json!({})))),
+        ("bound", with(&mesh.token(&server, "robot", &json!({ "cnf": { "jkt": "k" } })))),
+        ("on behalf", with(&mesh.token(&server, "robot", &json!({ "act": { "sub": "x" } })))),
     ] {
         assert_eq!(exchange(&server, &chain.orders, &subject, &more).await.status, 400, "{row}");
     }
@@ -294,8 +294,8 @@ async fn an_actor_from_elsewhere_acts_where_a_rule_names_it(server: Server) {
 async fn a_token_counts_as_often_as_its_issuer_says(server: Server) {
     let chain = Chain::start(&server).await;
     let ci = Platform::start(&server, "ci", "once").await;
-    chain.rule(&server, jobs("orders", "payments", deploys())).await;
-    let token = ci.token(&server, "job:1", prod());
+    chain.rule(&server, jobs("orders", "payments", &deploys())).await;
+    let token = ci.token(&server, "job:1", &prod());
     ask(&server, &chain.orders, &token, JWT, "scope=payments:audit").await.expect_refusal(
         "a refusal uses nothing up",
         400,
