@@ -18,6 +18,7 @@ pub mod access;
 pub mod client_auth;
 pub mod discovery;
 pub mod dpop;
+mod foreign_jwt;
 pub mod form;
 pub mod grants;
 pub mod introspection;

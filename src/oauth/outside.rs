@@ -1,8 +1,8 @@
 //! Tokens of trusted issuers (RFC 7519, RFC 7523 §3, RFC 8725, SPIFFE JWT-SVID): whether one counts here.
 //!
 //! `read → find whose it is → verify → judge`, one way for client authentication, authorization grants, token exchange
-//! and *explain*. Nothing that a token says is believed before its signature was verified: until then [`read::Claimed`]
-//! holds it, and gives away only what finds the key. What it must say stands in one list ([`judge::CHECKS`]); a request
+//! and *explain*. Nothing that a token says is believed before its signature was verified: until then `read::Claimed`
+//! holds it, and gives away only what finds the key. What it must say stands in one list (`judge::CHECKS`); a request
 //! stops at the first that does not hold, *explain* shows all of them.
 //!
 //! That a token counts says who somebody is at that issuer. Who it is here, a client's federated credentials say, or
@@ -14,7 +14,6 @@ mod read;
 mod signer;
 mod svid;
 
-use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -27,7 +26,8 @@ pub use self::explain::{Explained, Step, Verdict, explain};
 use self::judge::Judging;
 use self::read::Claimed;
 pub use self::read::LONGEST;
-use super::client_auth::assertion::REMEMBERED;
+use super::foreign_jwt::REMEMBERED;
+pub use super::foreign_jwt::Reason;
 use crate::domain::catalog::Catalog;
 use crate::domain::error::Fault;
 use crate::domain::time::Timestamp;
@@ -40,9 +40,6 @@ use crate::storage::UsedId;
 
 /// What a token that counts once is used up as.
 const PURPOSE: &str = "outside_token";
-
-/// Why a token does not count, for the audit. It never holds the token.
-pub type Reason = Cow<'static, str>;
 
 /// Says of tokens of trusted issuers whether they count.
 pub struct OutsideTokens {

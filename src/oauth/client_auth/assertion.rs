@@ -2,7 +2,6 @@
 //! and judging what it says. Nothing in it is believed before its signature was verified; who does that is
 //! [`super::private_key_jwt`].
 
-use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,22 +15,14 @@ use crate::domain::ids::ClientId;
 use crate::domain::text::quoted;
 use crate::domain::time::Timestamp;
 use crate::jose::{Algorithm, ForeignKey, Object, TokenType, Unverified};
+use crate::oauth::foreign_jwt::{LONGEST_JTI, REMEMBERED, Reason, audience, open, payload, time};
 use crate::storage::UsedId;
 
 /// The most characters of an assertion: four times one that is signed with an RSA key of 8192 bits.
 const LONGEST: usize = 8_192;
 
-/// The most characters of its `jti`.
-pub(in crate::oauth) const LONGEST_JTI: usize = 256;
-
 /// How far another clock may be ahead of ours.
 const LEEWAY: Duration = Duration::from_secs(30);
-
-/// How much longer than an assertion is accepted its `jti` is remembered: another replica's clock may be behind.
-pub(in crate::oauth) const REMEMBERED: Duration = Duration::from_mins(5);
-
-/// The latest time that is read, 9999-12-31: beyond it there is no text for it.
-const LATEST: i64 = 253_402_300_799;
 
 /// What a used `jti` counts among.
 const PURPOSE: &str = "client_assertion";
@@ -41,9 +32,6 @@ const PURPOSE: &str = "client_assertion";
 pub fn is_of_client(purpose: &str) -> bool {
     purpose == PURPOSE
 }
-
-/// Why an assertion does not count, for the audit.
-pub type Reason = Cow<'static, str>;
 
 /// An assertion that could be read. Its `Debug` form does not hold it: until it is used, whoever has it is the client.
 pub struct Assertion {
@@ -195,35 +183,6 @@ impl std::fmt::Debug for Assertion {
     }
 }
 
-/// Reads the header of an assertion, for which the rules are the same whoever signed it.
-///
-/// # Errors
-/// It is too long, no compact JWS, signed with what is not accepted, or brings a key.
-pub(in crate::oauth) fn open(compact: &str, longest: usize) -> Result<Unverified<'_>, Reason> {
-    if compact.len() > longest {
-        return Err(format!("the assertion is over {longest} characters").into());
-    }
-    let unverified = Unverified::parse(compact).map_err(|error| format!("the assertion: {error}"))?;
-    let algorithm = unverified.algorithm();
-    if !ForeignKey::ALGORITHMS.contains(&algorithm) {
-        return Err(format!("the assertion is signed with {algorithm}, which is not accepted").into());
-    }
-    if unverified.names_a_key() {
-        return Err("the assertion's header has jwk, jku, x5c or x5u: the registered keys count alone".into());
-    }
-    Ok(unverified)
-}
-
-/// What it says, of which nothing is believed yet.
-///
-/// # Errors
-/// It is no JSON object.
-pub(in crate::oauth) fn payload(unverified: &Unverified<'_>) -> Result<Object, Reason> {
-    Ok(unverified.claimed().ok_or(
-        "the assertion's payload is not the base64url of a JSON object in which every member stands once",
-    )?)
-}
-
 /// The type of another kind of token is refused (RFC 8725 §3.11): an access token must not become an assertion.
 fn kind(unverified: &Unverified<'_>) -> Result<Kind, Reason> {
     if unverified.is(TokenType::ClientAuthentication) {
@@ -296,30 +255,6 @@ impl Claims {
         }
         Ok(())
     }
-}
-
-/// One text, or several (RFC 7519 §4.1.3).
-pub(in crate::oauth) fn audience(value: Option<&Value>) -> Result<Vec<String>, Reason> {
-    let wrong = || Reason::from("the assertion's aud is neither a text nor an array of texts");
-    match value {
-        None => Err("the assertion has no aud".into()),
-        Some(Value::String(one)) => Ok(vec![one.clone()]),
-        Some(Value::Array(several)) => {
-            several.iter().map(|one| one.as_str().map(str::to_owned).ok_or_else(wrong)).collect()
-        }
-        Some(_) => Err(wrong()),
-    }
-}
-
-/// A `NumericDate` (RFC 7519 §2): a number of seconds, which may have a fraction.
-pub(in crate::oauth) fn time(object: &Object, name: &str) -> Result<Option<Timestamp>, Reason> {
-    let Some(value) = object.get(name) else { return Ok(None) };
-    #[expect(clippy::cast_possible_truncation, reason = "what is out of range is not taken")]
-    let seconds = value.as_i64().or_else(|| value.as_f64().map(|seconds| seconds.floor() as i64));
-    let seconds = seconds.filter(|seconds| (0..=LATEST).contains(seconds));
-    let seconds =
-        seconds.ok_or_else(|| Reason::from(format!("the assertion's {name} is no time in seconds")))?;
-    Ok(Some(Timestamp::from_seconds(seconds)))
 }
 
 #[cfg(test)]

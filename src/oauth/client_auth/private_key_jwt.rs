@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::assertion::{Assertion, Expected, Reason};
+use super::assertion::{Assertion, Expected};
 use super::federation::is_about_another;
 use super::{Claim, Method, Presentation, Presented, Proof, Verified, spiffe_jwt};
 use crate::domain::client::{AuthMethod, Registration};
@@ -14,6 +14,7 @@ use crate::domain::ids::CredentialId;
 use crate::domain::time::Timestamp;
 use crate::jose::ForeignKey;
 use crate::oauth::Boxed;
+use crate::oauth::foreign_jwt::Reason;
 use crate::runtime::remote_keys::{KeySet, NoKeys, RemoteKeys};
 
 /// Its `client_assertion_type` (RFC 7523 §2.2), which it shares with `federated_jwt`.

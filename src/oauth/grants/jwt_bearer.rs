@@ -1,10 +1,8 @@
 //! `jwt-bearer` (RFC 7523 §2.1): a token of a trusted issuer as the authorization. Its subject is mapped to a client by
 //! that client's federated credentials, and the token is what this client gets for itself.
 //!
-//! A client that authenticates in no other way has been authenticated by it ([`Authenticated::by_grant`]); of one that
-//! does, it must be the assertion.
-//!
-//! [`Authenticated::by_grant`]: crate::oauth::client_auth::Authenticated::by_grant
+//! A client that authenticates in no other way has been authenticated by it (`by_grant`); of one that does, it must be
+//! the assertion.
 
 use super::client_credentials::for_itself;
 use super::{Context, Grant, Resolved};

@@ -7,7 +7,7 @@ use super::{Reason, UsedAs};
 use crate::domain::text::quoted;
 use crate::domain::time::Timestamp;
 use crate::domain::trust::{IssuerProfile, TrustedIssuer};
-use crate::oauth::client_auth::assertion::LONGEST_JTI;
+use crate::oauth::foreign_jwt::LONGEST_JTI;
 
 /// The most characters of a `sub`.
 const LONGEST_SUBJECT: usize = 500;

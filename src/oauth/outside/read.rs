@@ -3,7 +3,7 @@
 use crate::domain::spiffe::SpiffeId;
 use crate::domain::time::Timestamp;
 use crate::jose::{Algorithm, ForeignKey, Object, TokenType, Unverified};
-use crate::oauth::client_auth::assertion::{self, open, payload};
+use crate::oauth::foreign_jwt::{self, open, payload};
 use crate::runtime::remote_keys::KeySet;
 
 use super::Reason;
@@ -133,11 +133,11 @@ impl Claimed {
     }
 
     pub(super) fn time(&self, name: &str) -> Result<Option<Timestamp>, Reason> {
-        assertion::time(&self.claims, name)
+        foreign_jwt::time(&self.claims, name)
     }
 
     pub(super) fn audience(&self) -> Result<Vec<String>, Reason> {
-        assertion::audience(self.claims.get("aud"))
+        foreign_jwt::audience(self.claims.get("aud"))
     }
 
     /// All that it says: of one that counts, or for showing what cannot be believed.

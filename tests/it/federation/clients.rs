@@ -104,7 +104,7 @@ async fn a_pattern_is_anchored_and_a_list_contains(server: Server) {
         ("not in the list", token("repo:octo/app:ref", "prod", json!(["deployers2"]))),
         ("no list", token("repo:octo/app:ref", "prod", json!({ "deployers": true }))),
     ] {
-        refused(&server, row, &present(&server, &token).await, "no client has a federated credential").await;
+        refused(&server, row, &present(&server, &token).await, "federated credential").await;
     }
     let named =
         present_as(&server, "nested", &token("repo:octo/app-evil:ref", "prod", json!("deployers"))).await;
