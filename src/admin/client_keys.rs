@@ -9,7 +9,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::credential_ends::{check_change, check_end, end};
-use super::{Admin, AdminError, By, HANDS_OUT, Written, nullable, present};
+use super::{Admin, AdminError, By, Written, nullable, present};
 use crate::domain::builtin;
 use crate::domain::client::Client;
 use crate::domain::client_key::{ClientKey, MOST_KEYS, key_id};
