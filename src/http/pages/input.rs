@@ -165,15 +165,12 @@ impl<'f> Input<'f> {
         if issuer.is_empty() && text.is_empty() {
             return self;
         }
-        match serde_json::from_str::<Map<String, Value>>(text) {
-            Ok(said) => {
-                let value = json!({ "trusted_issuer": issuer, "claims": said });
-                self.members.insert(name.to_owned(), value);
-            }
-            Err(_) => {
-                let fix = "write what the token says, for example {\"sub\": \"a\"}";
-                self.errors.push(FieldError::new(claims, "it is no JSON object", fix));
-            }
+        if let Ok(said) = serde_json::from_str::<Map<String, Value>>(text) {
+            let value = json!({ "trusted_issuer": issuer, "claims": said });
+            self.members.insert(name.to_owned(), value);
+        } else {
+            let fix = "write what the token says, for example {\"sub\": \"a\"}";
+            self.errors.push(FieldError::new(claims, "it is no JSON object", fix));
         }
         self
     }
