@@ -41,7 +41,10 @@ fn itself(certificate: &PeerCertificate) {
         texts(SubjectKind::SanEmail, &names.emails),
     ];
     for (kind, text) in own.concat() {
-        if let Ok(subject) = ExpectedSubject::new(kind, &text) {
+        // Registering takes away white space at the ends, which the certificate then has alone.
+        if text == text.trim()
+            && let Ok(subject) = ExpectedSubject::new(kind, &text)
+        {
             assert!(subject.is_of(certificate), "'{text}' is in the certificate and is not found");
         }
     }
