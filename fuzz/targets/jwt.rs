@@ -72,13 +72,12 @@ fn as_assertion(text: &str) {
     body.append_pair("client_assertion", text);
     let form = Form::parse(body.finish().as_bytes()).expect("a form");
     let Ok(presented) = super::present(&[], &form) else { return };
+    // What somebody else says about a client is looked at once it is known who said it.
+    let Some(client_id) = presented.client_id else { return };
     let part = |part: &str| URL_SAFE_NO_PAD.decode(part).expect("a part is base64url");
     let parts: Vec<&str> = text.split('.').collect();
     let claims: Value = serde_json::from_slice(&part(parts[1])).expect("a payload is JSON");
-    // A trusted issuer's need not say which client it proves.
-    if let Some(client_id) = presented.client_id {
-        assert_eq!(claims["sub"], client_id.as_str());
-    }
+    assert_eq!(claims["sub"], client_id.as_str());
     let typ = Header::read(&part(parts[0])).text("typ").unwrap_or_default().to_ascii_lowercase();
     assert!(
         !["at+jwt", "dpop+jwt"].contains(&typ.trim_start_matches("application/")),

@@ -33,6 +33,7 @@ use crate::domain::builtin;
         (name = "Client secrets", description = "What clients prove themselves with"),
         (name = "Client certificates", description = "What clients prove themselves with over mutual TLS"),
         (name = "Client keys", description = "Public keys that clients sign assertions for"),
+        (name = "Federated credentials", description = "Whose tokens prove a client"),
         (name = "Client roles", description = "Which roles a client has"),
         (name = "Resource servers", description = "APIs that accept tokens, and their permissions"),
         (name = "Operators", description = "Which clients operate a resource server"),

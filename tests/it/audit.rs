@@ -227,7 +227,8 @@ async fn an_unreadable_request_is_recorded_with_its_reason(server: Server) {
             "",
             &[form],
             "grant_type=magic",
-            "the supported grant types are: client_credentials, urn:ietf:params:oauth:grant-type:token-exchange",
+            "the supported grant types are: client_credentials, urn:ietf:params:oauth:grant-type:token-exchange, \
+             urn:ietf:params:oauth:grant-type:jwt-bearer",
         ),
         (
             "query",

@@ -130,6 +130,7 @@ async fn exchange_rules_and_operators_are_written_offline(engine: Engine) {
         --token-lifetime 60 --expires-at 2999-01-01T00:00:00Z --description d");
     let expected = json!({
         "name": "r", "description": "d", "caller": { "client": "gateway" }, "subject": { "role": "reader" },
+        "actor": null,
         "resource_server": "stock", "permissions": ["stock:read", "stock:write"], "sources": ["orders"],
         "mode": "impersonation", "max_depth": 2, "token_lifetime": 60, "enabled": true,
         "expires_at": "2999-01-01T00:00:00Z", "version": 1, "created_at": made["created_at"],

@@ -60,6 +60,7 @@ async fn a_new_rule_has_these_defaults(server: Server) {
     for (member, value) in [
         ("description", json!("")),
         ("sources", json!([])),
+        ("actor", Value::Null),
         ("mode", json!("delegation")),
         ("max_depth", json!(5)),
         ("token_lifetime", Value::Null),

@@ -54,7 +54,7 @@ async fn proven_by(server: &Server, client_id: &str, sub: &str) -> String {
 /// `server`, where a proxy on this machine tells certificates.
 async fn behind_a_proxy(server: Server) -> Server {
     let told = |config: &mut Config| {
-        config.trusted_proxies = vec!["127.0.0.1/32".parse().unwrap()];
+        config.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
         config.tls.header = Some(CertificateHeader::ClientCert);
     };
     let server = server.restart_with(told).await.unwrap();

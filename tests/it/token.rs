@@ -303,7 +303,7 @@ async fn api_tokens_are_tokens_like_any_other(server: Server) {
     assert_eq!(
         claims["scope"],
         "administrators:read audit:read clients:read exchange-rules:read resource-servers:read roles:read \
-         signing-keys:read"
+         signing-keys:read trusted-issuers:read"
     );
     assert_eq!(claims["roles"], json!(["auditor"]));
 }

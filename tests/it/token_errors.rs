@@ -197,7 +197,8 @@ async fn an_unknown_grant_type_is_told_the_supported_ones_rfc6749_5_2(server: Se
     for told in refuses(&server, &billing, "unsupported_grant_type", &rows).await {
         assert_eq!(
             told,
-            "the supported grant types are: client_credentials, urn:ietf:params:oauth:grant-type:token-exchange"
+            "the supported grant types are: client_credentials, urn:ietf:params:oauth:grant-type:token-exchange, \
+             urn:ietf:params:oauth:grant-type:jwt-bearer"
         );
     }
 }

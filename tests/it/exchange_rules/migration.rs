@@ -49,7 +49,7 @@ async fn rules_outlive_the_change(engine: Engine) {
              VALUES ({role}, 'r', '', FALSE, 1, 1, 1);
              INSERT INTO clients (uid, client_id, description, kind, labels, enabled, grant_types, auth_methods,
                  allowed_networks, search, version, created_at, updated_at)
-             VALUES ({client}, 'c', '', 'service', '{{}}', TRUE, '', '', '', '', 1, 1, 1);
+             VALUES ({client}, 'c', '', 'service', '{{}}', TRUE, '[]', '[]', '[]', '', 1, 1, 1);
              INSERT INTO exchange_rules (uid, name, description, enabled, expires_at, caller_client, caller_role,
                  subject_client, subject_role, resource_server, mode, max_depth, token_lifetime, version, created_at,
                  updated_at)
