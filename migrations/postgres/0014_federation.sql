@@ -26,6 +26,7 @@ CREATE TABLE federated_credentials (
     credential_id  TEXT COLLATE "C" NOT NULL, -- names it to people; a fingerprint
     trusted_issuer UUID NOT NULL REFERENCES trusted_issuers (uid),
     conditions     TEXT NOT NULL, -- JSON
+    shape          TEXT COLLATE "C" NOT NULL, -- which claims the conditions look at; JSON
     match_key      TEXT COLLATE "C" NOT NULL, -- what it is found by, from the conditions
     description    TEXT NOT NULL,
     created_at     BIGINT NOT NULL,
@@ -34,12 +35,13 @@ CREATE TABLE federated_credentials (
     PRIMARY KEY (client, credential_id)
 );
 CREATE INDEX federated_credentials_by_match ON federated_credentials (trusted_issuer, match_key, client);
+CREATE INDEX federated_credentials_by_shape ON federated_credentials (trusted_issuer, shape);
 CREATE INDEX federated_credentials_to_warn_of ON federated_credentials (unwarned_end, client, credential_id)
     WHERE unwarned_end IS NOT NULL;
 CREATE INDEX federated_credentials_by_end ON federated_credentials (expires_at, client, credential_id)
     WHERE expires_at IS NOT NULL;
 
--- Which claims the conditions of an issuer's credentials look at. A shape stays when its last credential goes.
+-- Which claims the conditions of an issuer's credentials look at. A shape goes with its last credential.
 CREATE TABLE federation_shapes (
     trusted_issuer UUID NOT NULL REFERENCES trusted_issuers (uid) ON DELETE CASCADE,
     shape          TEXT COLLATE "C" NOT NULL, -- JSON

@@ -160,9 +160,11 @@ impl Admin {
         let candidates = match matches.candidates(looked.issuer.uid, looked.claims).await {
             Ok(candidates) => candidates,
             Err(NoMatches::Fault(fault)) => return Err(fault.into()),
-            Err(NoMatches::TooMany(problem)) => {
-                let mend = "name the client with client_id";
-                return Ok((vec![Step::failed("client", (problem.to_string(), "fewer values"), mend)], None));
+            Err(problem @ (NoMatches::TooMany(_) | NoMatches::TooManyClients)) => {
+                let (found, wanted) = (problem.to_string(), "exactly one client");
+                let mend =
+                    "send client_id beside the token, or make the conditions of the clients more exact";
+                return Ok((vec![Step::failed("client", (found, wanted), mend)], None));
             }
         };
         let mut proven = Vec::new();

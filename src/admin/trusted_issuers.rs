@@ -16,7 +16,7 @@ use crate::domain::builtin;
 use crate::domain::catalog::Catalog;
 use crate::domain::exchange_rule::{ExchangeRule, Party};
 use crate::domain::ids::{ClientId, ClientUid, TrustedIssuerName, TrustedIssuerUid};
-use crate::domain::trust::TrustedIssuer;
+use crate::domain::trust::{MOST_OF_ONE_NAME, TrustedIssuer};
 use crate::jose::ForeignKey;
 use crate::storage::{ChangeKind, StoreError};
 
@@ -67,6 +67,7 @@ impl Admin {
             created_at: now,
             updated_at: now,
         };
+        check_room(&catalog, &issuer)?;
         let mut tx = self.begin().await?;
         tx.insert_trusted_issuer(&issuer).await.map_err(|error| match error {
             StoreError::AlreadyExists => {
@@ -134,6 +135,9 @@ impl Admin {
             return Err(self.overtaken_trusted_issuer(by, name).await);
         }
         let issuer = self.updated(&catalog, &before, update)?;
+        if !before.enabled {
+            check_room(&catalog, &issuer)?;
+        }
         if convinces_others(&before, &issuer) {
             self.require_hold_of_issuer(by, &catalog, before.uid).await?;
         }
@@ -160,10 +164,12 @@ impl Admin {
             if before.enabled == enabled {
                 return Ok((&before).into());
             }
-            if enabled {
-                self.require_hold_of_issuer(by, &*self.catalog().await?, before.uid).await?;
-            }
             let issuer = TrustedIssuer { enabled, ..before.clone() };
+            if enabled {
+                let catalog = self.catalog().await?;
+                check_room(&catalog, &issuer)?;
+                self.require_hold_of_issuer(by, &catalog, before.uid).await?;
+            }
             match self.replace_trusted_issuer(by, action, &before, issuer).await {
                 Err(AdminError::Stale { .. }) => {}
                 outcome => return outcome,
@@ -337,6 +343,20 @@ impl Admin {
         }
         Ok(())
     }
+}
+
+/// Whether one more of its name can be enabled: the keys of all of them are asked for each token.
+fn check_room(catalog: &Catalog, issuer: &TrustedIssuer) -> Result<(), AdminError> {
+    let others =
+        catalog.trusted_issuers_of(&issuer.issuer).filter(|one| one.enabled && one.uid != issuer.uid);
+    if issuer.enabled && others.count() >= MOST_OF_ONE_NAME {
+        return Err(AdminError::Conflict(format!(
+            "{MOST_OF_ONE_NAME} trusted issuers with the issuer '{}' are enabled, and more are not asked for one token; \
+             disable or delete one of them first",
+            issuer.issuer
+        )));
+    }
+    Ok(())
 }
 
 /// The clients that operate this API, or that an exchange rule towards it names as its caller.

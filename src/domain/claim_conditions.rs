@@ -31,7 +31,10 @@ const LONGEST_VALUE: usize = 500;
 
 /// The most keys under which one token is looked for by one shape: claims with long lists of values could be made to
 /// ask for as many as they like.
-const MOST_KEYS: usize = 1_000;
+const MOST_KEYS: usize = 50;
+
+/// The least of a beginning or end that a set is filed by beside exact conditions: less tells few apart.
+const LEAST_FILED: usize = 4;
 
 /// Names a claim: a member's name (`sub`), or a JSON pointer (RFC 6901) to something within one
 /// (`/kubernetes.io/namespace`).
@@ -86,7 +89,7 @@ struct Facet {
     of: Extent,
 }
 
-/// How much of a claim's text a shape looks at, in bytes.
+/// How much of a claim's text a shape looks at, in bytes: as many whole characters as fit into them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Extent {
@@ -100,9 +103,14 @@ enum Extent {
 pub struct MatchKey(String);
 
 /// A token's claims could be found under too many keys.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the token's claims have too many values to look for what they match")]
-pub struct TooManyValues;
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the token's claim {claim} has too many values to look for a client by each (over {MOST_KEYS} looks): send client_id"
+)]
+pub struct TooManyValues {
+    /// Where it became too many.
+    pub claim: ClaimPath,
+}
 
 // === impl ClaimPath ===
 
@@ -312,8 +320,8 @@ impl Conditions {
         self.0.iter().all(|condition| condition.holds(claims))
     }
 
-    /// What it is filed by: every claim of which it says exactly what it must be; where there is none, the longest
-    /// beginning or end that it wants of one.
+    /// What it is filed by: every claim of which it says exactly what it must be, and the longest beginning or end that
+    /// it wants of another.
     #[must_use]
     pub fn shape(&self) -> Shape {
         Shape(self.facets().into_iter().map(|(facet, _)| facet).collect())
@@ -326,21 +334,40 @@ impl Conditions {
         MatchKey::new(&Shape(facets), &wanted)
     }
 
-    /// The claims that it is filed by, with what it wants of each.
+    /// The claims that it is filed by, with what it wants of each. No claim twice: of a list with many members each pair
+    /// would have to be tried.
     fn facets(&self) -> Vec<(Facet, &str)> {
-        let exact = self.0.iter().filter(|condition| condition.value.is_exact());
-        let all = |condition: &'_ Condition| Facet { claim: condition.claim.clone(), of: Extent::All };
-        let exact: Vec<_> = exact.map(|condition| (all(condition), condition.value.as_str())).collect();
-        if !exact.is_empty() {
-            return exact;
+        let mut facets: Vec<(Facet, &str)> = Vec::new();
+        for condition in self.0.iter().filter(|condition| condition.value.is_exact()) {
+            if facets.iter().all(|(facet, _)| facet.claim != condition.claim) {
+                let facet = Facet { claim: condition.claim.clone(), of: Extent::All };
+                facets.push((facet, condition.value.as_str()));
+            }
         }
-        let ends = self.0.iter().flat_map(|condition| {
+        let others = self.0.iter().filter(|one| facets.iter().all(|(facet, _)| facet.claim != one.claim));
+        let ends = others.flat_map(|condition| {
             let (first, last) = condition.value.ends();
             let facet = |of| Facet { claim: condition.claim.clone(), of };
-            [(facet(Extent::First(first.len())), first), (facet(Extent::Last(last.len())), last)]
+            [
+                (facet(Extent::First(filed(first.len()))), first),
+                (facet(Extent::Last(filed(last.len()))), last),
+            ]
         });
-        ends.max_by_key(|(_, text)| text.len()).into_iter().collect()
+        let longest = ends.max_by_key(|(_, text)| text.len());
+        let enough = |text: &str| facets.is_empty() || text.len() >= LEAST_FILED;
+        if let Some((facet, text)) = longest.filter(|(_, text)| enough(text))
+            && let Some(wanted) = facet.of.cut(text)
+        {
+            facets.push((facet, wanted));
+        }
+        facets
     }
+}
+
+/// How many bytes of so long a beginning or end a set is filed by. Of few lengths there are few shapes, however long the
+/// names in a registry are.
+const fn filed(length: usize) -> usize {
+    if length < LEAST_FILED { length } else { 1 << length.ilog2() }
 }
 
 impl TryFrom<Vec<Condition>> for Conditions {
@@ -376,26 +403,27 @@ impl Shape {
     /// # Errors
     /// That would be too much.
     pub fn keys(&self, claims: &Object) -> Result<Vec<MatchKey>, TooManyValues> {
-        let mut wanted: Vec<Vec<&str>> = vec![Vec::new()];
-        let found: Vec<Vec<Cow<'_, str>>> = self
-            .0
-            .iter()
-            .map(|facet| {
-                let mut texts = facet.claim.find(claims).map(texts).unwrap_or_default();
-                texts.sort();
-                texts.dedup();
-                texts
-            })
-            .collect();
-        for (facet, texts) in self.0.iter().zip(&found) {
+        let found: Vec<Vec<Cow<'_, str>>> =
+            self.0.iter().map(|facet| facet.claim.find(claims).map(texts).unwrap_or_default()).collect();
+        let cut = self.0.iter().zip(&found).map(|(facet, texts)| {
             let mut cut: Vec<&str> = texts.iter().filter_map(|text| facet.of.cut(text)).collect();
+            cut.sort_unstable();
             cut.dedup();
-            if wanted.len().saturating_mul(cut.len()) > MOST_KEYS {
-                return Err(TooManyValues);
+            (facet, cut)
+        });
+        let cut: Vec<(&Facet, Vec<&str>)> = cut.collect();
+        // Where one claim is not what is looked at, nothing is found, however many values the others have.
+        if cut.iter().any(|(_, texts)| texts.is_empty()) {
+            return Ok(Vec::new());
+        }
+        let mut wanted: Vec<Vec<&str>> = vec![Vec::new()];
+        for (facet, texts) in &cut {
+            if wanted.len().saturating_mul(texts.len()) > MOST_KEYS {
+                return Err(TooManyValues { claim: facet.claim.clone() });
             }
             wanted = wanted
                 .iter()
-                .flat_map(|before| cut.iter().map(move |text| [&before[..], &[*text]].concat()))
+                .flat_map(|before| texts.iter().map(move |text| [&before[..], &[*text]].concat()))
                 .collect();
         }
         Ok(wanted.iter().map(|wanted| MatchKey::new(self, wanted)).collect())
@@ -405,11 +433,14 @@ impl Shape {
 // === impl Extent ===
 
 impl Extent {
+    /// What it looks at of a text, unless that is too short. Of all texts that begin (or end) with one that is long
+    /// enough it is the same.
     fn cut(self, text: &str) -> Option<&str> {
         match self {
             Self::All => Some(text),
-            Self::First(bytes) => text.get(..bytes),
-            Self::Last(bytes) => text.get(text.len().checked_sub(bytes)?..),
+            Self::First(bytes) if bytes <= text.len() => Some(&text[..text.floor_char_boundary(bytes)]),
+            Self::Last(bytes) => Some(&text[text.ceil_char_boundary(text.len().checked_sub(bytes)?)..]),
+            Self::First(_) => None,
         }
     }
 }

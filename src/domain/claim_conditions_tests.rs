@@ -92,23 +92,55 @@ fn what_matches_everybody_is_no_condition() {
 }
 
 #[test]
-fn a_shape_reads_back_and_lists_give_a_key_each() {
+fn a_shape_reads_back_and_lists_give_a_key_for_each_member() {
     let set = conditions(&[("sub", "a*"), ("groups", "x"), ("groups", "y")]).unwrap();
     let shape = Shape::from_text(&set.shape().to_text()).unwrap();
     assert_eq!(shape, set.shape());
-    let keys = shape.keys(&claims(&json!({"sub": "abc", "groups": ["y", "x", "z"]}))).unwrap();
-    assert_eq!(keys.len(), 9);
+    let keys = shape.keys(&claims(&json!({"sub": "abc", "groups": ["y", "x", "z", "x"]}))).unwrap();
+    assert_eq!(keys.len(), 3, "not one for each pair");
     assert!(keys.contains(&set.match_key()));
-    let many: Vec<String> = (0..40).map(|n| n.to_string()).collect();
-    assert_eq!(shape.keys(&claims(&json!({"groups": many}))), Err(TooManyValues));
+    let groups = |count: usize| (0..count).map(|n| n.to_string()).collect::<Vec<_>>();
+    assert_eq!(shape.keys(&claims(&json!({"groups": groups(50)}))).unwrap().len(), 50);
+    let too_many = shape.keys(&claims(&json!({"groups": groups(51)}))).unwrap_err();
+    assert_eq!(too_many.claim.as_str(), "groups");
+    let with_app = conditions(&[("app", "a"), ("groups", "x")]).unwrap().shape();
+    assert_eq!(
+        with_app.keys(&claims(&json!({"groups": groups(51)}))),
+        Ok(vec![]),
+        "without app it finds nothing"
+    );
+}
+
+#[test]
+fn a_beginning_or_end_tells_sets_apart_and_lengths_make_few_shapes() {
+    let shape = |pairs: &[(&str, &str)]| conditions(pairs).unwrap().shape();
+    let key = |pairs: &[(&str, &str)]| conditions(pairs).unwrap().match_key();
+    // Sets with one exact condition in common are found by what else they say.
+    let of_repository = |name: &str| [("aud", "a".to_owned()), ("sub", format!("repo:{name}:*"))];
+    let keys = ["octo/one", "octo/two"].map(|name| {
+        let pairs = of_repository(name);
+        key(&[("aud", &pairs[0].1), ("sub", &pairs[1].1)])
+    });
+    assert_ne!(keys[0], keys[1]);
+    let shapes: std::collections::BTreeSet<_> =
+        (1..500).map(|length| shape(&[("sub", &format!("{}*", "x".repeat(length)))])).collect();
+    assert_eq!(shapes.len(), 3 + 7, "1, 2, 3, 4, 8, 16 to 256");
+    assert_eq!(shape(&[("aud", "a"), ("sub", "abc*")]), shape(&[("aud", "a")]), "too short to tell apart");
+    assert_ne!(shape(&[("aud", "a"), ("sub", "*abcd")]), shape(&[("aud", "a")]));
 }
 
 fn value() -> impl Strategy<Value = String> {
-    proptest::string::string_regex("[ab:é]{0,4}").unwrap()
+    proptest::string::string_regex("[ab:é]{0,12}").unwrap()
 }
 
 fn pattern() -> impl Strategy<Value = String> {
     proptest::string::string_regex("[ab:é*]{1,5}").unwrap()
+}
+
+/// What some texts fit: most that are made up fit none.
+fn made_of(text: &str, beginning: usize, end: usize) -> String {
+    let end = text.ceil_char_boundary(text.len().saturating_sub(end));
+    format!("{}*{}", &text[..text.floor_char_boundary(beginning).min(end)], &text[end..])
 }
 
 proptest! {
@@ -139,5 +171,20 @@ proptest! {
         if set.hold(&all) {
             prop_assert!(set.shape().keys(&all).unwrap().contains(&set.match_key()));
         }
+    }
+
+    /// The same of beginnings and ends that are long.
+    #[test]
+    fn a_long_beginning_or_end_is_found_as_well(
+        said in proptest::collection::vec(value(), 1..4),
+        (beginning, end) in (0..30_usize, 0..30_usize),
+        exact in proptest::bool::ANY,
+    ) {
+        let wanted = made_of(&said[0], beginning, end);
+        let pairs = [("sub", wanted.as_str()), ("a", "x")];
+        let Ok(set) = conditions(&pairs[..=usize::from(exact)]) else { return Ok(()) };
+        let all = claims(&json!({"sub": said, "a": "x"}));
+        prop_assert!(set.hold(&all), "{wanted}");
+        prop_assert!(set.shape().keys(&all).unwrap().contains(&set.match_key()));
     }
 }

@@ -90,6 +90,10 @@ pub struct TrustedIssuer {
     pub updated_at: Timestamp,
 }
 
+/// The most trusted issuers of one name (`iss`, or trust domain) that are enabled: each token of that name is held
+/// against the keys of all of them.
+pub const MOST_OF_ONE_NAME: usize = 20;
+
 /// The most federated credentials of one client.
 pub const MOST_FEDERATED: usize = 50;
 

@@ -30,8 +30,9 @@ use super::foreign_jwt::REMEMBERED;
 pub use super::foreign_jwt::Reason;
 use crate::domain::catalog::Catalog;
 use crate::domain::error::Fault;
+use crate::domain::ids::ClientId;
 use crate::domain::time::Timestamp;
-use crate::domain::trust::{Reuse, TrustedIssuer};
+use crate::domain::trust::{IssuerProfile, Reuse, TrustedIssuer};
 use crate::domain::words::words;
 use crate::jose::Object;
 use crate::runtime::directory::Directory;
@@ -117,15 +118,34 @@ impl OutsideTokens {
         used_as: UsedAs,
         now: Timestamp,
     ) -> Result<OutsideToken, NotAccepted> {
+        self.directory.check_fresh().map_err(NotAccepted::Fault)?;
         let catalog = self.directory.catalog();
         let ground = Ground { issuer: &self.issuer, catalog: &catalog, keys: &self.keys };
         let claimed = Claimed::read(token).map_err(NotAccepted::Refused)?;
         let issuer = ground.signer(&claimed, used_as).await.map_err(|unsigned| unsigned.refuse(used_as))?;
+        self.check_unchanged(&issuer)?;
         let judging = Judging::new(&claimed, &issuer, used_as, ground.audience(&issuer), now);
         judging.judge().map_err(NotAccepted::Refused)?;
         OutsideToken::new(claimed, issuer)
             .ok_or_else(|| NotAccepted::Refused("the token has no sub or exp".into()))
     }
+
+    /// Whether an issuer is still trusted as it was before its keys were waited for, which may take long.
+    fn check_unchanged(&self, issuer: &TrustedIssuer) -> Result<(), NotAccepted> {
+        self.directory.check_fresh().map_err(NotAccepted::Fault)?;
+        if is_unchanged(&self.directory.catalog(), issuer) {
+            return Ok(());
+        }
+        let reason = format!("the trusted issuer {} was changed meanwhile: try again", issuer.name);
+        Err(NotAccepted::Refused(reason.into()))
+    }
+}
+
+/// Whether this is what is registered, and enabled.
+fn is_unchanged(catalog: &Catalog, issuer: &TrustedIssuer) -> bool {
+    let of_name = catalog.trusted_issuers_of(&issuer.issuer);
+    let mut now = of_name.filter(|now| now.uid == issuer.uid);
+    now.any(|now| now.enabled && now.version == issuer.version)
 }
 
 // === impl Ground ===
@@ -147,6 +167,12 @@ impl OutsideToken {
     #[must_use]
     pub fn says(&self) -> (&TrustedIssuer, &Object) {
         (&self.issuer, &self.claims)
+    }
+
+    /// Whether a client's name is but the SPIFFE ID that a JWT-SVID is about.
+    #[must_use]
+    pub fn is_called(&self, name: &ClientId) -> bool {
+        self.issuer.profile == IssuerProfile::Spiffe && name.as_str() == self.subject
     }
 
     /// What a token comes to that was verified and judged.
@@ -174,5 +200,50 @@ fn used_id(issuer: Uuid, kind: &str, text: &str) -> String {
 impl fmt::Debug for OutsideToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("OutsideToken").field("issuer", &self.issuer.name).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::domain::ids::{TrustedIssuerName, TrustedIssuerUid};
+    use crate::domain::trust::KeySource;
+
+    fn issuer(uid: u128, version: i64, enabled: bool) -> TrustedIssuer {
+        let now = Timestamp::from_seconds(0);
+        TrustedIssuer {
+            uid: TrustedIssuerUid(Uuid::from_u128(uid)),
+            name: TrustedIssuerName::new("ci").unwrap(),
+            description: String::new(),
+            enabled,
+            profile: IssuerProfile::Jwt,
+            issuer: "https://ci.example".to_owned(),
+            keys: KeySource::Discovery,
+            algorithms: std::collections::BTreeSet::new(),
+            audience: None,
+            max_lifetime: Duration::from_hours(1),
+            leeway: Duration::ZERO,
+            reuse: Reuse::Once,
+            version,
+            created_at: now,
+            updated_at: now,
+        }
+    }
+
+    #[test]
+    fn an_issuer_that_was_changed_while_its_keys_were_waited_for_is_another() {
+        let asked = issuer(1, 1, true);
+        for (now, is_same) in [
+            (vec![issuer(1, 1, true)], true),
+            (vec![issuer(2, 1, true), issuer(1, 1, true)], true),
+            (vec![issuer(1, 2, true)], false),
+            (vec![issuer(1, 1, false)], false),
+            (vec![issuer(2, 1, true)], false),
+            (vec![], false),
+        ] {
+            assert_eq!(is_unchanged(&Catalog::default().with_trust(now.clone()), &asked), is_same, "{now:?}");
+        }
     }
 }

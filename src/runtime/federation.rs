@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 use moka::future::Cache;
+use tokio::sync::Semaphore;
 
 use super::patiently;
 use crate::domain::claim_conditions::{MatchKey, Shape, TooManyValues};
@@ -21,23 +22,27 @@ use crate::storage::Store;
 /// How many keys are remembered, with what they find.
 const REMEMBERED: u64 = 200_000;
 
-/// The most clients that one key finds: two whose conditions hold are a refusal, so that more need not be seen. Some of
-/// these may have further conditions that do not hold.
+/// The most clients that one key may find. Some of them may have further conditions that do not hold; where there are
+/// more, nobody knows whether only one is left, so that nobody is.
 const MOST_FOUND: u32 = 100;
+
+/// How many keys are looked for at the same time: tokens with odd claims must not take the database from others.
+const LOADS: usize = 4;
 
 /// Who has a credential that a token may be meant by.
 pub struct Matches {
     store: Store,
     shapes: ArcSwap<HashMap<TrustedIssuerUid, Vec<Shape>>>,
-    found: Cache<(TrustedIssuerUid, MatchKey), Found>,
+    found: Cache<(TrustedIssuerUid, MatchKey, Generation), Found>,
     /// Counts the changes. What was looked for before one says nothing after it.
     generation: AtomicU64,
+    loads: Semaphore,
 }
 
 type Generation = u64;
 
-/// Whom a key finds, and when that was asked.
-type Found = (Generation, Arc<[ClientId]>);
+/// Whom a key finds; nothing, when that are too many.
+type Found = Option<Arc<[ClientId]>>;
 
 /// Why nobody can be looked for.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +50,9 @@ pub enum NoMatches {
     /// The token has too many values.
     #[error(transparent)]
     TooMany(#[from] TooManyValues),
+    /// One key finds too many clients.
+    #[error("over {MOST_FOUND} clients could match: send client_id")]
+    TooManyClients,
     /// The database is away.
     #[error(transparent)]
     Fault(#[from] Fault),
@@ -63,6 +71,7 @@ impl Matches {
             shapes: ArcSwap::from_pointee(HashMap::new()),
             found: Cache::new(REMEMBERED),
             generation: AtomicU64::new(0),
+            loads: Semaphore::new(LOADS),
         };
         matches.reload().await?;
         Ok(matches)
@@ -75,6 +84,7 @@ impl Matches {
     pub async fn reload(&self) -> Result<(), Fault> {
         // First: whatever fails after that, nobody is found by what was.
         self.generation.fetch_add(1, Ordering::AcqRel);
+        self.found.invalidate_all();
         let mut shapes: HashMap<TrustedIssuerUid, Vec<Shape>> = HashMap::new();
         for (issuer, shape) in patiently(self.store.federation_shapes()).await? {
             shapes.entry(issuer).or_default().push(shape);
@@ -87,7 +97,7 @@ impl Matches {
     /// conditions hold, if it has any.
     ///
     /// # Errors
-    /// The claims have too many values to look for, or the database is away.
+    /// The claims have too many values to look for, too many clients could be meant, or the database is away.
     pub async fn candidates(
         &self,
         issuer: TrustedIssuerUid,
@@ -97,7 +107,8 @@ impl Matches {
         let mut clients = Vec::new();
         for shape in shapes.get(&issuer).into_iter().flatten() {
             for key in shape.keys(claims)? {
-                clients.extend_from_slice(&self.find(issuer, key).await?);
+                let found = self.find(issuer, key).await?.ok_or(NoMatches::TooManyClients)?;
+                clients.extend_from_slice(&found);
             }
         }
         clients.sort();
@@ -105,18 +116,20 @@ impl Matches {
         Ok(clients)
     }
 
-    async fn find(&self, issuer: TrustedIssuerUid, key: MatchKey) -> Result<Arc<[ClientId]>, Fault> {
-        let generation = self.generation.load(Ordering::Acquire);
-        let place = (issuer, key);
-        if let Some((then, found)) = self.found.get(&place).await
-            && then == generation
-        {
-            return Ok(found);
-        }
-        let found = patiently(self.store.clients_by_match(issuer, &place.1, MOST_FOUND)).await?;
-        let found: Arc<[ClientId]> = found.into();
-        // With the generation in which it was asked: a change that came meanwhile makes it worth nothing.
-        self.found.insert(place, (generation, Arc::clone(&found))).await;
-        Ok(found)
+    /// However many ask at the same time for one key, the store is asked once.
+    async fn find(&self, issuer: TrustedIssuerUid, key: MatchKey) -> Result<Found, Fault> {
+        // With the generation in which it is asked: a change that comes meanwhile makes it worth nothing.
+        let place = (issuer, key, self.generation.load(Ordering::Acquire));
+        let load = self.load(issuer, &place.1);
+        let found = self.found.try_get_with_by_ref(&place, load).await;
+        found.map_err(|error: Arc<Fault>| Fault::clone(&error))
+    }
+
+    async fn load(&self, issuer: TrustedIssuerUid, key: &MatchKey) -> Result<Found, Fault> {
+        let _turn = self.loads.acquire().await.map_err(Fault::internal)?;
+        // One more, so that a list that is cut is none.
+        let found = patiently(self.store.clients_by_match(issuer, key, MOST_FOUND + 1)).await?;
+        let is_whole = u32::try_from(found.len()).is_ok_and(|count| count <= MOST_FOUND);
+        Ok(is_whole.then(|| found.into()))
     }
 }

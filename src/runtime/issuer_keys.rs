@@ -14,6 +14,7 @@ use self::bundle_files::BundleFiles;
 use super::clock::Ambient;
 use super::remote_keys::{KeySet, NoKeys, RemoteKeys, Source};
 use crate::domain::ids::TrustedIssuerUid;
+use crate::domain::time::Timestamp;
 use crate::domain::trust::{IssuerProfile, KeySource, TrustedIssuer};
 use crate::jose::{Bundle, read_bundle, read_key_set};
 
@@ -24,8 +25,9 @@ const PARSED: u64 = 1_000;
 pub struct IssuerKeys {
     remote: Arc<RemoteKeys>,
     files: BundleFiles,
-    /// What is registered, by the version of the registration.
-    inline: Cache<(TrustedIssuerUid, i64), Result<Arc<KeySet>, NoKeys>>,
+    /// What is registered, by the version of the registration and when that was made: versions count anew where a
+    /// backup was restored.
+    inline: Cache<(TrustedIssuerUid, i64, Timestamp), Result<Arc<KeySet>, NoKeys>>,
 }
 
 // === impl IssuerKeys ===
@@ -84,7 +86,7 @@ impl IssuerKeys {
         match &issuer.keys {
             KeySource::Inline(text) => {
                 let read = || registered(issuer, text).map(Arc::new);
-                Place::Known(self.inline.get_with((issuer.uid, issuer.version), read))
+                Place::Known(self.inline.get_with((issuer.uid, issuer.version, issuer.updated_at), read))
             }
             KeySource::BundleFile(name) => Place::File(name),
             KeySource::Discovery => Place::Elsewhere(Source::Discovery(issuer.issuer.clone())),

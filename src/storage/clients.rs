@@ -336,8 +336,10 @@ impl Tx {
     /// # Errors
     /// [`StoreError::InUse`] when an exchange rule names it.
     pub async fn delete_client(&mut self, client: ClientUid, version: i64) -> Result<bool, StoreError> {
+        let shapes = self.shapes_of(client).await?;
         let removed = execute!(self, DELETE_CLIENT, client.0, version)? == 1;
         if removed {
+            self.forget_shapes(&shapes).await?;
             self.forget_client_uses(client.0).await?;
         }
         Ok(removed)

@@ -26,7 +26,6 @@ statements! {
         WHERE federated_credentials.trusted_issuer = $1
         ORDER BY federated_credentials.match_key, federated_credentials.client LIMIT $2";
 
-    /// The limit: two are as bad as many.
     CLIENTS_BY_MATCH = r"
         SELECT clients.client_id
         FROM federated_credentials JOIN clients ON clients.uid = federated_credentials.client
@@ -49,14 +48,26 @@ statements! {
 
     ALL_SHAPES = "SELECT trusted_issuer, shape FROM federation_shapes";
 
+    /// One that is there is locked: else it could be forgotten while a credential of it is on its way.
     NOTE_SHAPE = r"
         INSERT INTO federation_shapes (trusted_issuer, shape) VALUES ($1, $2)
-        ON CONFLICT (trusted_issuer, shape) DO NOTHING";
+        ON CONFLICT (trusted_issuer, shape) DO UPDATE SET shape = excluded.shape";
+
+    LOCK_SHAPE = "UPDATE federation_shapes SET shape = shape WHERE trusted_issuer = $1 AND shape = $2";
+
+    FORGET_SHAPE = r"
+        DELETE FROM federation_shapes
+        WHERE trusted_issuer = $1 AND shape = $2
+          AND NOT EXISTS (SELECT 1 FROM federated_credentials WHERE trusted_issuer = $1 AND shape = $2)";
+
+    SHAPES_OF_CLIENT = r"
+        SELECT DISTINCT trusted_issuer, shape FROM federated_credentials WHERE client = $1
+        ORDER BY trusted_issuer, shape";
 
     INSERT_FEDERATED = r"
-        INSERT INTO federated_credentials (client, credential_id, trusted_issuer, conditions, match_key, description,
-            created_at, expires_at, unwarned_end)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $8)";
+        INSERT INTO federated_credentials (client, credential_id, trusted_issuer, conditions, shape, match_key,
+            description, created_at, expires_at, unwarned_end)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9)";
 
     UPDATE_FEDERATED = r"
         UPDATE federated_credentials
@@ -187,7 +198,7 @@ impl Store {
         Ok(roles.into_iter().map(RoleUid).collect())
     }
 
-    /// Every shape that the conditions of an issuer's credentials have, or once had.
+    /// Every shape that the conditions of an issuer's credentials have.
     ///
     /// # Errors
     /// The database is away.
@@ -240,7 +251,7 @@ impl Tx {
         credential: &FederatedCredential,
     ) -> Result<(), StoreError> {
         let shape = credential.conditions.shape().to_text();
-        execute!(self, NOTE_SHAPE, credential.trusted_issuer.0, shape)?;
+        execute!(self, NOTE_SHAPE, credential.trusted_issuer.0, &shape)?;
         execute!(
             self,
             INSERT_FEDERATED,
@@ -248,6 +259,7 @@ impl Tx {
             credential.credential_id.as_str(),
             credential.trusted_issuer.0,
             serde_json::to_string(&credential.conditions).unwrap_or_default(),
+            shape,
             credential.conditions.match_key().as_str(),
             &credential.description,
             credential.created_at.as_micros(),
@@ -285,10 +297,29 @@ impl Tx {
         client: ClientUid,
         credential: &CredentialId,
     ) -> Result<bool, StoreError> {
+        let shapes = self.shapes_of(client).await?;
         let removed = execute!(self, DELETE_FEDERATED, client.0, credential.as_str())? == 1;
         if removed {
+            self.forget_shapes(&shapes).await?;
             self.forget_secret_uses(client.0, Some(credential.as_str())).await?;
         }
         Ok(removed)
+    }
+
+    /// The shapes of a client's federated credentials. Under [`Tx::lock_client`] they stay so.
+    pub(super) async fn shapes_of(&mut self, client: ClientUid) -> Result<Vec<(Uuid, String)>, StoreError> {
+        Ok(within!(self, connection => {
+            sqlx::query_as(SHAPES_OF_CLIENT).bind(client.0).fetch_all(connection).await
+        })?)
+    }
+
+    /// Removes those of these shapes that no credential has any more.
+    pub(super) async fn forget_shapes(&mut self, shapes: &[(Uuid, String)]) -> Result<(), StoreError> {
+        for (issuer, shape) in shapes {
+            // First, and in a statement of its own: what was on its way until now is seen by the next.
+            execute!(self, LOCK_SHAPE, issuer, shape)?;
+            execute!(self, FORGET_SHAPE, issuer, shape)?;
+        }
+        Ok(())
     }
 }

@@ -18,6 +18,7 @@ both_engines!(
     each_field_changes_alone,
     of_two_changes_at_a_time_one_wins,
     disabling_and_enabling_need_no_etag,
+    no_more_are_enabled_of_one_name_than_are_asked,
     lists_page_by_name_and_find_text,
     an_issuer_in_use_is_not_removed,
     every_change_is_recorded_with_before_and_after,
@@ -219,6 +220,23 @@ async fn disabling_and_enabling_need_no_etag(server: Server) {
     api.post(&format!("{PATH}/disable"), Value::Null).await.expect_version(200, 2);
     let on = api.post(&format!("{PATH}/enable"), Value::Null).await.expect_version(200, 3);
     assert_eq!(on["enabled"], true);
+}
+
+async fn no_more_are_enabled_of_one_name_than_are_asked(server: Server) {
+    let api = server.administrator().await;
+    for number in 0..20 {
+        api.post("/trusted-issuers", issuer(&format!("i-{number}"))).await.expect(201);
+    }
+    let refused = api.post("/trusted-issuers", issuer("i")).await.expect_problem(409, "conflict");
+    assert!(refused["detail"].as_str().unwrap().contains("https://idp.example"), "{refused}");
+    let mut disabled = issuer("i");
+    disabled["enabled"] = false.into();
+    api.post("/trusted-issuers", disabled).await.expect(201);
+    api.post(&format!("{PATH}/enable"), Value::Null).await.expect_problem(409, "conflict");
+    api.patch(PATH, 1, json!({ "enabled": true })).await.expect_problem(409, "conflict");
+    api.post("/trusted-issuers/i-0/disable", Value::Null).await.expect(200);
+    api.post(&format!("{PATH}/enable"), Value::Null).await.expect(200);
+    api.patch("/trusted-issuers/i-1", 1, json!({ "leeway": 1 })).await.expect(200);
 }
 
 async fn lists_page_by_name_and_find_text(server: Server) {

@@ -69,8 +69,8 @@ impl Proof for Unproven {
             let outside = &seeking.verifiers.outside;
             let token = outside.verify(&self.token, self.used_as, seeking.caller.now).await;
             let token = token.map_err(refused)?;
-            let client_id = match seeking.named {
-                Some(client_id) => client_id.clone(),
+            let client_id = match named(&seeking, &token).await? {
+                Some(named) => named.clone(),
                 None => find(&seeking, &token).await?,
             };
             Ok(Identified { client_id, proof: Box::new(Believed(token)) })
@@ -134,16 +134,27 @@ pub fn credential<'r>(
     })
 }
 
+/// The client that the request names beside a token. The draft for SPIFFE wants the SPIFFE ID there: where no client is
+/// called so, it says no more than the token (decision 036).
+async fn named<'s>(seeking: &Seeking<'s>, token: &OutsideToken) -> Result<Option<&'s ClientId>, Fault> {
+    let Some(named) = seeking.named else { return Ok(None) };
+    let says_more = !token.is_called(named) || seeking.directory.client(named).await?.is_some();
+    Ok(says_more.then_some(named))
+}
+
 /// The only client that a token can be of.
 pub(super) async fn find(seeking: &Seeking<'_>, token: &OutsideToken) -> Result<ClientId, Failure> {
     let candidates = seeking.directory.matches().candidates(token.issuer.uid, &token.claims).await;
     let candidates = candidates.map_err(|problem| match problem {
-        NoMatches::TooMany(problem) => Failure::from(OAuthError::invalid_client(problem.to_string())),
-        NoMatches::Fault(fault) => fault.into(),
+        NoMatches::Fault(fault) => Failure::from(fault),
+        problem @ (NoMatches::TooMany(_) | NoMatches::TooManyClients) => {
+            OAuthError::invalid_client(problem.to_string()).into()
+        }
     })?;
     let issuer = &token.issuer.name;
     if candidates.len() > MOST_CANDIDATES {
-        let reason = format!("over {MOST_CANDIDATES} clients may be meant by a token of {issuer}: name one");
+        let reason =
+            format!("over {MOST_CANDIDATES} clients could match a token of {issuer}: send client_id");
         return Err(OAuthError::invalid_client(reason).into());
     }
     let (mut found, mut others) = (Vec::new(), Vec::new());

@@ -371,7 +371,8 @@ pub async fn authenticate(
 ) -> (bool, Result<Authenticated, Failure>) {
     if let Err(failure) = offered.identify(verifiers, directory, caller).await {
         let source = Source::new(offered.client_id.as_ref(), caller.address);
-        return (false, Err(offered.told(guard::counted(&verifiers.failures, source, failure))));
+        let refusal = Err(offered.told(guard::counted(&verifiers.failures, source, failure)));
+        return (is_known(directory, offered.client_id.as_ref()).await, refusal);
     }
     let Some(client_id) = offered.client_id.clone() else { return (false, Err(no_credential().into())) };
     let registration = match directory.client(&client_id).await {
@@ -385,6 +386,16 @@ pub async fn authenticate(
         directory.look_as_if_unknown(&client_id).await;
     }
     (known, client.map_err(|failure| offered.told(failure)))
+}
+
+/// Whether whom a failed request names is a client, as far as can be said now: for the audit, and in the same time.
+async fn is_known(directory: &Directory, named: Option<&ClientId>) -> bool {
+    let Some(named) = named else { return false };
+    let known = directory.client(named).await.is_ok_and(|registration| registration.is_some());
+    if known {
+        directory.look_as_if_unknown(named).await;
+    }
+    known
 }
 
 /// Checks what was presented against the client of this name, if there is one.

@@ -141,6 +141,15 @@ impl Explained {
                 }
                 denials.into_iter().next().map(|denial| denial.issuer)
             }
+            Unsigned::Shared(issuers) => {
+                let names: Vec<&str> = issuers.iter().map(|issuer| issuer.name.as_str()).collect();
+                let names = names.join(" and ");
+                self.note(Step::held("issuer", found, format!("trusted as {names}")));
+                let found = format!("good, and of the same key of {names}");
+                let mend = "disable all of them but one, or give each its own keys";
+                self.note(Step::failed("signature", (found, "of a key of one trusted issuer"), mend));
+                issuers.into_iter().next()
+            }
             Unsigned::Away(fault) => {
                 self.note(Step::held("issuer", found, "a trusted issuer"));
                 let found = format!("away: {fault}");

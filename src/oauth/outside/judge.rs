@@ -136,6 +136,18 @@ pub(super) static CHECKS: &[Check] = &[
         wanted: |_| format!("absent, or a text of 1 to {LONGEST_JTI} characters"),
         mend: |_| "have the issuer name its tokens with texts".to_owned(),
     },
+    Check {
+        name: "cnf",
+        // Of a subject or an actor the proof is asked for. As an assertion nobody proves anything beside it: there what
+        // is bound to a key must not count for whoever holds it (RFC 7800).
+        holds: |of| of.used_as == UsedAs::SubjectToken || !of.token.has("cnf"),
+        found: |of| if of.token.has("cnf") { "there: it is bound to a key" } else { "absent" }.to_owned(),
+        wanted: |of| match of.used_as {
+            UsedAs::SubjectToken => "anything: it has to be proven then".to_owned(),
+            _ => "absent".to_owned(),
+        },
+        mend: |_| "present a token that is bound to no key".to_owned(),
+    },
 ];
 
 // === impl Judging ===
@@ -167,6 +179,7 @@ impl<'a> Judging<'a> {
         match (self.issuer.profile, self.used_as) {
             (IssuerProfile::Spiffe, _) => &[Kind::Unsaid, Kind::Jwt, Kind::Jose],
             (IssuerProfile::Jwt, UsedAs::SubjectToken) => &[Kind::Unsaid, Kind::Jwt, Kind::AccessToken],
+            (IssuerProfile::Jwt, UsedAs::Grant) => &[Kind::Unsaid, Kind::Jwt],
             (IssuerProfile::Jwt, _) => &[Kind::Unsaid, Kind::Jwt, Kind::ClientAuthentication],
         }
     }

@@ -12,9 +12,6 @@ use crate::domain::trust::{IssuerProfile, TrustedIssuer};
 use crate::jose::Algorithm;
 use crate::runtime::remote_keys::{KeySet, NoKeys};
 
-/// The most issuers of one name that are asked for their keys.
-const MOST_ASKED: usize = 20;
-
 /// Why no trusted issuer is known to have signed a token.
 pub(super) enum Unsigned {
     /// It does not say who has issued it.
@@ -25,6 +22,8 @@ pub(super) enum Unsigned {
     Disabled(Vec<Arc<TrustedIssuer>>),
     /// Those that are enabled have not. Never empty.
     NotTheirs(Vec<Denial>),
+    /// Several have this key, so that it may be of any of them. At least two.
+    Shared(Vec<Arc<TrustedIssuer>>),
     /// Nobody can say now.
     Away(Fault),
 }
@@ -49,48 +48,33 @@ pub(super) enum Why {
 // === impl Ground ===
 
 impl Ground<'_> {
-    /// The issuer that has signed a token. Several may have one name: then their keys decide.
+    /// The issuer that has signed a token. Several may have one name: then their keys decide, and all of them are asked.
+    /// How many there may be is bounded where they are registered ([`crate::domain::trust::MOST_OF_ONE_NAME`]).
     pub(super) async fn signer(
         &self,
         claimed: &Claimed,
         used_as: UsedAs,
     ) -> Result<Arc<TrustedIssuer>, Unsigned> {
-        let enabled = self.named(claimed, used_as)?;
-        let mut denials = Vec::new();
-        let mut away = None;
+        let mut asked = Asked::default();
         let mut unsure = Vec::new();
-        for issuer in enabled.into_iter().take(MOST_ASKED) {
+        for issuer in self.named(claimed, used_as)? {
             if !issuer.algorithms.contains(&claimed.algorithm) {
-                denials.push(Denial { issuer, why: Why::Algorithm(claimed.algorithm) });
+                asked.denials.push(Denial { issuer, why: Why::Algorithm(claimed.algorithm) });
                 continue;
             }
             match self.keys.keys(&issuer).await {
-                Ok(keys) => match claimed.signature(&keys) {
-                    Signature::Good => return Ok(issuer),
-                    Signature::Wrong => denials.push(Denial { issuer, why: forged(claimed) }),
-                    Signature::KeyUnknown => unsure.push((issuer, keys)),
-                },
-                Err(NoKeys::Away(fault)) => away = Some(fault),
-                Err(NoKeys::None(why)) => denials.push(Denial { issuer, why: Why::NoKeys(why) }),
+                Ok(keys) if claimed.signature(&keys) == Signature::KeyUnknown => unsure.push((issuer, keys)),
+                found => asked.note(claimed, issuer, found),
             }
         }
         // Perhaps a key that is newer than what is known: asked for last, and once in a while.
-        for (issuer, keys) in unsure {
-            match self.keys.after(&issuer, &keys).await {
-                Ok(newer) => {
-                    let keys = newer.unwrap_or(keys);
-                    let why = match claimed.signature(&keys) {
-                        Signature::Good => return Ok(issuer),
-                        Signature::Wrong => forged(claimed),
-                        Signature::KeyUnknown => Why::KeyUnknown { kid: claimed.kid.clone(), keys },
-                    };
-                    denials.push(Denial { issuer, why });
-                }
-                Err(NoKeys::Away(fault)) => away = Some(fault),
-                Err(NoKeys::None(why)) => denials.push(Denial { issuer, why: Why::NoKeys(why) }),
+        if asked.signers.is_empty() {
+            for (issuer, keys) in unsure {
+                let newer = self.keys.after(&issuer, &keys).await;
+                asked.note(claimed, issuer, newer.map(|newer| newer.unwrap_or(keys)));
             }
         }
-        Err(away.map_or(Unsigned::NotTheirs(denials), Unsigned::Away))
+        asked.verdict()
     }
 
     /// The enabled issuers that a token may be of, by what it says: by its `iss`, or where it is a SPIFFE ID by the trust
@@ -116,8 +100,47 @@ impl Ground<'_> {
     }
 }
 
-fn forged(claimed: &Claimed) -> Why {
-    Why::Forged { kid: claimed.kid.clone() }
+/// What those say of a token who may have signed it.
+#[derive(Default)]
+struct Asked {
+    signers: Vec<Arc<TrustedIssuer>>,
+    denials: Vec<Denial>,
+    away: Option<Fault>,
+}
+
+// === impl Asked ===
+
+impl Asked {
+    /// Notes what the keys of one of them say.
+    fn note(&mut self, claimed: &Claimed, issuer: Arc<TrustedIssuer>, found: Result<Arc<KeySet>, NoKeys>) {
+        let kid = claimed.kid.clone();
+        let why = match found {
+            Ok(keys) => match claimed.signature(&keys) {
+                Signature::Good => return self.signers.push(issuer),
+                Signature::Wrong => Why::Forged { kid },
+                Signature::KeyUnknown => Why::KeyUnknown { kid, keys },
+            },
+            Err(NoKeys::Away(fault)) => {
+                self.away = Some(fault);
+                return;
+            }
+            Err(NoKeys::None(why)) => Why::NoKeys(why),
+        };
+        self.denials.push(Denial { issuer, why });
+    }
+
+    /// Of whom it is: the only one whose signature it is.
+    fn verdict(mut self) -> Result<Arc<TrustedIssuer>, Unsigned> {
+        match (self.signers.pop(), self.away) {
+            (Some(only), _) if self.signers.is_empty() => Ok(only),
+            (Some(last), _) => {
+                self.signers.push(last);
+                Err(Unsigned::Shared(self.signers))
+            }
+            (None, Some(fault)) => Err(Unsigned::Away(fault)),
+            (None, None) => Err(Unsigned::NotTheirs(self.denials)),
+        }
+    }
 }
 
 // === impl Unsigned ===
@@ -152,6 +175,15 @@ impl fmt::Display for Unsigned {
                     write!(f, "{between}{denial}")?;
                 }
                 Ok(())
+            }
+            Self::Shared(issuers) => {
+                let names: Vec<&str> = issuers.iter().map(|issuer| issuer.name.as_str()).collect();
+                write!(
+                    f,
+                    "the trusted issuers {} have the same name and the same key, so nobody knows of which the token is: \
+                     disable all of them but one",
+                    names.join(" and ")
+                )
             }
             Self::Away(fault) => fault.fmt(f),
         }

@@ -15,9 +15,6 @@ use crate::domain::x509_svid::spiffe_id;
 use crate::jose::Object;
 use crate::runtime::remote_keys::{KeySet, NoKeys};
 
-/// The most issuers of one trust domain that are asked for their bundles.
-const MOST_ASKED: usize = 20;
-
 /// Why one issuer does not vouch for a certificate.
 enum Denial {
     Away(Fault),
@@ -39,10 +36,12 @@ impl OutsideTokens {
         let id = spiffe_id(certificate).map_err(|problem| {
             NotAccepted::Refused(format!("the certificate is no X.509-SVID: {problem}").into())
         })?;
+        self.directory.check_fresh().map_err(NotAccepted::Fault)?;
         let (mut away, mut denials) = (None, Vec::new());
         for issuer in self.of_trust_domain(id.trust_domain_id()).map_err(NotAccepted::Refused)? {
             match self.vouch(&issuer, certificate, now).await {
                 Ok(()) => {
+                    self.check_unchanged(&issuer)?;
                     return Ok(OutsideToken {
                         issuer,
                         claims: Object::of("sub", id.as_str().into()),
@@ -75,8 +74,7 @@ impl OutsideTokens {
             return Err(format!("no trusted issuer is the trust domain {}", quoted(domain)).into());
         };
         let disabled = format!("the trusted issuer {} is disabled", first.name);
-        let enabled = of_domain.into_iter().filter(|issuer| issuer.enabled).take(MOST_ASKED);
-        let enabled: Vec<_> = enabled.collect();
+        let enabled: Vec<_> = of_domain.into_iter().filter(|issuer| issuer.enabled).collect();
         if enabled.is_empty() { Err(disabled.into()) } else { Ok(enabled) }
     }
 

@@ -16,8 +16,10 @@ use crate::runtime::clock::Ambient;
 use crate::runtime::remote_keys::{KeySet, NoKeys};
 use crate::runtime::tls::Stamp;
 
-/// How often a file is looked at. Whoever looks for a key that it does not have looks at once.
-const LOOK: Duration = Duration::from_secs(1);
+/// How often a file is looked at, and how often while somebody looks for a key that it does not have. One that cannot be
+/// read is not tried more often for that.
+pub(super) const LOOK: Duration = Duration::from_secs(1);
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// How many files are kept read.
 const FILES: u64 = 1_000;
@@ -69,7 +71,7 @@ impl BundleFiles {
     /// # Errors
     /// As there.
     pub(super) async fn after(&self, name: &str, than: &Arc<KeySet>) -> Result<Option<Arc<KeySet>>, NoKeys> {
-        let set = self.look(self.file(name)?, Duration::ZERO).await?;
+        let set = self.look(self.file(name)?, LOOK_AGAIN).await?;
         Ok((!Arc::ptr_eq(&set, than)).then_some(set))
     }
 
@@ -92,26 +94,41 @@ impl BundleFiles {
 
     /// Off the threads that serve: files may be on a slow file system.
     async fn look(&self, file: Arc<BundleFile>, within: Duration) -> Result<Arc<KeySet>, NoKeys> {
-        if let Some(known) = file.lately(within) {
-            return Ok(known);
+        let lately = file.seen.lock().unwrap_or_else(PoisonError::into_inner).lately(within, &file.path);
+        if let Some(lately) = lately {
+            return lately;
         }
         let ambient = self.ambient.clone();
-        tokio::task::spawn_blocking(move || file.look(&ambient)).await.map_err(Fault::internal)?
+        tokio::task::spawn_blocking(move || file.look(within, &ambient)).await.map_err(Fault::internal)?
+    }
+}
+
+// === impl Seen ===
+
+impl Seen {
+    /// What there is to say, if it was looked at within this time.
+    fn lately(&self, within: Duration, path: &Path) -> Option<Result<Arc<KeySet>, NoKeys>> {
+        let within = if self.problem.is_some() { LOOK } else { within };
+        self.at.filter(|at| at.elapsed() < within).map(|_| self.answer(path))
+    }
+
+    fn answer(&self, path: &Path) -> Result<Arc<KeySet>, NoKeys> {
+        let problem = self.problem.as_deref().unwrap_or_default();
+        let none = || Fault::unavailable(format!("the SPIFFE bundle {}: {problem}", path.display()));
+        Ok(self.known.clone().ok_or_else(none)?)
     }
 }
 
 // === impl BundleFile ===
 
 impl BundleFile {
-    /// What is known, if it was looked at within this time.
-    fn lately(&self, within: Duration) -> Option<Arc<KeySet>> {
-        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        seen.at.filter(|at| at.elapsed() < within).and(seen.known.clone())
-    }
-
     /// Reads it again if it has changed, or could not be read.
-    fn look(&self, ambient: &Ambient) -> Result<Arc<KeySet>, NoKeys> {
+    fn look(&self, within: Duration, ambient: &Ambient) -> Result<Arc<KeySet>, NoKeys> {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        // Somebody else may have looked while this one waited.
+        if let Some(lately) = seen.lately(within, &self.path) {
+            return lately;
+        }
         // Looked at first: what is written while it is being read counts as changed later.
         let stamp = Stamp::of(&self.path);
         let changed = stamp != seen.stamp || (seen.known.is_none() && seen.problem.is_none());
@@ -133,9 +150,7 @@ impl BundleFile {
             }
         }
         seen.at = Some(Instant::now());
-        let problem = seen.problem.as_deref().unwrap_or_default();
-        let none = || Fault::unavailable(format!("the SPIFFE bundle {}: {problem}", self.path.display()));
-        Ok(seen.known.clone().ok_or_else(none)?)
+        seen.answer(&self.path)
     }
 }
 

@@ -1,6 +1,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use super::bundle_files::LOOK;
 use super::*;
 use crate::domain::ids::TrustedIssuerName;
 use crate::domain::outside::Outside;
@@ -64,6 +65,9 @@ async fn what_is_registered_is_read_once_for_each_version() {
     issuer.version = 2;
     assert_eq!(kids(&keys.keys(&issuer).await.unwrap()), ["b"]);
     assert_eq!(kids(&keys.after(&issuer, &first).await.unwrap().unwrap()), ["b"]);
+    issuer.keys = KeySource::Inline(set("c"));
+    issuer.updated_at = issuer.updated_at.plus(Duration::from_secs(1));
+    assert_eq!(kids(&keys.keys(&issuer).await.unwrap()), ["c"], "the same version, counted anew");
     issuer.keys = KeySource::Inline("{}".to_owned());
     issuer.version = 3;
     assert!(matches!(keys.keys(&issuer).await, Err(NoKeys::None(_))));
@@ -89,11 +93,14 @@ async fn a_bundle_in_a_file_is_read_again_when_it_changes_and_stays_when_that_is
     assert!(matches!(missing, Err(NoKeys::Away(_))), "an operator's mistake is no verdict: {missing:?}");
     let file = directory.path().join("example.org");
     std::fs::write(&file, bundle("a")).unwrap();
+    assert!(keys.keys(&issuer).await.is_err(), "it was looked at a moment ago");
+    tokio::time::sleep(LOOK).await;
     let first = keys.keys(&issuer).await.unwrap();
     assert_eq!(kids(&first), ["a"]);
     assert!(keys.after(&issuer, &first).await.unwrap().is_none());
     for broken in ["{", &set("without use"), r#"{"keys":[]}"#] {
         std::fs::write(&file, broken).unwrap();
+        tokio::time::sleep(LOOK).await;
         assert!(keys.after(&issuer, &first).await.unwrap().is_none(), "{broken}: what it was stays");
     }
     std::fs::remove_file(&file).unwrap();
@@ -101,6 +108,8 @@ async fn a_bundle_in_a_file_is_read_again_when_it_changes_and_stays_when_that_is
     let next = directory.path().join("next");
     std::fs::write(&next, bundle("b")).unwrap();
     std::fs::rename(&next, &file).unwrap();
+    assert!(keys.after(&issuer, &first).await.unwrap().is_none(), "what is broken is not read all the time");
+    tokio::time::sleep(LOOK).await;
     let newer = keys.after(&issuer, &first).await.unwrap().unwrap();
     assert_eq!(kids(&newer), ["b"]);
     assert!(Arc::ptr_eq(&keys.keys(&issuer).await.unwrap(), &newer));

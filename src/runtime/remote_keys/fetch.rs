@@ -1,4 +1,7 @@
 //! One fetch: what is asked, and what the answer means.
+//!
+//! That there are no keys says a place that has gone (404, 410), or a document that can be read and has none. Whatever
+//! else comes instead of keys, as from a proxy or a server that is being mended, is no answer: known keys serve on.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -49,15 +52,16 @@ impl RemoteKeys {
     }
 
     async fn key_set(&self, url: &str) -> Result<KeySet, NoKeys> {
-        let answer = found(self.get(url, KEY_SET).await?)?;
-        let keys = read_key_set(answer.body()).ok_or_else(|| none("what it answers is no JWK Set"))?;
+        let answer = found(url, self.get(url, KEY_SET).await?)?;
+        let keys = read_key_set(answer.body()).ok_or_else(|| away(url, "what it answers is no JWK Set"))?;
         let kept = max_age(answer.headers()).map_or(USUAL, |said| said.clamp(LEAST, MOST));
         Ok(KeySet::fetched(Bundle { keys, ..Bundle::default() }, self.ambient.now(), kept))
     }
 
     async fn bundle(&self, url: &str) -> Result<KeySet, NoKeys> {
-        let answer = found(self.get(url, KEY_SET).await?)?;
-        let bundle = read_bundle(answer.body()).ok_or_else(|| none("what it answers is no SPIFFE bundle"))?;
+        let answer = found(url, self.get(url, KEY_SET).await?)?;
+        let bundle =
+            read_bundle(answer.body()).ok_or_else(|| away(url, "what it answers is no SPIFFE bundle"))?;
         let kept = bundle.refresh_hint.unwrap_or(USUAL_BUNDLE).clamp(LEAST, MOST);
         Ok(KeySet::fetched(bundle, self.ambient.now(), kept))
     }
@@ -72,33 +76,35 @@ impl RemoteKeys {
             place = &other;
             answer = self.get(place, "application/json").await.map_err(|problem| at(place, problem))?;
         }
-        let read = found(answer).and_then(|answer| jwks_uri(answer.body(), issuer));
+        let read = found(place, answer).and_then(|answer| jwks_uri((place, answer.body()), issuer));
         read.map_err(|problem| at(place, problem))
     }
 
-    /// What is there, unless that is nothing that counts.
+    /// What is answered, whatever its status.
     async fn get(&self, url: &str, accept: &str) -> Result<Response<Vec<u8>>, NoKeys> {
         let outbound = self.outbound.get_or_init(|| Outbound::guarded(Arc::clone(&self.outside)));
         let outbound = outbound.as_ref().map_err(Clone::clone)?;
         let request = Request::get(url).header(ACCEPT, accept);
         let request = request.body(Vec::new()).map_err(|_| none("it is not a URL"))?;
-        let answer = outbound.call(request).await.map_err(|problem| match problem {
-            NoAnswer::Away(_) => NoKeys::Away(Fault::unavailable(format!("keys at {url}: {problem}"))),
-            NoAnswer::TooLarge(_) | NoAnswer::Refused(_) => none(&problem.to_string()),
-        })?;
-        let status = answer.status();
-        if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
-            return Err(Fault::unavailable(format!("keys at {url}: it answers {status}")).into());
-        }
-        Ok(answer)
+        outbound.call(request).await.map_err(|problem| match problem {
+            NoAnswer::Away(_) | NoAnswer::TooLarge(_) => away(url, &problem.to_string()),
+            NoAnswer::Refused(_) => none(&problem.to_string()),
+        })
     }
 }
 
-fn found(answer: Response<Vec<u8>>) -> Result<Response<Vec<u8>>, NoKeys> {
-    match answer.status() {
+fn found(url: &str, answer: Response<Vec<u8>>) -> Result<Response<Vec<u8>>, NoKeys> {
+    let status = answer.status();
+    let why = format!("it answers {}", status.as_u16());
+    match status {
         StatusCode::OK => Ok(answer),
-        other => Err(none(&format!("it answers {}", other.as_u16()))),
+        StatusCode::NOT_FOUND | StatusCode::GONE => Err(none(&why)),
+        _ => Err(away(url, &why)),
     }
+}
+
+fn away(url: &str, why: &str) -> NoKeys {
+    NoKeys::Away(Fault::unavailable(format!("keys at {url}: {why}")))
 }
 
 fn none(why: &str) -> NoKeys {
@@ -130,9 +136,9 @@ fn metadata_places(issuer: &str) -> Option<[String; 2]> {
 
 /// What the metadata of this issuer says. That it is of this issuer it must say as well (OpenID Connect Discovery §4.3,
 /// RFC 8414 §3.3).
-fn jwks_uri(metadata: &[u8], issuer: &str) -> Result<String, NoKeys> {
-    let metadata: Metadata =
-        serde_json::from_slice(metadata).map_err(|_| none("what it answers is no metadata of an issuer"))?;
+fn jwks_uri((url, metadata): (&str, &[u8]), issuer: &str) -> Result<String, NoKeys> {
+    let metadata: Metadata = serde_json::from_slice(metadata)
+        .map_err(|_| away(url, "what it answers is no metadata of an issuer"))?;
     if metadata.issuer != issuer {
         let other = crate::domain::text::quoted(&metadata.issuer);
         return Err(none(&format!("the issuer there is {other}, not exactly the one that is registered")));
@@ -189,7 +195,7 @@ mod tests {
     fn metadata_is_of_exactly_this_issuer() {
         let read = |issuer: &str| {
             let metadata = format!(r#"{{"issuer":"{issuer}","jwks_uri":"https://a.example/jwks","more":1}}"#);
-            jwks_uri(metadata.as_bytes(), "https://a.example/t")
+            jwks_uri(("https://a.example", metadata.as_bytes()), "https://a.example/t")
         };
         assert_eq!(read("https://a.example/t").unwrap(), "https://a.example/jwks");
         for other in ["https://a.example/t/", "https://A.example/t", "https://b.example/t", ""] {
@@ -202,7 +208,8 @@ mod tests {
             r#"{"issuer":"https://a.example/t","jwks_uri":1}"#,
             r#"{"issuer":"https://b.example","issuer":"https://a.example/t","jwks_uri":"https://b.example"}"#,
         ] {
-            assert!(jwks_uri(odd.as_bytes(), "https://a.example/t").is_err(), "{odd}");
+            let read = jwks_uri(("https://a.example", odd.as_bytes()), "https://a.example/t");
+            assert!(read.is_err(), "{odd}");
         }
     }
 }

@@ -229,18 +229,38 @@ async fn a_caller_who_goes_away_ends_nobody_s_fetch() {
 }
 
 #[tokio::test]
-async fn what_is_no_key_set_is_a_verdict() {
+async fn what_is_no_key_set_is_no_verdict() {
     let (keys, _) = keys();
-    for (headers, body) in [("", "<html>"), ("", "{}")] {
+    for body in ["<html>", "{}"] {
         let site = Arc::new(Site::default());
-        let url = site.start(headers, body).await;
+        let url = site.start("", body).await;
         let answer = keys.keys(&url).await;
-        assert!(matches!(answer, Err(NoKeys::None(_))), "{body}: {answer:?}");
+        assert!(matches!(answer, Err(NoKeys::Away(_))), "{body}: {answer:?}");
     }
+    let site = Arc::new(Site::default());
+    let url = site.start("", r#"{"keys":[]}"#).await;
+    assert!(keys.keys(&url).await.unwrap().keys().is_empty(), "it says that it has none");
     for refused in ["http://10.0.0.1/jwks", "http://[::1]/jwks", "ftp://127.0.0.1/", "nonsense"] {
         let answer = keys.keys(refused).await;
         assert!(matches!(answer, Err(NoKeys::None(_) | NoKeys::Away(_))), "{refused}: {answer:?}");
     }
     let nobody = keys.keys("http://127.0.0.1:1/jwks").await;
     assert!(matches!(nobody, Err(NoKeys::Away(_))), "{nobody:?}");
+}
+
+#[tokio::test]
+async fn only_a_place_that_is_gone_takes_its_keys_away() {
+    for (status, is_gone) in
+        [(302, false), (401, false), (403, false), (429, false), (404, true), (410, true)]
+    {
+        let (site, (keys, clock)) = (Arc::new(Site::default()), keys());
+        let url = site.start("", SET).await;
+        let set = keys.keys(&url).await.unwrap();
+        site.answers(status);
+        clock.advance(USUAL);
+        match keys.keys(&url).await {
+            Ok(known) => assert!(!is_gone && Arc::ptr_eq(&known, &set), "{status}"),
+            Err(problem) => assert!(is_gone && matches!(problem, NoKeys::None(_)), "{status}: {problem:?}"),
+        }
+    }
 }

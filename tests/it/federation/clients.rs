@@ -210,6 +210,13 @@ async fn a_jwt_svid_proves_a_spiffe_id(server: Server) {
     assert_eq!((&event["client_id"], &event["auth_method"]), (&json!(id), &json!("spiffe_jwt")));
     let named = "&client_id=spiffe%3A%2F%2Fexample.org%2Fns%2Fprod%2Fsa%2Fapp";
     show(&svid(id, |claims| claims["iss"] = json!("https://oidc.example.org")), named).await.expect(200);
+    // The SPIFFE ID as client_id, also where the client is called something else.
+    let database = "spiffe://example.org/ns/prod/sa/db";
+    domain.client(&server, "database", sub(database)).await;
+    let named = "&client_id=spiffe%3A%2F%2Fexample.org%2Fns%2Fprod%2Fsa%2Fdb";
+    let answer = show(&svid(database, |_| {}), named).await;
+    answer.expect(200);
+    assert_eq!(server.recorded(&answer).await.detail["client_id"], json!("database"));
     // Its specification does not want iat; then the end is not far.
     let without = |claims: &mut serde_json::Value| drop(claims.as_object_mut().unwrap().remove("iat"));
     show(&svid(id, without), "").await.expect(200);
@@ -245,5 +252,12 @@ async fn of_two_issuers_of_one_name_the_keys_decide(server: Server) {
         answer.expect(200);
         assert_eq!(server.recorded(&answer).await.detail["client_id"], json!(client_id));
     }
+    // Somebody has registered the keys of the first once more.
+    let mut third = Platform::new("cluster-3", local);
+    third.trusted.keys = first.trusted.keys.clone();
+    third.trust(&server).await;
+    let answer = present(&server, &first.token(&server, "system:serviceaccount:prod:app")).await;
+    refused(&server, "shared", &answer, "cluster-1 and cluster-3 have the same name and the same key").await;
+    present(&server, &second.token(&server, "system:serviceaccount:prod:app")).await.expect(200);
     server.app.stop().await.unwrap();
 }

@@ -61,6 +61,11 @@ async fn what_is_wrong_with_it_is_invalid_grant(server: Server) {
     let mut claims = platform.claims(&server, "robot");
     claims["aud"] = json!("https://other.example");
     let elsewhere = platform.sign(&platform.header(), &claims);
+    let proof = {
+        let mut header = platform.header();
+        header["typ"] = json!("client-authentication+jwt");
+        platform.sign(&header, &platform.claims(&server, "robot"))
+    };
     let used = token();
     ask(&server, &used, "").await.expect(200);
     let forged = {
@@ -71,6 +76,7 @@ async fn what_is_wrong_with_it_is_invalid_grant(server: Server) {
     let mut seen: Option<Answer> = None;
     for (row, assertion, more, reason) in [
         ("nonsense", "nonsense".to_owned(), "", "not a JWT"),
+        ("a client's own proof", proof, "", "typ is client-authentication+jwt"),
         ("elsewhere", elsewhere, "", "aud is"),
         ("forged", forged, "", "signature"),
         ("used", used, "", "used before"),

@@ -111,6 +111,7 @@ async fn a_token_must_say_all_that_counts(server: Server) {
         ("iat", json!(now - 3_001), "lifetime is 3601 s"),
         ("nbf", json!(now + 31), "nbf is"),
         ("jti", json!(5), "jti is no text"),
+        ("cnf", json!({ "jkt": "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I" }), "bound to a key"),
     ];
     let token = |name: &str, value: &Value| {
         let mut claims = platform.claims(&server, "app");

@@ -149,7 +149,21 @@ async fn credentials_are_found_by_what_they_want(store: Store) {
     assert!(!tx.delete_federated_credential(billing.uid, &second.credential_id).await.unwrap());
     tx.commit().await.unwrap();
     assert_eq!(store.federated_credentials(billing.uid).await.unwrap(), [changed]);
-    assert_eq!(by(&one, &second.conditions).await, [orders.client_id]);
+    assert_eq!(by(&one, &second.conditions).await, std::slice::from_ref(&orders.client_id));
+
+    // A shape goes with the last credential of it, also where that goes with its client.
+    let shapes_of = async |issuer: &TrustedIssuer| {
+        let shapes = store.federation_shapes().await.unwrap();
+        shapes.iter().filter(|(of, _)| *of == issuer.uid).count()
+    };
+    let mut tx = store.begin().await.unwrap();
+    assert!(tx.delete_federated_credential(billing.uid, &first.credential_id).await.unwrap());
+    tx.commit().await.unwrap();
+    assert_eq!((shapes_of(&one).await, shapes_of(&other).await), (1, 1), "one of orders is left");
+    let mut tx = store.begin().await.unwrap();
+    assert!(tx.delete_client(orders.uid, orders.version).await.unwrap());
+    tx.commit().await.unwrap();
+    assert_eq!((shapes_of(&one).await, shapes_of(&other).await), (0, 0));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -197,9 +197,9 @@ fn ending_credentials((uuid, bytes, yes): (&str, &str, &str)) -> [String; 5] {
              SELECT {uuid}, 'i' || CAST(n AS TEXT), '', {yes}, 'jwt', 'i', 'discovery', 'ES256', 60, 0, 'once', 1, 0, 0"
         ),
         format!(
-            "federated_credentials (client, credential_id, trusted_issuer, conditions, match_key, description,
+            "federated_credentials (client, credential_id, trusted_issuer, conditions, shape, match_key, description,
                 created_at, expires_at, unwarned_end)
-             SELECT {uuid}, 'f', {uuid}, '[]', 'm', '', 0, {end}, {unwarned}"
+             SELECT {uuid}, 'f', {uuid}, '[]', '[]', 'm', '', 0, {end}, {unwarned}"
         ),
     ]
 }
