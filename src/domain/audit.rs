@@ -85,7 +85,6 @@ words! {
 }
 
 /// What happened.
-#[expect(clippy::large_enum_variant, reason = "the large one is by far the most frequent")]
 #[derive(Clone, Debug, Serialize, ToSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Event {
