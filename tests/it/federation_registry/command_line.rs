@@ -107,4 +107,12 @@ async fn keys_come_from_a_file_and_what_is_missing_is_said() {
         let error = String::from_utf8_lossy(&refused.stderr).into_owned();
         assert!(!refused.status.success() && error.contains(told), "{arguments:?}: {error}");
     }
+
+    // Scripts see by the exit code that a token is refused; what it is, is told all the same.
+    let token = database.directory.path().join("token.jwt");
+    fs::write(&token, "no token").unwrap();
+    let explained = run(&database, &["explain-assertion", token.to_str().unwrap()]);
+    let told = String::from_utf8_lossy(&explained.stdout).into_owned();
+    assert_eq!(explained.status.code(), Some(1), "{told}");
+    assert!(told.contains("It would not be accepted.") && told.contains("form"), "{told}");
 }
