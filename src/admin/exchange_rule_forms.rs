@@ -10,6 +10,7 @@ use super::object::object;
 use super::{AdminError, nullable, present};
 use crate::domain::catalog::Catalog;
 use crate::domain::claim_conditions::Conditions;
+use crate::domain::condition_warnings;
 use crate::domain::error::FieldError;
 use crate::domain::exchange_rule::{
     ExchangeMode, ExchangeRule, MOST_ACTORS, OutsideParty, Party, RuleSubject, USUAL_ACTORS,
@@ -197,7 +198,7 @@ pub struct UpdateExchangeRule {
 #[schema(example = json!({
     "name": "orders-to-stock", "description": "Orders look at the stock", "caller": { "client": "orders" },
     "subject": { "client": "billing" }, "actor": null, "resource_server": "stock", "permissions": ["stock:read"],
-    "sources": [],
+    "sources": [], "warnings": [],
     "mode": "delegation", "max_depth": 5, "token_lifetime": null, "enabled": true, "expires_at": null, "version": 1,
     "created_at": "2026-11-22T08:00:00Z", "updated_at": "2026-11-22T08:00:00Z",
 }))]
@@ -222,6 +223,10 @@ pub struct ExchangeRuleView {
     /// Resource servers, by name, whose tokens the caller may exchange although it does not operate them.
     #[schema(value_type = Vec<ResourceServerName>)]
     pub sources: BTreeSet<ResourceServerName>,
+    /// What is odd about the conditions on somebody from elsewhere, a sentence each: whom they mean beside those that are
+    /// meant. Nothing is refused for it.
+    #[schema(example = json!([]))]
+    pub warnings: Vec<String>,
     /// What the new token says of the caller.
     pub mode: ExchangeMode,
     /// How many actors the new token may name, one behind the other.
@@ -352,6 +357,7 @@ impl<'a> Names<'a> {
             resource_server: server(rule.resource_server)?,
             permissions: rule.permissions.clone(),
             sources: rule.sources.iter().map(|uid| server(*uid)).collect::<Result<_, _>>()?,
+            warnings: self.warnings(rule),
             mode: rule.mode,
             max_depth: rule.max_depth,
             token_lifetime: rule.token_lifetime.map(|lifetime| lifetime.as_secs()),
@@ -368,6 +374,21 @@ impl<'a> Names<'a> {
             Party::Client(uid) => self.clients.get(&uid).cloned().map(PartyName::client),
             Party::Role(uid) => self.catalog.role(uid).map(|role| PartyName::role(role.name.clone())),
         }
+    }
+
+    /// What is odd about whom a rule means from elsewhere.
+    fn warnings(&self, rule: &ExchangeRule) -> Vec<String> {
+        let mut warnings = Vec::new();
+        for party in rule.outside() {
+            let Some(issuer) = self.catalog.trusted_issuer(party.trusted_issuer) else { continue };
+            for warning in condition_warnings::of_conditions(issuer, &party.conditions) {
+                // Subject and actor may have the same.
+                if !warnings.contains(&warning) {
+                    warnings.push(warning);
+                }
+            }
+        }
+        warnings
     }
 
     fn outside(&self, party: &OutsideParty) -> Result<OutsideName, AdminError> {

@@ -12,14 +12,16 @@ use super::{Admin, AdminError, By, Written, nullable, present};
 use crate::domain::builtin;
 use crate::domain::catalog::Catalog;
 use crate::domain::claim_conditions::{ClaimPath, Condition, Conditions, Pattern};
-use crate::domain::client::Client;
+use crate::domain::client::{AuthMethod, Client, GrantType};
 use crate::domain::condition_warnings;
 use crate::domain::credential::ends_soon;
 use crate::domain::error::FieldError;
 use crate::domain::ids::{ClientId, CredentialId, TrustedIssuerName};
 use crate::domain::text::check_text;
 use crate::domain::time::Timestamp;
-use crate::domain::trust::{FederatedCredential, MOST_FEDERATED, TrustedIssuer, credential_id};
+use crate::domain::trust::{
+    FederatedCredential, IssuerProfile, MOST_FEDERATED, TrustedIssuer, credential_id,
+};
 use crate::storage::{ChangeKind, StoreError, Tx};
 
 /// A condition on a claim.
@@ -97,8 +99,8 @@ pub struct FederatedCredentialView {
     /// For people.
     #[schema(example = "the deployment")]
     pub description: String,
-    /// What is odd about the conditions, a sentence each: whom they mean beside those that are meant. Nothing is refused
-    /// for it.
+    /// What is odd, a sentence each: that the client is registered for nothing that takes such a token, and whom the
+    /// conditions mean beside those that are meant. Nothing is refused for it.
     #[schema(example = json!([]))]
     pub warnings: Vec<String>,
     /// When it was added.
@@ -134,17 +136,19 @@ impl From<Condition> for ClaimCondition {
 impl FederatedCredentialView {
     fn new(
         credential: &FederatedCredential,
-        issuer: &TrustedIssuer,
+        (issuer, client): (&TrustedIssuer, &Client),
         now: Timestamp,
         warn_before: Duration,
     ) -> Self {
+        let mut warnings: Vec<String> = no_method(issuer.profile, client).into_iter().collect();
+        warnings.extend(condition_warnings::of_conditions(issuer, &credential.conditions));
         Self {
             credential_id: credential.credential_id.clone(),
             trusted_issuer: issuer.name.clone(),
             issuer_enabled: issuer.enabled,
             conditions: credential.conditions.iter().cloned().map(Into::into).collect(),
             description: credential.description.clone(),
-            warnings: condition_warnings::of_conditions(issuer, &credential.conditions),
+            warnings,
             created_at: credential.created_at,
             expires_at: credential.expires_at,
             expired: credential.check(now).is_err(),
@@ -192,7 +196,7 @@ impl Admin {
             )),
             other @ StoreError::Fault(_) => other.into(),
         })?;
-        let view = FederatedCredentialView::new(&credential, &issuer, now, self.warn_before);
+        let view = FederatedCredentialView::new(&credential, (&issuer, &client), now, self.warn_before);
         let change = ChangeKind::Federation(client_id.clone());
         let written = Written::of(change, "client.federated_credential.add", client_id, None, Some(&view));
         self.commit(tx, by, written).await?;
@@ -221,7 +225,12 @@ impl Admin {
             };
             views.push(FederatedCredentialView {
                 last_used_at: uses.get(&credential.credential_id).copied(),
-                ..FederatedCredentialView::new(credential, issuer, self.ambient.now(), self.warn_before)
+                ..FederatedCredentialView::new(
+                    credential,
+                    (issuer, &client),
+                    self.ambient.now(),
+                    self.warn_before,
+                )
             });
         }
         Ok(views)
@@ -251,8 +260,8 @@ impl Admin {
         credential.description = update.description.unwrap_or(credential.description);
         credential.expires_at = update.expires_at.unwrap_or(credential.expires_at);
         tx.update_federated_credential(client.uid, &credential).await?;
-        let view = FederatedCredentialView::new(&credential, issuer, now, self.warn_before);
-        let before = FederatedCredentialView::new(&before, issuer, now, self.warn_before);
+        let view = FederatedCredentialView::new(&credential, (issuer, &client), now, self.warn_before);
+        let before = FederatedCredentialView::new(&before, (issuer, &client), now, self.warn_before);
         // Whom a token finds stays the same.
         let change = ChangeKind::Client(client_id.clone());
         let action = "client.federated_credential.update";
@@ -278,11 +287,32 @@ impl Admin {
         let issuer = catalog.trusted_issuer(credential.trusted_issuer).ok_or(AdminError::STALE)?;
         tx.delete_federated_credential(client.uid, id).await?;
         let now = self.ambient.now();
-        let before = FederatedCredentialView::new(&credential, issuer, now, self.warn_before);
+        let before = FederatedCredentialView::new(&credential, (issuer, &client), now, self.warn_before);
         let change = ChangeKind::Federation(client_id.clone());
         let action = "client.federated_credential.remove";
         self.commit(tx, by, Written::of(change, action, client_id, Some(&before), None)).await
     }
+}
+
+/// That a client may do nothing with the tokens of an issuer of this profile, if it is so.
+fn no_method(profile: IssuerProfile, client: &Client) -> Option<String> {
+    let takes = match profile {
+        IssuerProfile::Jwt => {
+            client.grant_types.contains(&GrantType::JwtBearer)
+                || client.auth_methods.contains(&AuthMethod::FederatedJwt)
+        }
+        IssuerProfile::Spiffe => client.is_federated(),
+    };
+    let methods = match profile {
+        IssuerProfile::Jwt => "federated_jwt",
+        IssuerProfile::Spiffe => "spiffe_jwt, spiffe_x509 or federated_jwt",
+    };
+    (!takes).then(|| {
+        format!(
+            "The client is registered for no method that takes it, so it does not count: add {methods} to the client's \
+             authentication methods."
+        )
+    })
 }
 
 /// A client's federated credential as nobody else changes it until the end of the transaction.

@@ -119,6 +119,8 @@ pub struct TrustedIssuerImpact {
     /// Some of them, a hundred at most, in the order of their names.
     #[schema(example = json!(["billing"]))]
     pub some: Vec<ClientId>,
+    /// The exchange rules whose subject or actor is somebody of it: it cannot be deleted while they are.
+    pub rules: Vec<ExchangeRuleName>,
 }
 
 // === impl Admin ===
@@ -219,7 +221,9 @@ impl Admin {
         self.require(by, builtin::TRUSTED_ISSUERS_READ).await?;
         let issuer = self.stored_trusted_issuer(name).await?;
         let (clients, some) = self.store.clients_of_issuer(issuer.uid, LISTED).await?;
-        Ok(TrustedIssuerImpact { trusted_issuer: issuer.name, clients, some })
+        let catalog = self.catalog().await?;
+        let rules = rules(&catalog, |rule| rule.outside().any(|party| party.trusted_issuer == issuer.uid));
+        Ok(TrustedIssuerImpact { trusted_issuer: issuer.name, clients, some, rules })
     }
 
     /// How many of a client's tokens live, whether there may be more, and what they were for in the last hour.

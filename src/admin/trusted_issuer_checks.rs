@@ -161,6 +161,17 @@ impl Checks<'_> {
     }
 }
 
+/// Checks what somebody typed as the keys of an issuer, whatever algorithms it signs with. A text that this refuses is
+/// shown nowhere again: it may be a private key. No error quotes it.
+///
+/// # Errors
+/// It is no set of public keys.
+pub fn check_typed_keys(profile: IssuerProfile, text: &str) -> Result<(), FieldError> {
+    let every: BTreeSet<Algorithm> = ForeignKey::ALGORITHMS.iter().copied().collect();
+    // What is no JSON is no JWK Set either, and is told as such.
+    check_set(profile, &serde_json::from_str(text).unwrap_or_default(), &every)
+}
+
 /// Checks keys that are registered themselves. No error quotes them.
 fn check_set(
     profile: IssuerProfile,

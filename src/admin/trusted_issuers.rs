@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::exchange_rules;
 use super::overtaken::overtaken;
 use super::trusted_issuer_checks::Checks;
+pub use super::trusted_issuer_checks::check_typed_keys;
 pub use super::trusted_issuer_forms::{
     CreateTrustedIssuer, KeyPlace, KeysFrom, TrustedIssuerView, UpdateTrustedIssuer,
 };

@@ -229,7 +229,16 @@ pub(super) async fn run(
                     break;
                 }
             }
-            let columns = ["name", "caller", "subject", "resource_server", "permissions", "mode", "enabled"];
+            let columns = [
+                "name",
+                "caller",
+                "subject",
+                "resource_server",
+                "permissions",
+                "mode",
+                "enabled",
+                "warnings",
+            ];
             output::rows(&rules, &columns, json)
         }
         Command::Try(wanted) => {

@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::Args;
 use secrecy::SecretString;
 use zeroize::Zeroizing;
@@ -13,7 +13,7 @@ use super::{Offline, output};
 use crate::admin::explain::{ExplainAssertion, ExplainedAssertion};
 use crate::domain::ids::ClientId;
 use crate::domain::text::quoted;
-use crate::oauth::outside::{LONGEST, UsedAs, Verdict};
+use crate::oauth::outside::{LONGEST, Step, UsedAs, Verdict};
 
 #[derive(Debug, Args)]
 pub(super) struct Explain {
@@ -32,7 +32,15 @@ pub(super) async fn run(wanted: Explain, offline: &Offline, json: bool) -> anyho
     let assertion = read(&file)?;
     let wanted = ExplainAssertion { assertion, client_id: client, used_as };
     let explained = offline.admin.explain(&offline.by, wanted).await?;
-    if json { output::one(&explained, true) } else { output::print(&told(&explained)) }
+    if json {
+        output::one(&explained, true)?;
+    } else {
+        output::print(&told(&explained))?;
+    }
+    if !explained.accepted {
+        bail!("the token would not be accepted");
+    }
+    Ok(())
 }
 
 fn read(file: &Path) -> anyhow::Result<SecretString> {
@@ -58,6 +66,10 @@ fn told(explained: &ExplainedAssertion) -> String {
         (true, None) => "It would be accepted.".to_owned(),
         (false, _) => "It would not be accepted.".to_owned(),
     }];
+    let signed = |step: &Step| step.check == "signature" && step.verdict == Verdict::Held;
+    if let Some(name) = explained.trusted_issuer.as_ref().filter(|_| explained.steps.iter().any(signed)) {
+        lines.push(format!("Its signature was verified: its issuer is trusted as {name}."));
+    }
     for step in &explained.steps {
         let verdict = match step.verdict {
             Verdict::Held => "yes",

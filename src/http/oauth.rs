@@ -55,14 +55,15 @@ struct TokenBody<'a> {
     issued_token_type: Option<&'static str>,
 }
 
-/// What a token request may hold (RFC 6749 §4.4.2, RFC 8693 §2.1, RFC 8707 §2).
+/// What a token request may hold (RFC 6749 §4.4.2, RFC 7523 §2.1, RFC 8693 §2.1, RFC 8707 §2).
 #[derive(ToSchema)]
 #[expect(
     dead_code,
     reason = "describes the form for OpenAPI; the form itself is read strictly by oauth::form"
 )]
 struct TokenForm {
-    /// `client_credentials`, or `urn:ietf:params:oauth:grant-type:token-exchange`.
+    /// `client_credentials`, `urn:ietf:params:oauth:grant-type:jwt-bearer`, or
+    /// `urn:ietf:params:oauth:grant-type:token-exchange`.
     #[schema(value_type = GrantType, example = "client_credentials")]
     grant_type: String,
     /// Permissions, space-separated; all that can be had, when absent.
@@ -80,22 +81,26 @@ struct TokenForm {
     /// With `client_id`, instead of HTTP Basic.
     #[schema(value_type = String, required = false)]
     client_secret: Option<String>,
-    /// A statement that the client has signed, instead of a secret (RFC 7523 §2.2).
+    /// A statement that the client has signed, or a token of a trusted issuer, instead of a secret (RFC 7523 §2.2).
     #[schema(value_type = String, required = false)]
     client_assertion: Option<String>,
-    /// `urn:ietf:params:oauth:client-assertion-type:jwt-bearer`, with `client_assertion`.
+    /// `urn:ietf:params:oauth:client-assertion-type:jwt-bearer`, or `…:jwt-spiffe` for a JWT-SVID, with
+    /// `client_assertion`.
     #[schema(value_type = String, required = false)]
     client_assertion_type: Option<String>,
-    /// The token to exchange (RFC 8693 §2.1).
+    /// The token of a trusted issuer that is the grant, with `jwt-bearer` (RFC 7523 §2.1).
+    #[schema(value_type = String, required = false)]
+    assertion: Option<String>,
+    /// The token to exchange (RFC 8693 §2.1): one of this server, or of a trusted issuer.
     #[schema(value_type = String, required = false)]
     subject_token: Option<String>,
-    /// `urn:ietf:params:oauth:token-type:access_token` or `…:jwt`.
+    /// `urn:ietf:params:oauth:token-type:access_token`, `…:jwt` or `…:id_token`. The first is always one of this server.
     #[schema(value_type = String, required = false)]
     subject_token_type: Option<String>,
     /// Who acts, when it is not the client itself.
     #[schema(value_type = String, required = false)]
     actor_token: Option<String>,
-    /// `urn:ietf:params:oauth:token-type:access_token` or `…:jwt`.
+    /// `urn:ietf:params:oauth:token-type:access_token`, `…:jwt` or `…:id_token`.
     #[schema(value_type = String, required = false)]
     actor_token_type: Option<String>,
     /// `urn:ietf:params:oauth:token-type:access_token`, which is the default, or `…:jwt`.

@@ -41,10 +41,11 @@ struct AboutToken {
     /// With `client_id`, instead of HTTP Basic.
     #[schema(value_type = String, required = false)]
     client_secret: Option<String>,
-    /// A statement that the client has signed, instead of a secret (RFC 7523 §2.2).
+    /// A statement that the client has signed, or a token of a trusted issuer, instead of a secret (RFC 7523 §2.2).
     #[schema(value_type = String, required = false)]
     client_assertion: Option<String>,
-    /// `urn:ietf:params:oauth:client-assertion-type:jwt-bearer`, with `client_assertion`.
+    /// `urn:ietf:params:oauth:client-assertion-type:jwt-bearer`, or `…:jwt-spiffe` for a JWT-SVID, with
+    /// `client_assertion`.
     #[schema(value_type = String, required = false)]
     client_assertion_type: Option<String>,
 }

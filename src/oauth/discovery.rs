@@ -117,6 +117,7 @@ pub fn metadata(
             "exp",
             "aud",
             "sub",
+            "sub_id",
             "client_id",
             "iat",
             "jti",

@@ -134,7 +134,7 @@ async fn exchange_rules_and_operators_are_written_offline(engine: Engine) {
         "resource_server": "stock", "permissions": ["stock:read", "stock:write"], "sources": ["orders"],
         "mode": "impersonation", "max_depth": 2, "token_lifetime": 60, "enabled": true,
         "expires_at": "2999-01-01T00:00:00Z", "version": 1, "created_at": made["created_at"],
-        "updated_at": made["created_at"],
+        "updated_at": made["created_at"], "warnings": [],
     });
     assert_eq!(made, expected);
     let plain = ok("exchange-rules create s --caller-role reader --subject-client gateway \

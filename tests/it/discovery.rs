@@ -53,7 +53,7 @@ fn document(issuer: &str) -> Value {
         "id_token_signing_alg_values_supported": ["ES256", "RS256"],
         "dpop_signing_alg_values_supported": ["ES256", "ES384", "RS256", "PS256", "EdDSA"],
         "claims_supported": [
-            "iss", "exp", "aud", "sub", "client_id", "iat", "jti", "txn", "scope", "roles", "client_kind",
+            "iss", "exp", "aud", "sub", "sub_id", "client_id", "iat", "jti", "txn", "scope", "roles", "client_kind",
             "act", "may_act", "cnf",
         ],
     })

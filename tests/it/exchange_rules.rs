@@ -63,6 +63,7 @@ async fn a_new_rule_has_these_defaults(server: Server) {
         ("actor", Value::Null),
         ("mode", json!("delegation")),
         ("max_depth", json!(5)),
+        ("warnings", json!([])),
         ("token_lifetime", Value::Null),
         ("enabled", json!(true)),
         ("expires_at", Value::Null),

@@ -6,14 +6,15 @@ use std::sync::Arc;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::judge::{CHECKS, Judging};
+use super::judge::{CHECKS, Check, Judging};
 use super::read::Claimed;
 use super::signer::{Denial, Unsigned, Why};
 use super::{Ground, OutsideToken, UsedAs};
 use crate::domain::catalog::Catalog;
+use crate::domain::spiffe::SpiffeId;
 use crate::domain::text::quoted;
 use crate::domain::time::Timestamp;
-use crate::domain::trust::{Reuse, TrustedIssuer};
+use crate::domain::trust::{IssuerProfile, Reuse, TrustedIssuer};
 use crate::domain::words::words;
 use crate::jose::Object;
 
@@ -113,13 +114,13 @@ impl Explained {
     fn note_unsigned(
         &mut self,
         ground: &Ground<'_>,
-        claimed: &Claimed,
+        (claimed, used_as): (&Claimed, UsedAs),
         unsigned: Unsigned,
     ) -> Option<Arc<TrustedIssuer>> {
         let found = said(claimed);
         match unsigned {
             Unsigned::Nameless | Unsigned::Unknown(_) => {
-                let mend = nearest(ground.catalog, claimed);
+                let mend = nearest(ground.catalog, claimed, used_as);
                 self.note(Step::failed("issuer", (found, "the issuer of a trusted issuer"), mend));
                 self.note(Step::skipped("signature", "not verified", "of a key of the issuer"));
                 None
@@ -155,7 +156,9 @@ impl Explained {
                 let found = format!("away: {fault}");
                 let mend = "see that this server can reach the issuer's keys; until then such tokens are answered with 503";
                 self.note(Step::failed("keys", (found, "the issuer's keys"), mend));
-                None
+                self.note(Step::skipped("signature", "not verified", "of a key of the issuer"));
+                // The rest is looked at all the same, as what nobody has vouched for.
+                meant(ground.catalog, claimed, used_as)
             }
         }
     }
@@ -186,19 +189,21 @@ pub async fn explain(ground: &Ground<'_>, token: &str, used_as: UsedAs, now: Tim
             explained.note(Step::held("signature", "good", format!("of a key of {}", issuer.name)));
             (Some(issuer), true)
         }
-        Err(unsigned) => (explained.note_unsigned(ground, &claimed, unsigned), false),
+        Err(unsigned) => (explained.note_unsigned(ground, (&claimed, used_as), unsigned), false),
     };
     if let Some(issuer) = &issuer {
         let judging = Judging::new(&claimed, issuer, used_as, ground.audience(issuer), now);
-        for check in CHECKS {
-            let (found, wanted) = ((check.found)(&judging), (check.wanted)(&judging));
-            explained.note(if (check.holds)(&judging) {
-                Step::held(check.name, found, wanted)
-            } else {
-                Step::failed(check.name, (found, wanted), (check.mend)(&judging))
-            });
+        for check in CHECKS.iter().filter(|check| concerns(check, issuer)) {
+            explained.note(looked_at(check, &judging, &claimed));
         }
         explained.note(reuse(&claimed, issuer));
+        if used_as == UsedAs::SubjectToken {
+            let wanted = format!(
+                "one that lets it through: `jeton exchange-rules try --subject-issuer {}` with what the token says",
+                issuer.name
+            );
+            explained.note(Step::skipped("exchange rule", "not looked at", wanted));
+        }
     }
     let counts = believed && explained.steps.iter().all(|step| step.verdict != Verdict::Failed);
     explained.issuer.clone_from(&issuer);
@@ -209,9 +214,60 @@ pub async fn explain(ground: &Ground<'_>, token: &str, used_as: UsedAs, now: Tim
     explained
 }
 
+/// Whether a check says something about tokens of this issuer.
+fn concerns(check: &Check, issuer: &TrustedIssuer) -> bool {
+    check.name != "trust domain" || issuer.profile == IssuerProfile::Spiffe
+}
+
+fn looked_at(check: &Check, judging: &Judging<'_>, claimed: &Claimed) -> Step {
+    let (found, wanted) = ((check.found)(judging), (check.wanted)(judging));
+    if !(check.holds)(judging) {
+        return Step::failed(check.name, (found, wanted), (check.mend)(judging));
+    }
+    // Of a token that ends before it was made the times are told to be wrong, and there is no lifetime that could hold.
+    let times = (claimed.time("iat"), claimed.time("exp"));
+    if check.name == "lifetime" && matches!(times, (Ok(Some(iat)), Ok(Some(exp))) if exp < iat) {
+        return Step::skipped(check.name, format!("{found}: exp is before iat"), wanted);
+    }
+    Step::held(check.name, found, wanted)
+}
+
+/// The enabled issuer that a token would be of, by what it says alone.
+fn meant(catalog: &Catalog, claimed: &Claimed, used_as: UsedAs) -> Option<Arc<TrustedIssuer>> {
+    let by_iss = claimed.text("iss").filter(|_| used_as != UsedAs::SpiffeAssertion);
+    let spiffe_id = claimed.spiffe_id();
+    let by_domain = spiffe_id.as_ref().map(SpiffeId::trust_domain_id);
+    let named = [(by_iss, IssuerProfile::Jwt), (by_domain, IssuerProfile::Spiffe)];
+    let mut found = named.into_iter().filter_map(|(name, profile)| {
+        let mut of_name = catalog.trusted_issuers_of(name?);
+        of_name.find(|issuer| issuer.enabled && issuer.profile == profile)
+    });
+    found.next().cloned()
+}
+
 /// What an unknown issuer may be meant to be.
-fn nearest(catalog: &Catalog, claimed: &Claimed) -> String {
+fn nearest(catalog: &Catalog, claimed: &Claimed, used_as: UsedAs) -> String {
     let named = claimed.text("iss").or(claimed.text("sub")).unwrap_or_default();
+    if let Some(same) = catalog.trusted_issuers_of(named).next() {
+        let name = &same.name;
+        return match same.profile {
+            IssuerProfile::Spiffe => format!(
+                "the trusted issuer {name} is a SPIFFE trust domain, whose tokens are known by a sub that is a SPIFFE ID \
+                 of it, whatever their iss: have the token made with one"
+            ),
+            IssuerProfile::Jwt => format!(
+                "the trusted issuer {name} is no SPIFFE trust domain, and the token is looked at as a JWT-SVID: present \
+                 it as {}, or register the trust domain of its sub",
+                UsedAs::ClientAssertion
+            ),
+        };
+    }
+    let own = claimed.text("iss").is_some_and(|iss| claimed.text("sub") == Some(iss));
+    if own && used_as == UsedAs::ClientAssertion {
+        return "as its iss is its sub, it is a client's own assertion (private_key_jwt), of no trusted issuer: the \
+                audit has the reason why it was refused"
+            .to_owned();
+    }
     let near = catalog.trusted_issuers().iter().find(|issuer| alike(&issuer.issuer) == alike(named));
     if let Some(near) = near {
         return format!(

@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use super::{Platform, cast, present, sub};
-use crate::harness::{Answer, Server, both_engines};
+use crate::harness::{Answer, Engine, Server, both_engines};
+use jeton::domain::trust::KeySource;
 
 both_engines!(what_holds_and_what_fails_is_told_and_nothing_is_used_up,);
 
@@ -96,4 +97,58 @@ async fn what_holds_and_what_fails_is_told_and_nothing_is_used_up(server: Server
         assert!(!row.contains(signature), "{row}");
     }
     server.app.stop().await.unwrap();
+}
+
+/// What a token would be of, or what it is instead, is told where nobody has vouched for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_token_is_is_told_although_nobody_vouches_for_it() {
+    let server = Server::start_with(Engine::Sqlite, |config| {
+        config.outbound.outside.allow_http = true;
+        config.outbound.outside.allowed_networks = vec!["127.0.0.0/8".parse().unwrap()];
+    })
+    .await;
+    let mut platform = cast(&server).await;
+    let admin = server.api_token("administrator").await;
+    let explain = async |token: &str, used_as: &str| {
+        ask(&server, &admin, json!({ "assertion": token, "used_as": used_as })).await.expect(200)
+    };
+    let mend = |explained: &Value| step(explained, "issuer")["mend"].as_str().unwrap().to_owned();
+
+    // A client's own assertion is of no trusted issuer.
+    let own = Platform::new("own", "app");
+    let told = mend(&explain(&own.token(&server, "app"), "client_assertion").await);
+    assert!(told.contains("a client's own assertion (private_key_jwt)"), "{told}");
+
+    // An issuer that is there, of the other profile.
+    let domain = Platform::new("mesh", "spiffe://example.org");
+    domain.trust(&server).await;
+    let told = mend(&explain(&domain.token(&server, "no SPIFFE ID"), "client_assertion").await);
+    assert!(told.contains("the trusted issuer mesh is a SPIFFE trust domain"), "{told}");
+    let told = mend(&explain(&platform.token(&server, "app"), "spiffe_assertion").await);
+    assert!(told.contains("the trusted issuer ci is no SPIFFE trust domain"), "{told}");
+
+    // Of a subject token the exchange rules are not looked at; and only a SPIFFE ID has a trust domain.
+    let explained = explain(&platform.token(&server, "app"), "subject_token").await;
+    assert_eq!(step(&explained, "exchange rule")["verdict"], "skipped");
+    assert!(!explained["steps"].to_string().contains("trust domain"), "{explained}");
+
+    // What ends before it begins has no lifetime that could hold, however little the clocks are off.
+    let now = server.app.admin().ambient.now().as_seconds();
+    let mut claims = platform.claims(&server, "app");
+    claims["iat"] = json!(now + 20);
+    claims["exp"] = json!(now + 10);
+    let explained = explain(&platform.sign(&platform.header(), &claims), "client_assertion").await;
+    assert_ne!(step(&explained, "lifetime")["verdict"], "held");
+
+    // While the keys are away, the rest is looked at all the same.
+    platform
+        .update(&server, |issuer| issuer.keys = KeySource::JwksUri("http://127.0.0.1:1/keys".to_owned()))
+        .await;
+    let mut claims = platform.claims(&server, "app");
+    claims["aud"] = json!("https://other.example");
+    let explained = explain(&platform.sign(&platform.header(), &claims), "client_assertion").await;
+    assert_eq!(failed(&explained), ["keys", "aud"], "{explained}");
+    assert_eq!(step(&explained, "signature")["verdict"], "skipped");
+    assert_eq!((&explained["accepted"], &explained["trusted_issuer"]), (&json!(false), &json!("ci")));
+    step(&explained, "condition");
 }

@@ -30,7 +30,9 @@ async fn an_issuer_and_its_credentials_are_registered_offline(engine: Engine) {
     let conditions =
         json!([{ "claim": "environment", "value": "prod" }, { "claim": "repository", "value": "o/r" }]);
     assert_eq!((&added["conditions"], &added["trusted_issuer"]), (&conditions, &json!("github")));
-    assert_eq!(added["warnings"].as_array().unwrap().len(), 1, "names can be registered anew");
+    let warnings = added["warnings"].to_string();
+    assert!(warnings.contains("federated_jwt"), "registered for no method that takes it: {warnings}");
+    assert_eq!(added["warnings"].as_array().unwrap().len(), 2, "names can be registered anew: {warnings}");
     let other = with(&["add", "deploy", "--issuer", "github", "--condition", "sub=repo:o/r:ref:a=b"]);
     assert_eq!(other["conditions"], json!([{ "claim": "sub", "value": "repo:o/r:ref:a=b" }]));
     assert_eq!(with(&["list", "deploy"]).as_array().unwrap().len(), 2);
@@ -105,4 +107,12 @@ async fn keys_come_from_a_file_and_what_is_missing_is_said() {
         let error = String::from_utf8_lossy(&refused.stderr).into_owned();
         assert!(!refused.status.success() && error.contains(told), "{arguments:?}: {error}");
     }
+
+    // Scripts see by the exit code that a token is refused; what it is, is told all the same.
+    let token = database.directory.path().join("token.jwt");
+    fs::write(&token, "no token").unwrap();
+    let explained = run(&database, &["explain-assertion", token.to_str().unwrap()]);
+    let told = String::from_utf8_lossy(&explained.stdout).into_owned();
+    assert_eq!(explained.status.code(), Some(1), "{told}");
+    assert!(told.contains("It would not be accepted.") && told.contains("form"), "{told}");
 }

@@ -15,6 +15,10 @@ both_engines!(
 
 const PATH: &str = "/clients/billing/federated-credentials";
 
+/// What is said of a credential of a client that is registered for nothing that takes it.
+const NO_METHOD: &str = "The client is registered for no method that takes it, so it does not count: add federated_jwt to \
+                         the client's authentication methods.";
+
 async fn github(server: &Server) -> Api<'_> {
     server.billing().await;
     let mut new = issuer("github");
@@ -40,7 +44,7 @@ async fn a_credential_is_added_listed_changed_and_removed(server: Server) {
         json!([{ "claim": "environment", "value": "prod" }, { "claim": "repository_id", "value": "74" }]);
     let expected = json!({
         "credential_id": id, "trusted_issuer": "github", "issuer_enabled": true, "conditions": conditions,
-        "description": "the deployment", "warnings": [], "created_at": "2026-11-22T08:00:00Z",
+        "description": "the deployment", "warnings": [NO_METHOD], "created_at": "2026-11-22T08:00:00Z",
         "expires_at": "2026-11-22T09:00:00Z", "expired": false, "expires_soon": true,
     });
     assert_eq!(added, expected);
@@ -52,6 +56,13 @@ async fn a_credential_is_added_listed_changed_and_removed(server: Server) {
     let change = async |body: Value| server.api("PATCH", &one, &api.token, &[], body).await;
     let changed = change(json!({ "description": "now", "expires_at": null })).await.expect(200);
     assert_eq!((&changed["description"], &changed["expires_at"]), (&json!("now"), &Value::Null));
+    assert_eq!(changed["warnings"], json!([NO_METHOD]));
+    let methods = json!({ "auth_methods": ["client_secret_basic", "federated_jwt"] });
+    server
+        .api("PATCH", "/clients/billing", &api.token, &["If-Match: \"1\""], methods)
+        .await
+        .expect_version(200, 2);
+    assert_eq!(api.get(PATH).await.expect(200)[0]["warnings"], json!([]));
     change(json!({ "expires_at": "2020-01-01T00:00:00Z" })).await.expect_problem(422, "invalid");
     change(json!({ "conditions": [] })).await.expect_problem(422, "invalid");
     assert_eq!(api.get(&format!("{one}/use")).await.expect(200)["live_tokens"], 0);
@@ -71,20 +82,23 @@ async fn a_credential_is_added_listed_changed_and_removed(server: Server) {
     actions.sort_unstable();
     let all = ["add", "remove", "update"].map(|action| format!("client.federated_credential.{action}"));
     assert_eq!(actions, all);
-    let noted = "SELECT kind FROM changes WHERE subject = 'billing' ORDER BY seq DESC LIMIT 3";
-    assert_eq!(server.database.texts(noted).await, ["federation", "client", "federation"]);
+    let noted = "SELECT kind FROM changes WHERE subject = 'billing' ORDER BY seq DESC LIMIT 4";
+    assert_eq!(server.database.texts(noted).await, ["federation", "client", "client", "federation"]);
 }
 
 async fn conditions_that_mean_too_many_are_warned_of_and_never_refused(server: Server) {
     let api = github(&server).await;
     let any_branch = api.post(PATH, credential(&[("sub", "repo:o/r:*")])).await.expect(201);
     let warnings = any_branch["warnings"].as_array().unwrap();
-    assert!(warnings[0].as_str().unwrap().contains("one from a fork too"), "{warnings:?}");
-    assert_eq!(warnings.len(), 2, "{warnings:?}");
+    assert!(warnings[1].as_str().unwrap().contains("one from a fork too"), "{warnings:?}");
+    assert_eq!((&warnings[0], warnings.len()), (&json!(NO_METHOD), 3), "{warnings:?}");
     let evil = api.post(PATH, credential(&[("sub", "repo:o/app*"), ("ref", "a")])).await.expect(201);
     assert!(evil["warnings"].to_string().contains("also fits 'repo:o/app-evil'"), "{evil}");
     let listed = api.get(PATH).await.expect(200);
-    assert!(listed.as_array().unwrap().iter().all(|one| one["warnings"] != json!([])), "{listed}");
+    assert!(
+        listed.as_array().unwrap().iter().all(|one| one["warnings"].as_array().unwrap().len() > 1),
+        "{listed}"
+    );
 }
 
 async fn all_that_is_wrong_with_a_credential_is_said_at_once(server: Server) {

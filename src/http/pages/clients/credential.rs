@@ -1,5 +1,5 @@
-//! What the pages do alike with a client's secrets, keys and certificates: changing what is said of one, or its end, and
-//! removing one.
+//! What the pages do alike with a client's secrets, keys, certificates and federated credentials: changing what is said
+//! of one, or its end, and removing one.
 
 use askama::Template;
 use axum::Router;
@@ -63,8 +63,8 @@ fn routes_of_certificates() -> Router<Shared> {
         )
 }
 
-/// A secret, a key or a certificate.
-trait Credential: Sized + Send + Sync + 'static {
+/// A secret, a key, a certificate or a federated credential.
+pub(super) trait Credential: Sized + Send + Sync + 'static {
     /// What differs in the words for it.
     const WORDS: &'static Words;
 
@@ -103,28 +103,28 @@ trait Credential: Sized + Send + Sync + 'static {
 }
 
 /// What differs in the words for a sort of credential.
-struct Words {
+pub(super) struct Words {
     /// `secret`
-    noun: &'static str,
-    remove: &'static str,
+    pub(super) noun: &'static str,
+    pub(super) remove: &'static str,
     /// What has to be typed to remove one.
-    name: &'static str,
+    pub(super) name: &'static str,
     /// The notice that one is removed.
-    removed: &'static str,
+    pub(super) removed: &'static str,
     /// What it means that there is no other one that counts.
-    none_left: &'static str,
+    pub(super) none_left: &'static str,
     /// Of the fields of its page.
-    description_hint: &'static str,
-    end_hint: &'static str,
+    pub(super) description_hint: &'static str,
+    pub(super) end_hint: &'static str,
 }
 
 /// What is known of a credential of any sort.
-struct Facts<'a> {
-    id: CredentialId,
-    description: &'a str,
-    expires_at: Option<Timestamp>,
-    expired: bool,
-    last_used_at: Option<Timestamp>,
+pub(super) struct Facts<'a> {
+    pub(super) id: CredentialId,
+    pub(super) description: &'a str,
+    pub(super) expires_at: Option<Timestamp>,
+    pub(super) expired: bool,
+    pub(super) last_used_at: Option<Timestamp>,
 }
 
 #[derive(Template)]
@@ -310,7 +310,7 @@ fn edit<C: Credential>(session: &SignedIn, client_id: &ClientId, credential: &C,
     Edit { frame: session.frame(title, AT), form, words: C::WORDS, back }
 }
 
-async fn ask_change<C: Credential>(
+pub(super) async fn ask_change<C: Credential>(
     State(services): State<Shared>,
     session: SignedIn,
     Path((client_id, id)): Path<(String, String)>,
@@ -320,7 +320,7 @@ async fn ask_change<C: Credential>(
     Ok(page(&edit(&session, &client_id, &credential, form)))
 }
 
-async fn change<C: Credential>(
+pub(super) async fn change<C: Credential>(
     State(services): State<Shared>,
     session: SignedIn,
     Path((client_id, id)): Path<(String, String)>,
@@ -378,7 +378,7 @@ async fn removal<C: Credential>(
     Ok((client_id, credential, confirmation))
 }
 
-async fn ask_remove<C: Credential>(
+pub(super) async fn ask_remove<C: Credential>(
     State(services): State<Shared>,
     session: SignedIn,
     Path((client_id, id)): Path<(String, String)>,
@@ -387,7 +387,7 @@ async fn ask_remove<C: Credential>(
     Ok(confirmation.ask(&session))
 }
 
-async fn remove<C: Credential>(
+pub(super) async fn remove<C: Credential>(
     State(services): State<Shared>,
     session: SignedIn,
     Path((client_id, id)): Path<(String, String)>,

@@ -1,40 +1,97 @@
 //! A client's federated credentials: adding one, by what is known about a platform or condition by condition, and
-//! removing one.
+//! what differs in changing and removing one from [what is alike](super::credential).
 
 use std::collections::BTreeMap;
 
 use askama::Template;
 use axum::Router;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Response;
 use axum::routing::get;
 use http::StatusCode;
 
 use super::AT;
-use crate::admin::federated_credentials::{AddFederatedCredential, ClaimCondition};
-use crate::admin::{AdminError, PageRequest};
+use super::credential::{Credential, Facts, Words, ask_change, ask_remove, change, remove};
+use crate::admin::federated_credentials::{
+    AddFederatedCredential, ClaimCondition, FederatedCredentialView, UpdateFederatedCredential,
+};
+use crate::admin::{Admin, AdminError, By, PageRequest};
 use crate::domain::builtin;
 use crate::domain::claim_conditions::{ClaimPath, Pattern};
 use crate::domain::error::FieldError;
-use crate::domain::ids::{ClientId, CredentialId, TrustedIssuerName};
+use crate::domain::ids::{ClientId, TrustedIssuerName};
 use crate::domain::presets::{PRESETS, Parameter, Platform, Preset, preset};
 use crate::domain::text::quoted;
 use crate::http::Shared;
-use crate::http::pages::confirm::{Confirmation, leaning};
 use crate::http::pages::error::PageError;
 use crate::http::pages::form::{Form, Named, Query};
 use crate::http::pages::frame::Frame;
 use crate::http::pages::session::SignedIn;
-use crate::http::pages::{done, page, page_with, when};
+use crate::http::pages::{done, page, page_with};
 
 /// How many issuers can be chosen from.
 const CHOSEN: u32 = 500;
 
 pub(super) fn routes() -> Router<Shared> {
-    Router::new().route("/clients/{client_id}/new-federated-credential", get(ask_add).post(add)).route(
-        "/clients/{client_id}/federated-credentials/{credential_id}/remove",
-        get(ask_remove).post(remove),
-    )
+    type Federated = FederatedCredentialView;
+    Router::new()
+        .route("/clients/{client_id}/new-federated-credential", get(ask_add).post(add))
+        .route(
+            "/clients/{client_id}/federated-credentials/{credential_id}/edit",
+            get(ask_change::<Federated>).post(change::<Federated>),
+        )
+        .route(
+            "/clients/{client_id}/federated-credentials/{credential_id}/remove",
+            get(ask_remove::<Federated>).post(remove::<Federated>),
+        )
+}
+
+// === impl FederatedCredentialView ===
+
+impl Credential for FederatedCredentialView {
+    const WORDS: &'static Words = &Words {
+        noun: "federated credential",
+        remove: "Remove the federated credential",
+        name: "the credential's name",
+        removed: "federation-removed",
+        none_left: ": no other token of a trusted issuer proves it then",
+        description_hint: "For people, for example the workload that it is.",
+        end_hint: "From then on tokens that it is about are refused. Empty: never.",
+    };
+
+    type Update = UpdateFederatedCredential;
+
+    async fn all(admin: &Admin, by: &By, client_id: &ClientId) -> Result<Vec<Self>, AdminError> {
+        admin.federated_credentials(by, client_id).await
+    }
+
+    async fn update(
+        &self,
+        admin: &Admin,
+        by: &By,
+        client_id: &ClientId,
+        update: UpdateFederatedCredential,
+    ) -> Result<Self, AdminError> {
+        admin.update_federated_credential(by, client_id, &self.credential_id, update).await
+    }
+
+    async fn remove(&self, admin: &Admin, by: &By, client_id: &ClientId) -> Result<(), AdminError> {
+        admin.remove_federated_credential(by, client_id, &self.credential_id).await
+    }
+
+    fn facts(&self) -> Facts<'_> {
+        Facts {
+            id: self.credential_id.clone(),
+            description: &self.description,
+            expires_at: self.expires_at,
+            expired: self.expired,
+            last_used_at: self.last_used_at,
+        }
+    }
+
+    fn refused(&self) -> String {
+        format!("Tokens of {} that it was found by are refused within a second.", self.trusted_issuer)
+    }
 }
 
 #[derive(Template)]
@@ -193,65 +250,4 @@ async fn add(
             Ok(page_with(StatusCode::UNPROCESSABLE_ENTITY, &again))
         }
     }
-}
-
-async fn removal(
-    services: &Shared,
-    session: &SignedIn,
-    (client_id, id): (&str, &str),
-) -> Result<(ClientId, CredentialId, Confirmation), PageError> {
-    services.admin.permit(&session.by, builtin::CLIENTS_WRITE).await?;
-    let client_id = ClientId::new(client_id).map_err(|_| PageError::NoSuchPage)?;
-    let id = CredentialId::new(id).map_err(|_| PageError::NoSuchPage)?;
-    let all = services.admin.federated_credentials(&session.by, &client_id).await?;
-    let credential = all.iter().find(|one| one.credential_id == id).ok_or(PageError::NoSuchPage)?;
-    let others = all.iter().filter(|other| !other.expired && other.credential_id != id).count();
-    let used = match credential.last_used_at {
-        Some(at) => format!("It was last used at {}.", when::minute(&at)),
-        None => "As far as is counted, it was never used.".to_owned(),
-    };
-    let left = match others {
-        0 => format!("No other token of a trusted issuer proves {client_id} then."),
-        others => format!("{client_id} has {} left.", when::many(others, "other federated credential")),
-    };
-    let tokens = services.admin.credential_use(&session.by, &client_id, &id).await?;
-    let mut breaks = vec![
-        format!("Tokens of {} that it was found by are refused within a second.", credential.trusted_issuer),
-        used,
-        left,
-    ];
-    breaks.extend(leaning(&tokens, "were got by it"));
-    let confirmation = Confirmation {
-        title: format!("Remove the federated credential {id}?"),
-        section: AT,
-        breaks,
-        button: "Remove the credential",
-        name: Some(("the credential's name", id.to_string())),
-        version: None,
-        back: session.path(&["clients", client_id.as_str()]),
-    };
-    Ok((client_id, id, confirmation))
-}
-
-async fn ask_remove(
-    State(services): State<Shared>,
-    session: SignedIn,
-    Path((client_id, id)): Path<(String, String)>,
-) -> Result<Response, PageError> {
-    let (_, _, confirmation) = removal(&services, &session, (&client_id, &id)).await?;
-    Ok(confirmation.ask(&session))
-}
-
-async fn remove(
-    State(services): State<Shared>,
-    session: SignedIn,
-    Path((client_id, id)): Path<(String, String)>,
-    form: Form,
-) -> Result<Response, PageError> {
-    let (client_id, id, confirmation) = removal(&services, &session, (&client_id, &id)).await?;
-    if let Err(again) = confirmation.check(&session, &form) {
-        return Ok(*again);
-    }
-    services.admin.remove_federated_credential(&session.by, &client_id, &id).await?;
-    Ok(done(&session.path(&["clients", client_id.as_str()]), "federation-removed"))
 }

@@ -19,7 +19,7 @@ use crate::admin::effective_permissions::HeldAt;
 use crate::admin::federated_credentials::FederatedCredentialView;
 use crate::admin::secrets::SecretView;
 use crate::domain::builtin;
-use crate::domain::client::{AuthMethod, CertificateReach, GrantType};
+use crate::domain::client::{AuthMethod, CertificateReach};
 use crate::domain::ids::{ClientId, RoleName};
 use crate::domain::secret::SecretOrigin;
 use crate::domain::time::Timestamp;
@@ -102,12 +102,6 @@ impl Show {
     /// Whether keys are of use to it, or it has some.
     fn has_keys(&self) -> bool {
         !self.keys.is_empty() || self.client.auth_methods.contains(&AuthMethod::PrivateKeyJwt)
-    }
-
-    /// Whether it may present tokens of trusted issuers at all.
-    fn takes_tokens(&self) -> bool {
-        self.client.grant_types.contains(&GrantType::JwtBearer)
-            || self.client.auth_methods.iter().any(|method| method.is_federated())
     }
 
     #[expect(clippy::trivially_copy_pass_by_ref, reason = "what a template passes")]

@@ -10,9 +10,11 @@ use serde_json::{Map, Value, json};
 
 use super::AT;
 use crate::admin::AdminError;
-use crate::admin::trusted_issuers::{CreateTrustedIssuer, KeyPlace, TrustedIssuerView, UpdateTrustedIssuer};
+use crate::admin::trusted_issuers::{
+    CreateTrustedIssuer, KeyPlace, TrustedIssuerView, UpdateTrustedIssuer, check_typed_keys,
+};
 use crate::domain::builtin;
-use crate::domain::ids::{ClientId, TrustedIssuerName};
+use crate::domain::ids::{ClientId, ExchangeRuleName, TrustedIssuerName};
 use crate::domain::presets::{PRESETS, Platform, UsualKeys, preset};
 use crate::domain::trust::{IssuerProfile, Reuse};
 use crate::http::Shared;
@@ -200,6 +202,18 @@ fn refused(mut form: Form, beside: &'static str, error: AdminError) -> Result<Fo
     form.refused(AdminError::Invalid(errors))
 }
 
+/// The form without its keys, if they are none that may be shown again. This comes before everything else, whatever
+/// else is wrong: a confirmation, both versions side by side and the form itself repeat what was typed.
+fn without_unfit_keys(form: Form, profile: IssuerProfile) -> Result<Form, Form> {
+    let mut typed = form.all("keys_jwks").iter().map(|text| text.trim()).filter(|text| !text.is_empty());
+    let Some(error) = typed.find_map(|text| check_typed_keys(profile, text).err()) else {
+        return Ok(form);
+    };
+    let mut form = form;
+    form.replace("keys_jwks", "");
+    Err(form.with_error(error.in_field("keys_jwks")))
+}
+
 async fn ask_create(
     State(services): State<Shared>,
     session: SignedIn,
@@ -216,6 +230,13 @@ async fn create(
     form: Form,
 ) -> Result<Response, PageError> {
     services.admin.permit(&session.by, builtin::TRUSTED_ISSUERS_WRITE).await?;
+    let profile = form.text("profile").parse().unwrap_or(IssuerProfile::Jwt);
+    let form = match without_unfit_keys(form, profile) {
+        Ok(form) => form,
+        Err(form) => {
+            return Ok(page_with(StatusCode::UNPROCESSABLE_ENTITY, &Edit::new(&session, None, form)));
+        }
+    };
     let wanted: Result<CreateTrustedIssuer, _> =
         fields(Input::new(&form), &form).text("name").text("profile").text("issuer").read();
     let created = match wanted {
@@ -248,7 +269,14 @@ async fn change(
     form: Form,
 ) -> Result<Response, PageError> {
     services.admin.permit(&session.by, builtin::TRUSTED_ISSUERS_WRITE).await?;
-    let before = stored(&services.admin.trusted_issuer(&session.by, &name).await?);
+    let issuer = services.admin.trusted_issuer(&session.by, &name).await?;
+    let form = match without_unfit_keys(form, issuer.profile) {
+        Ok(form) => form,
+        Err(form) => {
+            return Ok(page_with(StatusCode::UNPROCESSABLE_ENTITY, &Edit::new(&session, Some(name), form)));
+        }
+    };
+    let before = stored(&issuer);
     let confirmation = changing(&services, &session, &name, (&form, &before)).await?;
     if let Err(asked) = confirmation.before(&session, (&form, &before)) {
         return Ok(*asked);
@@ -326,22 +354,27 @@ async fn delete(
     Ok(done(&session.path(&["trusted-issuers"]), "deleted"))
 }
 
-/// Whom its tokens prove, in sentences.
+/// Whom its tokens prove and which exchange rules they are for, in sentences.
 async fn proven(
     services: &Shared,
     session: &SignedIn,
     name: &TrustedIssuerName,
 ) -> Result<Vec<String>, PageError> {
     let used = services.admin.trusted_issuer_impact(&session.by, name).await?;
+    let mut told = Vec::new();
     if used.clients == 0 {
-        return Ok(vec!["No client has a federated credential of it.".to_owned()]);
+        told.push("No client has a federated credential of it.".to_owned());
+    } else {
+        let some: Vec<&str> = used.some.iter().take(10).map(ClientId::as_str).collect();
+        let among = if used.clients > some.len() as u64 { "Among them: " } else { "" };
+        told.push(format!("Its tokens prove {}.", when::many(used.clients, "client")));
+        told.push(format!("{among}{}.", some.join(", ")));
     }
-    let some: Vec<&str> = used.some.iter().take(10).map(ClientId::as_str).collect();
-    let among = if used.clients > some.len() as u64 { "Among them: " } else { "" };
-    Ok(vec![
-        format!("Its tokens prove {}.", when::many(used.clients, "client")),
-        format!("{among}{}.", some.join(", ")),
-    ])
+    if !used.rules.is_empty() {
+        let rules: Vec<&str> = used.rules.iter().map(ExchangeRuleName::as_str).collect();
+        told.push(format!("Exchange rules that name it: {}.", rules.join(", ")));
+    }
+    Ok(told)
 }
 
 /// What breaks without it, and what has to be confirmed.
@@ -354,7 +387,11 @@ async fn taking_away(
     let issuer = services.admin.trusted_issuer(&session.by, name).await?;
     let mut breaks = vec!["Its tokens count nowhere from the next second on.".to_owned()];
     breaks.extend(proven(services, session, name).await?);
-    breaks.push("Tokens of ours that were got with one live on until they end.".to_owned());
+    breaks.push(
+        "Tokens that clients got with one live on until they end; those about somebody from elsewhere are no longer \
+         answered as active."
+            .to_owned(),
+    );
     Ok(Confirmation {
         title: format!("Delete the trusted issuer {name}?"),
         section: AT,
