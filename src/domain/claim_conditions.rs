@@ -364,10 +364,17 @@ impl Conditions {
     }
 }
 
-/// How many bytes of so long a beginning or end a set is filed by. Of few lengths there are few shapes, however long the
-/// names in a registry are.
+/// How many bytes of so long a beginning or end a set is filed by: nearly all, because what tells the names of one
+/// registry apart is often at their end, and of few lengths, so that there are few shapes however long the names are.
 const fn filed(length: usize) -> usize {
-    if length < LEAST_FILED { length } else { 1 << length.ilog2() }
+    let step = if length < LEAST_FILED {
+        1
+    } else if length < 64 {
+        4
+    } else {
+        16
+    };
+    length - length % step
 }
 
 impl TryFrom<Vec<Condition>> for Conditions {
