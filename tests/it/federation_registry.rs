@@ -264,7 +264,7 @@ async fn an_issuer_in_use_is_not_removed(server: Server) {
     let named = "federated credentials of these clients name it: billing; remove those first, or disable it";
     assert_eq!(refused["detail"], named);
     let impact = api.get(&format!("{PATH}/impact")).await.expect(200);
-    assert_eq!(impact, json!({ "trusted_issuer": "i", "clients": 1, "some": ["billing"] }));
+    assert_eq!(impact, json!({ "trusted_issuer": "i", "clients": 1, "some": ["billing"], "rules": [] }));
     let credentials = "/clients/billing/federated-credentials";
     for id in api.get(credentials).await.expect(200).as_array().unwrap() {
         let id = id["credential_id"].as_str().unwrap();

@@ -5,7 +5,7 @@ use std::fs;
 use serde_json::{Value, json};
 
 use super::key;
-use crate::harness::{Database, Engine, jeton, run};
+use crate::harness::{Database, Engine, command, jeton, run};
 
 async fn an_issuer_and_its_credentials_are_registered_offline(engine: Engine) {
     let database = Database::create(engine).await;
@@ -107,12 +107,17 @@ async fn keys_come_from_a_file_and_what_is_missing_is_said() {
         let error = String::from_utf8_lossy(&refused.stderr).into_owned();
         assert!(!refused.status.success() && error.contains(told), "{arguments:?}: {error}");
     }
+}
 
-    // Scripts see by the exit code that a token is refused; what it is, is told all the same.
+/// Scripts see by the exit code that a token is refused; what it is, is told all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_is_refused_is_explained_with_a_failure() {
+    let database = Database::create(Engine::Sqlite).await;
     let token = database.directory.path().join("token.jwt");
     fs::write(&token, "no token").unwrap();
-    let explained = run(&database, &["explain-assertion", token.to_str().unwrap()]);
+    let mut explain = command(&database, &["explain-assertion", token.to_str().unwrap()]);
+    let explained = explain.env("JETON_ISSUER", "http://localhost:8080").output().unwrap();
     let told = String::from_utf8_lossy(&explained.stdout).into_owned();
-    assert_eq!(explained.status.code(), Some(1), "{told}");
-    assert!(told.contains("It would not be accepted.") && told.contains("form"), "{told}");
+    assert_eq!(explained.status.code(), Some(1), "{explained:?}");
+    assert!(told.contains("It would not be accepted.") && told.contains("form"), "{explained:?}");
 }
