@@ -33,7 +33,7 @@ const SHOWN: usize = 5;
 #[serde(deny_unknown_fields)]
 pub struct ExplainAssertion {
     /// The token, as the platform hands it out. It is not written down.
-    #[schema(value_type = String, min_length = 1, max_length = 16384, example = "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJvcmRlcnMifQ.AAAA")]
+    #[schema(value_type = String, max_length = 65536, example = "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJvcmRlcnMifQ.AAAA")]
     pub assertion: SecretString,
     /// The client that it is meant to prove; found by the token, when absent.
     #[serde(default)]
