@@ -22,7 +22,8 @@ def federated(programs, directory, make_store, count):
     is asked of it as arguments of load.wrk, and what makes the tokens for that."""
     with make_store(directory) as store:
         authorization = register(programs, store)
-        key = pair(directory, NAME)
+        pair(directory, NAME)
+        key = directory / f"{NAME}.key"
         keys = directory / "jwks.json"
         script = str(Path(__file__).with_name("federation.mjs"))
         keys.write_bytes(subprocess.run([programs["node"], script, "keys", str(key)], check=True,
