@@ -25,9 +25,13 @@ struct Unproven {
     used_as: UsedAs,
 }
 
-/// A token that counts, of whomever it is.
+/// A token, or a certificate, that counts, of whomever it is.
 #[derive(Debug)]
-struct Believed(OutsideToken);
+pub(super) struct Believed {
+    pub(super) token: OutsideToken,
+    /// What ends with it, if what it proves does.
+    pub(super) not_after: Option<Timestamp>,
+}
 
 /// A token as proof of the client that the request names, or of whomever it is.
 pub(super) fn presented(
@@ -73,7 +77,7 @@ impl Proof for Unproven {
                 Some(named) => named.clone(),
                 None => find(&seeking, &token).await?,
             };
-            Ok(Identified { client_id, proof: Box::new(Believed(token)) })
+            Ok(Identified { client_id, proof: Box::new(Believed { token, not_after: None }) })
         }))
     }
 
@@ -92,20 +96,27 @@ pub(super) fn refused(problem: NotAccepted) -> Failure {
 
 // === impl Believed ===
 
+impl Believed {
+    /// Whether it is the claimed client's.
+    pub(super) fn prove(&self, claim: Claim<'_>) -> Result<Verified, Failure> {
+        let registration = claim.registration;
+        let registration = registration
+            .ok_or_else(|| OAuthError::invalid_client("there is no client to check it against"))?;
+        let proven = credential(registration, self.token.says(), claim.now);
+        let proven = proven.map_err(OAuthError::invalid_client)?;
+        Ok(Verified {
+            credential_id: proven.credential_id.clone(),
+            not_after: [proven.expires_at, self.not_after].into_iter().flatten().min(),
+            used: self.token.used.clone(),
+            legacy_audience: false,
+        })
+    }
+}
+
 impl Proof for Believed {
     fn verify<'a>(&'a self, claim: Claim<'a>) -> Boxed<'a, Result<Verified, Failure>> {
-        let Self(token) = self;
-        let outcome = match claim.registration {
-            Some(registration) => credential(registration, token.says(), claim.now),
-            None => Err("there is no client to check the token against".into()),
-        };
-        let outcome = outcome.map(|credential| Verified {
-            credential_id: credential.credential_id.clone(),
-            not_after: credential.expires_at,
-            used: token.used.clone(),
-            legacy_audience: false,
-        });
-        Box::pin(async move { outcome.map_err(|reason| OAuthError::invalid_client(reason).into()) })
+        let outcome = self.prove(claim);
+        Box::pin(async move { outcome })
     }
 }
 
@@ -195,6 +206,10 @@ fn fits(
     token: &OutsideToken,
 ) -> Result<CredentialId, Reason> {
     let Caller { now, .. } = seeking.caller;
+    // Whoever no method and no grant lets take such tokens is kept in memory without credentials: that is the reason then.
+    if registration.federated.is_empty() {
+        admit(Some(registration), seeking.method, seeking.caller)?;
+    }
     // What a token of somebody else's does not fulfil says nothing about that client.
     let credential = credential(registration, token.says(), now)?;
     admit(Some(registration), seeking.method, seeking.caller)?;

@@ -3,25 +3,21 @@
 
 use std::sync::Arc;
 
-use super::federation::{credential, find, refused};
-use super::{Claim, Identified, Method, Presentation, Presented, Proof, Seeking, Verified};
+use super::federation::{Believed, find, refused};
+use super::{Claim, Identified, Method, Presentation, Presented, Proof, Seeking, Verified, Verifiers};
 use crate::domain::certificate::PeerCertificate;
 use crate::domain::client::AuthMethod;
 use crate::domain::error::{Failure, OAuthError};
 use crate::domain::ids::ClientId;
+use crate::domain::time::Timestamp;
 use crate::domain::x509_svid::spiffe_id;
 use crate::oauth::Boxed;
-use crate::oauth::outside::OutsideToken;
 
 pub(super) struct SpiffeX509;
 
 /// A certificate that says who its holder is in a trust domain.
 #[derive(Debug)]
 struct Svid(Arc<PeerCertificate>);
-
-/// One that its trust domain vouches for, of whomever it is.
-#[derive(Debug)]
-struct Believed(OutsideToken);
 
 // === impl SpiffeX509 ===
 
@@ -53,52 +49,28 @@ impl Method for SpiffeX509 {
 // === impl Svid ===
 
 impl Svid {
-    async fn believe(&self, claim: Claim<'_>) -> Result<Verified, Failure> {
-        let token = claim.verifiers.outside.verify_svid(&self.0, claim.now).await.map_err(refused)?;
-        proven(&token, claim)
+    /// What its trust domain vouches for. No token outlives the certificate that got it.
+    async fn believe(&self, verifiers: &Verifiers, now: Timestamp) -> Result<Believed, Failure> {
+        let token = verifiers.outside.verify_svid(&self.0, now).await.map_err(refused)?;
+        Ok(Believed { not_after: Some(token.ends_at), token })
     }
 }
 
 impl Proof for Svid {
     /// Where the request names nobody but the SPIFFE ID itself.
     fn identify<'a>(&'a self, seeking: Seeking<'a>) -> Option<Boxed<'a, Result<Identified, Failure>>> {
-        let Self(certificate) = self;
-        let own = spiffe_id(certificate).ok()?;
+        let own = spiffe_id(&self.0).ok()?;
         if seeking.named.is_some_and(|named| named.as_str() != own.as_str()) {
             return None;
         }
         Some(Box::pin(async move {
-            let token = seeking.verifiers.outside.verify_svid(certificate, seeking.caller.now).await;
-            let token = token.map_err(refused)?;
-            let client_id = find(&seeking, &token).await?;
-            Ok(Identified { client_id, proof: Box::new(Believed(token)) })
+            let believed = self.believe(seeking.verifiers, seeking.caller.now).await?;
+            let client_id = find(&seeking, &believed.token).await?;
+            Ok(Identified { client_id, proof: Box::new(believed) })
         }))
     }
 
     fn verify<'a>(&'a self, claim: Claim<'a>) -> Boxed<'a, Result<Verified, Failure>> {
-        Box::pin(self.believe(claim))
+        Box::pin(async move { self.believe(claim.verifiers, claim.now).await?.prove(claim) })
     }
-}
-
-// === impl Believed ===
-
-impl Proof for Believed {
-    fn verify<'a>(&'a self, claim: Claim<'a>) -> Boxed<'a, Result<Verified, Failure>> {
-        let outcome = proven(&self.0, claim);
-        Box::pin(async move { outcome })
-    }
-}
-
-/// Whether it is the client's. No token outlives the certificate that got it.
-fn proven(token: &OutsideToken, claim: Claim<'_>) -> Result<Verified, Failure> {
-    let registration =
-        claim.registration.ok_or_else(|| OAuthError::invalid_client("no client to check it against"))?;
-    let proven = credential(registration, token.says(), claim.now).map_err(OAuthError::invalid_client)?;
-    let not_after = proven.expires_at.map_or(token.ends_at, |end| end.min(token.ends_at));
-    Ok(Verified {
-        credential_id: proven.credential_id.clone(),
-        not_after: Some(not_after),
-        used: None,
-        legacy_audience: false,
-    })
 }

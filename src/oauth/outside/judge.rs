@@ -117,11 +117,11 @@ pub(super) static CHECKS: &[Check] = &[
     },
     Check {
         name: "lifetime",
-        holds: |of| of.lifetime().is_some_and(|(lifetime, most)| lifetime <= most),
+        holds: |of| of.lifetime().is_some_and(|(lifetime, most)| (0..=most).contains(&lifetime)),
         found: |of| {
             of.lifetime().map_or_else(|| "not known".to_owned(), |(lifetime, _)| format!("{lifetime} s"))
         },
-        wanted: |of| format!("at most {} from iat to exp", seconds(of.issuer.max_lifetime)),
+        wanted: |of| format!("0 s to {} from iat to exp", seconds(of.issuer.max_lifetime)),
         mend: |_| {
             "ask the platform for a shorter token, or raise the trusted issuer's max_lifetime".to_owned()
         },
