@@ -199,12 +199,7 @@ pub(crate) async fn present_as(server: &Server, client_id: &str, token: &str) ->
 /// Asserts the one refusal, and the reason that only the audit has.
 pub(crate) async fn refused(server: &Server, row: &str, answer: &Answer, reason: &str) {
     answer.expect_refusal(row, 401, "invalid_client");
-    reason_is(server, row, answer, reason).await;
-}
-
-pub(crate) async fn reason_is(server: &Server, row: &str, answer: &Answer, reason: &str) {
-    let recorded = server.recorded(answer).await.detail["reason"].clone();
-    assert!(recorded.as_str().unwrap().contains(reason), "{row}: {recorded}");
+    server.reason_is(row, answer, reason).await;
 }
 
 /// A server with the usual cast, and a platform whose `app` is the client `app`.

@@ -66,7 +66,7 @@ async fn two_that_match_are_refused_unless_one_is_named(server: Server) {
     platform.client(&server, "twin", json!([{ "claim": "sub", "value": "ap*" }])).await;
     let answer = present(&server, &platform.token(&server, "app")).await;
     refused(&server, "two", &answer, "2 clients have federated credentials").await;
-    super::reason_is(&server, "two", &answer, "app, twin").await;
+    server.reason_is("two", &answer, "app, twin").await;
     for client_id in ["app", "twin"] {
         present_as(&server, client_id, &platform.token(&server, "app")).await.expect(200);
     }

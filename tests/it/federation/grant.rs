@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{JWT_BEARER, Platform, cast, parameters, reason_is, sub, uid};
+use super::{JWT_BEARER, Platform, cast, parameters, sub, uid};
 use crate::harness::{Answer, Server, both_engines};
 
 both_engines!(an_assertion_is_the_authorization, what_is_wrong_with_it_is_invalid_grant,);
@@ -47,7 +47,7 @@ async fn an_assertion_is_the_authorization(server: Server) {
     assert_eq!(server.recorded(&answer).await.detail["auth_method"], "client_secret_basic");
     let again = server.token(&robot, &body).await;
     again.expect_oauth_error(400, "invalid_grant");
-    reason_is(&server, "again", &again, "used before").await;
+    server.reason_is("again", &again, "used before").await;
     let body = format!("{GRANT}&assertion={}&{}", token(), parameters(JWT_BEARER, &token()));
     server.form(&[], &body).await.expect(200);
     // A scope that it does not have.
@@ -87,7 +87,7 @@ async fn what_is_wrong_with_it_is_invalid_grant(server: Server) {
     ] {
         let answer = ask(&server, &assertion, more).await;
         answer.expect_refusal(row, 400, "invalid_grant");
-        reason_is(&server, row, &answer, reason).await;
+        server.reason_is(row, &answer, reason).await;
         if let Some(seen) = &seen {
             assert_eq!(answer.comparable(), seen.comparable(), "{row}");
         }
@@ -98,7 +98,7 @@ async fn what_is_wrong_with_it_is_invalid_grant(server: Server) {
     let other = server.secret("other", json!({})).await;
     let answer = server.token(&other, &format!("{GRANT}&assertion={}", token())).await;
     answer.expect_oauth_error(400, "invalid_grant");
-    reason_is(&server, "another client", &answer, "whose conditions hold").await;
+    server.reason_is("another client", &answer, "whose conditions hold").await;
     // Without it.
     server.form(&[], GRANT).await.expect_oauth_error(400, "invalid_request");
     server.token(&other, GRANT).await.expect_oauth_error(400, "invalid_request");
@@ -107,6 +107,6 @@ async fn what_is_wrong_with_it_is_invalid_grant(server: Server) {
     server.app.admin().set_client_enabled(&jeton::admin::By::system(), &robot, false).await.unwrap();
     let answer = ask(&server, &token(), "").await;
     answer.expect_refusal("disabled", 400, "invalid_grant");
-    reason_is(&server, "disabled", &answer, "disabled").await;
+    server.reason_is("disabled", &answer, "disabled").await;
     server.app.stop().await.unwrap();
 }

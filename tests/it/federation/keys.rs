@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
+
 use super::{Platform, present, refused, sub};
 use crate::harness::{Engine, Server};
 use crate::private_key_jwt::Site;
@@ -30,8 +32,8 @@ async fn keys_away_is_no_verdict_and_a_flood_asks_once() {
     server.clock.advance(Duration::from_secs(30));
     let mut unknown = Platform::new("unknown", "https://ci.example");
     unknown.kid = "made-up".to_owned();
-    for _ in 0..4 {
-        let answer = present(&server, &unknown.token(&server, "app")).await;
+    let tokens: Vec<String> = (0..20).map(|_| unknown.token(&server, "app")).collect();
+    for answer in join_all(tokens.iter().map(|token| present(&server, token))).await {
         refused(&server, "unknown kid", &answer, "has no key with kid 'made-up'").await;
     }
     assert_eq!(site.asked(), asked + 1, "once a cooldown");

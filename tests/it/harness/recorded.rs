@@ -29,6 +29,12 @@ impl Server {
         Recorded::parse(&rows[0])
     }
 
+    /// That the one event of this refusal has this reason.
+    pub(crate) async fn reason_is(&self, row: &str, answer: &Answer, reason: &str) {
+        let recorded = self.recorded(answer).await.detail["reason"].clone();
+        assert!(recorded.as_str().unwrap().contains(reason), "{row}: {recorded}");
+    }
+
     /// Every audit event, in one text each.
     pub(crate) async fn audit_rows(&self) -> Vec<String> {
         self.database.texts(ROWS).await

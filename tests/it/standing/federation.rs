@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::federation::{JWT_BEARER, Platform, change, parameters, sub, uid};
-use crate::harness::{Server, both_engines};
+use crate::harness::{Answer, Server, both_engines};
 use crate::token::GRANT;
 use jeton::admin::By;
 use jeton::storage::ChangeKind;
@@ -39,21 +39,43 @@ const FATES: [Fate; 7] = [
     Fate::NotRegistered,
 ];
 
-/// The status at each door: a token by assertion, found and named; the same at two other endpoints; and by the grant.
-async fn doors(server: &Server, platform: &Platform, client_id: &str) -> Vec<u16> {
+impl Fate {
+    /// Why a token of a client that is named is refused then.
+    fn reason(self) -> &'static str {
+        match self {
+            Self::ClientDisabled => "the client is disabled",
+            Self::ClientExpired => "the client is expired",
+            Self::ClientAbsent => "no client has this client_id",
+            Self::IssuerDisabled => "is disabled",
+            Self::CredentialExpired => "federated credential",
+            Self::CredentialAbsent => "the client has no federated credential",
+            Self::NotRegistered => "the client is not registered for federated_jwt",
+        }
+    }
+}
+
+/// What is refused at each of the doors.
+const SHUT: [(u16, &str); 6] = [
+    (401, "invalid_client"),
+    (401, "invalid_client"),
+    (401, "invalid_client"),
+    (401, "invalid_client"),
+    (400, "invalid_grant"),
+    (400, "invalid_grant"),
+];
+
+/// The answer at each door: a token by assertion, found and named; the same at two other endpoints; and by the grant.
+async fn doors(server: &Server, platform: &Platform, client_id: &str) -> Vec<Answer> {
     let form = ["Content-Type: application/x-www-form-urlencoded"];
     let shown = || parameters(JWT_BEARER, &platform.token(server, client_id));
     let named = format!("client_id={client_id}");
     vec![
-        server.form(&[], &format!("{GRANT}&{}", shown())).await.status,
-        server.form(&[], &format!("{GRANT}&{named}&{}", shown())).await.status,
-        server.send("POST", "/oauth2/introspect", &form, format!("token=x&{}", shown())).await.status,
-        server.send("POST", "/oauth2/revoke", &form, format!("token=x&{named}&{}", shown())).await.status,
-        server.form(&[], &format!("{BEARER}&assertion={}", platform.token(server, client_id))).await.status,
-        server
-            .form(&[], &format!("{BEARER}&{named}&assertion={}", platform.token(server, client_id)))
-            .await
-            .status,
+        server.form(&[], &format!("{GRANT}&{}", shown())).await,
+        server.form(&[], &format!("{GRANT}&{named}&{}", shown())).await,
+        server.send("POST", "/oauth2/introspect", &form, format!("token=x&{}", shown())).await,
+        server.send("POST", "/oauth2/revoke", &form, format!("token=x&{named}&{}", shown())).await,
+        server.form(&[], &format!("{BEARER}&assertion={}", platform.token(server, client_id))).await,
+        server.form(&[], &format!("{BEARER}&{named}&assertion={}", platform.token(server, client_id))).await,
     ]
 }
 
@@ -70,7 +92,9 @@ async fn whoever_a_platform_vouches_for_stands_as_long_as_all_of_it(server: Serv
             "auth_methods": ["federated_jwt"], "expires_at": expires_at,
         });
         platform.client_with(&server, &client_id, sub(&client_id), registered).await;
-        assert_eq!(doors(&server, &platform, &client_id).await, [200; 6], "{fate:?}: open at first");
+        for (door, answer) in doors(&server, &platform, &client_id).await.iter().enumerate() {
+            assert_eq!(answer.status, 200, "{fate:?}: door {door} is open at first: {answer:?}");
+        }
         let (client, id) = uid(&server, &client_id).await;
         let credential = server.app.admin().store.federated_credentials(client).await.unwrap().remove(0);
         let federation = ChangeKind::Federation(id.clone());
@@ -109,7 +133,10 @@ async fn whoever_a_platform_vouches_for_stands_as_long_as_all_of_it(server: Serv
             }
         }
         let shut = doors(&server, &platform, &client_id).await;
-        assert_eq!(shut, [401, 401, 401, 401, 400, 400], "{fate:?}");
+        for (door, (answer, (status, error))) in shut.iter().zip(SHUT).enumerate() {
+            answer.expect_refusal(&format!("{fate:?}, door {door}"), status, error);
+        }
+        server.reason_is(&format!("{fate:?}"), &shut[1], fate.reason()).await;
     }
     server.app.stop().await.unwrap();
 }

@@ -276,13 +276,30 @@ async fn an_actor_from_elsewhere_acts_where_a_rule_names_it(server: Server) {
     let event = server.events("token_issued").await.into_iter().find(|event| event["jti"] == claims["jti"]);
     assert_eq!(event.unwrap()["outside_actors"], json!(["mesh|robot"]));
     assert_eq!(introspect(&server, &chain.payments, &token).await["act"], claims["act"]);
-    for (row, more) in [
-        ("nobody", String::new()),
-        ("another", with(&mesh.token(&server, "other", &json!({})))),
-        ("bound", with(&mesh.token(&server, "robot", &json!({ "cnf": { "jkt": "k" } })))),
-        ("on behalf", with(&mesh.token(&server, "robot", &json!({ "act": { "sub": "x" } })))),
+    for (row, more, error, reason) in [
+        ("nobody", String::new(), "invalid_target", "the rule wants an actor token of a trusted issuer"),
+        (
+            "another",
+            with(&mesh.token(&server, "other", &json!({}))),
+            "invalid_target",
+            "the rule is not about this actor",
+        ),
+        (
+            "bound",
+            with(&mesh.token(&server, "robot", &json!({ "cnf": { "jkt": "k" } }))),
+            "invalid_request",
+            "bound to a key",
+        ),
+        (
+            "on behalf",
+            with(&mesh.token(&server, "robot", &json!({ "act": { "sub": "x" } }))),
+            "invalid_request",
+            "acts",
+        ),
     ] {
-        assert_eq!(exchange(&server, &chain.orders, &subject, &more).await.status, 400, "{row}");
+        let answer = exchange(&server, &chain.orders, &subject, &more).await;
+        answer.expect_refusal(row, 400, error);
+        server.reason_is(row, &answer, reason).await;
     }
     chain.api(&server, "POST", "/trusted-issuers/mesh/disable", Value::Null).await.expect(200);
     assert_eq!(introspect(&server, &chain.payments, &token).await, inactive());
