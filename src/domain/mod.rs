@@ -4,6 +4,7 @@
 //! property-tested without a server.
 
 pub mod acting;
+mod actor;
 pub mod administrator;
 pub mod allowance;
 pub mod audit;

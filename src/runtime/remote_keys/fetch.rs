@@ -13,6 +13,7 @@ use url::Url;
 
 use super::{KeySet, NoKeys, RemoteKeys, Source};
 use crate::domain::error::Fault;
+use crate::domain::text::quoted;
 use crate::jose::{Bundle, read_bundle, read_key_set};
 use crate::runtime::issuers::{NoAnswer, Outbound};
 
@@ -140,7 +141,7 @@ fn jwks_uri((url, metadata): (&str, &[u8]), issuer: &str) -> Result<String, NoKe
     let metadata: Metadata = serde_json::from_slice(metadata)
         .map_err(|_| away(url, "what it answers is no metadata of an issuer"))?;
     if metadata.issuer != issuer {
-        let other = crate::domain::text::quoted(&metadata.issuer);
+        let other = quoted(&metadata.issuer);
         return Err(none(&format!("the issuer there is {other}, not exactly the one that is registered")));
     }
     metadata.jwks_uri.ok_or_else(|| none("it has no jwks_uri"))
