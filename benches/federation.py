@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 from authentication import ASSERTION_TYPE, pair
-from load import BODY
+from load import BODY, check_answer
 from servers import ask, basic, register, serving
 
 ISSUER, NAME = "https://token.actions.example.com", "ci"
@@ -31,6 +31,7 @@ def federated(programs, directory, make_store, count):
         ask(programs, store, "trusted-issuers", "create", NAME, "--issuer", ISSUER, "--jwks", str(keys))
         admin = ask(programs, store, "clients", "create", "bench-admin", "--role", "administrator")
         with serving(programs, directory, store, authorization) as server:
+            check_answer(server)
             register_workloads(server, basic("bench-admin", admin["secret"]["client_secret"]), count)
             body = BODY + "&" + urlencode({"client_assertion_type": ASSERTION_TYPE}) + "&client_assertion={token}"
 
