@@ -15,7 +15,7 @@ REGISTRATIONS = [
     + ["--permission", "orders:read=Read orders"],
     ["roles", "create", "order-reader", "--permission", "orders/orders:read"],
     ["trusted-issuers", "create", "spire", "--profile", "spiffe", "--issuer", f"spiffe://{TRUST_DOMAIN}"]
-    + ["--bundle-file", TRUST_DOMAIN],
+    + ["--bundle-file", TRUST_DOMAIN, "--reuse", "within_life"],
     ["clients", "create", "billing", "--no-secret", "--role", "order-reader"]
     + ["--auth-method", "spiffe_jwt", "--auth-method", "spiffe_x509"],
     ["clients", "federation", "add", "billing", "--issuer", "spire", "--condition", f"sub={WORKLOAD}"],
