@@ -2,7 +2,8 @@
 //! parsed once, as `Keyring::sign` does it. docs/performance.md has the figures.
 //!
 //! Beside it the yardsticks, on the same machine in the same minute: the cached key alone (a signature of as many bytes
-//! by aws-lc-rs, in base64url), and what the whole token costs more than that, one by one in turns.
+//! by aws-lc-rs, in base64url), what the whole token costs more than that, one by one in turns, and jsonwebtoken's
+//! `encode`, which parses the key each time and so tells one machine's figures from another's.
 //!
 //! `cargo bench --bench sign`, or `cargo bench --bench sign -- ES256` for some.
 #![expect(clippy::expect_used, reason = "a bench that cannot sign has nothing to say")]
@@ -20,6 +21,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
 use criterion::{Criterion, criterion_group, criterion_main};
 use jeton::jose::{Algorithm, PublicJwk, RsaBits, SigningKey, TokenType, sign};
+use jsonwebtoken::{EncodingKey, Header};
 use serde::Serialize;
 
 /// The claims of an ordinary access token, and as long.
@@ -90,6 +92,21 @@ impl Cached {
     }
 }
 
+/// The same claims by jsonwebtoken.
+fn encoding(key: &SigningKey) -> Option<(Header, EncodingKey)> {
+    let pkcs8 = key.to_pkcs8().expect("its bytes");
+    match key.algorithm() {
+        Algorithm::Es256 => {
+            Some((Header::new(jsonwebtoken::Algorithm::ES256), EncodingKey::from_ec_der(&pkcs8)))
+        }
+        Algorithm::EdDsa => {
+            Some((Header::new(jsonwebtoken::Algorithm::EdDSA), EncodingKey::from_ed_der(&pkcs8)))
+        }
+        // It wants RSA keys in another form.
+        _ => None,
+    }
+}
+
 fn yardsticks(criterion: &mut Criterion) {
     for algorithm in [Algorithm::Es256, Algorithm::EdDsa, Algorithm::Rs256] {
         let key = SigningKey::generate(algorithm, RsaBits::Rsa2048).expect("a key");
@@ -116,6 +133,12 @@ fn yardsticks(criterion: &mut Criterion) {
                 tokens.saturating_sub(signatures).max(Duration::from_nanos(1))
             });
         });
+        if let Some((header, secret)) = encoding(&key) {
+            group.bench_function("jsonwebtoken", |bencher| {
+                bencher
+                    .iter(|| jsonwebtoken::encode(&header, black_box(&claims()), &secret).expect("a token"));
+            });
+        }
         group.finish();
     }
 }

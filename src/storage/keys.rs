@@ -20,10 +20,12 @@ statements! {
             revoked_at, longest_token, pkcs11_token
         FROM signing_keys ORDER BY algorithm, generation";
 
+    /// Nothing behind the others: a replica that made its key for days comes when its generation has gone.
     INSERT_KEY = r"
         INSERT INTO signing_keys (kid, algorithm, generation, public_jwk, sealed_private,
             created_at, activates_at, leaves_at, revoked_at, longest_token, pkcs11_token)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
+        SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11
+        WHERE NOT EXISTS (SELECT 1 FROM signing_keys WHERE algorithm = $2 AND generation > $3)";
 
     /// Never later: another replica may have planned it sooner.
     ADVANCE_KEY = r"
@@ -203,13 +205,13 @@ impl Tx {
     /// Stores a new key.
     ///
     /// # Errors
-    /// [`StoreError::AlreadyExists`] when another replica made this generation first.
+    /// [`StoreError::AlreadyExists`] when another replica made this generation first, or there is a later one.
     pub async fn insert_key(&mut self, key: &StoredKey) -> Result<(), StoreError> {
         let (sealed, token) = match &key.private {
             StoredPrivate::Sealed(sealed) => (Some(sealed.as_slice()), None),
             StoredPrivate::InToken(token) => (None, Some(token.as_str())),
         };
-        execute!(
+        let stored = execute!(
             self,
             INSERT_KEY,
             key.life.kid.as_str(),
@@ -224,7 +226,7 @@ impl Tx {
             micros(key.life.longest_token),
             token
         )?;
-        Ok(())
+        if stored == 0 { Err(StoreError::AlreadyExists) } else { Ok(()) }
     }
 
     /// Lets a pending key sign earlier. Answers whether it was to sign later, and was not revoked.

@@ -8,10 +8,12 @@ use super::{both_stores, client, insert, resource_server, role};
 use crate::harness::{Database, START};
 use jeton::domain::client::{AuthMethod, Client, ClientKind, ClientSecret};
 use jeton::domain::client_certificate::ClientCertificate;
-use jeton::domain::ids::{ClientId, CredentialId, Permission, SecretId};
+use jeton::domain::ids::{ClientId, CredentialId, KeyId, Permission, SecretId};
 use jeton::domain::resource::ResourceServer;
+use jeton::domain::rotation::RingKey;
 use jeton::domain::secret::SecretOrigin;
-use jeton::storage::{ClientFilter, Cursor, Store, StoreError};
+use jeton::jose::{Algorithm, RsaBits, SigningKey};
+use jeton::storage::{ClientFilter, Cursor, Store, StoreError, StoredKey, StoredPrivate};
 
 both_stores!(
     a_client_comes_back_as_it_went_in,
@@ -20,6 +22,7 @@ both_stores!(
     operators_are_found_from_both_sides,
     only_the_version_that_was_read_is_replaced,
     lists_page_by_bytes_and_filter_literally,
+    a_key_that_comes_after_its_time_is_not_stored,
 );
 
 async fn a_client_comes_back_as_it_went_in(store: Store, _: Database) {
@@ -208,4 +211,33 @@ async fn lists_page_by_bytes_and_filter_literally(store: Store, _: Database) {
     let of_kind = |kind| ClientFilter { kind: Some(kind), ..all() };
     assert_eq!(page(of_kind(ClientKind::Job), "", 10).await.len(), 0);
     assert_eq!(page(of_kind(ClientKind::Agent), "", 10).await.len(), 6);
+}
+
+/// A replica that was suspended while it made a key, until the key's generation had come and gone.
+async fn a_key_that_comes_after_its_time_is_not_stored(store: Store, _: Database) {
+    let generation = |generation| {
+        let key = SigningKey::generate(Algorithm::Es256, RsaBits::Rsa2048).unwrap();
+        let public_jwk = key.public_jwk();
+        let life = RingKey {
+            kid: KeyId::new(public_jwk.key_id()).unwrap(),
+            generation,
+            activates_at: START,
+            leaves_at: None,
+            revoked_at: None,
+            longest_token: Duration::from_mins(5),
+        };
+        let private = StoredPrivate::Sealed(vec![1]);
+        StoredKey { algorithm: Algorithm::Es256, life, public_jwk, private, created_at: START }
+    };
+    for (number, stored) in [(2, true), (1, false), (2, false), (3, true)] {
+        let mut tx = store.begin().await.unwrap();
+        let outcome = tx.insert_key(&generation(number)).await;
+        match &outcome {
+            Ok(()) => tx.commit().await.unwrap(),
+            Err(StoreError::AlreadyExists) => drop(tx),
+            Err(error) => panic!("{error}"),
+        }
+        assert_eq!(store.signing_keys().await.unwrap().last().unwrap().life.generation, number.max(2));
+        assert_eq!(outcome.is_ok(), stored, "generation {number}");
+    }
 }
