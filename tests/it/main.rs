@@ -41,6 +41,7 @@ mod metrics;
 mod mutual_tls;
 mod openapi;
 mod operators;
+mod packages;
 #[cfg(feature = "pkcs11")]
 mod pkcs11_keys;
 mod private_key_jwt;
@@ -58,6 +59,7 @@ mod spiffe_x509;
 mod standing;
 mod statistics;
 mod storage;
+mod threat_model;
 mod tls;
 mod token;
 mod token_client_auth;
