@@ -41,6 +41,7 @@ mod metrics;
 mod mutual_tls;
 mod openapi;
 mod operators;
+mod outage;
 #[cfg(feature = "pkcs11")]
 mod pkcs11_keys;
 mod private_key_jwt;

@@ -7,7 +7,7 @@ use tokio::sync::OnceCell;
 use uuid::Uuid;
 
 use jeton::app;
-use jeton::config::Config;
+use jeton::config::{Config, OutageMode};
 
 /// Which engine a test runs on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,7 +104,10 @@ impl Database {
     }
 
     pub(crate) fn config(&self) -> Config {
-        Config::load(None, self.environment()).unwrap()
+        let mut config = Config::load(None, self.environment()).unwrap();
+        // Most tests break the database to see that nothing is said then; those of the outage mode switch it on.
+        config.outage.mode = OutageMode::Refuse;
+        config
     }
 
     /// Runs SQL behind the server's back.
