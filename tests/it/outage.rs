@@ -28,7 +28,6 @@ async fn server_behind_proxy(grace: Duration) -> (Server, Proxy) {
     let server = Server::start_on(database, |config| {
         config.outage.mode = OutageMode::Spool;
         config.outage.grace = grace;
-        config.outage.max_size = 1_024 * 1_024;
         if let DatabaseSetting::Postgres { url, .. } = &mut config.database {
             *url = SecretString::from(behind);
         }
@@ -169,7 +168,6 @@ async fn after_the_grace_nobody_gets_a_token_and_it_recovers_by_itself() {
     let server = Server::start_with(Engine::Sqlite, |config| {
         config.outage.mode = OutageMode::Spool;
         config.outage.grace = Duration::from_secs(1);
-        config.outage.max_size = 1_024 * 1_024;
     })
     .await;
     let billing = server.billing().await;

@@ -52,16 +52,12 @@ impl Process {
     }
 
     /// Starts `jeton serve`, which this signal does not reach, and waits until it is ready.
-    pub(crate) async fn serve_unsignalled(
-        database: &Database,
-        signal: &str,
-        environment: &[(&str, &str)],
-    ) -> Self {
+    pub(crate) async fn serve_unsignalled(database: &Database, signal: &str) -> Self {
         let mut shell = Command::new("/bin/sh");
         let serve = format!("trap '' {signal}; exec \"$0\" serve");
         shell.args(["-c", &serve, env!("CARGO_BIN_EXE_jeton")]).stdin(Stdio::null());
         shell.env_clear().envs(database.environment()).current_dir(database.directory.path());
-        let process = Self::spawn(shell, "serve", database, environment);
+        let process = Self::spawn(shell, "serve", database, &[]);
         process.ready().await;
         process
     }

@@ -30,7 +30,6 @@ async fn what_was_made_in_the_outage_counts_once_and_of_what_is_older_nothing_is
     let database = Database::create_migrated(Engine::Sqlite).await;
     let mut config = database.config();
     config.outage.mode = OutageMode::Spool;
-    config.outage.max_size = 1_024 * 1_024;
     let replica = Replica::start_with(&config, START).await;
     let second = Duration::from_secs(1);
     let later = |seconds: u32| START.plus(second * seconds);

@@ -66,8 +66,7 @@ async fn what_was_answered_on_a_full_disk_is_recorded_by_the_next_start() {
     let log = database.directory.path().join("data/jeton.db-wal");
 
     // A process that is told nothing when it meets the limit, but that the write failed.
-    let environment = [("JETON_OUTAGE__MAX_SIZE", "1MiB")];
-    let process = Process::serve_unsignalled(&database, "XFSZ", &environment).await;
+    let process = Process::serve_unsignalled(&database, "XFSZ").await;
     let mut answered = vec![jti(ask(&process, secret).await).await];
     fill_disk(&process, &log);
     // The log's file may have room that it was given before.
@@ -84,7 +83,7 @@ async fn what_was_answered_on_a_full_disk_is_recorded_by_the_next_start() {
     assert!(!process.signal("KILL").await.success());
     assert_eq!(spools(&database), 1);
 
-    let process = Process::serve(&database, &environment).await;
+    let process = Process::serve(&database, &[]).await;
     assert_eq!(readiness(&process).await, "ready\n");
     answered.push(jti(ask(&process, secret).await).await);
     super::expect_recorded_once(&database, &answered).await;
@@ -100,7 +99,7 @@ async fn what_was_answered_on_a_full_disk_is_recorded_by_the_next_start() {
     assert_eq!(spools(&database), 1);
     let folder = database.directory.path().join("data/spool");
     fs::write(folder.join("made-up.spool"), "jeton spool 1\n\0\0 and an event that never was").unwrap();
-    let process = Process::serve(&database, &environment).await;
+    let process = Process::serve(&database, &[]).await;
     tokio::time::sleep(Duration::from_millis(10)).await;
     super::expect_recorded_once(&database, &answered).await;
     let adopted =
