@@ -114,7 +114,7 @@ mod tests {
     #[test]
     fn it_is_degraded_while_known_clients_get_tokens_and_no_longer() {
         let spooling = Recording::Spooling(Duration::from_secs(60));
-        let until = |seconds| Readiness::Degraded(Timestamp::from_seconds(1_000 + seconds));
+        let until = |seconds: i64| Readiness::Degraded(Timestamp::from_seconds(1_000 + seconds));
         assert_eq!(told(true, 900, Recording::Works, true), Readiness::Ready);
         assert_eq!(told(true, 900, spooling, true), until(60), "it answers, and takes nothing");
         assert_eq!(told(false, 30, spooling, true), until(30), "whichever ends first");
