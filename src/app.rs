@@ -21,7 +21,7 @@ use self::services::services;
 use crate::admin::audit_watch::AuditWatch;
 use crate::admin::sign_in::SignIn;
 use crate::admin::{Admin, AdminError};
-use crate::config::{Config, Database, Issuance, Issuer, MetricsListener};
+use crate::config::{Config, Database, Issuance, Issuer, MetricsListener, OutageMode};
 use crate::domain::audit::ProcessKind;
 use crate::domain::error::Fault;
 use crate::http::{self, Workers};
@@ -34,7 +34,7 @@ use crate::runtime::fault;
 use crate::runtime::issuer_keys::IssuerKeys;
 use crate::runtime::key_maker::KeyMaker;
 use crate::runtime::keyring::Keyring;
-use crate::runtime::ledger::Ledger;
+use crate::runtime::ledger::{self, Ledger};
 use crate::runtime::master_key::MasterKeys;
 use crate::runtime::nonces::Nonces;
 use crate::runtime::refusals::Refusals;
@@ -150,8 +150,13 @@ pub async fn unseal(
     let key = AuditKey::open(store, &master_keys, ambient).await?;
     let token_keys = TokenKeys::of(config);
     let keyring = Keyring::open(store.clone(), master_keys.clone(), token_keys.clone()).await?;
+    if process == ProcessKind::Server {
+        // Whatever the mode is now. Before anything is answered: the identifiers in it are used.
+        ledger::adopt(&config.outage.directory, store, ambient, &key).await?;
+    }
+    let world = (store.clone(), ambient.clone());
     let (ledger, writing) =
-        Ledger::start(store.clone(), ambient.clone(), key, process, config.audit_issuance, writes_on);
+        Ledger::start(world, key, process, config.audit_issuance, &config.outage, writes_on)?;
     let kept = (config.keys_held_in, config.rsa_bits);
     let maker = KeyMaker::new(store.clone(), master_keys.clone(), token_keys, kept, ambient.clone());
     let (keyring_too, ambient) = (Arc::clone(&keyring), ambient.clone());
@@ -271,7 +276,9 @@ impl App {
         Box::pin(rotator.start()).await?;
         // Records the start, and whatever a process that was killed has left.
         ledger.collect().await?;
-        let limits = Limits { clients: config.directory_clients, keys_believed_for: config.keys.staleness() };
+        let grace = (config.outage.mode == OutageMode::Spool).then_some(config.outage.grace);
+        let limits =
+            Limits { clients: config.directory_clients, keys_believed_for: config.keys.staleness(), grace };
         let clock = Arc::clone(rotator.clock());
         let revocations = Revocations::open(store.clone(), ambient.clone(), Arc::clone(&clock)).await?;
         let memory = (Arc::clone(&keyring), Arc::clone(&revocations), Arc::clone(&clock));

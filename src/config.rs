@@ -6,6 +6,7 @@ mod credentials;
 mod issuer;
 mod limits;
 mod master_key;
+mod outage;
 mod outbound;
 mod sso;
 mod tls;
@@ -15,6 +16,7 @@ mod values;
 pub use self::issuer::Issuer;
 pub use self::limits::Limits;
 pub use self::master_key::{HeldIn, MasterKeySource, Pkcs11};
+pub use self::outage::{Outage, OutageMode};
 pub use self::outbound::{Assertions, Federation, Outbound};
 pub use self::sso::{ClientSecretSource, Upstream};
 pub use self::tls::{CertificateHeader, MutualTls, PemPair, TlsSettings};
@@ -78,6 +80,8 @@ pub struct Config {
     pub audit_issuance: Issuance,
     /// How long audit events are kept; in whole days.
     pub audit_retention: Duration,
+    /// What is done while the database is away.
+    pub outage: Outage,
     /// How long before its end a credential is said to end soon.
     pub warn_before: Duration,
     /// How people sign in.
@@ -294,6 +298,7 @@ impl Settings {
         let keys_held_in = self.held_in(master_keys.pkcs11.as_ref());
         let audit_issuance = self.take("audit.issuance", issuance).unwrap_or(Issuance::Durable);
         let audit_retention = self.take("audit.retention", days).unwrap_or(Duration::from_hours(24 * 400));
+        let outage = self.outage(&data_dir, &keys);
         let warn_before = self.warn_before();
         let sign_in = self.sign_in();
         let sso = self.sso();
@@ -323,6 +328,7 @@ impl Settings {
             keys_held_in,
             audit_issuance,
             audit_retention,
+            outage,
             warn_before,
             sign_in,
             sso,

@@ -57,10 +57,7 @@ impl Config {
             allowed.map_or_else(|| "off".to_owned(), |allowed| allowed.to_string())
         };
         let required = |needed: bool| if needed { "required" } else { "optional" }.to_owned();
-        let log_format = match self.log_format {
-            LogFormat::Text => "text",
-            LogFormat::Json => "json",
-        };
+        let log_format = if self.log_format == LogFormat::Json { "json" } else { "text" };
         let mut told = vec![
             ("issuer", issuer.to_owned()),
             ("listen", self.listen.to_string()),
@@ -114,6 +111,7 @@ impl Config {
             ("log.level", self.log_level.clone()),
             ("log.format", log_format.to_owned()),
         ];
+        told.extend(self.outage.told());
         if let Some(Upstream { client_id, scopes, mapping, .. }) = &self.sso {
             told.extend([
                 ("sso.client_id", client_id.clone()),

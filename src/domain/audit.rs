@@ -361,6 +361,43 @@ pub enum Event {
         #[schema(value_type = String, format = DateTime)]
         before: Timestamp,
     },
+    /// The database took no events any more. From here on they were kept in a file.
+    OutageBegan,
+    /// The database took events again, and has all of the outage.
+    OutageEnded {
+        /// When it began to take none.
+        #[schema(value_type = String, format = DateTime)]
+        began: Timestamp,
+        /// How many events were kept meanwhile.
+        events: u64,
+    },
+    /// A server has recorded what another one had kept in a file, and not come to record.
+    SpoolAdopted {
+        /// The file's name.
+        file: String,
+        /// How many events.
+        events: u64,
+        /// How many bytes behind them could not be read: what was being written when that server died, for an answer
+        /// that never left; or damage.
+        #[serde(skip_serializing_if = "is_zero")]
+        unread_bytes: u64,
+        /// Why nothing of it was recorded, if nothing was.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        problem: Option<String>,
+    },
+    /// What counts once was used at two replicas, of which one or both could not ask the database.
+    IdentifierUsedTwice {
+        /// What it identifies.
+        of: String,
+        /// The identifier, as it is kept.
+        identifier: String,
+        /// The client that used it the second time.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        client_id: Option<String>,
+        /// The token that was issued for it the second time.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        jti: Option<String>,
+    },
     /// Somebody took a copy of the audit with them, through the pages.
     AuditExported {
         /// Who.
@@ -466,6 +503,10 @@ impl Event {
             Self::Stopped => "stopped",
             Self::LeftEventRejected { .. } => "left_event_rejected",
             Self::EventsDropped { .. } => "events_dropped",
+            Self::OutageBegan => "outage_began",
+            Self::OutageEnded { .. } => "outage_ended",
+            Self::SpoolAdopted { .. } => "spool_adopted",
+            Self::IdentifierUsedTwice { .. } => "identifier_used_twice",
             Self::AuditExported { .. } => "audit_exported",
             Self::AssertionExplained { .. } => "assertion_explained",
             Self::AuditChecked { .. } => "audit_checked",
@@ -492,6 +533,10 @@ impl Event {
         "stopped",
         "left_event_rejected",
         "events_dropped",
+        "outage_began",
+        "outage_ended",
+        "spool_adopted",
+        "identifier_used_twice",
         "audit_exported",
         "assertion_explained",
         "audit_checked",
@@ -551,4 +596,9 @@ impl Origin {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
 const fn is_false(value: &bool) -> bool {
     !*value
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+const fn is_zero(value: &u64) -> bool {
+    *value == 0
 }

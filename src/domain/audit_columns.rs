@@ -17,6 +17,7 @@ impl Event {
         };
         let (client_id, jti) = match self {
             Self::TokenIssued { client_id, jti, .. } => (text(client_id), Some(jti.clone())),
+            Self::IdentifierUsedTwice { client_id, jti, .. } => (client_id.clone(), jti.clone()),
             Self::TokenRefused { client_id, .. } => (client_id.as_ref().and_then(text), None),
             Self::AccessRefused { claimed, .. } => (by.0.or_else(|| claimed.as_ref().and_then(text)), by.1),
             _ => by,
@@ -60,6 +61,10 @@ impl Event {
             | Self::Stopped
             | Self::LeftEventRejected { .. }
             | Self::EventsDropped { .. }
+            | Self::OutageBegan
+            | Self::OutageEnded { .. }
+            | Self::SpoolAdopted { .. }
+            | Self::IdentifierUsedTwice { .. }
             | Self::AuditChecked { .. } => None,
         }
     }

@@ -139,6 +139,12 @@ impl Chain {
         Self(ChainEnd { writer, seq: 0, at, hash: Hash::NONE })
     }
 
+    /// A chain that goes on behind this place.
+    #[must_use]
+    pub const fn after(end: ChainEnd) -> Self {
+        Self(end)
+    }
+
     /// Puts an event into the next place. A chain's times never go back, so that cutting off what is older
     /// than a time cuts off its beginning and nothing else.
     pub fn append(&mut self, at: Timestamp, text: &str) -> Link {

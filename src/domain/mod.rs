@@ -33,6 +33,7 @@ pub mod exchange_tree;
 mod fingerprint;
 pub mod foreign_hash;
 pub mod ids;
+pub mod once;
 pub mod outside;
 pub mod outside_identity;
 pub mod password;

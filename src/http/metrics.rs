@@ -88,6 +88,7 @@ fn registry(services: &Services) -> Registry {
         ended,
     );
     register_limits(&mut registry, services);
+    register_outage(&mut registry, services);
     let legacy = Counter::<u64>::default();
     legacy.inc_by(services.tokens.verifiers.assertions.legacy_audiences());
     registry.register(
@@ -119,6 +120,25 @@ fn register_limits(registry: &mut Registry, services: &Services) {
         "Costly checks of secrets that were not made because too many waited",
         turned_away,
     );
+}
+
+/// What waits for the database to be back.
+fn register_outage(registry: &mut Registry, services: &Services) {
+    let figures = services.tokens.ledger.outage();
+    let (outage, events, bytes) = <(Gauge, Gauge, Gauge)>::default();
+    outage.set(i64::from(figures.since.is_some()));
+    events.set(whole(figures.events));
+    bytes.set(whole(figures.bytes));
+    let replayed = Counter::<u64>::default();
+    replayed.inc_by(figures.replayed);
+    registry.register(
+        "jeton_outage",
+        "1 while audit events go to the spool, because the database takes none",
+        outage,
+    );
+    registry.register("jeton_spool_events", "Audit events in the spool", events);
+    registry.register("jeton_spool_bytes", "Bytes of the spool that are in use", bytes);
+    registry.register("jeton_spool_replayed_events", "Audit events written from the spool", replayed);
 }
 
 fn whole(number: u64) -> i64 {

@@ -8,6 +8,7 @@ mod docs;
 mod error;
 mod extract;
 mod handshakes;
+mod health;
 mod json;
 mod metrics;
 mod middleware;
@@ -24,13 +25,10 @@ pub use self::pages::SSO_CALLBACK;
 pub use self::workers::{Door, Speaks, Workers};
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use axum::middleware::from_fn;
-use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use http::StatusCode;
 use ipnet::IpNet;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
@@ -56,9 +54,6 @@ use crate::storage::Store;
 
 /// The largest body of a token request, in bytes.
 const TOKEN_BODY: usize = 64 * 1_024;
-
-/// How long the database may take to answer the readiness probe: less than a prober waits.
-const PROBE: Duration = Duration::from_secs(3);
 
 /// The largest body of an API request, in bytes.
 const API_BODY: usize = 1_024 * 1_024;
@@ -144,39 +139,10 @@ fn service(services: Shared, docs: &Arc<Docs>, audience: Audience) -> Observed {
             .nest(&path, application)
     };
     let application = application
-        .route("/livez", get(alive))
-        .route("/readyz", get(ready))
+        .route("/livez", get(health::alive))
+        .route("/readyz", get(health::ready))
         .fallback(error::no_such_path)
         .method_not_allowed_fallback(error::no_such_method)
         .with_state(Arc::clone(&services));
     Observed { application, services }
-}
-
-/// The process runs.
-async fn alive() -> Response {
-    (StatusCode::OK, "alive\n").into_response()
-}
-
-/// The process can issue tokens.
-async fn ready(axum::extract::State(services): axum::extract::State<Shared>) -> Response {
-    let answers = match tokio::time::timeout(PROBE, services.store.ping()).await {
-        Ok(answers) => answers.map_err(|error| error.to_string()),
-        Err(_) => Err("the database does not answer in time".to_owned()),
-    };
-    let answers = answers
-        .and_then(|()| services.tokens.directory.check_fresh().map_err(|fault| fault.to_string()))
-        .map_err(|reason| (reason, "the database does not answer\n"));
-    let recording = || {
-        let checked = services.tokens.ledger.check();
-        checked.map_err(|fault| (fault.to_string(), "nothing can be recorded\n"))
-    };
-    let clock =
-        || services.rotator.clock().check().map_err(|fault| (fault.to_string(), "the clock is off\n"));
-    match answers.and_then(|()| recording()).and_then(|()| clock()) {
-        Ok(()) => (StatusCode::OK, "ready\n").into_response(),
-        Err((reason, public)) => {
-            tracing::warn!(reason, "not ready");
-            (StatusCode::SERVICE_UNAVAILABLE, public).into_response()
-        }
-    }
 }

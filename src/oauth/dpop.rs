@@ -161,7 +161,8 @@ impl Dpop {
         let (until, renew_nonce) = self.timely(iat, claims.nonce.as_deref(), expected.now)?;
         // The key's thumbprint has one length, so no two pairs make one text.
         let id = digest(&SHA256, format!("{thumbprint}.{jti}").as_bytes());
-        let used = UsedId { purpose: PURPOSE, id: BASE64URL.encode(id), expires_at: until.plus(LEEWAY) };
+        let (id, expires_at) = (BASE64URL.encode(id), until.plus(LEEWAY));
+        let used = UsedId { purpose: PURPOSE, id, issued_at: Some(iat), expires_at };
         Ok(Proof { jkt: thumbprint, ath: claims.ath, used, renew_nonce })
     }
 

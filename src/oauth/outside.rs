@@ -118,11 +118,12 @@ impl OutsideTokens {
         used_as: UsedAs,
         now: Timestamp,
     ) -> Result<OutsideToken, NotAccepted> {
-        self.directory.check_fresh().map_err(NotAccepted::Fault)?;
+        self.check_known(used_as).map_err(NotAccepted::Fault)?;
         let catalog = self.directory.catalog();
         let ground = Ground { issuer: &self.issuer, catalog: &catalog, keys: &self.keys };
         let claimed = Claimed::read(token).map_err(NotAccepted::Refused)?;
         let issuer = ground.signer(&claimed, used_as).await.map_err(|unsigned| unsigned.refuse(used_as))?;
+        self.check_known(used_as).map_err(NotAccepted::Fault)?;
         self.check_unchanged(&issuer)?;
         let judging = Judging::new(&claimed, &issuer, used_as, ground.audience(&issuer), now);
         judging.judge().map_err(NotAccepted::Refused)?;
@@ -130,9 +131,19 @@ impl OutsideTokens {
             .ok_or_else(|| NotAccepted::Refused("the token has no sub or exp".into()))
     }
 
+    /// Whether what is in memory may be believed for a token that is presented as this. Whose tokens are passed on must
+    /// be known as it is now.
+    fn check_known(&self, used_as: UsedAs) -> Result<(), Fault> {
+        match used_as {
+            UsedAs::SubjectToken => self.directory.check_fresh(),
+            UsedAs::ClientAssertion | UsedAs::SpiffeAssertion | UsedAs::Grant => {
+                self.directory.check_usable()
+            }
+        }
+    }
+
     /// Whether an issuer is still trusted as it was before its keys were waited for, which may take long.
     fn check_unchanged(&self, issuer: &TrustedIssuer) -> Result<(), NotAccepted> {
-        self.directory.check_fresh().map_err(NotAccepted::Fault)?;
         if is_unchanged(&self.directory.catalog(), issuer) {
             return Ok(());
         }
@@ -187,7 +198,8 @@ impl OutsideToken {
             (Reuse::Once, None) => Some(used_id(issuer.uid.0, "signed", claimed.signed())),
         };
         let expires_at = ends_at.plus(issuer.leeway).plus(REMEMBERED);
-        let used = id.map(|id| UsedId { purpose: PURPOSE, id, expires_at });
+        let issued_at = claimed.time("iat").ok().flatten();
+        let used = id.map(|id| UsedId { purpose: PURPOSE, id, issued_at, expires_at });
         Some(Self { claims: claimed.into_claims(), issuer, subject, jti, ends_at, used })
     }
 }

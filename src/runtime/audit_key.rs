@@ -4,6 +4,8 @@
 
 use std::sync::Arc;
 
+use aws_lc_rs::hmac;
+
 use super::clock::Ambient;
 use super::fault;
 use super::master_key::MasterKeys;
@@ -13,11 +15,15 @@ use crate::domain::ids::KeyId;
 use crate::jose::{self, Algorithm, RsaBits, SigningKey, TokenType};
 use crate::storage::{Store, StoreError, StoredAuditKey};
 
+/// What the key of the spool is made for.
+const SPOOL: &[u8] = b"jeton spool 1";
+
 /// Signs checkpoints. It has no `Debug` form.
 #[derive(Clone)]
 pub struct AuditKey {
     kid: KeyId,
     key: Arc<SigningKey>,
+    spool: hmac::Key,
 }
 
 // === impl AuditKey ===
@@ -36,7 +42,16 @@ impl AuditKey {
         let stored = stored.first().ok_or_else(|| Fault::internal("there is no audit key"))?;
         let private = master_keys.open(&purpose(&stored.kid), &stored.sealed_private).await?;
         let key = SigningKey::from_pkcs8(Algorithm::Es256, &private).map_err(Fault::internal)?;
-        Ok(Self { kid: stored.kid.clone(), key: Arc::new(key) })
+        let spool = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &private), SPOOL);
+        let spool = hmac::Key::new(hmac::HMAC_SHA256, spool.as_ref());
+        Ok(Self { kid: stored.kid.clone(), key: Arc::new(key), spool })
+    }
+
+    /// What seals events that wait in a file for the database. It is made from the private part, so that only whoever
+    /// could sign for events can make one.
+    #[must_use]
+    pub fn spool(&self) -> hmac::Key {
+        self.spool.clone()
     }
 
     /// How far a chain has come, as a compact JWS.

@@ -88,6 +88,8 @@ pub struct Directory {
     /// When changes were last heard of. Monotonic: a clock that is set must not make memory stale.
     heard: ArcSwap<Instant>,
     believed_for: Duration,
+    /// The same for token requests of clients that are in memory: not less.
+    usable_for: Duration,
 }
 
 /// How much is kept in memory, and for how long it is believed.
@@ -97,6 +99,8 @@ pub struct Limits {
     pub clients: u64,
     /// How old the newest that was heard of the signing keys may be for tokens to be signed.
     pub keys_believed_for: Duration,
+    /// How long clients in memory get tokens while changes cannot be heard of, if they do.
+    pub grace: Option<Duration>,
 }
 
 /// A client in memory, with the generation that its load began in.
@@ -204,6 +208,7 @@ impl Directory {
             applied: Mutex::new(latest),
             heard: ArcSwap::from_pointee(heard),
             believed_for: STALE.min(limits.keys_believed_for),
+            usable_for: limits.grace.unwrap_or(STALE).max(STALE).min(limits.keys_believed_for),
         }))
     }
 
@@ -226,12 +231,14 @@ impl Directory {
     /// It is not in memory and the database is away, or no changes have been heard of for too long. That
     /// is never "no such client".
     pub async fn client(&self, client_id: &ClientId) -> Result<Option<Arc<Registration>>, Fault> {
-        self.check_fresh()?;
+        self.check_usable()?;
         if let Some(Known { registration: Some(known), generation }) = self.clients.get(client_id).await
             && generation == self.generations.of(client_id)
         {
             return Ok(Some(known));
         }
+        // Whoever is not in memory may have been registered meanwhile, and asking would take its time.
+        self.check_fresh()?;
         if self.unknown.get(client_id).await == Some(self.generations.of(client_id)) {
             return Ok(None);
         }
@@ -291,6 +298,21 @@ impl Directory {
     /// off in the meantime.
     pub fn check_fresh(&self) -> Result<(), Fault> {
         self.check_heard(self.believed_for)
+    }
+
+    /// Whether clients in memory may be given tokens: for a while also when no changes are heard of, if an operator has
+    /// not said otherwise. Where a client is disabled or expired as far as is known, it gets none.
+    ///
+    /// # Errors
+    /// No changes have been heard of for longer.
+    pub fn check_usable(&self) -> Result<(), Fault> {
+        self.check_heard(self.usable_for)
+    }
+
+    /// For how long clients in memory are given tokens, if no more changes are heard of.
+    #[must_use]
+    pub fn usable_left(&self) -> Duration {
+        self.usable_for.saturating_sub(self.heard.load().elapsed())
     }
 
     /// Whether changes were heard of within this time.

@@ -38,6 +38,8 @@ pub struct UsedId {
     pub purpose: &'static str,
     /// The identifier, with whatever it is unique within: the issuer's or the key's name.
     pub id: String,
+    /// When what it is of was made, if that says so, by the clock of whoever made it.
+    pub issued_at: Option<Timestamp>,
     /// When it may be forgotten: the end of what it guards, and the leeway beyond.
     pub expires_at: Timestamp,
 }
@@ -147,7 +149,13 @@ impl Held {
 
     async fn take(store: &Store) -> Result<Self, StoreError> {
         let connection = match store {
-            Store::Postgres(pool) => Connection::Postgres(pool.acquire().await?),
+            Store::Postgres(pool) => {
+                let mut connection = pool.acquire().await?;
+                // It comes back only when something has failed on it: the server may have become one that takes
+                // nothing, or a batch that was given up may still be on its way.
+                connection.close_on_drop();
+                Connection::Postgres(connection)
+            }
             Store::Sqlite { writer, turn, .. } => {
                 Connection::Sqlite(writer.acquire().await?, Arc::clone(turn))
             }
@@ -214,6 +222,24 @@ impl LedgerTx<'_> {
         Ok(())
     }
 
+    /// Appends events in places where they may be already: a batch whose outcome is not known, once more. If it is
+    /// still on its way, this waits for it. Answers how many were not there.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn append_events_again(&mut self, events: &[Recorded]) -> Result<u64, StoreError> {
+        let mut appended = 0;
+        match &mut self.inner {
+            Inner::Postgres(tx) => appended = postgres::append_events_again(&mut **tx, events).await?,
+            Inner::Sqlite(tx, _) => {
+                for events in events.chunks(sqlite::ROWS) {
+                    appended += sqlite::append_events_again(&mut **tx, events).await?;
+                }
+            }
+        }
+        Ok(appended)
+    }
+
     /// Takes at most `limit` of the events that were left, oldest first: when each happened, and its text.
     ///
     /// # Errors
@@ -235,6 +261,20 @@ impl LedgerTx<'_> {
         &mut self,
         used: &[&'u UsedId],
     ) -> Result<HashSet<(&'static str, &'u str)>, StoreError> {
+        let rows: Vec<_> = used.iter().map(|used| (used.purpose, &*used.id, used.expires_at)).collect();
+        let rows = self.use_up(&rows).await?;
+        let first: HashSet<(&str, &str)> = rows.iter().map(|(purpose, id)| (&**purpose, &**id)).collect();
+        Ok(used.iter().map(|used| (used.purpose, &*used.id)).filter(|one| first.contains(one)).collect())
+    }
+
+    /// The same for identifiers of any purpose: its text, the identifier's, and when that may be forgotten.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn use_up(
+        &mut self,
+        used: &[(&str, &str, Timestamp)],
+    ) -> Result<Vec<(String, String)>, StoreError> {
         let mut rows = Vec::new();
         match &mut self.inner {
             Inner::Postgres(tx) => rows = postgres::use_ids(&mut **tx, used).await?,
@@ -244,7 +284,6 @@ impl LedgerTx<'_> {
                 }
             }
         }
-        let first: HashSet<(&str, &str)> = rows.iter().map(|(purpose, id)| (&**purpose, &**id)).collect();
-        Ok(used.iter().map(|used| (used.purpose, &*used.id)).filter(|one| first.contains(one)).collect())
+        Ok(rows)
     }
 }

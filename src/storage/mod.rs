@@ -81,7 +81,8 @@ impl From<sqlx::Error> for StoreError {
     }
 }
 
-/// A row that cannot be read is a corrupt store; everything else may pass by itself.
+/// A row that cannot be read is a corrupt store; everything else may pass by itself: a server that stops, has no
+/// connection or no disk left, or takes nothing because it follows another one.
 fn fault(error: &sqlx::Error) -> Fault {
     let detail = format!("database: {error}");
     match error {
@@ -90,8 +91,10 @@ fn fault(error: &sqlx::Error) -> Fault {
         | sqlx::Error::Decode(_)
         | sqlx::Error::Encode(_)
         | sqlx::Error::TypeNotFound { .. } => Fault::internal(detail),
-        // Class 22: data that the engine cannot take. Trying again does not help.
-        sqlx::Error::Database(refused) if refused.code().is_some_and(|code| code.starts_with("22")) => {
+        // Class 22 of PostgreSQL: data that it cannot take. Trying again does not help.
+        sqlx::Error::Database(refused)
+            if refused.code().is_some_and(|code| code.len() == 5 && code.starts_with("22")) =>
+        {
             Fault::internal(detail)
         }
         _ => Fault::unavailable(detail),
@@ -160,4 +163,70 @@ pub fn all_statements() -> impl Iterator<Item = (&'static str, &'static str)> {
     .into_iter()
     .flatten()
     .copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::borrow::Cow;
+    use std::error::Error;
+
+    use sqlx::error::{DatabaseError, ErrorKind};
+
+    use super::*;
+    use crate::domain::error::FaultKind;
+
+    /// What an engine refuses a statement with.
+    #[derive(Debug, thiserror::Error)]
+    #[error("refused with {0}")]
+    struct Refused(&'static str);
+
+    impl DatabaseError for Refused {
+        fn message(&self) -> &'static str {
+            "refused"
+        }
+
+        fn code(&self) -> Option<Cow<'_, str>> {
+            Some(self.0.into())
+        }
+
+        fn as_error(&self) -> &(dyn Error + Send + Sync + 'static) {
+            self
+        }
+
+        fn as_error_mut(&mut self) -> &mut (dyn Error + Send + Sync + 'static) {
+            self
+        }
+
+        fn into_error(self: Box<Self>) -> Box<dyn Error + Send + Sync + 'static> {
+            self
+        }
+
+        fn kind(&self) -> ErrorKind {
+            ErrorKind::Other
+        }
+    }
+
+    #[test]
+    fn a_database_that_takes_nothing_is_away_and_no_verdict() {
+        let told = |code| match StoreError::from(sqlx::Error::Database(Box::new(Refused(code)))) {
+            StoreError::Fault(fault) => fault.kind,
+            verdict => panic!("{code}: {verdict}"),
+        };
+        for (code, what) in [
+            ("53100", "the disk is full"),
+            ("53300", "too many connections"),
+            ("25006", "a standby"),
+            ("57P01", "it is being stopped"),
+            ("57P02", "another process of it crashed"),
+            ("57P03", "it starts"),
+            ("58030", "the disk is broken"),
+            ("13", "SQLITE_FULL"),
+            ("778", "SQLITE_IOERR_WRITE"),
+            ("22", "SQLITE_NOLFS: the file is too large for the disk"),
+            ("5", "SQLITE_BUSY"),
+        ] {
+            assert_eq!(told(code), FaultKind::Unavailable, "{what}");
+        }
+        assert_eq!(told("22021"), FaultKind::Internal, "a text that is none");
+    }
 }

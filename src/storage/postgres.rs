@@ -7,7 +7,7 @@ use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection, PgExecutor, PgPool};
 
-use super::{LossySetting, Store, StoreError, UsedId};
+use super::{LossySetting, Store, StoreError};
 use crate::domain::audit::Recorded;
 use crate::domain::error::Fault;
 use crate::domain::time::{DAY, Timestamp};
@@ -19,6 +19,13 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// How long an idle connection is believed to be alive.
 const TRUSTED: Duration = Duration::from_secs(1);
+
+/// How long a connection that is given back may take to answer. One that a broken network has swallowed would never,
+/// and there is room for few.
+const GIVEN_BACK: Duration = Duration::from_secs(2);
+
+/// Whether the server follows another one.
+const FOLLOWS: &str = "SELECT pg_is_in_recovery()";
 
 const CHANNEL: &str = "jeton_changes";
 
@@ -45,6 +52,26 @@ pub(super) async fn connect(
                 Ok(true)
             })
         })
+        .after_connect(|connection, _| {
+            Box::pin(async move {
+                // One that has been the first server, and follows another now: it takes nothing, and what it says of
+                // changes may be old.
+                if sqlx::query_scalar(FOLLOWS).fetch_one(&mut *connection).await? {
+                    return Err(sqlx::Error::Configuration(
+                        "this server is a standby; connect to the primary".into(),
+                    ));
+                }
+                Ok(())
+            })
+        })
+        .after_release(|connection, _| {
+            Box::pin(async move {
+                match tokio::time::timeout(GIVEN_BACK, connection.ping()).await {
+                    Ok(answered) => answered.map(|()| true),
+                    Err(_) => Err(sqlx::Error::PoolTimedOut),
+                }
+            })
+        })
         .connect_with(options)
         .await?;
     // Texts of callers are recorded as they came; another encoding could not hold them all.
@@ -64,15 +91,41 @@ const APPEND_EVENTS: &str = r"
         $7::TEXT[], $8::TEXT[], $9::TEXT[], $10::TEXT[], $11::BOOLEAN[], $12::TEXT[], $13::TEXT[],
         $14::TEXT[])";
 
-/// A column a bind, so that the statement is the same for any number of events and is planned once.
+/// A batch whose outcome is not known.
+const APPEND_EVENTS_AGAIN: &str = r"
+    INSERT INTO audit_events
+        (writer, seq, at, prev, hash, kind, outcome, client_id, jti, txn, continues, person, about, event)
+    SELECT * FROM UNNEST($1::UUID[], $2::BIGINT[], $3::BIGINT[], $4::BYTEA[], $5::BYTEA[], $6::TEXT[],
+        $7::TEXT[], $8::TEXT[], $9::TEXT[], $10::TEXT[], $11::BOOLEAN[], $12::TEXT[], $13::TEXT[],
+        $14::TEXT[])
+    ON CONFLICT DO NOTHING";
+
+/// Appends events. Each place is taken once.
 pub(super) async fn append_events(
     executor: impl PgExecutor<'_>,
     events: &[Recorded],
 ) -> Result<(), sqlx::Error> {
+    append(APPEND_EVENTS, executor, events).await.map(drop)
+}
+
+/// Appends events that may be there already. Answers how many were not.
+pub(super) async fn append_events_again(
+    executor: impl PgExecutor<'_>,
+    events: &[Recorded],
+) -> Result<u64, sqlx::Error> {
+    append(APPEND_EVENTS_AGAIN, executor, events).await
+}
+
+/// A column a bind, so that the statement is the same for any number of events and is planned once.
+async fn append(
+    statement: &'static str,
+    executor: impl PgExecutor<'_>,
+    events: &[Recorded],
+) -> Result<u64, sqlx::Error> {
     fn column<'a, T>(events: &'a [Recorded], value: impl Fn(&'a Recorded) -> T) -> Vec<T> {
         events.iter().map(value).collect()
     }
-    sqlx::query(APPEND_EVENTS)
+    let done = sqlx::query(statement)
         .bind(column(events, |event| event.link.writer))
         .bind(column(events, |event| event.link.seq.cast_signed()))
         .bind(column(events, |event| event.link.at.as_micros()))
@@ -89,7 +142,7 @@ pub(super) async fn append_events(
         .bind(column(events, |event| event.event.text.as_str()))
         .execute(executor)
         .await?;
-    Ok(())
+    Ok(done.rows_affected())
 }
 
 const USE_IDS: &str = r"
@@ -101,12 +154,12 @@ const USE_IDS: &str = r"
 /// Marks identifiers as used, in this order. Answers the purposes and texts of those that were not.
 pub(super) async fn use_ids(
     executor: impl PgExecutor<'_>,
-    used: &[&UsedId],
+    used: &[(&str, &str, Timestamp)],
 ) -> Result<Vec<(String, String)>, sqlx::Error> {
     sqlx::query_as(USE_IDS)
-        .bind(used.iter().map(|used| used.purpose).collect::<Vec<_>>())
-        .bind(used.iter().map(|used| &*used.id).collect::<Vec<_>>())
-        .bind(used.iter().map(|used| used.expires_at.as_micros()).collect::<Vec<_>>())
+        .bind(used.iter().map(|(purpose, ..)| *purpose).collect::<Vec<_>>())
+        .bind(used.iter().map(|(_, id, _)| *id).collect::<Vec<_>>())
+        .bind(used.iter().map(|(.., expires_at)| expires_at.as_micros()).collect::<Vec<_>>())
         .fetch_all(executor)
         .await
 }

@@ -9,7 +9,7 @@ use sqlx::migrate::Migrator;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{AssertSqlSafe, ConnectOptions, SqliteExecutor, SqlitePool};
 
-use super::{Store, StoreError, UsedId, migration_fault};
+use super::{Store, StoreError, migration_fault};
 use crate::domain::audit::Recorded;
 use crate::domain::error::Fault;
 use crate::domain::time::Timestamp;
@@ -83,18 +83,34 @@ fn with_rows(before: &str, row: &str, rows: usize, after: &str) -> AssertSqlSafe
     AssertSqlSafe(text)
 }
 
-/// Appends at most [`ROWS`] events.
+/// Appends at most [`ROWS`] events. Each place is taken once.
 pub(super) async fn append_events(
     executor: impl SqliteExecutor<'_>,
     events: &[Recorded],
 ) -> Result<(), sqlx::Error> {
+    append("", executor, events).await.map(drop)
+}
+
+/// Appends at most [`ROWS`] events that may be there already. Answers how many were not.
+pub(super) async fn append_events_again(
+    executor: impl SqliteExecutor<'_>,
+    events: &[Recorded],
+) -> Result<u64, sqlx::Error> {
+    append(" ON CONFLICT DO NOTHING", executor, events).await
+}
+
+async fn append(
+    when_taken: &str,
+    executor: impl SqliteExecutor<'_>,
+    events: &[Recorded],
+) -> Result<u64, sqlx::Error> {
     const COLUMNS: &str = "INSERT INTO audit_events \
         (writer, seq, at, prev, hash, kind, outcome, client_id, jti, txn, continues, person, about, event) VALUES ";
     const ROW: &str = "(?,?,?,?,?,?,?,?,?,?,?,?,?,?)";
     if events.is_empty() {
-        return Ok(());
+        return Ok(0);
     }
-    let mut statement = sqlx::query(with_rows(COLUMNS, ROW, events.len(), ""));
+    let mut statement = sqlx::query(with_rows(COLUMNS, ROW, events.len(), when_taken));
     for Recorded { link, event } in events {
         let columns = &event.columns;
         statement = statement
@@ -113,14 +129,13 @@ pub(super) async fn append_events(
             .bind(columns.about.as_deref())
             .bind(event.text.as_str());
     }
-    statement.execute(executor).await?;
-    Ok(())
+    Ok(statement.execute(executor).await?.rows_affected())
 }
 
 /// Marks at most [`ROWS`] identifiers as used, in this order. Answers the purposes and texts of those that were not.
 pub(super) async fn use_ids(
     executor: impl SqliteExecutor<'_>,
-    used: &[&UsedId],
+    used: &[(&str, &str, Timestamp)],
 ) -> Result<Vec<(String, String)>, sqlx::Error> {
     const COLUMNS: &str = "INSERT INTO used_ids (purpose, id, expires_at) VALUES ";
     const FIRST: &str = " ON CONFLICT (purpose, id) DO NOTHING RETURNING purpose, id";
@@ -128,8 +143,8 @@ pub(super) async fn use_ids(
         return Ok(Vec::new());
     }
     let mut statement = sqlx::query_as(with_rows(COLUMNS, "(?,?,?)", used.len(), FIRST));
-    for used in used {
-        statement = statement.bind(used.purpose).bind(&*used.id).bind(used.expires_at.as_micros());
+    for (purpose, id, expires_at) in used {
+        statement = statement.bind(*purpose).bind(*id).bind(expires_at.as_micros());
     }
     statement.fetch_all(executor).await
 }

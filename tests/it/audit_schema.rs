@@ -6,15 +6,17 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::harness::{Browser, Client, Database, Engine, Server, both_engines, command, jeton, run};
+use crate::harness::{Browser, Client, Database, Engine, Server, both_engines, command, jeton, run, token};
 use crate::retention::leave_text;
 use crate::token::GRANT;
 use jeton::admin::audit_watch::AuditWatch;
-use jeton::config::{Config, MasterKeySource};
-use jeton::domain::audit::Event;
+use jeton::config::{Config, MasterKeySource, OutageMode};
+use jeton::domain::audit::{AuditEvent, Event};
 use jeton::domain::time::{DAY, Timestamp};
 use jeton::runtime::expiry_watch::{EndingCounts, ExpiryWatch};
+use jeton::runtime::ledger::Recording;
 use jeton::runtime::upkeep::Upkeep;
+use jeton::storage::UsedId;
 
 both_engines!(every_event_of_a_busy_server_fits_the_schema);
 
@@ -198,18 +200,44 @@ fn rewrap(server: &Server) {
     assert!(output.status.success(), "{output:?}");
 }
 
+/// For a moment the database takes no token, and somebody else uses an identifier up that is used here.
+async fn ride_out(server: &Server) {
+    server.database.refuse_rows("audit_events", "NEW.kind IN ('token_issued', 'outage_began')").await;
+    let admin = server.app.admin();
+    let issue = async |used| {
+        let event = AuditEvent { at: admin.ambient.now(), ..token() };
+        admin.ledger.record_issuance(&event, used).await.unwrap();
+    };
+    issue(Vec::new()).await;
+    server.clock.advance(Duration::from_secs(1));
+    let now = admin.ambient.now();
+    let (id, issued_at) = ("used".to_owned(), Some(now));
+    issue(vec![UsedId { purpose: "p", id, issued_at, expires_at: now.plus(DAY) }]).await;
+    let elsewhere = format!("VALUES ('p', 'used', {})", now.plus(DAY).as_micros());
+    server.database.execute(&format!("INSERT INTO used_ids (purpose, id, expires_at) {elsewhere}")).await;
+    server.database.take_rows("audit_events").await;
+    while admin.ledger.recording() != Recording::Works {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 async fn every_event_of_a_busy_server_fits_the_schema(server: Server) {
     let server = server.at_one_address();
     be_busy(&server).await;
     let next = |config: &mut Config| {
         config.master_key = Some(MasterKeySource::Value(NEXT_MASTER_KEY.into()));
+        config.outage.mode = OutageMode::Spool;
     };
+    let spool = server.database.directory.path().join("data/spool");
+    std::fs::create_dir_all(&spool).unwrap();
+    std::fs::write(spool.join("x.spool"), "not one").unwrap();
     let server = server.restart_with(next).await.unwrap();
     // It looks by itself too, and of two that do one warns.
     let admin = server.app.admin();
     let (store, ledger, time) = (admin.store.clone(), admin.ledger.clone(), server.time());
     ExpiryWatch::new(store, ledger, time, DAY, EndingCounts::default()).once().await.unwrap();
     server.app.admin().ledger.collect().await.unwrap();
+    ride_out(&server).await;
     let mut all = events(&server.database).await;
     server.clock.advance(DAY * 3);
     server.app.rotator().settle().await.unwrap();

@@ -168,7 +168,7 @@ async fn a_key_made_while_a_replica_starts_is_known_to_it(server: Server) {
     let wanted = Wanted { actor: Actor::System, origin: Origin::default() };
     let rotated = server.app.rotator().rotate(Algorithm::Es256, &wanted).await.unwrap();
     assert_eq!(rotated, Rotated::Made, "none was pending");
-    let limits = Limits { clients: 100, keys_believed_for: Duration::from_mins(1) };
+    let limits = Limits { clients: 100, keys_believed_for: Duration::from_mins(1), grace: None };
     let clock = Arc::clone(starting.rotator.clock());
     let revocations = Revocations::open(store.clone(), ambient.clone(), Arc::clone(&clock)).await.unwrap();
     Directory::open(store, (starting.keyring.clone(), revocations, clock), ambient, limits).await.unwrap();

@@ -42,6 +42,7 @@ mod mutual_tls;
 mod openapi;
 mod operators;
 mod packages;
+mod outage;
 #[cfg(feature = "pkcs11")]
 mod pkcs11_keys;
 mod private_key_jwt;

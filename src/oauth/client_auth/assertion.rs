@@ -172,7 +172,7 @@ impl Assertion {
         let client_id = self.client_id.as_str();
         let id = digest(&SHA256, format!("{}.{client_id}.{}", client_id.len(), claims.jti).as_bytes());
         let expires_at = claims.exp.plus(REMEMBERED);
-        let used = UsedId { purpose: PURPOSE, id: BASE64URL.encode(id), expires_at };
+        let used = UsedId { purpose: PURPOSE, id: BASE64URL.encode(id), issued_at: claims.iat, expires_at };
         Ok(Held { used, legacy_audience })
     }
 }

@@ -36,11 +36,12 @@ impl OutsideTokens {
         let id = spiffe_id(certificate).map_err(|problem| {
             NotAccepted::Refused(format!("the certificate is no X.509-SVID: {problem}").into())
         })?;
-        self.directory.check_fresh().map_err(NotAccepted::Fault)?;
+        self.directory.check_usable().map_err(NotAccepted::Fault)?;
         let (mut away, mut denials) = (None, Vec::new());
         for issuer in self.of_trust_domain(id.trust_domain_id()).map_err(NotAccepted::Refused)? {
             match self.vouch(&issuer, certificate, now).await {
                 Ok(()) => {
+                    self.directory.check_usable().map_err(NotAccepted::Fault)?;
                     self.check_unchanged(&issuer)?;
                     return Ok(OutsideToken {
                         issuer,

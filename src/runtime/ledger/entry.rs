@@ -60,6 +60,24 @@ impl What {
         }
     }
 
+    /// The event, and what it uses up.
+    pub(super) fn event(&self) -> Option<(&Arc<WrittenEvent>, &[UsedId])> {
+        match self {
+            Self::Event(event, used) => Some((event, used)),
+            Self::SignedEvent(event) => Some((event, &[])),
+            Self::Use(_) | Self::LeftEvents => None,
+        }
+    }
+
+    /// What it uses up.
+    pub(super) fn used(&self) -> &[UsedId] {
+        match self {
+            Self::Event(_, used) => used,
+            Self::Use(used) => std::slice::from_ref(used),
+            Self::LeftEvents | Self::SignedEvent(_) => &[],
+        }
+    }
+
     /// Whether it takes nothing but appending one event to a chain that has come to this time.
     pub(super) fn is_plain(&self, chain_at: Timestamp) -> bool {
         self.uses_nothing_up() && self.at().is_some_and(|at| at.start_of_day() <= chain_at.start_of_day())
@@ -78,7 +96,7 @@ impl What {
 impl Entry {
     /// Whether it is a token whose event would be recorded too long after the time in its identifier. Whoever
     /// has the token already cannot be refused any more.
-    fn is_overtaken(&self, chain_at: Timestamp) -> bool {
+    pub(super) fn is_overtaken(&self, chain_at: Timestamp) -> bool {
         let What::Event(event, _) = &self.what else { return false };
         self.done.is_some() && event.columns.txn.is_some() && event.at.plus(OVERTAKEN) < chain_at
     }

@@ -4,12 +4,21 @@
 //! who waits for it, so that one disk sync serves many answers. Nobody waits for a timer: while one batch is
 //! written the next one gathers.
 
+mod adoption;
+mod committer;
 mod entry;
+mod frame;
+mod replay;
+mod shelter;
+mod spool;
+mod standing;
 mod waiting;
 mod writer;
 
+pub use self::adoption::adopt;
+pub use self::standing::{OutageFigures, Recording};
+
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -17,15 +26,21 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use self::committer::Committer;
 use self::entry::{Done, Entry, What};
+use self::shelter::Shelter;
+use self::standing::Standing;
 use self::waiting::{Home, Waiting};
 use self::writer::Writer;
 use super::audit_key::AuditKey;
 use super::clock::Ambient;
-use crate::config::Issuance;
+use crate::config::{Issuance, Outage, OutageMode};
 use crate::domain::audit::{AuditEvent, ProcessKind};
 use crate::domain::error::Fault;
 use crate::storage::{Store, UsedId};
+
+/// The most entries of one transaction, which bounds how long the first of them waits.
+const BATCH: usize = 1_024;
 
 /// How many events may wait. Beyond, callers are told to come back: memory has an end.
 const QUEUE: usize = 4_096;
@@ -47,7 +62,7 @@ pub struct Ledger {
     queue: mpsc::Sender<Entry>,
     issuance: Issuance,
     home: Option<Home>,
-    failing: Arc<AtomicBool>,
+    standing: Arc<Standing>,
 }
 
 /// Why an event was not recorded.
@@ -68,20 +83,28 @@ pub enum RecordError {
 
 impl Ledger {
     /// Starts the writer. It ends, with everything written and its chain closed, once every clone of the
-    /// ledger is gone. The chain begins with the first event. It runs on the given runtime.
-    #[must_use]
+    /// ledger is gone. The chain begins with the first event. It runs on the given runtime. A server keeps events in
+    /// a file while the database is away, if it is to.
+    ///
+    /// # Errors
+    /// The file cannot be made.
     pub fn start(
-        store: Store,
-        ambient: Ambient,
+        (store, ambient): (Store, Ambient),
         key: AuditKey,
         process: ProcessKind,
         issuance: Issuance,
+        outage: &Outage,
         runtime: &Handle,
-    ) -> (Self, JoinHandle<()>) {
+    ) -> Result<(Self, JoinHandle<()>), Fault> {
         let (queue, entries) = mpsc::channel(QUEUE);
-        let failing = Arc::new(AtomicBool::new(false));
-        let writer = Writer::new(store, ambient, key, process, Arc::clone(&failing));
-        (Self { queue, issuance, home: None, failing }, runtime.spawn(writer.run(entries)))
+        let spools = process == ProcessKind::Server && outage.mode == OutageMode::Spool;
+        let standing = Arc::new(Standing::new(spools.then_some(outage.grace)));
+        let shelter = spools
+            .then(|| Shelter::build(outage, key.spool(), ambient.clone(), Arc::clone(&standing)))
+            .transpose()?;
+        let committer = Committer::new(store, ambient, key, process, spools);
+        let writer = Writer::new(committer, shelter, Arc::clone(&standing));
+        Ok((Self { queue, issuance, home: None, standing }, runtime.spawn(writer.run(entries))))
     }
 
     /// The same ledger for callers on the runtime of one thread, the so manieth, and what is to run there for them
@@ -91,16 +114,23 @@ impl Ledger {
         (Self { home: Some(home), ..self.clone() }, running)
     }
 
-    /// Whether events can be recorded, as far as that is known: whether the last write has failed. The writer tries
-    /// again by itself when nobody asks for anything.
-    ///
-    /// # Errors
-    /// It has.
-    pub fn check(&self) -> Result<(), Fault> {
-        if self.failing.load(Ordering::Relaxed) {
-            return Err(Fault::unavailable("the last audit events could not be written"));
-        }
-        Ok(())
+    /// How recording stands, as far as that is known: how the last write went. The writer tries again by itself when
+    /// nobody asks for anything.
+    #[must_use]
+    pub fn recording(&self) -> Recording {
+        self.standing.recording()
+    }
+
+    /// Whether events are kept in a file while the database takes none.
+    #[must_use]
+    pub fn spools(&self) -> bool {
+        self.standing.spools()
+    }
+
+    /// Figures of the outage, if there is one.
+    #[must_use]
+    pub fn outage(&self) -> OutageFigures {
+        self.standing.figures()
     }
 
     /// Records an event and returns once it is durable.
@@ -128,6 +158,10 @@ impl Ledger {
     pub async fn record_issuance(&self, event: &AuditEvent, used: Vec<UsedId>) -> Result<(), RecordError> {
         let what = What::Event(Arc::new(event.write()?), used);
         if self.issuance == Issuance::Buffered && what.uses_nothing_up() {
+            // Until it is known to fail: then there is no telling when it could be written.
+            if self.standing.is_over() {
+                return Err(Fault::unavailable("the database has been away for too long").into());
+            }
             return Ok(self.make_room_for(Entry { what, done: None }).await?);
         }
         match self.wait(what).await {

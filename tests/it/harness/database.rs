@@ -7,7 +7,7 @@ use tokio::sync::OnceCell;
 use uuid::Uuid;
 
 use jeton::app;
-use jeton::config::Config;
+use jeton::config::{Config, OutageMode};
 
 /// Which engine a test runs on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,7 +94,11 @@ impl Database {
     /// The environment that points `jeton` at this database.
     pub(crate) fn environment(&self) -> Vec<(String, String)> {
         let data_dir = self.directory.path().join("data");
-        let mut environment = vec![("JETON_DATA_DIR".to_owned(), data_dir.display().to_string())];
+        let mut environment = vec![
+            ("JETON_DATA_DIR".to_owned(), data_dir.display().to_string()),
+            // Six tests at a time, in memory.
+            ("JETON_OUTAGE__MAX_SIZE".to_owned(), "1MiB".to_owned()),
+        ];
         if let Some(url) = &self.url {
             environment.push(("JETON_DATABASE_URL".to_owned(), url.clone()));
             // The same for every process of the test, as for the replicas of an installation.
@@ -104,7 +108,10 @@ impl Database {
     }
 
     pub(crate) fn config(&self) -> Config {
-        Config::load(None, self.environment()).unwrap()
+        let mut config = Config::load(None, self.environment()).unwrap();
+        // Most tests break the database to see that nothing is said then; those of the outage mode switch it on.
+        config.outage.mode = OutageMode::Refuse;
+        config
     }
 
     /// Runs SQL behind the server's back.

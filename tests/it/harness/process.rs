@@ -48,12 +48,27 @@ pub(crate) fn jeton(database: &Database, arguments: &[&str]) -> Value {
 impl Process {
     /// Starts `jeton` with these arguments on a free port, with more environment.
     pub(crate) fn start(database: &Database, arguments: &[&str], environment: &[(&str, &str)]) -> Self {
+        Self::spawn(command(database, arguments), arguments[0], database, environment)
+    }
+
+    /// Starts `jeton serve`, which this signal does not reach, and waits until it is ready.
+    pub(crate) async fn serve_unsignalled(database: &Database, signal: &str) -> Self {
+        let mut shell = Command::new("/bin/sh");
+        let serve = format!("trap '' {signal}; exec \"$0\" serve");
+        shell.args(["-c", &serve, env!("CARGO_BIN_EXE_jeton")]).stdin(Stdio::null());
+        shell.env_clear().envs(database.environment()).current_dir(database.directory.path());
+        let process = Self::spawn(shell, "serve", database, &[]);
+        process.ready().await;
+        process
+    }
+
+    fn spawn(mut command: Command, name: &str, database: &Database, environment: &[(&str, &str)]) -> Self {
         // Taken and given back: nobody else is likely to take it in between.
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let name = format!("{}-{port}", arguments[0]);
+        let name = format!("{name}-{port}");
         let output = database.directory.path().join(format!("{name}.out"));
         let log = database.directory.path().join(format!("{name}.log"));
-        let child = command(database, arguments)
+        let child = command
             .env("JETON_LISTEN", format!("127.0.0.1:{port}"))
             .env("JETON_ISSUER", "http://localhost:8080")
             .envs(environment.iter().copied())
@@ -115,6 +130,11 @@ impl Process {
             self.log()
         );
         self.output()
+    }
+
+    /// The process's number.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Sends a signal by name.

@@ -67,7 +67,12 @@ impl Server {
 
     /// A server whose configuration is changed before it starts.
     pub(crate) async fn start_with(engine: Engine, change: impl FnOnce(&mut Config)) -> Self {
-        let database = Arc::new(Database::create_migrated(engine).await);
+        Self::start_on(Database::create_migrated(engine).await, change).await
+    }
+
+    /// The same on a database that is there.
+    pub(crate) async fn start_on(database: Database, change: impl FnOnce(&mut Config)) -> Self {
+        let database = Arc::new(database);
         let mut config = database.config();
         config.listen = SocketAddr::from(([127, 0, 0, 1], 0));
         config.metrics = MetricsListener::Off;

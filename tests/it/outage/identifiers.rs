@@ -1,0 +1,71 @@
+//! Identifiers that count once, in an outage.
+
+use std::time::Duration;
+
+use jeton::config::OutageMode;
+use jeton::domain::audit::AuditEvent;
+use jeton::domain::time::Timestamp;
+use jeton::runtime::ledger::{RecordError, Recording};
+use jeton::storage::UsedId;
+
+use crate::harness::{Database, Engine, Replica, START, token};
+
+fn id(id: &str, issued_at: Timestamp) -> UsedId {
+    let expires_at = START.plus(Duration::from_mins(5));
+    UsedId { purpose: "assertion", id: id.to_owned(), issued_at: Some(issued_at), expires_at }
+}
+
+/// What becomes of a token for which this was presented.
+async fn present(replica: &Replica, id: UsedId) -> &'static str {
+    let event = AuditEvent { at: replica.ambient.now(), ..token() };
+    match replica.ledger.record_issuance(&event, vec![id]).await {
+        Ok(()) => "issued",
+        Err(RecordError::UsedBefore { .. }) => "used before",
+        Err(RecordError::Fault(_)) => "unavailable",
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_made_in_the_outage_counts_once_and_of_what_is_older_nothing_is_said() {
+    let database = Database::create_migrated(Engine::Sqlite).await;
+    let mut config = database.config();
+    config.outage.mode = OutageMode::Spool;
+    let replica = Replica::start_with(&config, START).await;
+    let second = Duration::from_secs(1);
+    let later = |seconds: u32| START.plus(second * seconds);
+    assert_eq!(present(&replica, id("before", START)).await, "issued");
+    // By the clock of a caller that is ahead.
+    assert_eq!(present(&replica, id("ahead", later(20))).await, "issued");
+
+    replica.clock.set(later(5));
+    database.refuse_rows("audit_events", "NEW.kind IN ('token_issued', 'outage_began')").await;
+    assert_eq!(present(&replica, id("old", later(4))).await, "unavailable");
+    assert!(matches!(replica.ledger.recording(), Recording::Spooling(_)));
+    replica.clock.set(later(8));
+    assert_eq!(present(&replica, id("ahead", later(20))).await, "used before", "as this process remembers");
+    assert_eq!(present(&replica, id("before", START)).await, "unavailable");
+    assert_eq!(present(&replica, id("of the future", later(40))).await, "unavailable");
+    assert_eq!(present(&replica, UsedId { issued_at: None, ..id("undated", START) }).await, "unavailable");
+    assert_eq!(present(&replica, id("new", later(7))).await, "issued");
+    assert_eq!(present(&replica, id("new", later(7))).await, "used before");
+    assert_eq!(present(&replica, id("both", later(7))).await, "issued");
+    assert!(replica.ledger.spend(id("newer", later(8))).await.is_err(), "there is no event to keep it with");
+    // Another replica that cannot ask either has taken it too.
+    database
+        .execute("INSERT INTO used_ids (purpose, id, expires_at) VALUES ('assertion', 'both', 9223372036854775807)")
+        .await;
+
+    database.take_rows("audit_events").await;
+    while replica.ledger.recording() != Recording::Works {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(present(&replica, id("new", later(7))).await, "used before", "now the database knows");
+    assert_eq!(present(&replica, id("old", later(4))).await, "issued", "nothing was used up");
+    let twice = database.texts("SELECT event FROM audit_events WHERE kind = 'identifier_used_twice'").await;
+    assert!(
+        twice.len() == 1 && twice[0].contains(r#""identifier":"both","client_id":"billing""#),
+        "{twice:?}"
+    );
+    replica.stop().await;
+    super::expect_recorded_once(&database, &[]).await;
+}
