@@ -114,6 +114,7 @@ impl Config {
             ("log.level", self.log_level.clone()),
             ("log.format", log_format.to_owned()),
         ];
+        told.extend(self.serving_told());
         if let Some(Upstream { client_id, scopes, mapping, .. }) = &self.sso {
             told.extend([
                 ("sso.client_id", client_id.clone()),

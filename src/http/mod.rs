@@ -3,20 +3,25 @@
 mod api;
 mod client_certificate;
 mod connection;
+mod connections;
 mod description;
 mod docs;
 mod error;
 mod extract;
 mod handshakes;
+mod head;
 mod json;
+mod link;
 mod metrics;
 mod middleware;
 mod oauth;
 mod pages;
 pub mod pictures;
+mod serving;
 mod tokens;
 mod workers;
 
+pub use self::connections::Connections;
 pub use self::description::openapi;
 pub use self::metrics::metrics;
 pub use self::middleware::Observed;
@@ -100,6 +105,8 @@ pub struct Services {
     pub certificate_header: Option<CertificateHeader>,
     /// Whose certificates are trusted.
     pub client_trust: Arc<ClientTrust>,
+    /// Those that are open.
+    pub connections: Arc<Connections>,
     /// The URL at which certificates of clients are asked for, if they are.
     pub mtls_url: Option<Arc<str>>,
 }
@@ -123,7 +130,7 @@ fn routes() -> OpenApiRouter<Shared> {
 }
 
 /// What a listener offers, as a service. A thread has one of its own; `docs` is for all of them.
-fn service(services: Shared, docs: &Arc<Docs>, audience: Audience) -> Observed {
+fn service(services: Shared, docs: &Arc<Docs>, audience: Audience, max_header_size: usize) -> Observed {
     let (application, _) = routes().split_for_parts();
     let application = match audience {
         Audience::Clients => application,
@@ -149,16 +156,25 @@ fn service(services: Shared, docs: &Arc<Docs>, audience: Audience) -> Observed {
         .fallback(error::no_such_path)
         .method_not_allowed_fallback(error::no_such_method)
         .with_state(Arc::clone(&services));
-    Observed { application, services }
+    Observed { application, services, max_header_size }
 }
 
-/// The process runs.
-async fn alive() -> Response {
-    (StatusCode::OK, "alive\n").into_response()
+/// The process runs, each of its threads. Nothing else is asked: what is away elsewhere no restart brings back.
+async fn alive(axum::extract::State(services): axum::extract::State<Shared>) -> Response {
+    match services.connections.check_running() {
+        Ok(()) => (StatusCode::OK, "alive\n").into_response(),
+        Err(problem) => {
+            tracing::error!(problem, "not alive");
+            (StatusCode::SERVICE_UNAVAILABLE, format!("{problem}\n")).into_response()
+        }
+    }
 }
 
 /// The process can issue tokens.
 async fn ready(axum::extract::State(services): axum::extract::State<Shared>) -> Response {
+    if services.connections.is_draining() {
+        return (StatusCode::SERVICE_UNAVAILABLE, "stopping\n").into_response();
+    }
     let answers = match tokio::time::timeout(PROBE, services.store.ping()).await {
         Ok(answers) => answers.map_err(|error| error.to_string()),
         Err(_) => Err("the database does not answer in time".to_owned()),
