@@ -269,7 +269,7 @@ impl Connections {
     }
 
     /// Closes the oldest of these, one of [`ROOM`] that there may be.
-    fn close_oldest(&self, open: &mut Open, mut waiting: Vec<(u64, usize)>, most: usize) -> bool {
+    fn close_oldest(&self, open: &mut Open, mut waiting: Vec<((u64, u64), usize)>, most: usize) -> bool {
         let wanted = most.div_ceil(ROOM).min(waiting.len());
         if wanted == 0 {
             return false;

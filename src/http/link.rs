@@ -70,6 +70,8 @@ pub(super) struct Shared {
 /// A connection that is open. Times are those of [`Shared::now`]; 0 stands for none.
 pub(super) struct Link {
     shared: Arc<Shared>,
+    /// In the order of their coming.
+    number: u64,
     /// Since when there is no request; while there are some, since when; before that, when it was accepted.
     since: AtomicU64,
     /// Since when the head of a request is expected to be complete.
@@ -141,7 +143,7 @@ impl Shared {
         self.now.store(now, Relaxed);
     }
 
-    /// A number that no other request has; never 0.
+    /// A number that nothing else has; never 0.
     fn number(&self) -> u64 {
         self.numbers.fetch_add(1, Relaxed) + 1
     }
@@ -161,9 +163,10 @@ impl Shared {
 impl Link {
     /// A connection that was just accepted.
     pub(super) fn new(shared: Arc<Shared>, shaking: bool) -> Self {
-        let now = shared.now();
+        let (now, number) = (shared.now(), shared.number());
         Self {
             shared,
+            number,
             since: AtomicU64::new(now),
             head: AtomicU64::new(now),
             stalled: AtomicU64::new(0),
@@ -240,14 +243,16 @@ impl Link {
         self.shared.count_closed(Reason::SlowBody);
     }
 
-    /// Since when it waits for its client, if nothing is done for it.
-    pub(super) fn waits_since(&self) -> Option<u64> {
+    /// Since when it waits for its client, if nothing is done for it; of several at the same time the first to come is
+    /// the first here too.
+    pub(super) fn waits_since(&self) -> Option<(u64, u64)> {
         let stalled = self.stalled.load(Relaxed);
         if stalled != 0 {
-            return Some(stalled);
+            return Some((stalled, self.number));
         }
         // What is not yet complete counts since the last that was: a drip does not make it younger.
-        (self.bodies.load(Relaxed) >= self.requests.load(Relaxed)).then(|| self.since.load(Relaxed))
+        let waits = self.bodies.load(Relaxed) >= self.requests.load(Relaxed);
+        waits.then(|| (self.since.load(Relaxed), self.number))
     }
 
     /// What it is to be told now, and why; `stopping` is since when the server stops.
@@ -430,15 +435,15 @@ mod tests {
     #[test]
     fn what_the_server_works_at_is_never_in_the_way() {
         let link = link(false);
-        assert_eq!(link.waits_since(), Some(1));
+        assert_eq!(link.waits_since(), Some((1, 1)));
         let under_way = UnderWay::begin(&link, false);
         assert_eq!(link.waits_since(), None);
         let body = link.awaits_body();
-        assert_eq!(link.waits_since(), Some(1));
+        assert_eq!(link.waits_since(), Some((1, 1)));
         drop(body);
         assert_eq!(link.waits_since(), None);
         drop(under_way);
-        assert_eq!(link.waits_since(), Some(1));
+        assert_eq!(link.waits_since(), Some((1, 1)));
     }
 
     #[test]

@@ -123,6 +123,9 @@ impl Protocol {
     {
         let io = TokioIo::new(Watched { io, link: Arc::clone(&link) });
         let answers = Answers { application, peer, link: Arc::clone(&link) };
+        if link.order() != Order::None {
+            return;
+        }
         let mut connection = pin!(self.0.serve_connection(io, answers));
         loop {
             tokio::select! {

@@ -136,7 +136,7 @@ async fn a_body_has_to_arrive_in_time_or_is_answered_408_rfc9110_15_5_9() {
     let json = format!("Content-Type: application/json\r\nAuthorization: Bearer {token}");
     ask("/api/v1/roles", &json).await.expect_problem(408, "slow-body");
     let page = format!("{form}\r\n{cookie}\r\nSec-Fetch-Site: same-origin");
-    let answer = ask("/admin/roles/new", &page).await;
+    let answer = ask("/admin/roles/auditor/edit", &page).await;
     assert_eq!(answer.status, 408, "{answer:?}");
     assert_eq!(closed(&server, "slow_body").await, 5);
     server.app.stop().await.unwrap();
@@ -214,7 +214,7 @@ async fn where_all_places_are_taken_whoever_asks_still_gets_in() {
     let mut elsewhere = from(&server, Ipv4Addr::new(127, 0, 3, 1)).await;
     assert!(alive(&mut elsewhere).await);
     let before = closed(&server, "room").await;
-    assert!(before > 40, "{before}");
+    assert!(before >= 20, "{before}");
     let mut own = Vec::new();
     for _ in 0..12 {
         own.push(from(&server, Ipv4Addr::new(127, 0, 3, 2)).await);
