@@ -68,13 +68,14 @@ impl Config {
     }
 
     /// What is in force of these settings.
-    pub(super) fn serving_told(&self) -> [(&'static str, String); 11] {
+    pub(super) fn serving_told(&self) -> [(&'static str, String); 12] {
         let serving = &self.serving;
         let span = |span: Duration| Span(span).to_string();
         let by = |usual: &str, given: Option<NonZeroUsize>| {
             given.map_or_else(|| usual.to_owned(), |given| given.to_string())
         };
         [
+            ("server.threads", by("by the cores", self.server_threads)),
             ("server.handshake_timeout", span(serving.handshake_timeout)),
             ("server.header_timeout", span(serving.header_timeout)),
             ("server.body_timeout", span(serving.body_timeout)),
