@@ -1,10 +1,13 @@
 """What scripts/bench measures. A scenario answers its results by the name of their row: one a round."""
 
 import http.client
+import json
 import random
 import secrets
 import shutil
 import string
+import subprocess
+import sys
 import tempfile
 import time
 import zlib
@@ -31,6 +34,8 @@ BYTES_PER_ROW = 1_500  # of disk, in a full audit table, generously
 SLOW_PAGE_MS = 200  # a page that takes longer is told
 MOST_ASSERTIONS = 16_000  # that a server could check in a second
 FEW_CREDENTIALS, MANY_CREDENTIALS = 10, 10_000  # of one trusted issuer
+SLOW = 10_000  # connections that are idle, drip or do not read
+SLOW_SECONDS = 15  # until the first of them have met their limits
 STEADY_RATE, STEADY_CONNECTIONS = 200, 16  # of the client beside the flood
 
 
@@ -475,6 +480,48 @@ def steady(server, seconds, wrong=None, connections=0):
         result = wrk(server, seconds, **pace)
     return {"requests/s": result["rate"], "p50 ms": result["p50"] / 1e3, "p99 ms": result["p99"] / 1e3,
             "peak RSS MiB": peak_rss_mib(server), **refusals, **calibration}
+
+
+# --- slow and idle connections --------------------------------------------------------------------------
+
+
+def slow_connections(bench):
+    """A client at a modest rate, quiet and beside ten thousand connections that are of no use."""
+    results = {}
+    for name in bench.among(ENGINES):
+        with new_directory() as directory, ENGINES[name](directory) as store:
+            authorization = register(bench.programs, store)
+            with serving(bench.programs, directory, store, authorization) as server:
+                load.check_answer(server)
+                warm_up(server)
+                for _ in range(bench.rounds):
+                    quiet = steady(server, bench.seconds)
+                    note(results, f"{name}, quiet", quiet | {"of the quiet p99": 1})
+                    with crowd(server) as ended:
+                        # Past the longest of the limits on slow ones, so that what they close is opened again.
+                        time.sleep(SLOW_SECONDS)
+                        beside = steady(server, bench.seconds)
+                    beside["of the quiet p99"] = beside["p99 ms"] / quiet["p99 ms"]
+                    note(results, f"{name}, {SLOW:,} slow ones", beside | ended)
+    return results
+
+
+@contextmanager
+def crowd(server):
+    """Connections of no use. What this answers tells in the end how many of them there were."""
+    command = [sys.executable, str(Path(__file__).with_name("slow_connections.py")), str(server.port), str(SLOW)]
+    process, ended = subprocess.Popen(command, stdout=subprocess.PIPE, text=True), {}
+    try:
+        if process.stdout.readline() != "open\n":
+            raise SystemExit("the slow connections could not be opened")
+        yield ended
+        process.terminate()
+        told = json.loads(process.stdout.readline())
+        progress("slow connections", json.dumps(told))
+        ended |= {"open slow ones": told["open"], "closed slow ones": sum(told["ended"].values())}
+    finally:
+        process.kill()
+        process.wait()
 
 
 BASE62 = string.digits + string.ascii_uppercase + string.ascii_lowercase

@@ -1,6 +1,7 @@
 //! The composition root: opens everything, starts the tasks, and stops them in order.
 
 mod credentials;
+mod descriptors;
 mod doors;
 mod services;
 
@@ -24,7 +25,8 @@ use crate::admin::{Admin, AdminError};
 use crate::config::{Config, Database, Issuance, Issuer, MetricsListener, OutageMode};
 use crate::domain::audit::ProcessKind;
 use crate::domain::error::Fault;
-use crate::http::{self, Workers};
+use crate::domain::schedule::Span;
+use crate::http::{self, Connections, Workers};
 use crate::oauth::dpop::Dpop;
 use crate::oauth::live::LiveTokens;
 use crate::runtime::audit_key::AuditKey;
@@ -48,9 +50,6 @@ use crate::runtime::token_keys::TokenKeys;
 use crate::runtime::upkeep::Upkeep;
 use crate::storage::{ConnectOptions, LossySetting, Store};
 
-/// How long a stopping server waits for its callers.
-const STOPPING: Duration = Duration::from_secs(15);
-
 /// A running server.
 pub struct App {
     admin: Admin,
@@ -64,6 +63,8 @@ pub struct App {
     stop: CancellationToken,
     tasks: TaskTracker,
     workers: Workers,
+    connections: Arc<Connections>,
+    deadline: Duration,
     metrics: Option<SocketAddr>,
     ledger: JoinHandle<()>,
 }
@@ -303,6 +304,9 @@ impl App {
         tasks.spawn(watch.run(stop.clone()));
         let credentials = credentials::tend(config.warn_before, (&store, &ledger, &time), (&tasks, &stop));
         tasks.spawn(Statistics::new(store.clone(), time).run(stop.clone()));
+        let most = descriptors::most_connections(config);
+        let (shared, threads) = (config.trusted_proxies.clone(), threads(config).get());
+        let connections = Arc::new(Connections::new(&config.serving, most, shared, threads));
         let services = services(
             config,
             (&issuer, doors.mtls_url.clone()),
@@ -310,21 +314,18 @@ impl App {
             &store,
             (keyring, rotator, live),
             (ledger, dpop, master_keys),
-            credentials,
+            (credentials, Arc::clone(&connections)),
         )?;
         let (admin, sign_in) = (services.admin.clone(), services.sign_in.clone());
         let metrics = metrics_listener(config.metrics).await?;
         let metrics_address = metrics.as_ref().and_then(|listener| listener.local_addr().ok());
         if let Some(listener) = metrics {
-            let (router, stop) = (http::metrics(Arc::new(services.clone())), stop.clone());
-            tasks.spawn(async move {
-                let serving = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned());
-                if let Err(error) = serving.await {
-                    tracing::error!(%error, "metrics cannot be scraped any more");
-                }
-            });
+            let router = http::metrics(Arc::new(services.clone()));
+            let scrapers = Connections::of_few(&config.serving);
+            workers.serve_aside(listener, router, (scrapers, config.max_header_size()), &stop);
         }
-        workers.serve(&services, doors.all, &stop)?;
+        let heads = (config.max_header_size(), config.serving.max_streams);
+        workers.serve(&services, doors.all, heads, &stop);
         tracing::info!(%address, issuer = issuer.as_str(), database = store.engine(), "serving");
         let first_link = first_link(&sign_in).await?;
         Ok(Self {
@@ -339,6 +340,8 @@ impl App {
             stop,
             tasks,
             workers,
+            connections,
+            deadline: config.serving.shutdown_deadline,
             metrics: metrics_address,
             ledger: writing,
         })
@@ -380,6 +383,12 @@ impl App {
         self.mtls_address
     }
 
+    /// The connections that are open.
+    #[must_use]
+    pub const fn connections(&self) -> &Arc<Connections> {
+        &self.connections
+    }
+
     /// What TLS is made of.
     #[must_use]
     pub const fn tls(&self) -> &Arc<Tls> {
@@ -398,28 +407,31 @@ impl App {
         self.issuer.as_str()
     }
 
-    /// Stops in order: no new connections, requests finish, the ledger is written out, the database is
-    /// closed. A connection that does not end in time is cut off.
+    /// Stops in order: no new connections, requests finish, the ledger is written out, the database is closed. What
+    /// waits for its own client is cut off after a while.
     ///
     /// # Errors
-    /// The listener had failed.
+    /// It took longer than it may: something is cut off, and the chain of the audit stays open.
     pub async fn stop(self) -> Result<(), Fault> {
         self.stop.cancel();
         self.tasks.close();
-        let Self { admin, sign_in, tasks, mut workers, ledger, store, .. } = self;
+        let Self { admin, sign_in, tasks, mut workers, ledger, store, deadline, .. } = self;
         drop((admin, sign_in));
         let in_order = async {
             tasks.wait().await;
-            let served = workers.served().await;
+            workers.served().await;
             // The last handler took the last sender of the ledger's queue with it.
             ledger.await.map_err(Fault::internal)?;
             store.close().await;
             workers.end().await;
-            served
-        };
-        tokio::time::timeout(STOPPING, in_order).await.unwrap_or_else(|_| {
-            tracing::warn!("some connections did not end in time and were cut off");
             Ok(())
+        };
+        tokio::time::timeout(deadline, in_order).await.unwrap_or_else(|_| {
+            Err(Fault::internal(format!(
+                "not everything was done within server.shutdown_deadline ({}): the rest is cut off, and the chain of \
+                 the audit stays open, as after a kill",
+                Span(deadline)
+            )))
         })
     }
 }

@@ -8,16 +8,19 @@ mod limits;
 mod master_key;
 mod outage;
 mod outbound;
+mod serving;
 mod sso;
 mod tls;
 mod told;
 mod values;
+mod written;
 
 pub use self::issuer::Issuer;
 pub use self::limits::Limits;
 pub use self::master_key::{HeldIn, MasterKeySource, Pkcs11};
 pub use self::outage::{Outage, OutageMode};
 pub use self::outbound::{Assertions, Federation, Outbound};
+pub use self::serving::Serving;
 pub use self::sso::{ClientSecretSource, Upstream};
 pub use self::tls::{CertificateHeader, MutualTls, PemPair, TlsSettings};
 pub use self::told::ToldSetting;
@@ -36,6 +39,7 @@ use self::values::{
     clients, days, is_kubernetes_service_link, issuance, log_directives, log_format, metrics_listener,
     networks, plain_text, required, seconds, threads, truth,
 };
+use self::written::Written;
 use crate::domain::administrator::SignInRules;
 use crate::domain::client::CertificateReach;
 use crate::domain::schedule::{Schedule, Span, Timing};
@@ -66,6 +70,8 @@ pub struct Config {
     pub tls: TlsSettings,
     /// How many threads serve; by what there is to do, if nobody says.
     pub server_threads: Option<NonZeroUsize>,
+    /// What connections may take, and how the server stops.
+    pub serving: Serving,
     /// The longest lifetime a resource server may ask for.
     pub max_token_lifetime: Duration,
     /// Whether a DPoP proof must have a nonce of ours.
@@ -102,6 +108,7 @@ pub struct Config {
     pub log_level: String,
     /// How log lines look.
     pub log_format: LogFormat,
+    written: Written,
 }
 
 /// Where metrics are scraped.
@@ -188,7 +195,9 @@ impl Config {
             settings.read_file(path);
         }
         settings.read_environment(environment);
-        let config = settings.config();
+        let written = settings.values.iter().map(|(name, (text, _))| (name, text.as_str()));
+        let written = Written::of(written);
+        let config = settings.config(written);
         settings.finish(config)
     }
 }
@@ -252,7 +261,7 @@ impl Settings {
     }
 
     /// Reads every known setting; a wrong one is noted and counts as not given.
-    fn config(&mut self) -> Config {
+    fn config(&mut self, written: Written) -> Config {
         let issuer_is_meant = self.is_set("issuer");
         let issuer = self.take("issuer", Issuer::parse);
         let listen = self.take("listen", |text| {
@@ -291,6 +300,7 @@ impl Settings {
             _ => {}
         }
         let server_threads = self.take("server.threads", threads);
+        let serving = self.serving();
         let max_token_lifetime = self.take("tokens.max_lifetime", seconds).unwrap_or(Duration::from_hours(1));
         let dpop_nonce_required = self.take("dpop.nonce", required).unwrap_or(true);
         let keys = self.keys(max_token_lifetime);
@@ -321,6 +331,7 @@ impl Settings {
             trusted_proxies,
             tls,
             server_threads,
+            serving,
             max_token_lifetime,
             dpop_nonce_required,
             keys,
@@ -339,6 +350,7 @@ impl Settings {
             directory_clients,
             log_level,
             log_format,
+            written,
         }
     }
 

@@ -9,7 +9,7 @@ use crate::admin::sign_in::SignIn;
 use crate::admin::single_sign_on::SingleSignOn;
 use crate::config::{ClientSecretSource, Config, Issuer, Upstream};
 use crate::domain::error::Fault;
-use crate::http::{SSO_CALLBACK, Services};
+use crate::http::{Connections, SSO_CALLBACK, Services};
 use crate::oauth::access::AccessVerifier;
 use crate::oauth::client_auth::{Assertions, Verifiers};
 use crate::oauth::dpop::Dpop;
@@ -41,7 +41,7 @@ pub(super) fn services(
     store: &Store,
     (keyring, rotator, live): (Arc<Keyring>, Arc<Rotator>, LiveTokens),
     (ledger, dpop, master_keys): (Ledger, Arc<Dpop>, MasterKeys),
-    Tended { ending, verified }: Tended,
+    (Tended { ending, verified }, connections): (Tended, Arc<Connections>),
 ) -> Result<Services, Fault> {
     let secrets = Arc::new(SecretVerifier::new(&config.limits, &ambient)?.upgrading(verified));
     let failures = Failures::new(&config.limits, &ambient);
@@ -133,6 +133,7 @@ pub(super) fn services(
         ending,
         certificate_header: config.tls.header,
         client_trust,
+        connections,
         mtls_url,
         keyring,
         rotator,

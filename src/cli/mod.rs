@@ -20,6 +20,7 @@ mod preset_parameters;
 mod quickstart;
 mod registry;
 mod serve;
+mod service_manager;
 mod statistics;
 mod tokens;
 mod trusted_issuers;
@@ -122,12 +123,12 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
     let default = PathBuf::from("jeton.toml");
     let file = arguments.config.or_else(|| default.exists().then_some(default));
     let config = Config::load(file.as_deref(), environment())?;
-    telemetry::start(&config.log_level, config.log_format);
+    let level = telemetry::start(&config.log_level, config.log_format);
     let runtime = tokio::runtime::Runtime::new().context("starting the runtime")?;
-    runtime.block_on(async {
+    let outcome = runtime.block_on(async {
         let json = arguments.json;
         match arguments.command {
-            Command::Serve => serve::run(&config).await,
+            Command::Serve => serve::run(&config, file.as_deref(), &level).await,
             Command::Quickstart => quickstart::run(&config).await,
             Command::Migrate => migrate(&config).await,
             Command::Clients(command) => {
@@ -163,7 +164,10 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
             Command::Health => health::run(&config).await,
             Command::Openapi => Ok(()),
         }
-    })
+    });
+    // Whatever still runs is to be waited for no longer.
+    runtime.shutdown_background();
+    outcome
 }
 
 /// Who runs the command: the user id, which cannot be made up, and the name, which can.

@@ -1,30 +1,99 @@
 //! `jeton serve`
 
-use std::sync::Arc;
+use std::path::Path;
 
+use anyhow::bail;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::{Instant, interval_at, sleep};
 
+use super::service_manager::ServiceManager;
 use crate::app::App;
 use crate::config::Config;
+use crate::domain::schedule::Span;
 use crate::runtime::clock::Ambient;
+use crate::telemetry::LogLevel;
 
-pub(super) async fn run(config: &Config) -> anyhow::Result<()> {
+pub(super) async fn run(config: &Config, file: Option<&Path>, level: &LogLevel) -> anyhow::Result<()> {
     let stop = stop_signal()?;
     let mut hang_up = signal(SignalKind::hangup())?;
-    let app = App::start(config, Ambient::system()).await?;
-    let tls = Arc::clone(app.tls());
-    let looking = async {
+    let ambient = Ambient::system();
+    let manager = ServiceManager::of(|name| std::env::var(name).ok(), std::process::id());
+    let app = App::start(config, ambient.clone()).await?;
+    let status = format!("serving {} at {}", app.issuer(), app.address());
+    manager.ready(&status);
+    let reloading = async {
+        let mut config = config.clone();
         while hang_up.recv().await.is_some() {
-            tls.look();
+            manager.reloading(&ambient);
+            app.tls().look();
+            reload(&mut config, file, level);
+            manager.ready(&status);
         }
     };
     tokio::select! {
         () = stop => {}
-        () = looking => {}
+        () = reloading => {}
+        () = beating(&manager, &app) => {}
     }
-    tracing::info!("stopping");
-    app.stop().await?;
-    Ok(())
+    // From here on another signal ends everything.
+    let at_once = stop_signal()?;
+    let delay = config.serving.drain_delay;
+    tracing::info!(drain_delay = %Span(delay), "stopping");
+    manager.stopping("finishing what is under way");
+    let in_order = async {
+        if !delay.is_zero() {
+            app.connections().drain();
+            sleep(delay).await;
+        }
+        app.stop().await
+    };
+    tokio::select! {
+        stopped = in_order => Ok(stopped?),
+        () = at_once => bail!("a second signal: ended at once, with what was under way"),
+    }
+}
+
+/// Says that the server runs, for as long as it does.
+async fn beating(manager: &ServiceManager, app: &App) {
+    let Some(every) = manager.beat() else { return std::future::pending().await };
+    let mut beats = interval_at(Instant::now(), every);
+    loop {
+        beats.tick().await;
+        match app.connections().check_running() {
+            Ok(()) => manager.runs(),
+            Err(problem) => {
+                tracing::error!("the service manager is not told that the server runs: {problem}");
+            }
+        }
+    }
+}
+
+/// Reads the configuration again: the level of the log changes, and the log says what needs a restart.
+fn reload(config: &mut Config, file: Option<&Path>, level: &LogLevel) {
+    let new = match Config::load(file, super::environment()) {
+        Ok(new) => new,
+        Err(error) => {
+            tracing::error!("the configuration stays as it is: {error}");
+            return;
+        }
+    };
+    let mut differing = config.differing(&new);
+    differing.retain(|name| name != "log.level");
+    if !differing.is_empty() {
+        tracing::warn!(settings = differing.join(", "), "these settings have changed: they need a restart");
+    }
+    if new.log_level == config.log_level {
+        tracing::info!("the configuration was read again");
+        return;
+    }
+    match level.set(&new.log_level) {
+        Ok(()) => {
+            tracing::info!(level = new.log_level, "the level of the log has changed");
+            // What the server works with is the rest of the old one.
+            config.log_level_is_now(&new);
+        }
+        Err(error) => tracing::error!("the level of the log stays as it is: {error}"),
+    }
 }
 
 /// Ends at Ctrl-C or SIGTERM. Call it before the server is ready: a signal that comes earlier would kill it.

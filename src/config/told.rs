@@ -73,10 +73,6 @@ impl Config {
                 "server.client_certificate_header",
                 self.tls.header.map_or_else(none, |header| header.name().to_owned()),
             ),
-            (
-                "server.threads",
-                self.server_threads.map_or_else(|| "by the cores".to_owned(), |threads| threads.to_string()),
-            ),
             ("tokens.max_lifetime", span(self.max_token_lifetime)),
             ("dpop.nonce", required(self.dpop_nonce_required)),
             ("keys.rotate_every", span(self.keys.every())),
@@ -112,6 +108,7 @@ impl Config {
             ("log.format", log_format.to_owned()),
         ];
         told.extend(self.outage.told());
+        told.extend(self.serving_told());
         if let Some(Upstream { client_id, scopes, mapping, .. }) = &self.sso {
             told.extend([
                 ("sso.client_id", client_id.clone()),

@@ -7,10 +7,8 @@ use std::sync::Arc;
 
 use tokio::net::TcpStream;
 
+use super::link::Link;
 use crate::runtime::tls::Shown;
-
-/// A connection on its way to a thread.
-pub(super) type Accepted = (std::net::TcpStream, SocketAddr);
 
 /// Who is on the other end of a connection.
 #[derive(Clone)]
@@ -20,14 +18,16 @@ pub(super) struct Peer {
     pub(super) mutual: bool,
     /// The certificate that it has shown there.
     pub(super) shown: Option<Arc<Shown>>,
+    /// The connection itself, as its limits see it.
+    pub(super) link: Arc<Link>,
 }
 
 // === impl Peer ===
 
 impl Peer {
     /// Without TLS, or where it is not asked for a certificate.
-    pub(super) const fn plain(address: SocketAddr) -> Self {
-        Self { address, mutual: false, shown: None }
+    pub(super) fn plain(address: SocketAddr, link: &Arc<Link>) -> Self {
+        Self { address, mutual: false, shown: None, link: Arc::clone(link) }
     }
 }
 

@@ -18,6 +18,9 @@ use crate::oauth::{dpop, protected_resource};
 /// Seconds after which a caller may try again while something is away.
 const RETRY_SECONDS: &str = "2";
 
+/// What to do about a body that did not arrive in time.
+pub(super) const SLOW_BODY: &str = "the body did not arrive in time: send it at once, on a new connection";
+
 /// The nonce for the caller's next DPoP proof (RFC 9449 §8.1).
 pub(super) const DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
 
@@ -187,6 +190,16 @@ impl Problem {
     /// The body is too large.
     pub(super) fn too_large() -> Self {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The body is too large", "send at most 1 MiB")
+    }
+
+    /// The body did not arrive in time.
+    pub(super) fn slow_body() -> Self {
+        Self::new(StatusCode::REQUEST_TIMEOUT, "slow-body", "The body did not arrive in time", SLOW_BODY)
+    }
+
+    /// The head of the request is too large.
+    pub(super) fn head(status: StatusCode, kind: &str, title: &'static str, detail: String) -> Self {
+        Self::new(status, kind, title, detail)
     }
 
     /// Fields are wrong.

@@ -3,17 +3,19 @@
 use std::error::Error;
 use std::sync::Arc;
 
-use axum::extract::{FromRequest, FromRequestParts, OriginalUri, Path, Query, Request};
+use axum::extract::{ConnectInfo, FromRequest, FromRequestParts, OriginalUri, Path, Query, Request};
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_MATCH};
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderName, HeaderValue, StatusCode};
 use http_body_util::LengthLimitError;
 use serde::de::DeserializeOwned;
+use tokio::time::timeout;
 use utoipa::ToSchema;
 
 use super::client_certificate::ClientCertificate;
-use super::error::{Problem, etag};
+use super::connection::Peer;
+use super::error::{Problem, SLOW_BODY, etag};
 use super::json;
 use super::middleware::{Base, Caller};
 use super::{API_BODY, Shared, TOKEN_BODY};
@@ -126,6 +128,7 @@ impl ClientCall {
         }
         let (status, text) = match self.body.as_ref().err()? {
             Unread::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "the body is over 64 KiB"),
+            Unread::TooSlow => (StatusCode::REQUEST_TIMEOUT, SLOW_BODY),
             Unread::BrokeOff => (StatusCode::BAD_REQUEST, "the body broke off"),
         };
         Some((status, OAuthError::invalid_request(text)))
@@ -146,7 +149,7 @@ impl FromRequest<Shared> for ClientCall {
     async fn from_request(request: Request, services: &Shared) -> Result<Self, Problem> {
         let (mut parts, body) = request.into_parts();
         let Caller(origin) = Caller::from_request_parts(&mut parts, services).await?;
-        let body = bounded(&parts.headers, body, TOKEN_BODY).await;
+        let body = bounded(&parts, body, TOKEN_BODY).await;
         Ok(Self { parts, origin, body })
     }
 }
@@ -168,8 +171,9 @@ impl<T: DeserializeOwned + ToSchema, S: Send + Sync> FromRequest<S> for Body<T> 
                 .to_ascii_lowercase()
         });
         let (parts, body) = request.into_parts();
-        let bytes = bounded(&parts.headers, body, API_BODY).await.map_err(|unread| match unread {
+        let bytes = bounded(&parts, body, API_BODY).await.map_err(|unread| match unread {
             Unread::TooLarge => Problem::too_large(),
+            Unread::TooSlow => Problem::slow_body(),
             Unread::BrokeOff => Problem::malformed("the body broke off"),
         })?;
         match is_json.as_deref() {
@@ -188,22 +192,34 @@ impl<T: DeserializeOwned + ToSchema, S: Send + Sync> FromRequest<S> for Body<T> 
 pub(super) enum Unread {
     /// It is, or says that it is, over the limit.
     TooLarge,
+    /// It did not arrive in time.
+    TooSlow,
     /// The connection ended first.
     BrokeOff,
 }
 
-/// Reads a body of at most `limit` bytes. One that declares more is refused at once, without waiting for what
-/// would be thrown away.
-pub(super) async fn bounded(
-    headers: &HeaderMap,
-    body: axum::body::Body,
-    limit: usize,
-) -> Result<Bytes, Unread> {
-    let declared = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+/// Reads a body of at most `limit` bytes, which has to arrive in time. One that declares more is refused at once,
+/// without waiting for what would be thrown away.
+pub(super) async fn bounded(parts: &Parts, body: axum::body::Body, limit: usize) -> Result<Bytes, Unread> {
+    let declared =
+        parts.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if declared.is_some_and(|length| length > limit as u64) {
         return Err(Unread::TooLarge);
     }
-    axum::body::to_bytes(body, limit).await.map_err(|error| {
+    let body = axum::body::to_bytes(body, limit);
+    let read = match parts.extensions.get::<ConnectInfo<Peer>>() {
+        None => body.await,
+        Some(ConnectInfo(Peer { link, .. })) => {
+            let awaited = link.awaits_body();
+            let read = timeout(link.body_timeout(), body).await;
+            drop(awaited);
+            read.map_err(|_| {
+                link.has_slow_body();
+                Unread::TooSlow
+            })?
+        }
+    };
+    read.map_err(|error| {
         // The only other error that it can have is that the connection broke.
         let too_large = error.source().is_some_and(<dyn Error>::is::<LengthLimitError>);
         if too_large { Unread::TooLarge } else { Unread::BrokeOff }

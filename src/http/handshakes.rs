@@ -1,26 +1,19 @@
 //! TLS before HTTP: what is accepted is served only once its handshake is done.
 //!
 //! Handshakes run beside each other, on the thread that serves the connection afterwards. One that takes its time
-//! holds up nobody, and ends after a while.
+//! holds up nobody, and ends after a while ([`Connections`](super::connections::Connections)).
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::net::TcpStream;
-use tokio::sync::{Semaphore, mpsc};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
-use tokio_util::sync::CancellationToken;
 
-use super::connection::{Accepted, Peer, adopt};
+use super::connection::{Peer, adopt};
+use super::link::Link;
 use crate::runtime::tls::{ClientTrust, Endpoint};
-
-/// How long a handshake may take: several round trips over a bad line, and no more.
-const PATIENCE: Duration = Duration::from_secs(10);
-
-/// How many handshakes of a thread may be under way. Each takes about 20 KiB. More wait, as connections do.
-const UNDER_WAY: usize = 1_024;
 
 /// What a handshake needs.
 #[derive(Clone)]
@@ -33,38 +26,13 @@ pub(super) struct Handshakes {
 // === impl Handshakes ===
 
 impl Handshakes {
-    /// Makes TLS connections of what is accepted, until `stop`.
-    pub(super) async fn run(
-        self,
-        mut accepted: mpsc::Receiver<Accepted>,
-        done: mpsc::Sender<(TlsStream<TcpStream>, Peer)>,
-        stop: CancellationToken,
-    ) {
-        let places = Arc::new(Semaphore::new(UNDER_WAY));
-        loop {
-            let next = async {
-                let place = Arc::clone(&places).acquire_owned().await.ok()?;
-                accepted.recv().await.map(|accepted| (accepted, place))
-            };
-            let Some(Some(((stream, address), place))) = stop.run_until_cancelled(next).await else { return };
-            let (this, done) = (self.clone(), done.clone());
-            tokio::spawn(async move {
-                let handshake = tokio::time::timeout(PATIENCE, this.shake(stream));
-                let outcome = handshake.await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
-                drop(place);
-                match outcome {
-                    Ok((stream, shown)) => {
-                        let mutual = this.trust.is_some();
-                        // Whoever serves has stopped, and closes the connection, if this fails.
-                        let _ = done.send((stream, Peer { address, mutual, shown })).await;
-                    }
-                    Err(error) => tracing::debug!(%address, %error, "a TLS handshake failed"),
-                }
-            });
-        }
-    }
-
-    async fn shake(&self, stream: std::net::TcpStream) -> io::Result<(TlsStream<TcpStream>, Shown)> {
+    /// Makes a TLS connection of what was accepted.
+    pub(super) async fn shake(
+        &self,
+        stream: std::net::TcpStream,
+        address: SocketAddr,
+        link: &Arc<Link>,
+    ) -> io::Result<(TlsStream<TcpStream>, Peer)> {
         let stream = adopt(stream)?;
         // A handshake ends with small messages, which must not wait for each other.
         stream.set_nodelay(true)?;
@@ -77,9 +45,6 @@ impl Handshakes {
             }
             _ => None,
         };
-        Ok((stream, shown))
+        Ok((stream, Peer { shown, mutual: self.trust.is_some(), ..Peer::plain(address, link) }))
     }
 }
-
-/// The certificate of a client, if it has one.
-type Shown = Option<Arc<crate::runtime::tls::Shown>>;

@@ -38,13 +38,22 @@ struct Known {
     now: Timestamp,
 }
 
-/// The process runs.
-pub(super) async fn alive() -> Response {
-    (StatusCode::OK, "alive\n").into_response()
+/// The process runs, each of its threads. Nothing else is asked: what is away elsewhere no restart brings back.
+pub(super) async fn alive(State(services): State<Shared>) -> Response {
+    match services.connections.check_running() {
+        Ok(()) => (StatusCode::OK, "alive\n").into_response(),
+        Err(problem) => {
+            tracing::error!(problem, "not alive");
+            (StatusCode::SERVICE_UNAVAILABLE, format!("{problem}\n")).into_response()
+        }
+    }
 }
 
 /// The process can issue tokens.
 pub(super) async fn ready(State(services): State<Shared>) -> Response {
+    if services.connections.is_draining() {
+        return (StatusCode::SERVICE_UNAVAILABLE, "stopping\n").into_response();
+    }
     let clock = services.rotator.clock().check();
     let readiness = match clock {
         Err(fault) => Readiness::NotReady("the clock is off\n", fault.to_string()),

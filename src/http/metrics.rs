@@ -14,7 +14,9 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
+use super::connections::{Connections, Full};
 use super::error::{Problem, no_such_method, no_such_path};
+use super::link::Reason;
 use super::{Services, Shared};
 use crate::domain::error::Fault;
 use crate::domain::rotation;
@@ -26,6 +28,7 @@ const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset
 
 type Seconds = Gauge<f64, AtomicU64>;
 type ByKind = Family<[(&'static str, &'static str); 1], Gauge<i64, AtomicI64>>;
+type Counted = Family<[(&'static str, &'static str); 1], Counter>;
 type ByAlgorithm = Family<[(&'static str, &'static str); 1], Seconds>;
 
 /// The metrics as a server of their own.
@@ -89,6 +92,7 @@ fn registry(services: &Services) -> Registry {
     );
     register_limits(&mut registry, services);
     register_outage(&mut registry, services);
+    register_connections(&mut registry, &services.connections);
     let legacy = Counter::<u64>::default();
     legacy.inc_by(services.tokens.verifiers.assertions.legacy_audiences());
     registry.register(
@@ -139,6 +143,36 @@ fn register_outage(registry: &mut Registry, services: &Services) {
     registry.register("jeton_spool_events", "Audit events in the spool", events);
     registry.register("jeton_spool_bytes", "Bytes of the spool that are in use", bytes);
     registry.register("jeton_spool_replayed_events", "Audit events written from the spool", replayed);
+}
+
+/// Connections, and those that were not let be.
+fn register_connections(registry: &mut Registry, connections: &Connections) {
+    let (open, most) = (ByKind::default(), Gauge::<i64>::default());
+    let doing = connections.doing();
+    for (state, count) in [
+        ("handshake", doing.handshakes),
+        ("asking", doing.asking),
+        ("busy", doing.busy),
+        ("idle", doing.idle),
+    ] {
+        open.get_or_create(&[("state", state)]).set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+    most.set(i64::try_from(connections.limits().0).unwrap_or(i64::MAX));
+    let (closed, refused) = (Counted::default(), Counted::default());
+    for reason in Reason::ALL {
+        closed.get_or_create(&[("reason", reason.as_str())]).inc_by(connections.closed(reason));
+    }
+    for full in Full::ALL {
+        refused.get_or_create(&[("limit", full.as_str())]).inc_by(connections.refused(full));
+    }
+    registry.register("jeton_connections", "Open connections, by what they do", open);
+    registry.register("jeton_connections_limit", "How many connections there may be", most);
+    registry.register("jeton_connections_closed", "Connections that the server closed, by why", closed);
+    registry.register(
+        "jeton_connections_refused",
+        "Connections that were refused, by the limit that they met with",
+        refused,
+    );
 }
 
 fn whole(number: u64) -> i64 {

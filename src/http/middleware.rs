@@ -1,16 +1,14 @@
 //! What holds for every request: an identifier, the caller's address, a log line.
 
-use std::convert::Infallible;
 use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
 use axum::Router;
 use axum::extract::{ConnectInfo, Request};
 use axum::middleware::Next;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
 use http::header::{AUTHORIZATION, CACHE_CONTROL, HeaderMap, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, StatusCode};
@@ -21,6 +19,7 @@ use super::Shared;
 use super::client_certificate::ClientCertificate;
 use super::connection::Peer;
 use super::error::{self, Broken};
+use super::head;
 use crate::domain::audit::Origin;
 use crate::domain::error::FaultKind;
 use crate::oauth::access::Scheme;
@@ -43,27 +42,26 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub struct Observed {
     pub(super) application: Router,
     pub(super) services: Shared,
+    /// How large the headers of a request may be together, in bytes.
+    pub(super) max_header_size: usize,
 }
 
 // === impl Observed ===
 
-impl Service<Request> for Observed {
-    type Response = Response;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        // A router is always ready.
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request) -> Self::Future {
-        let Self { application, services } = self.clone();
-        Box::pin(async move { Ok(observe(services, request, application).await) })
+impl Observed {
+    /// Answers a request.
+    pub(super) fn answer(&self, request: Request) -> Pin<Box<dyn Future<Output = Response> + Send>> {
+        let Self { application, services, max_header_size } = self.clone();
+        Box::pin(observe(services, request, application, max_header_size))
     }
 }
 
-async fn observe(services: Shared, mut request: Request, mut application: Router) -> Response {
+async fn observe(
+    services: Shared,
+    mut request: Request,
+    mut application: Router,
+    max_header_size: usize,
+) -> Response {
     let started = services.ambient.now();
     let request_id = request_id(&services, request.headers());
     let peer = request.extensions().get::<ConnectInfo<Peer>>().map(|info| &info.0);
@@ -91,10 +89,14 @@ async fn observe(services: Shared, mut request: Request, mut application: Router
 
     // At the level of debugging every log line of this request carries its identifier; a fault's has it always.
     let span = tracing::debug_span!("request", id = request_id);
-    let answered = AssertUnwindSafe(application.call(request)).catch_unwind().instrument(span);
-    let mut response = match answered.await {
-        Ok(Ok(response)) => response,
-        Err(_) => error::panicked(),
+    let mut response = if let Some(problem) = head::refusal(&request, max_header_size) {
+        problem.into_response()
+    } else {
+        let answered = AssertUnwindSafe(application.call(request)).catch_unwind().instrument(span);
+        match answered.await {
+            Ok(Ok(response)) => response,
+            Err(_) => error::panicked(),
+        }
     };
 
     // The path only: a query may hold what a careless client put there.

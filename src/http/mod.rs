@@ -3,21 +3,26 @@
 mod api;
 mod client_certificate;
 mod connection;
+mod connections;
 mod description;
 mod docs;
 mod error;
 mod extract;
 mod handshakes;
+mod head;
 mod health;
 mod json;
+mod link;
 mod metrics;
 mod middleware;
 mod oauth;
 mod pages;
 pub mod pictures;
+mod serving;
 mod tokens;
 mod workers;
 
+pub use self::connections::Connections;
 pub use self::description::openapi;
 pub use self::metrics::metrics;
 pub use self::middleware::Observed;
@@ -95,6 +100,8 @@ pub struct Services {
     pub certificate_header: Option<CertificateHeader>,
     /// Whose certificates are trusted.
     pub client_trust: Arc<ClientTrust>,
+    /// Those that are open.
+    pub connections: Arc<Connections>,
     /// The URL at which certificates of clients are asked for, if they are.
     pub mtls_url: Option<Arc<str>>,
 }
@@ -118,7 +125,7 @@ fn routes() -> OpenApiRouter<Shared> {
 }
 
 /// What a listener offers, as a service. A thread has one of its own; `docs` is for all of them.
-fn service(services: Shared, docs: &Arc<Docs>, audience: Audience) -> Observed {
+fn service(services: Shared, docs: &Arc<Docs>, audience: Audience, max_header_size: usize) -> Observed {
     let (application, _) = routes().split_for_parts();
     let application = match audience {
         Audience::Clients => application,
@@ -144,5 +151,5 @@ fn service(services: Shared, docs: &Arc<Docs>, audience: Audience) -> Observed {
         .fallback(error::no_such_path)
         .method_not_allowed_fallback(error::no_such_method)
         .with_state(Arc::clone(&services));
-    Observed { application, services }
+    Observed { application, services, max_header_size }
 }

@@ -9,29 +9,26 @@ use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
-use axum::ServiceExt;
-use axum::extract::connect_info::Connected;
-use axum::serve::{IncomingStream, Listener};
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
+use axum::Router;
+use tokio::net::TcpListener;
 use tokio::runtime::{self, Handle};
-use tokio::sync::mpsc;
-use tokio::task;
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
-use super::connection::{Accepted, Peer, adopt};
+use super::connection::{Peer, adopt};
+use super::connections::{Connections, Place};
 use super::docs::Docs;
 use super::handshakes::Handshakes;
-use super::{Audience, Observed, Services, service};
+use super::serving::{Application, Protocol};
+use super::{Audience, Services, service};
 use crate::domain::error::Fault;
 use crate::runtime::tls::{ClientTrust, Endpoint};
 
-/// How many accepted connections may wait for a thread.
-const WAITING: usize = 1_024;
-
-/// How many connections whose handshake is done may wait for their thread.
-const DONE: usize = 64;
+/// How long to wait when no connection can be accepted, because there are no more file descriptors.
+const NO_DESCRIPTORS: Duration = Duration::from_millis(50);
 
 /// A listener, and what is spoken there.
 pub struct Door {
@@ -55,7 +52,8 @@ pub enum Speaks {
 /// The threads. Dropped, they end at once, whatever they are doing.
 pub struct Workers {
     threads: Vec<Thread>,
-    serving: Vec<task::JoinHandle<io::Result<()>>>,
+    /// Everything that serves, connections and listeners.
+    serving: TaskTracker,
     /// Cancelled when nobody needs the threads any more. Connections to the database that were opened on a thread work
     /// while it lives.
     over: CancellationToken,
@@ -66,10 +64,12 @@ struct Thread {
     thread: thread::JoinHandle<()>,
 }
 
-/// The connections of one thread, ready to be served.
-struct Ready<C> {
-    connections: mpsc::Receiver<C>,
-    address: SocketAddr,
+/// What answers at one door, by thread.
+struct Served<A> {
+    by: Vec<(Handle, A)>,
+    protocol: Protocol,
+    connections: Arc<Connections>,
+    tracker: TaskTracker,
 }
 
 // === impl Workers ===
@@ -82,7 +82,7 @@ impl Workers {
     pub fn start(count: NonZeroUsize) -> Result<Self, Fault> {
         let count = count.get();
         let over = CancellationToken::new();
-        let mut workers = Self { threads: Vec::with_capacity(count), serving: Vec::new(), over };
+        let mut workers = Self { threads: Vec::with_capacity(count), serving: TaskTracker::new(), over };
         for number in 0..count {
             let runtime = runtime::Builder::new_current_thread().enable_all().build();
             let runtime = runtime.map_err(Fault::internal)?;
@@ -104,7 +104,7 @@ impl Workers {
         self.threads.first().map_or_else(Handle::current, |first| first.runtime.clone())
     }
 
-    /// Serves until `stop`.
+    /// Serves until `stop`, with headers of at most so many bytes and so many streams on a connection.
     ///
     /// # Errors
     /// The listener has no address.
@@ -112,41 +112,60 @@ impl Workers {
         &mut self,
         services: &Services,
         doors: Vec<Door>,
+        (max_header_size, max_streams): (usize, u32),
         stop: &CancellationToken,
-    ) -> Result<(), Fault> {
+    ) {
         let docs = Arc::new(Docs::default());
+        let connections = &services.connections;
         let mut of_threads = Vec::with_capacity(self.threads.len());
         for (number, thread) in self.threads.iter().enumerate() {
             let mut services = services.clone();
             let (ledger, releasing) = services.tokens.ledger.at_home(number);
             services.tokens.ledger = ledger;
             thread.runtime.spawn(releasing);
+            thread.runtime.spawn(Arc::clone(connections).beat(number));
             of_threads.push(Arc::new(services));
         }
+        let protocol = Protocol::new(max_header_size, max_streams);
         for Door { listener, speaks } in doors {
-            let address = listener.local_addr().map_err(Fault::internal)?;
-            let mut ways = Vec::with_capacity(self.threads.len());
-            for (thread, services) in self.threads.iter().zip(&of_threads) {
-                let (way, connections) = mpsc::channel(WAITING);
-                ways.push(way);
-                let application = service(Arc::clone(services), &docs, speaks.audience());
-                let serving = thread.serve(&speaks, Ready { connections, address }, application, stop);
-                self.serving.push(serving);
-            }
-            tokio::spawn(hand_out(listener, ways, stop.clone()));
+            let application = |services| service(services, &docs, speaks.audience(), max_header_size);
+            let by = self.threads.iter().zip(&of_threads);
+            let served = Served {
+                by: by
+                    .map(|(thread, services)| (thread.runtime.clone(), application(Arc::clone(services))))
+                    .collect(),
+                protocol: protocol.clone(),
+                connections: Arc::clone(connections),
+                tracker: self.serving.clone(),
+            };
+            self.serving.spawn(served.until(stop.clone(), listener, speaks));
         }
-        Ok(())
+        tokio::spawn(watched(Arc::clone(connections), stop.clone(), self.over.clone()));
+    }
+
+    /// Serves a router on the program's own runtime until `stop`: few callers, of whom the threads know nothing.
+    pub fn serve_aside(
+        &mut self,
+        listener: TcpListener,
+        router: Router,
+        (connections, max_header_size): (Connections, usize),
+        stop: &CancellationToken,
+    ) {
+        let connections = Arc::new(connections);
+        let served = Served {
+            by: vec![(Handle::current(), router)],
+            protocol: Protocol::new(max_header_size, 1),
+            connections: Arc::clone(&connections),
+            tracker: self.serving.clone(),
+        };
+        self.serving.spawn(served.until(stop.clone(), listener, Speaks::Plain));
+        tokio::spawn(watched(connections, stop.clone(), self.over.clone()));
     }
 
     /// Waits until the last request is answered. The threads stay.
-    ///
-    /// # Errors
-    /// A thread could not serve.
-    pub async fn served(&mut self) -> Result<(), Fault> {
-        for serving in self.serving.drain(..) {
-            serving.await.map_err(Fault::internal)?.map_err(Fault::internal)?;
-        }
-        Ok(())
+    pub async fn served(&mut self) {
+        self.serving.close();
+        self.serving.wait().await;
     }
 
     /// Ends the threads.
@@ -168,61 +187,110 @@ impl Drop for Workers {
     }
 }
 
-// === impl Thread ===
-
-impl Thread {
-    /// Serves what comes in at one door.
-    fn serve(
-        &self,
-        speaks: &Speaks,
-        accepted: Ready<Accepted>,
-        application: Observed,
-        stop: &CancellationToken,
-    ) -> task::JoinHandle<io::Result<()>> {
-        let (endpoint, trust) = match speaks {
-            Speaks::Plain => return self.runtime.spawn(serve(accepted, application, stop.clone())),
-            Speaks::Tls(endpoint) => (endpoint, None),
-            Speaks::MutualTls(endpoint, trust) => (endpoint, Some(Arc::clone(trust))),
-        };
-        let handshakes = Handshakes { endpoint: Arc::clone(endpoint), trust };
-        let (done, connections) = mpsc::channel(DONE);
-        self.runtime.spawn(handshakes.run(accepted.connections, done, stop.clone()));
-        let ready = Ready { connections, address: accepted.address };
-        self.runtime.spawn(serve(ready, application, stop.clone()))
-    }
+/// Sees to the limits of connections, and tells them when the server stops.
+async fn watched(connections: Arc<Connections>, stop: CancellationToken, over: CancellationToken) {
+    let stopping = async {
+        stop.cancelled().await;
+        connections.stop();
+    };
+    let watching = Arc::clone(&connections).watch();
+    over.run_until_cancelled(async { tokio::join!(stopping, watching) }).await;
 }
 
-async fn serve<C>(ready: Ready<C>, application: Observed, stop: CancellationToken) -> io::Result<()>
-where
-    Ready<C>: Listener<Addr = Peer>,
-    C: Send + 'static,
-{
-    let router = application.into_make_service_with_connect_info::<Peer>();
-    axum::serve(ready, router).with_graceful_shutdown(stop.cancelled_owned()).await
-}
+// === impl Served ===
 
-/// Gives each thread a connection in turn, one that has too many already left out.
-async fn hand_out(mut listener: TcpListener, ways: Vec<mpsc::Sender<Accepted>>, stop: CancellationToken) {
-    let mut turn = 0;
-    loop {
-        // Axum's way: it waits a moment when there are no more file descriptors.
-        let accepted = stop.run_until_cancelled(Listener::accept(&mut listener)).await;
-        let Some((stream, peer)) = accepted else { return };
-        let mut connection = match stream.into_std() {
-            Ok(stream) => (stream, peer),
-            Err(error) => {
-                tracing::warn!(%error, "a connection was lost");
-                continue;
-            }
+impl<A: Application> Served<A> {
+    /// Accepts connections until `stop`, and gives each thread one in turn.
+    async fn until(self, stop: CancellationToken, listener: TcpListener, speaks: Speaks) {
+        let handshakes = match speaks {
+            Speaks::Plain => None,
+            Speaks::Tls(endpoint) => Some(Handshakes { endpoint, trust: None }),
+            Speaks::MutualTls(endpoint, trust) => Some(Handshakes { endpoint, trust: Some(trust) }),
         };
-        for _ in 0..ways.len() {
-            turn = (turn + 1) % ways.len();
-            match ways[turn].try_send(connection) {
-                Ok(()) => break,
-                Err(error) => connection = error.into_inner(),
+        let mut turn = 0;
+        while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
+            let accepted = accepted.and_then(|(stream, address)| Ok((stream.into_std()?, address)));
+            match accepted {
+                Ok((stream, address)) => {
+                    turn = (turn + 1) % self.by.len();
+                    self.hand_out(turn, (stream, address), handshakes.as_ref());
+                }
+                Err(error) if is_of_the_connection(&error) => {}
+                Err(error) => {
+                    tracing::warn!(%error, "no connection can be accepted; trying again");
+                    sleep(NO_DESCRIPTORS).await;
+                }
             }
         }
     }
+
+    fn hand_out(&self, thread: usize, (stream, address): Accepted, handshakes: Option<&Handshakes>) {
+        let place = match self.connections.admit(address.ip(), handshakes.is_some()) {
+            Ok(place) => place,
+            Err(full) => {
+                tracing::debug!(%address, limit = full.as_str(), "a connection was refused");
+                return;
+            }
+        };
+        let (runtime, application) = &self.by[thread];
+        let (protocol, application) = (self.protocol.clone(), application.clone());
+        match handshakes {
+            None => self.tracker.spawn_on(plainly(protocol, stream, address, place, application), runtime),
+            Some(handshakes) => {
+                let handshakes = handshakes.clone();
+                let secured = secured(protocol, handshakes, (stream, address), place, application);
+                self.tracker.spawn_on(secured, runtime)
+            }
+        };
+    }
+}
+
+/// A connection that was accepted, not yet known to the thread that will serve it.
+type Accepted = (std::net::TcpStream, SocketAddr);
+
+async fn plainly(
+    protocol: Protocol,
+    stream: std::net::TcpStream,
+    address: SocketAddr,
+    place: Place,
+    application: impl Application,
+) {
+    let link = Arc::clone(&place.link);
+    match adopt(stream) {
+        Ok(stream) => protocol.serve(stream, Peer::plain(address, &link), link, application).await,
+        Err(error) => tracing::warn!(%error, "a connection was lost"),
+    }
+    drop(place);
+}
+
+async fn secured(
+    protocol: Protocol,
+    handshakes: Handshakes,
+    (stream, address): Accepted,
+    place: Place,
+    application: impl Application,
+) {
+    let link = Arc::clone(&place.link);
+    let shaken = tokio::select! {
+        shaken = handshakes.shake(stream, address, &link) => shaken,
+        () = link.cut() => Err(io::ErrorKind::TimedOut.into()),
+    };
+    match shaken {
+        Ok((stream, peer)) => {
+            link.has_shaken();
+            protocol.serve(stream, peer, link, application).await;
+        }
+        Err(error) => tracing::debug!(%address, %error, "a TLS handshake failed"),
+    }
+    drop(place);
+}
+
+/// Whether one connection could not be accepted, and the next can.
+fn is_of_the_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset
+    )
 }
 
 // === impl Speaks ===
@@ -233,54 +301,5 @@ impl Speaks {
             Self::Plain | Self::Tls(_) => Audience::Everybody,
             Self::MutualTls(..) => Audience::Clients,
         }
-    }
-}
-
-// === impl Ready ===
-
-impl Listener for Ready<Accepted> {
-    type Io = TcpStream;
-    type Addr = Peer;
-
-    async fn accept(&mut self) -> (TcpStream, Peer) {
-        loop {
-            match self.connections.recv().await {
-                Some((stream, address)) => match adopt(stream) {
-                    Ok(stream) => return (stream, Peer::plain(address)),
-                    Err(error) => tracing::warn!(%error, "a connection was lost"),
-                },
-                // There are no more, and whoever serves is about to be told so.
-                None => std::future::pending().await,
-            }
-        }
-    }
-
-    fn local_addr(&self) -> io::Result<Peer> {
-        Ok(Peer::plain(self.address))
-    }
-}
-
-impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Listener for Ready<(S, Peer)> {
-    type Io = S;
-    type Addr = Peer;
-
-    async fn accept(&mut self) -> (S, Peer) {
-        match self.connections.recv().await {
-            Some(ready) => ready,
-            None => std::future::pending().await,
-        }
-    }
-
-    fn local_addr(&self) -> io::Result<Peer> {
-        Ok(Peer::plain(self.address))
-    }
-}
-
-impl<C> Connected<IncomingStream<'_, Ready<C>>> for Peer
-where
-    Ready<C>: Listener<Addr = Self>,
-{
-    fn connect_info(stream: IncomingStream<'_, Ready<C>>) -> Self {
-        stream.remote_addr().clone()
     }
 }

@@ -73,7 +73,8 @@ impl RevocationEndpoint {
             .await?;
         // It is committed: that the directory lags for a moment does not undo it.
         if let Err(error) = self.tokens.directory.catch_up().await {
-            tracing::warn!(%error, "the revocation is stored, but does not count here yet");
+            let request_id = request.origin.request_id.as_deref();
+            tracing::warn!(%error, request_id, "the revocation is stored, but does not count here yet");
         }
         Ok(())
     }

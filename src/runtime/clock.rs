@@ -8,6 +8,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
 use rand::TryRng;
 use rand::rngs::SysRng;
+use rustix::time::{ClockId, clock_gettime};
 use uuid::Uuid;
 
 use crate::domain::error::Fault;
@@ -18,6 +19,11 @@ use crate::domain::token_id;
 pub trait Clock: Send + Sync {
     /// This instant.
     fn now(&self) -> Timestamp;
+
+    /// How long the machine has run; goes forward only (`CLOCK_MONOTONIC`).
+    fn since_boot(&self) -> Duration {
+        Duration::from_micros(u64::try_from(self.now().as_micros()).unwrap_or_default())
+    }
 
     /// Whether it means to tell the world's time, so that it can be compared with another machine's.
     fn tells_world_time(&self) -> bool {
@@ -60,6 +66,12 @@ impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Timestamp::from_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+    }
+
+    fn since_boot(&self) -> Duration {
+        let rustix::time::Timespec { tv_sec, tv_nsec } = clock_gettime(ClockId::Monotonic);
+        let (seconds, nanos) = (u64::try_from(tv_sec), u32::try_from(tv_nsec));
+        Duration::new(seconds.unwrap_or_default(), nanos.unwrap_or_default())
     }
 
     fn tells_world_time(&self) -> bool {
@@ -119,6 +131,12 @@ impl Ambient {
     #[must_use]
     pub fn now(&self) -> Timestamp {
         self.clock.now()
+    }
+
+    /// How long the machine has run.
+    #[must_use]
+    pub fn since_boot(&self) -> Duration {
+        self.clock.since_boot()
     }
 
     /// Whether the clock means to tell the world's time.

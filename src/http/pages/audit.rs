@@ -88,9 +88,11 @@ async fn export(
     }
     let export = services.admin.export_audit(&session.by, wanted(&query)?).await?;
     // A fault breaks the download off, so that half a copy does not look like a whole one.
-    let lines = stream::try_unfold(export, async |mut export| {
-        let next = export.next().await.inspect_err(|fault| tracing::warn!(%fault, "an export broke off"));
-        Ok::<_, Fault>(next?.map(|lines| (lines, export)))
+    let request_id = session.by.origin.request_id.clone();
+    let lines = stream::try_unfold((export, request_id), async |(mut export, request_id)| {
+        let next = export.next().await;
+        let next = next.inspect_err(|fault| tracing::warn!(%fault, request_id, "an export broke off"));
+        Ok::<_, Fault>(next?.map(|lines| (lines, (export, request_id))))
     });
     let headers = [
         (CONTENT_TYPE, "application/jsonl; charset=utf-8"),

@@ -25,6 +25,8 @@ pub(super) enum PageError {
     Malformed(String),
     /// The body is too large.
     TooLarge,
+    /// The body did not arrive in time.
+    TooSlow,
     /// Another site sent it.
     CrossSite,
     /// There is no such page.
@@ -100,6 +102,12 @@ impl PageError {
                 "Too much was sent",
                 "A form may have at most 1 MiB and 2,000 fields; one to sign in with, 64 KiB.".to_owned(),
                 "Go back and shorten it.",
+            ),
+            Self::TooSlow => say(
+                StatusCode::REQUEST_TIMEOUT,
+                "The form did not arrive in time",
+                "The connection is slow, or has broken off.".to_owned(),
+                "Go back, and send it again.",
             ),
             Self::CrossSite => say(
                 StatusCode::FORBIDDEN,

@@ -55,8 +55,9 @@ impl Form {
         let media_type =
             parts.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let media_type = media_type.split(';').next().unwrap_or_default().trim();
-        let bytes = bounded(&parts.headers, body, most).await.map_err(|unread| match unread {
+        let bytes = bounded(&parts, body, most).await.map_err(|unread| match unread {
             Unread::TooLarge => PageError::TooLarge,
+            Unread::TooSlow => PageError::TooSlow,
             Unread::BrokeOff => PageError::Malformed("The form broke off".to_owned()),
         })?;
         if !bytes.is_empty() && !media_type.eq_ignore_ascii_case("application/x-www-form-urlencoded") {

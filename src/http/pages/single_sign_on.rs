@@ -88,7 +88,8 @@ fn refused(
             retry_after = Some(60);
         }
         SingleSignOnError::Away(fault) => {
-            tracing::warn!(%fault, "nobody can sign in by single sign-on");
+            let request_id = visitor.origin.request_id.as_deref();
+            tracing::warn!(%fault, request_id, "nobody can sign in by single sign-on");
             status = StatusCode::SERVICE_UNAVAILABLE;
             text = format!(
                 "{} does not answer as it should at the moment, so nobody can be signed in by it. Try again in a \
