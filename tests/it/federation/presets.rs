@@ -101,7 +101,13 @@ async fn register(
 ) -> String {
     let create = ["trusted-issuers", "create", name, "--preset", preset];
     let made = jeton(&server.database, &[&create[..], issuer].concat());
-    assert_eq!(made["warnings"], json!([]), "{name}");
+    // Azure hands one out for a day: only there is something odd.
+    let odd = if preset == "azure" {
+        json!(["Its tokens may live for 25 hours: one that leaks is good for as long."])
+    } else {
+        json!([])
+    };
+    assert_eq!(made["warnings"], odd, "{name}");
     let method = if preset == "spiffe" { "spiffe_jwt" } else { "federated_jwt" };
     let new = json!({ "client_id": name, "roles": ["order-reader"], "auth_methods": [method] });
     server.client(new).await;

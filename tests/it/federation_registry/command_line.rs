@@ -42,7 +42,8 @@ async fn an_issuer_and_its_credentials_are_registered_offline(engine: Engine) {
     let shown = jeton(&database, &["clients", "show", "deploy"]);
     assert_eq!(shown["federated_credentials"].as_array().unwrap().len(), 2);
 
-    jeton(&database, &["resource-servers", "create", "stock", "--identifier", "https://stock.example"]);
+    let stock = ["resource-servers", "create", "stock", "--identifier", "https://stock.example"];
+    jeton(&database, &[&stock[..], &["--permission", "stock:read"]].concat());
     let rule = [
         "exchange-rules",
         "create",
@@ -55,6 +56,8 @@ async fn an_issuer_and_its_credentials_are_registered_offline(engine: Engine) {
         "repository=o/r",
         "--resource-server",
         "stock",
+        "--permission",
+        "stock:read",
     ];
     jeton(&database, &rule);
     let impact = json!({
@@ -142,6 +145,7 @@ async fn a_token_that_is_refused_is_explained_with_a_failure() {
         !unknown.status.success() && told.contains("set JETON_ISSUER to the URL that callers use"),
         "{told}"
     );
+    // And then it is known, although a command has run before without it.
     let mut explain = command(&database, &["explain-assertion", token.to_str().unwrap()]);
     let explained = explain.env("JETON_ISSUER", "http://localhost:8080").output().unwrap();
     let told = String::from_utf8_lossy(&explained.stdout).into_owned();
