@@ -190,7 +190,7 @@ impl Config {
         file: Option<&Path>,
         environment: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, ConfigError> {
-        let mut settings = Settings::default();
+        let mut settings = Settings { has_pkcs11: cfg!(feature = "pkcs11"), ..Settings::default() };
         if let Some(path) = file {
             settings.read_file(path);
         }
@@ -211,6 +211,8 @@ const LEAST_CONNECTIONS: u32 = 8;
 struct Settings {
     values: BTreeMap<String, (String, String)>,
     problems: Vec<Problem>,
+    /// Whether this program was built with PKCS#11.
+    has_pkcs11: bool,
 }
 
 // === impl Settings ===

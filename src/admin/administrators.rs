@@ -365,7 +365,9 @@ impl Admin {
         let issuer = identifier.strip_suffix("/api/v1").filter(|issuer| issuer.starts_with("http"));
         issuer.map(ToOwned::to_owned).ok_or_else(|| {
             AdminError::Conflict(
-                "it is not known where this Jeton is: set JETON_ISSUER, or start the server once".to_owned(),
+                "the issuer identifier of this server is not known, because none has been started on this database: set \
+                 JETON_ISSUER to the URL that callers use, or start the server once"
+                    .to_owned(),
             )
         })
     }

@@ -20,13 +20,16 @@ const NO_ISSUER: &str = "urn:jeton:not-started-yet";
 
 impl Admin {
     /// [`Admin::ensure_builtins`] for a command, which may not know the issuer: without one it registers
-    /// only what is missing, under a stand-in that the next server start corrects.
+    /// only what is missing, under a stand-in that the next server start, or command that knows it, corrects.
     ///
     /// # Errors
     /// The database is away.
     pub async fn ensure_some_builtins(&self, issuer: Option<&str>) -> Result<(), AdminError> {
-        if self.store.resource_server(&ResourceServerName::new(builtin::API)?).await?.is_some() {
-            return Ok(());
+        if let Some(api) = self.store.resource_server(&ResourceServerName::new(builtin::API)?).await? {
+            let stands_in = api.identifier.as_str() == builtin::api_identifier(NO_ISSUER);
+            if issuer.is_none() || !stands_in {
+                return Ok(());
+            }
         }
         self.ensure_builtins(issuer.unwrap_or(NO_ISSUER), false).await
     }

@@ -290,7 +290,7 @@ fn outside_identity(
     let Some(claims) = Object::parse(Value::Object(claims).to_string().as_bytes()) else {
         return invalid("its claims are no object");
     };
-    OutsideIdentity::new(issuer, subject, claims)
+    OutsideIdentity::new(catalog, issuer, subject, claims)
         .map_err(|error| AdminError::invalid(field, error.public, "use another sub"))
 }
 
@@ -299,7 +299,7 @@ fn may_act(catalog: &Catalog, subject: Subject<'_>) -> Result<Option<MayAct>, Ad
     let api = catalog.api().map_or("", |api| api.identifier.as_str());
     match subject {
         Subject::Client(registration) => Ok(registration.client.may_act.as_ref().map(MayAct::client)),
-        Subject::Outside(identity) => identity.may_act(builtin::issuer_of(api)).map_err(|error| {
+        Subject::Outside(identity) => identity.may_act(builtin::issuer_of(api), catalog).map_err(|error| {
             AdminError::invalid("outside_subject", error.public, "write may_act as an object with a sub")
         }),
     }

@@ -28,6 +28,9 @@ const MOST_COMPARED: u32 = 1_000;
 /// The most that a claim is shown of.
 const SHOWN: usize = 5;
 
+/// The most claims of a token that are named.
+const NAMED: usize = 40;
+
 /// A token to explain.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -266,10 +269,17 @@ impl Looked<'_> {
                 let (claim, wanted) = (&condition.claim, &condition.value);
                 let check = format!("condition {claim} (credential {id} of {client_id})");
                 let wanted = format!("'{wanted}'");
-                let mend = "correct the condition, or have the token made elsewhere";
+                let mend = "add a credential with a condition that holds for this token, if this workload is meant; else \
+                            present the token of the one that is";
                 match condition.find(self.claims) {
                     Finding::Holds => Step::held(check, "as wanted", wanted),
-                    Finding::Absent => Step::failed(check, ("absent", wanted), mend),
+                    Finding::Absent => {
+                        let names: Vec<String> = self.claims.names().take(NAMED).map(quoted).collect();
+                        let found = format!("absent; the token has {}", names.join(", "));
+                        let mend = "see how the claim is called in the token, and whether the platform has to be told \
+                                    to put it there";
+                        Step::failed(check, (found, wanted), mend)
+                    }
                     Finding::Differs(texts) => {
                         let texts = texts.iter().take(SHOWN).map(|text| format!("'{}'", quoted(text)));
                         let texts: Vec<String> = texts.collect();

@@ -114,9 +114,11 @@ pub struct RoleImpact {
 pub struct TrustedIssuerImpact {
     /// The trusted issuer.
     pub trusted_issuer: TrustedIssuerName,
-    /// How many clients have a federated credential that names it: it cannot be deleted while they do.
+    /// How many federated credentials name it: it cannot be deleted while they do.
+    pub federated_credentials: u64,
+    /// How many clients have them.
     pub clients: u64,
-    /// Some of them, a hundred at most, in the order of their names.
+    /// Some of those, a hundred at most, in the order of their names.
     #[schema(example = json!(["billing"]))]
     pub some: Vec<ClientId>,
     /// The exchange rules whose subject or actor is somebody of it: it cannot be deleted while they are.
@@ -209,7 +211,7 @@ impl Admin {
         })
     }
 
-    /// What breaks when a trusted issuer is disabled.
+    /// What breaks when a trusted issuer is disabled: federated credentials, and exchange rules.
     ///
     /// # Errors
     /// `trusted-issuers:read` is missing, there is no such issuer, or the database is away.
@@ -220,10 +222,11 @@ impl Admin {
     ) -> Result<TrustedIssuerImpact, AdminError> {
         self.require(by, builtin::TRUSTED_ISSUERS_READ).await?;
         let issuer = self.stored_trusted_issuer(name).await?;
+        let federated_credentials = self.store.count_of_issuer(issuer.uid).await?;
         let (clients, some) = self.store.clients_of_issuer(issuer.uid, LISTED).await?;
         let catalog = self.catalog().await?;
         let rules = rules(&catalog, |rule| rule.outside().any(|party| party.trusted_issuer == issuer.uid));
-        Ok(TrustedIssuerImpact { trusted_issuer: issuer.name, clients, some, rules })
+        Ok(TrustedIssuerImpact { trusted_issuer: issuer.name, federated_credentials, clients, some, rules })
     }
 
     /// How many of a client's tokens live, whether there may be more, and what they were for in the last hour.

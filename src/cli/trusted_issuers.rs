@@ -50,6 +50,12 @@ pub(super) enum Command {
         #[arg(value_parser = issuer_name)]
         name: TrustedIssuerName,
     },
+    /// Say what breaks when a trusted issuer is disabled: federated credentials and whose, and exchange rules.
+    Impact {
+        /// Which.
+        #[arg(value_parser = issuer_name)]
+        name: TrustedIssuerName,
+    },
     /// List what is known about the tokens of platforms.
     Presets,
     /// Remove a trusted issuer that nothing names.
@@ -263,6 +269,7 @@ pub(super) async fn run(
         Command::Enable { name } => {
             output::one(&admin.set_trusted_issuer_enabled(by, &name, true).await?, json)
         }
+        Command::Impact { name } => output::one(&admin.trusted_issuer_impact(by, &name).await?, json),
         Command::Presets => {
             let presets = admin.issuer_presets(by).await?;
             output::rows(&presets, &["platform", "title", "issuer", "max_lifetime", "reuse"], json)

@@ -53,6 +53,10 @@ pub(super) struct MasterKeys {
 
 const TOKEN: [&str; 3] = ["pkcs11.module", "pkcs11.token", "pkcs11.pin_file"];
 
+/// What to do about settings that this program does not know.
+const BUILT_WITHOUT: &str =
+    "this jeton was built without PKCS#11: build it with `cargo build --release --features pkcs11`";
+
 /// Four keep a token busy that is a program or a card in this machine; one far away may want more.
 const SESSIONS: u8 = 4;
 
@@ -109,10 +113,10 @@ impl Settings {
             self.refuse(
                 "keys.held_in",
                 "without a token",
-                if cfg!(feature = "pkcs11") {
+                if self.has_pkcs11 {
                     "say which token is to have the keys: pkcs11.module, pkcs11.token and pkcs11.pin_file"
                 } else {
-                    "this jeton was built without PKCS#11: build it with `cargo build --release --features pkcs11`"
+                    BUILT_WITHOUT
                 },
             );
         }
@@ -130,12 +134,8 @@ impl Settings {
         if !given {
             return None;
         }
-        if !cfg!(feature = "pkcs11") {
-            self.refuse(
-                TOKEN[0],
-                "not in this program",
-                "this jeton was built without PKCS#11: build it with `cargo build --release --features pkcs11`",
-            );
+        if !self.has_pkcs11 {
+            self.refuse(TOKEN[0], "not in this program", BUILT_WITHOUT);
             return None;
         }
         if let (Some(module), Some(token), Some(pin_file)) = (module, token, pin_file) {
@@ -155,8 +155,18 @@ mod tests {
     use super::*;
     use crate::config::{Config, ConfigError};
 
+    /// What a program loads that was built with PKCS#11, or without.
+    fn load_by(has_pkcs11: bool, environment: &[(&str, &str)]) -> Result<Config, ConfigError> {
+        let mut settings = Settings { has_pkcs11, ..Settings::default() };
+        settings.read_environment(
+            environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())),
+        );
+        let config = settings.config();
+        settings.finish(config)
+    }
+
     fn load(environment: &[(&str, &str)]) -> Result<Config, ConfigError> {
-        Config::load(None, environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())))
+        load_by(true, environment)
     }
 
     #[test]
@@ -185,7 +195,6 @@ mod tests {
         assert!(error.contains("other_master_key_files"), "where the second one belongs: {error}");
     }
 
-    #[cfg(feature = "pkcs11")]
     #[test]
     fn pkcs11_is_given_whole() {
         let whole = [
@@ -210,7 +219,6 @@ mod tests {
         assert!(error.contains("say which token has the key"), "{error}");
     }
 
-    #[cfg(feature = "pkcs11")]
     #[test]
     fn pkcs11_holds_signing_keys_if_it_is_given() {
         let wanted = ("JETON_KEYS__HELD_IN", "pkcs11");
@@ -234,9 +242,9 @@ mod tests {
         assert!(load(&none).unwrap_err().to_string().contains("write a number from 1 to 64"));
     }
 
-    #[cfg(not(feature = "pkcs11"))]
     #[test]
     fn pkcs11_needs_a_build_with_it() {
+        let load = |environment: &[(&str, &str)]| load_by(false, environment);
         for setting in ["JETON_PKCS11__MODULE", "JETON_PKCS11__TOKEN", "JETON_PKCS11__PIN_FILE"] {
             let error = load(&[(setting, "x")]).unwrap_err().to_string();
             assert!(error.contains("--features pkcs11"), "{error}");
@@ -245,5 +253,8 @@ mod tests {
         assert!(error.contains("pkcs11.module"), "{error}");
         let error = load(&[("JETON_KEYS__HELD_IN", "pkcs11")]).unwrap_err().to_string();
         assert!(error.contains("keys.held_in") && error.contains("--features pkcs11"), "{error}");
+        // Which of them this program is, the build says.
+        let error = Config::load(None, [("JETON_PKCS11__MODULE".to_owned(), "x".to_owned())]).unwrap_err();
+        assert_eq!(error.to_string().contains("--features pkcs11"), !cfg!(feature = "pkcs11"), "{error}");
     }
 }

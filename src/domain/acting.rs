@@ -7,16 +7,21 @@ use super::ids::ClientId;
 /// The most actors one behind the other that a rule may allow.
 pub const MOST_ACTORS: u8 = 10;
 
-/// The `sub_id` claim (RFC 9493 §4.1): who somebody is in the words of another issuer (§3.2.3).
+/// The `sub_id` claim (RFC 9493 §4.1): who somebody from elsewhere is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "format", rename_all = "snake_case")]
 pub enum SubId {
-    /// By an issuer and what that calls them.
+    /// In the words of another issuer (§3.2.3): what it calls itself, and them.
     IssSub {
         /// What the issuer calls itself.
         iss: String,
         /// What it calls them.
         sub: String,
+    },
+    /// In ours (§3.2.7), where several issuers call themselves the same: their words would mean somebody at each.
+    Opaque {
+        /// What we call them.
+        id: String,
     },
 }
 
@@ -34,13 +39,15 @@ pub struct Act {
 }
 
 /// The `may_act` claim (RFC 8693 §4.4): who alone may act for the subject.
+/// It names somebody as `act` will. What says more than that names somebody who is not known.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct MayAct {
-    /// The actor. A client's id, unless there is an `iss`.
+    /// The actor. A client's id, unless there is a `sub_id`.
     pub sub: String,
-    /// Whose words that is, if they are another issuer's.
+    /// Who that is, if it is somebody from elsewhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub iss: Option<String>,
+    pub sub_id: Option<SubId>,
 }
 
 // === impl Act ===
@@ -69,6 +76,6 @@ impl MayAct {
     /// This client alone.
     #[must_use]
     pub fn client(client_id: &ClientId) -> Self {
-        Self { sub: client_id.to_string(), iss: None }
+        Self { sub: client_id.to_string(), sub_id: None }
     }
 }

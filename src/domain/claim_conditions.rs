@@ -36,6 +36,10 @@ const MOST_KEYS: usize = 50;
 /// The least of a beginning or end that a set is filed by beside exact conditions: less tells few apart.
 const LEAST_FILED: usize = 4;
 
+/// The most bytes of a shape as it is stored, where PostgreSQL indexes it: an entry there has 2,704 at most. What does
+/// not fit tells no sets apart, and is one more thing to look at in those that are found.
+const LONGEST_SHAPE: usize = 2_000;
+
 /// Names a claim: a member's name (`sub`), or a JSON pointer (RFC 6901) to something within one
 /// (`/kubernetes.io/namespace`).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
@@ -321,7 +325,7 @@ impl Conditions {
     }
 
     /// What it is filed by: every claim of which it says exactly what it must be, and the longest beginning or end that
-    /// it wants of another.
+    /// it wants of another; of very long names of claims as many as fit.
     #[must_use]
     pub fn shape(&self) -> Shape {
         Shape(self.facets().into_iter().map(|(facet, _)| facet).collect())
@@ -338,13 +342,17 @@ impl Conditions {
     /// would have to be tried.
     fn facets(&self) -> Vec<(Facet, &str)> {
         let mut facets: Vec<(Facet, &str)> = Vec::new();
+        let mut left = LONGEST_SHAPE;
         for condition in self.0.iter().filter(|condition| condition.value.is_exact()) {
-            if facets.iter().all(|(facet, _)| facet.claim != condition.claim) {
-                let facet = Facet { claim: condition.claim.clone(), of: Extent::All };
+            let facet = Facet { claim: condition.claim.clone(), of: Extent::All };
+            let is_new = facets.iter().all(|(filed, _)| filed.claim != facet.claim);
+            if is_new && let Some(less) = left.checked_sub(facet.stored_length()) {
+                left = less;
                 facets.push((facet, condition.value.as_str()));
             }
         }
-        let others = self.0.iter().filter(|one| facets.iter().all(|(facet, _)| facet.claim != one.claim));
+        let others = self.0.iter().filter(|one| !one.value.is_exact());
+        let others = others.filter(|one| facets.iter().all(|(facet, _)| facet.claim != one.claim));
         let ends = others.flat_map(|condition| {
             let (first, last) = condition.value.ends();
             let facet = |of| Facet { claim: condition.claim.clone(), of };
@@ -353,7 +361,8 @@ impl Conditions {
                 (facet(Extent::Last(filed(last.len()))), last),
             ]
         });
-        let longest = ends.max_by_key(|(_, text)| text.len());
+        let longest =
+            ends.filter(|(facet, _)| facet.stored_length() <= left).max_by_key(|(_, text)| text.len());
         let enough = |text: &str| facets.is_empty() || text.len() >= LEAST_FILED;
         if let Some((facet, text)) = longest.filter(|(_, text)| enough(text))
             && let Some(wanted) = facet.of.cut(text)
@@ -387,6 +396,15 @@ impl TryFrom<Vec<Condition>> for Conditions {
 impl From<Conditions> for Vec<Condition> {
     fn from(conditions: Conditions) -> Self {
         conditions.0
+    }
+}
+
+// === impl Facet ===
+
+impl Facet {
+    /// How many bytes it adds to a stored shape, with what stands between two.
+    fn stored_length(&self) -> usize {
+        serde_json::to_string(self).unwrap_or_default().len() + 1
     }
 }
 

@@ -111,6 +111,25 @@ fn a_shape_reads_back_and_lists_give_a_key_for_each_member() {
     );
 }
 
+/// PostgreSQL indexes shapes, and takes no entry of over 2,704 bytes.
+#[test]
+fn a_shape_stays_short_whatever_the_names_of_the_claims() {
+    let name = |number: usize| format!("{}{number:02}", "\u{1F600}".repeat(198));
+    let names: Vec<String> = (0..20).map(name).collect();
+    let exact: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "x")).collect();
+    let mut ends = exact.clone();
+    ends[0].1 = "beginning*";
+    let quotes = "\"".repeat(200);
+    for pairs in [&exact[..], &ends[..], &[(&quotes, "x"), ("sub", "a*")], &[(&names[0], "*end")]] {
+        let set = conditions(pairs).unwrap();
+        let length = set.shape().to_text().len();
+        assert!((20..=LONGEST_SHAPE + 2).contains(&length), "{length}");
+        let all = pairs.iter().map(|(claim, value)| ((*claim).to_owned(), json!(value)));
+        let token = claims(&serde_json::Value::Object(all.collect()));
+        assert_eq!(set.shape().keys(&token).unwrap(), [set.match_key()], "it is found all the same");
+    }
+}
+
 #[test]
 fn a_beginning_or_end_tells_sets_apart_and_lengths_make_few_shapes() {
     let shape = |pairs: &[(&str, &str)]| conditions(pairs).unwrap().shape();

@@ -141,12 +141,9 @@ pub struct Weighing<'a> {
 impl Actor<'_> {
     /// Whether it is whom a token's `may_act` names.
     fn is_named_by(self, may_act: &MayAct) -> bool {
-        match (self, &may_act.iss) {
-            (Self::Client(client_id), None) => may_act.sub == client_id.as_str(),
-            (Self::Outside(identity), Some(iss)) => {
-                may_act.sub == identity.subject && *iss == identity.issuer.issuer
-            }
-            _ => false,
+        match self {
+            Self::Client(client_id) => may_act.sub_id.is_none() && may_act.sub == client_id.as_str(),
+            Self::Outside(identity) => identity.is_named_by(may_act),
         }
     }
 

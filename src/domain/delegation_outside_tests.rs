@@ -148,11 +148,21 @@ fn an_actor_from_elsewhere_is_whom_the_rule_names_and_nobody_else_is() {
 fn may_act_of_another_issuer_names_no_client_rfc8693_4_4() {
     let robot = outside_identity::tests::identity(1, &json!({ "sub": "client1" }));
     let client1 = ClientId::new("client1").unwrap();
-    let named = |iss: Option<&str>| {
-        let may_act = MayAct { sub: "client1".to_owned(), iss: iss.map(str::to_owned) };
+    let named = |sub: &str, sub_id: Option<SubId>| {
+        let may_act = MayAct { sub: sub.to_owned(), sub_id };
         [Actor::Client(&client1).is_named_by(&may_act), Actor::Outside(&robot).is_named_by(&may_act)]
     };
-    assert_eq!(named(None), [true, false]);
-    assert_eq!(named(Some("https://issuer1.example")), [false, true]);
-    assert_eq!(named(Some("https://issuer0.example")), [false, false]);
+    let of = |iss: &str| Some(SubId::IssSub { iss: iss.to_owned(), sub: "client1".to_owned() });
+    assert_eq!(named("client1", None), [true, false]);
+    assert_eq!(
+        named("client1", of("https://issuer1.example")),
+        [false, false],
+        "it is called otherwise here"
+    );
+    assert_eq!(named("issuer1|client1", None), [false, false], "that would be a client");
+    assert_eq!(named("issuer1|client1", of("https://issuer1.example")), [false, true]);
+    assert_eq!(named("issuer1|client1", of("https://before.example")), [false, false], "registered anew");
+    assert_eq!(named("issuer0|client1", of("https://issuer1.example")), [false, false], "a namesake's");
+    let unknown = json!({ "sub": "client1", "iss": "https://issuer1.example" });
+    assert!(serde_json::from_value::<MayAct>(unknown).is_err(), "it must not be read as a client");
 }

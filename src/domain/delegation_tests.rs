@@ -247,7 +247,7 @@ fn the_subject_token_is_addressed_to_whoever_operates_its_audience() {
 #[test]
 fn may_act_is_obeyed_rfc8693_4_4() {
     let may_act = |sub: &str| SubjectToken {
-        may_act: Some(MayAct { sub: sub.to_owned(), iss: None }),
+        may_act: Some(MayAct { sub: sub.to_owned(), sub_id: None }),
         ..token(0, "a")
     };
     let catalog = catalog(vec![rule("r")]);

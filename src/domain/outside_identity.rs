@@ -3,6 +3,9 @@
 //! A token of ours about somebody from elsewhere says as `sub` the trusted issuer's name here, a bar, and what that
 //! issuer calls them. That text alone proves nothing: a client may be registered under any. What marks such a token
 //! is `sub_id` (RFC 9493), and whatever decides anything goes by that.
+//!
+//! Trusted issuers may call themselves the same, as Kubernetes clusters do. Their names here differ, so what we call
+//! somebody is one somebody's; what such an issuer calls them is not.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,6 +13,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::acting::{Act, MOST_ACTORS, MayAct, SubId};
+use super::catalog::Catalog;
 use super::error::OAuthError;
 use super::ids::TrustedIssuerName;
 use super::text::quoted;
@@ -33,6 +37,8 @@ pub struct OutsideIdentity {
     /// What conditions are judged on: all that the issuer's token says, or `iss` and `sub` where a token of ours names
     /// them, which says no more.
     pub claims: Object,
+    /// Whether another trusted issuer calls itself the same.
+    is_namesake: bool,
 }
 
 // === impl OutsideIdentity ===
@@ -42,58 +48,103 @@ impl OutsideIdentity {
     ///
     /// # Errors
     /// What it calls them does not fit into a token of ours.
-    pub fn new(issuer: Arc<TrustedIssuer>, subject: String, claims: Object) -> Result<Self, OAuthError> {
+    pub fn new(
+        catalog: &Catalog,
+        issuer: Arc<TrustedIssuer>,
+        subject: String,
+        claims: Object,
+    ) -> Result<Self, OAuthError> {
         if !is_subject(&subject) {
             return Err(OAuthError::invalid_request(
                 "the sub of a trusted issuer's token must be 1 to 500 printable characters",
             ));
         }
-        Ok(Self { issuer, subject, claims })
+        Ok(Self { is_namesake: is_namesake(catalog, &issuer), issuer, subject, claims })
     }
 
-    /// Whom a token of ours from `made` means by this `sub` with a `sub_id`, where these issuers are known.
+    /// Whom a token of ours from `made` means by this `sub` with a `sub_id`.
     ///
     /// # Errors
     /// The issuer is gone, another one of the same name, or disabled.
     pub fn of_ours(
-        known: impl FnOnce(&TrustedIssuerName) -> Option<Arc<TrustedIssuer>>,
+        catalog: &Catalog,
         sub: &str,
         made: Timestamp,
         now: Timestamp,
     ) -> Result<Self, &'static str> {
         const GONE: &str = "a trusted issuer that stands behind it is gone";
         let (name, subject) = sub.split_once(BAR).ok_or(GONE)?;
-        let issuer = TrustedIssuerName::new(name).ok().and_then(|name| known(&name)).ok_or(GONE)?;
+        let name = TrustedIssuerName::new(name).map_err(|_| GONE)?;
+        let issuer = Arc::clone(catalog.trusted_issuer_named(&name).ok_or(GONE)?);
         if issuer.created_at > made {
             return Err("a trusted issuer that stands behind it is another one of the same name");
         }
         issuer.check(now).map_err(|_| "a trusted issuer that stands behind it is disabled")?;
         let said = json!({ "iss": issuer.issuer, "sub": subject }).to_string();
         let claims = Object::parse(said.as_bytes()).ok_or(GONE)?;
-        Ok(Self { subject: subject.to_owned(), claims, issuer })
+        Ok(Self { is_namesake: is_namesake(catalog, &issuer), subject: subject.to_owned(), claims, issuer })
     }
 
     /// Their `sub` in a token of ours.
     #[must_use]
     pub fn sub(&self) -> String {
-        format!("{}{BAR}{}", self.issuer.name, self.subject)
+        called(&self.issuer.name, &self.subject)
     }
 
     /// Their `sub_id` there.
     #[must_use]
     pub fn sub_id(&self) -> SubId {
-        SubId::IssSub { iss: self.issuer.issuer.clone(), sub: self.subject.clone() }
+        self.sub_id_of(&self.issuer.issuer, &self.subject)
     }
 
-    /// Who alone may act for them, as their token says (RFC 8693 §4.4). Without an `iss` it means somebody of the same
-    /// issuer; with ours, a client of ours.
+    /// The `sub_id` of whom this issuer means by these words.
+    fn sub_id_of(&self, iss: &str, sub: &str) -> SubId {
+        if self.is_namesake && iss == self.issuer.issuer {
+            return SubId::Opaque { id: called(&self.issuer.name, sub) };
+        }
+        SubId::IssSub { iss: iss.to_owned(), sub: sub.to_owned() }
+    }
+
+    /// Who alone may act for them, as their token says (RFC 8693 §4.4). Without an `iss`, or with its own, it means
+    /// somebody of the same issuer, whoever else is called like that; with ours, a client of ours.
     ///
     /// # Errors
-    /// It is no object with a `sub`.
-    pub fn may_act(&self, ours: &str) -> Result<Option<MayAct>, OAuthError> {
+    /// It is no object with a `sub`, or means somebody of another issuer, and no trusted one or several have that name.
+    pub fn may_act(&self, ours: &str, catalog: &Catalog) -> Result<Option<MayAct>, OAuthError> {
         let Some(claim) = self.claims.get("may_act") else { return Ok(None) };
         let (iss, sub) = self.named(claim, "may_act")?;
-        Ok(Some(MayAct { sub: sub.to_owned(), iss: (iss != ours).then(|| iss.to_owned()) }))
+        if iss == ours {
+            return Ok(Some(MayAct { sub: sub.to_owned(), sub_id: None }));
+        }
+        let name = if iss == self.issuer.issuer {
+            &self.issuer.name
+        } else {
+            let mut of_name = catalog.trusted_issuers_of(iss);
+            match (of_name.next(), of_name.next()) {
+                (Some(only), None) => &only.name,
+                (first, _) => {
+                    let many =
+                        if first.is_some() { "several trusted issuers are" } else { "no trusted issuer is" };
+                    return Err(OAuthError::invalid_request(
+                        "the may_act of the trusted issuer's token names nobody who could act",
+                    )
+                    .because(format!("may_act: its iss is '{}', and {many} called so", quoted(iss))));
+                }
+            }
+        };
+        Ok(Some(MayAct { sub: called(name, sub), sub_id: Some(self.sub_id_of(iss, sub)) }))
+    }
+
+    /// Whether they are whom a token of ours means by this `may_act`.
+    #[must_use]
+    pub fn is_named_by(&self, may_act: &MayAct) -> bool {
+        let is_of_issuer = match &may_act.sub_id {
+            // An issuer that was registered anew under the name of another is another.
+            Some(SubId::IssSub { iss, .. }) => *iss == self.issuer.issuer,
+            Some(SubId::Opaque { .. }) => true,
+            None => false,
+        };
+        is_of_issuer && may_act.sub == self.sub()
     }
 
     /// Who acts for them already, as their token says (RFC 8693 §4.1): in the words of the issuer, who vouches for it.
@@ -110,8 +161,7 @@ impl OutsideIdentity {
                 ));
             }
             let (iss, sub) = self.named(claim, "act")?;
-            let sub_id = SubId::IssSub { iss: iss.to_owned(), sub: sub.to_owned() };
-            actors.push((format!("{}{BAR}{sub}", self.issuer.name), sub_id));
+            actors.push((called(&self.issuer.name, sub), self.sub_id_of(iss, sub)));
             next = claim.get("act");
         }
         let nested =
@@ -139,6 +189,16 @@ impl fmt::Debug for OutsideIdentity {
 #[must_use]
 pub fn issuer_in(sub: &str) -> &str {
     sub.split(BAR).next().unwrap_or_default()
+}
+
+/// What we call somebody of an issuer.
+fn called(issuer: &TrustedIssuerName, subject: &str) -> String {
+    format!("{issuer}{BAR}{subject}")
+}
+
+/// Enabled or not: who somebody is does not change with that.
+fn is_namesake(catalog: &Catalog, issuer: &TrustedIssuer) -> bool {
+    catalog.trusted_issuers_of(&issuer.issuer).any(|other| other.uid != issuer.uid)
 }
 
 fn is_subject(text: &str) -> bool {

@@ -30,6 +30,11 @@ impl Object {
         self.0.get(name)
     }
 
+    /// What its members are called.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+
     /// All of it as another type.
     pub(super) fn read<T: DeserializeOwned>(self) -> Result<T, serde_json::Error> {
         serde_json::from_value(self.0.into_iter().collect())

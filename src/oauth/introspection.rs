@@ -91,7 +91,7 @@ pub struct Shown {
     iss: String,
     /// Who it is about. A client's id, unless there is a `sub_id`.
     sub: String,
-    /// Who it is about, if that is somebody from elsewhere (RFC 9493 §3.2.3).
+    /// Who it is about, if that is somebody from elsewhere (RFC 9493 §3.2.3, §3.2.7).
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     sub_id: Option<SubId>,

@@ -12,7 +12,7 @@ use crate::domain::client::Registration;
 use crate::domain::delegation::{Act, Subject};
 use crate::domain::error::Fault;
 use crate::domain::exchange_rule::{ExchangeRule, RuleSubject};
-use crate::domain::ids::{ClientId, Permission, ResourceServerUid, RoleName, TrustedIssuerName};
+use crate::domain::ids::{ClientId, Permission, ResourceServerUid, RoleName};
 use crate::domain::outside_identity::OutsideIdentity;
 use crate::domain::resource::ResourceServer;
 use crate::domain::role::Role;
@@ -229,8 +229,7 @@ impl LiveTokens {
     fn outsider(&self, sub: &str, id: &str, now: Timestamp) -> Result<OutsideIdentity, Why> {
         let made = token_id::made_at(id).ok_or(Why::Dead(NOT_OURS))?;
         let catalog = self.directory.catalog();
-        let known = |name: &TrustedIssuerName| catalog.trusted_issuer_named(name).cloned();
-        OutsideIdentity::of_ours(known, sub, made, now).map_err(Why::Dead)
+        OutsideIdentity::of_ours(&catalog, sub, made, now).map_err(Why::Dead)
     }
 
     /// A client that stands behind a token.

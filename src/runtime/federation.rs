@@ -37,6 +37,8 @@ pub struct Matches {
     /// Counts the changes. What was looked for before one says nothing after it.
     generation: AtomicU64,
     loads: Semaphore,
+    /// Counts the looks at the store.
+    looks: AtomicU64,
 }
 
 type Generation = u64;
@@ -72,6 +74,7 @@ impl Matches {
             found: Cache::new(REMEMBERED),
             generation: AtomicU64::new(0),
             loads: Semaphore::new(LOADS),
+            looks: AtomicU64::new(0),
         };
         matches.reload().await?;
         Ok(matches)
@@ -116,6 +119,12 @@ impl Matches {
         Ok(clients)
     }
 
+    /// How often the store was asked for whom a key finds.
+    #[must_use]
+    pub fn looks(&self) -> u64 {
+        self.looks.load(Ordering::Relaxed)
+    }
+
     /// However many ask at the same time for one key, the store is asked once.
     async fn find(&self, issuer: TrustedIssuerUid, key: MatchKey) -> Result<Found, Fault> {
         // With the generation in which it is asked: a change that comes meanwhile makes it worth nothing.
@@ -127,6 +136,7 @@ impl Matches {
 
     async fn load(&self, issuer: TrustedIssuerUid, key: &MatchKey) -> Result<Found, Fault> {
         let _turn = self.loads.acquire().await.map_err(Fault::internal)?;
+        self.looks.fetch_add(1, Ordering::Relaxed);
         // One more, so that a list that is cut is none.
         let found = patiently(self.store.clients_by_match(issuer, key, MOST_FOUND + 1)).await?;
         let is_whole = u32::try_from(found.len()).is_ok_and(|count| count <= MOST_FOUND);

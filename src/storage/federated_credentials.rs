@@ -38,8 +38,8 @@ statements! {
         WHERE federated_credentials.trusted_issuer = $1
         ORDER BY clients.client_id LIMIT $2";
 
-    COUNT_CLIENTS_OF_ISSUER =
-        "SELECT COUNT(DISTINCT client) FROM federated_credentials WHERE trusted_issuer = $1";
+    COUNT_OF_ISSUER =
+        "SELECT COUNT(*), COUNT(DISTINCT client) FROM federated_credentials WHERE trusted_issuer = $1";
 
     ROLES_OF_ISSUER = r"
         SELECT DISTINCT client_roles.role
@@ -169,6 +169,18 @@ impl Store {
         ids.iter().map(|id| client_id(id)).collect()
     }
 
+    /// How many federated credentials name this issuer.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn count_of_issuer(&self, issuer: TrustedIssuerUid) -> Result<u64, StoreError> {
+        Ok(self.counts_of_issuer(issuer).await?.0.unsigned_abs())
+    }
+
+    async fn counts_of_issuer(&self, issuer: TrustedIssuerUid) -> Result<(i64, i64), StoreError> {
+        Ok(read!(self, pool => sqlx::query_as(COUNT_OF_ISSUER).bind(issuer.0).fetch_one(pool).await)?)
+    }
+
     /// How many clients tokens of this issuer prove, and the first of them in the order of their identifiers.
     ///
     /// # Errors
@@ -178,9 +190,7 @@ impl Store {
         issuer: TrustedIssuerUid,
         limit: u32,
     ) -> Result<(u64, Vec<ClientId>), StoreError> {
-        let count: i64 = read!(self, pool => {
-            sqlx::query_scalar(COUNT_CLIENTS_OF_ISSUER).bind(issuer.0).fetch_one(pool).await
-        })?;
+        let (_, count) = self.counts_of_issuer(issuer).await?;
         let ids: Vec<String> = read!(self, pool => {
             sqlx::query_scalar(CLIENTS_OF_ISSUER).bind(issuer.0).bind(i64::from(limit)).fetch_all(pool).await
         })?;

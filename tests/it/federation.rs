@@ -136,6 +136,39 @@ impl Platform {
         self.credential(server, client_id, conditions).await;
     }
 
+    /// Registers many clients at once, each with the conditions of the tokens that prove it.
+    pub(crate) async fn clients(&self, server: &Server, clients: &[(&str, Value)]) {
+        let admin = server.app.admin();
+        let create = clients.iter().map(async |(client_id, _)| {
+            let new = json!({
+                "client_id": client_id, "roles": ["order-reader"], "auth_methods": ["federated_jwt"],
+            });
+            let new = serde_json::from_value(new).unwrap();
+            admin.create_client(&By::system(), new).await.unwrap();
+        });
+        futures_util::future::join_all(create).await;
+        let mut tx = admin.store.begin().await.unwrap();
+        for (client_id, conditions) in clients {
+            let (uid, id) = uid(server, client_id).await;
+            tx.insert_federated_credential(uid, &self.proving(conditions.clone())).await.unwrap();
+            tx.note_change(&ChangeKind::Federation(id), admin.ambient.now()).await.unwrap();
+        }
+        tx.commit().await.unwrap();
+        admin.directory.as_ref().unwrap().catch_up().await.unwrap();
+    }
+
+    fn proving(&self, conditions: Value) -> FederatedCredential {
+        let conditions: Conditions = serde_json::from_value(conditions).unwrap();
+        FederatedCredential {
+            credential_id: credential_id(self.trusted.uid, &conditions),
+            trusted_issuer: self.trusted.uid,
+            conditions,
+            description: String::new(),
+            created_at: START,
+            expires_at: None,
+        }
+    }
+
     /// Adds a federated credential. Answers it.
     pub(crate) async fn credential(
         &self,
@@ -143,15 +176,7 @@ impl Platform {
         client_id: &str,
         conditions: Value,
     ) -> FederatedCredential {
-        let conditions: Conditions = serde_json::from_value(conditions).unwrap();
-        let credential = FederatedCredential {
-            credential_id: credential_id(self.trusted.uid, &conditions),
-            trusted_issuer: self.trusted.uid,
-            conditions,
-            description: String::new(),
-            created_at: START,
-            expires_at: None,
-        };
+        let credential = self.proving(conditions);
         let (uid, id) = uid(server, client_id).await;
         change(server, &ChangeKind::Federation(id), async |tx| {
             tx.insert_federated_credential(uid, &credential).await.unwrap();

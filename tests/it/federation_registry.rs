@@ -264,7 +264,10 @@ async fn an_issuer_in_use_is_not_removed(server: Server) {
     let named = "federated credentials of these clients name it: billing; remove those first, or disable it";
     assert_eq!(refused["detail"], named);
     let impact = api.get(&format!("{PATH}/impact")).await.expect(200);
-    assert_eq!(impact, json!({ "trusted_issuer": "i", "clients": 1, "some": ["billing"], "rules": [] }));
+    let told = json!({
+        "trusted_issuer": "i", "federated_credentials": 2, "clients": 1, "some": ["billing"], "rules": [],
+    });
+    assert_eq!(impact, told);
     let credentials = "/clients/billing/federated-credentials";
     for id in api.get(credentials).await.expect(200).as_array().unwrap() {
         let id = id["credential_id"].as_str().unwrap();

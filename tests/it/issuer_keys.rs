@@ -16,7 +16,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
-use crate::harness::{Authority, Database, Engine, Process, jeton, run};
+use crate::harness::{Authority, Database, Engine, Process, Recorded, jeton, run};
 use jeton::jose::{Algorithm, RsaBits, SigningKey};
 use jeton::runtime::clock::{Clock as _, SystemClock};
 
@@ -106,8 +106,23 @@ impl Key {
     }
 }
 
-/// The status of a token request with this proof.
-async fn ask(process: &Process, token: &str) -> u16 {
+/// An answer to a token request.
+struct Asked {
+    status: u16,
+    request_id: String,
+}
+
+impl Asked {
+    /// That it is a refusal, whose event has this reason.
+    async fn is_refused(&self, database: &Database, reason: &str) {
+        assert_eq!(self.status, 401, "{reason}");
+        let recorded = Recorded::of(database, &self.request_id).await.detail["reason"].clone();
+        assert!(recorded.as_str().unwrap().contains(reason), "{reason}: {recorded}");
+    }
+}
+
+/// Asks for a token with this proof.
+async fn ask(process: &Process, token: &str) -> Asked {
     let form = [
         ("grant_type", "client_credentials"),
         ("resource", "https://orders.example"),
@@ -119,7 +134,9 @@ async fn ask(process: &Process, token: &str) -> u16 {
         .post(format!("{}/oauth2/token", process.base))
         .header("Content-Type", "application/x-www-form-urlencoded")
         .body(body);
-    request.send().await.unwrap().status().as_u16()
+    let answer = request.send().await.unwrap();
+    let request_id = answer.headers()["x-request-id"].to_str().unwrap().to_owned();
+    Asked { status: answer.status().as_u16(), request_id }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -149,35 +166,40 @@ async fn keys_are_discovered_over_tls_and_followed() {
     let cooldown = || tokio::time::sleep(Duration::from_millis(5_100));
 
     for _ in 0..3 {
-        assert_eq!(ask(&process, &first.token(&site.issuer)).await, 200, "{}", process.log());
+        assert_eq!(ask(&process, &first.token(&site.issuer)).await.status, 200, "{}", process.log());
     }
     assert_eq!(site.asked(), [METADATA, "/keys"]);
     // Another key of that name, and another issuer with these keys, prove nobody.
-    assert_eq!(ask(&process, &Key::new("first").token(&site.issuer)).await, 401);
-    assert_eq!(ask(&process, &first.token(&format!("{}/", site.issuer))).await, 401);
+    let forged = ask(&process, &Key::new("first").token(&site.issuer)).await;
+    forged.is_refused(&database, "the token's signature is not that of the key 'first'").await;
+    let other = ask(&process, &first.token(&format!("{}/", site.issuer))).await;
+    other.is_refused(&database, &format!("no trusted issuer is called '{}/'", site.issuer)).await;
     assert_eq!(site.asked(), [""; 0]);
 
     // A rotation, within a cooldown; and made-up keys cause one fetch in one.
     site.publish("/keys", &[&first, &second]);
     cooldown().await;
-    assert_eq!(ask(&process, &second.token(&site.issuer)).await, 200);
+    assert_eq!(ask(&process, &second.token(&site.issuer)).await.status, 200);
     // At the same time: a refusal that is repeated waits for a second.
     let made_up = [(); 3].map(|()| third.token(&site.issuer));
     let [one, two, three] = &made_up;
     let flood = tokio::join!(ask(&process, one), ask(&process, two), ask(&process, three));
-    assert_eq!(flood, (401, 401, 401));
+    for refused in [flood.0, flood.1, flood.2] {
+        refused.is_refused(&database, "has no key with kid 'third'").await;
+    }
     assert_eq!(site.asked(), [METADATA, "/keys"]);
 
     // An outage: what is known serves on, and of what is not there is no verdict.
     site.pages.lock().unwrap().clear();
     cooldown().await;
-    assert_eq!(ask(&process, &third.token(&site.issuer)).await, 503);
-    assert_eq!(ask(&process, &first.token(&site.issuer)).await, 200);
+    assert_eq!(ask(&process, &third.token(&site.issuer)).await.status, 503);
+    assert_eq!(ask(&process, &first.token(&site.issuer)).await.status, 200);
 
     // The metadata names another place, where the first key is no more.
     site.publish("/moved", &[&second, &third]);
     cooldown().await;
-    assert_eq!(ask(&process, &third.token(&site.issuer)).await, 200);
-    assert_eq!(ask(&process, &first.token(&site.issuer)).await, 401);
+    assert_eq!(ask(&process, &third.token(&site.issuer)).await.status, 200);
+    let gone = ask(&process, &first.token(&site.issuer)).await;
+    gone.is_refused(&database, "has no key with kid 'first'").await;
     process.stop().await;
 }

@@ -59,6 +59,22 @@ async fn no_secret_is_logged_or_stored(engine: Engine) {
     http.post(&token_endpoint).form(&body).send().await.unwrap();
     http.post(format!("{token_endpoint}?client_secret={wrong}")).form(&body).send().await.unwrap();
 
+    // Somebody else's token is written down neither where it is presented nor where it is explained.
+    let [header, claims] =
+        [json!({ "alg": "ES256", "kid": "k" }), json!({ "iss": "https://ci.example", "sub": "job" })]
+            .map(|part| URL_SAFE_NO_PAD.encode(part.to_string()));
+    let signature = URL_SAFE_NO_PAD.encode([9_u8; 64]);
+    let assertion = format!("{header}.{claims}.{signature}");
+    let explained = post("/trusted-issuers/explain", json!({ "assertion": assertion })).await;
+    assert_eq!(explained["steps"][0]["check"], "form", "{explained}");
+    let kind = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+    let body = [
+        ("grant_type", "client_credentials"),
+        ("client_assertion_type", kind),
+        ("client_assertion", assertion.as_str()),
+    ];
+    assert_eq!(http.post(&token_endpoint).form(&body).send().await.unwrap().status().as_u16(), 401);
+
     let person = sign_in(&server).await;
 
     let log = server.log();
@@ -78,6 +94,7 @@ async fn no_secret_is_logged_or_stored(engine: Engine) {
     secrets.extend(tokens.iter().map(|token| token.rsplit('.').next().unwrap().to_owned()));
     secrets.push(URL_SAFE_NO_PAD.encode([7_u8; 32]));
     secrets.extend(person);
+    secrets.extend([claims, signature]);
     for secret in &secrets {
         assert!(!log.contains(secret.as_str()), "the log has {secret}");
         assert!(!stored.contains(secret.as_str()), "the database has {secret}");

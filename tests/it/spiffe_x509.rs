@@ -15,7 +15,11 @@ use jeton::domain::certificate::thumbprint;
 use jeton::domain::ids::ClientId;
 use jeton::runtime::clock::Clock as _;
 
-both_engines!(an_svid_is_the_client_that_it_is_registered_for, what_is_taken_away_is_refused_at_once);
+both_engines!(
+    an_svid_is_the_client_that_it_is_registered_for,
+    what_is_taken_away_is_refused_at_once,
+    of_two_issuers_of_one_trust_domain_exactly_one_vouches,
+);
 
 const ID: &str = "spiffe://example.org/ns/shop/sa/billing";
 const ASK: &str = "grant_type=client_credentials&resource=https://orders.example";
@@ -204,6 +208,10 @@ async fn what_is_taken_away_is_refused_at_once(server: Server) {
                 answer.expect(200);
             } else {
                 answer.expect_oauth_error(401, "invalid_client");
+                let reasons =
+                    ["BadSignature", "UnknownIssuer", "is disabled", "no client has a federated credential"];
+                let reason = server.recorded(&answer).await.detail["reason"].to_string();
+                assert!(reasons.iter().any(|one| reason.contains(one)), "{reason}");
             }
         }
     };
@@ -220,6 +228,43 @@ async fn what_is_taken_away_is_refused_at_once(server: Server) {
     // A condition that is removed.
     admin.delete(&format!("/clients/paying/federated-credentials/{credential}"), None).await.expect(204);
     expect(false, false).await;
+    server.app.stop().await.unwrap();
+}
+
+async fn of_two_issuers_of_one_trust_domain_exactly_one_vouches(server: Server) {
+    let server = behind_a_proxy(server).await;
+    let (root, next) = (Authority::new("root"), Authority::new("next"));
+    trust(&server, "example.org", inline(&[&root])).await;
+    let again = |keys: Value| json!({ "name": "again", "profile": "spiffe", "issuer": "spiffe://example.org", "keys": keys });
+    server.trusted_issuer(again(inline(&[&next]))).await;
+    proven_by(&server, "paying", ID).await;
+    server
+        .client(json!({ "client_id": "other", "roles": ["order-reader"], "auth_methods": ["spiffe_x509"] }))
+        .await;
+    server.federated("other", "again", ID).await;
+    // One SPIFFE ID, and the authority says whose.
+    for (authority, client_id) in [(&root, "paying"), (&next, "other")] {
+        let own = svid(authority, &[ID]);
+        assert_eq!(claims(&server, &ask(&server, &own, &[], "").await, &own).await["sub"], client_id);
+        let named = if client_id == "paying" { "other" } else { "paying" };
+        let answer = ask(&server, &own, &[], &format!("&client_id={named}")).await;
+        answer.expect_refusal(named, 401, "invalid_client");
+        server.reason_is(named, &answer, "the client has no federated credential of").await;
+    }
+    // Both have it: nobody knows whose it is, whichever was registered first.
+    let admin = server.administrator().await;
+    let both = json!({ "keys": inline(&[&next, &root]) });
+    admin.patch("/trusted-issuers/again", 1, both).await.expect(200);
+    let own = svid(&root, &[ID]);
+    for named in ["", "&client_id=paying", "&client_id=other"] {
+        let answer = ask(&server, &own, &[], named).await;
+        answer.expect_refusal(named, 401, "invalid_client");
+        server
+            .reason_is(named, &answer, "the trusted issuers again and example.org are one trust domain")
+            .await;
+    }
+    admin.post("/trusted-issuers/again/disable", Value::Null).await.expect(200);
+    assert_eq!(claims(&server, &ask(&server, &own, &[], "").await, &own).await["sub"], "paying");
     server.app.stop().await.unwrap();
 }
 

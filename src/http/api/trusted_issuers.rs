@@ -200,7 +200,8 @@ async fn presets(
     Ok(Json(services.admin.issuer_presets(&by).await?))
 }
 
-/// Say what breaks when a trusted issuer is disabled: which clients its tokens prove.
+/// Say what breaks when a trusted issuer is disabled: how many federated credentials name it and of which clients, and
+/// which exchange rules.
 #[utoipa::path(
     get, path = "/trusted-issuers/{name}/impact", tag = "Trusted issuers", operation_id = "trusted_issuer_impact",
     params(("name" = TrustedIssuerName, Path, description = "Its name")),

@@ -14,7 +14,7 @@ use crate::domain::catalog::Catalog;
 use crate::domain::spiffe::SpiffeId;
 use crate::domain::text::quoted;
 use crate::domain::time::Timestamp;
-use crate::domain::trust::{IssuerProfile, Reuse, TrustedIssuer};
+use crate::domain::trust::{IssuerProfile, KeySource, Reuse, TrustedIssuer};
 use crate::domain::words::words;
 use crate::jose::Object;
 
@@ -114,7 +114,7 @@ impl Explained {
     fn note_unsigned(
         &mut self,
         ground: &Ground<'_>,
-        (claimed, used_as): (&Claimed, UsedAs),
+        (claimed, used_as, now): (&Claimed, UsedAs, Timestamp),
         unsigned: Unsigned,
     ) -> Option<Arc<TrustedIssuer>> {
         let found = said(claimed);
@@ -138,7 +138,7 @@ impl Explained {
                 let names: Vec<&str> = denials.iter().map(|denial| denial.issuer.name.as_str()).collect();
                 self.note(Step::held("issuer", found, format!("trusted as {}", names.join(", "))));
                 for denial in &denials {
-                    self.note(denied(denial));
+                    self.note(denied(denial, now));
                 }
                 denials.into_iter().next().map(|denial| denial.issuer)
             }
@@ -154,7 +154,8 @@ impl Explained {
             Unsigned::Away(fault) => {
                 self.note(Step::held("issuer", found, "a trusted issuer"));
                 let found = format!("away: {fault}");
-                let mend = "see that this server can reach the issuer's keys; until then such tokens are answered with 503";
+                let mend = "see that this server can reach the place where the issuer's keys are; until then such tokens \
+                            are answered with 503";
                 self.note(Step::failed("keys", (found, "the issuer's keys"), mend));
                 self.note(Step::skipped("signature", "not verified", "of a key of the issuer"));
                 // The rest is looked at all the same, as what nobody has vouched for.
@@ -189,7 +190,7 @@ pub async fn explain(ground: &Ground<'_>, token: &str, used_as: UsedAs, now: Tim
             explained.note(Step::held("signature", "good", format!("of a key of {}", issuer.name)));
             (Some(issuer), true)
         }
-        Err(unsigned) => (explained.note_unsigned(ground, (&claimed, used_as), unsigned), false),
+        Err(unsigned) => (explained.note_unsigned(ground, (&claimed, used_as, now), unsigned), false),
     };
     if let Some(issuer) = &issuer {
         let judging = Judging::new(&claimed, issuer, used_as, ground.audience(issuer), now);
@@ -295,7 +296,7 @@ fn said(claimed: &Claimed) -> String {
     }
 }
 
-fn denied(denial: &Denial) -> Step {
+fn denied(denial: &Denial, now: Timestamp) -> Step {
     let name = &denial.issuer.name;
     let wanted = format!("of a key of {name}");
     match &denial.why {
@@ -320,9 +321,14 @@ fn denied(denial: &Denial) -> Step {
                 None => "no kid".to_owned(),
             };
             let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-            let wanted = format!("a key of {name}, as they were at {}: {known}", keys.fetched_at());
-            let mend = "if the issuer has just rotated, try again in half a minute; if its keys are registered inline, \
-                        register the new ones; else another issuer of the same name has made the token";
+            let (learned, newer) = learned(&denial.issuer.keys);
+            let ago = now.as_seconds().saturating_sub(keys.fetched_at().as_seconds());
+            let wanted = format!("a key of {name}, {learned} at {}, {ago} s ago: {known}", keys.fetched_at());
+            let mend = match kid {
+                Some(_) => format!("{newer}; else another issuer of the same name has made the token"),
+                None => "have the issuer name its key in the token (kid), or publish one alone that fits"
+                    .to_owned(),
+            };
             Step::failed("key", (found, wanted), mend)
         }
         Why::Forged { .. } => Step::failed(
@@ -330,6 +336,19 @@ fn denied(denial: &Denial) -> Step {
             ("not of the key that the token names", wanted),
             "see that the token is whole; else somebody else has made it",
         ),
+    }
+}
+
+/// How an issuer's keys became known, and what to do if it has newer ones.
+const fn learned(keys: &KeySource) -> (&'static str, &'static str) {
+    match keys {
+        KeySource::Inline(_) => ("registered", "if the issuer has new keys, register them"),
+        KeySource::BundleFile(_) => {
+            ("read", "if the trust domain has new keys, write its bundle into the file")
+        }
+        KeySource::Discovery | KeySource::JwksUri(_) | KeySource::BundleEndpoint(_) => {
+            ("fetched", "if the issuer has just rotated, try again in half a minute")
+        }
     }
 }
 

@@ -1,7 +1,8 @@
 //! X.509-SVIDs (draft-ietf-oauth-spiffe-client-auth, X509-SVID): whose certificate it is, as a trusted issuer says.
 //!
 //! The bundle is that of the trust domain which the certificate names, as it is registered. That the caller holds the
-//! key the connection has proven, so that nothing of it counts only once.
+//! key the connection has proven, so that nothing of it counts only once. Several issuers may be one trust domain: then,
+//! as with tokens, all of them are asked, and exactly one must vouch.
 
 use std::sync::Arc;
 
@@ -15,10 +16,12 @@ use crate::domain::x509_svid::spiffe_id;
 use crate::jose::Object;
 use crate::runtime::remote_keys::{KeySet, NoKeys};
 
-/// Why one issuer does not vouch for a certificate.
-enum Denial {
-    Away(Fault),
-    Other(String),
+/// What the issuers of a trust domain say of a certificate.
+#[derive(Default)]
+struct Asked {
+    vouchers: Vec<Arc<TrustedIssuer>>,
+    denials: Vec<String>,
+    away: Option<Fault>,
 }
 
 // === impl OutsideTokens ===
@@ -37,32 +40,18 @@ impl OutsideTokens {
             NotAccepted::Refused(format!("the certificate is no X.509-SVID: {problem}").into())
         })?;
         self.directory.check_usable().map_err(NotAccepted::Fault)?;
-        let (mut away, mut denials) = (None, Vec::new());
-        for issuer in self.of_trust_domain(id.trust_domain_id()).map_err(NotAccepted::Refused)? {
-            match self.vouch(&issuer, certificate, now).await {
-                Ok(()) => {
-                    self.directory.check_usable().map_err(NotAccepted::Fault)?;
-                    self.check_unchanged(&issuer)?;
-                    return Ok(OutsideToken {
-                        issuer,
-                        claims: Object::of("sub", id.as_str().into()),
-                        subject: id.as_str().to_owned(),
-                        jti: None,
-                        ends_at: certificate.not_after,
-                        used: None,
-                    });
-                }
-                Err(Denial::Away(fault)) => away = Some(fault),
-                Err(Denial::Other(why)) => denials.push(format!("{}: {why}", issuer.name)),
-            }
-        }
-        if let Some(fault) = away {
-            return Err(NotAccepted::Fault(fault));
-        }
-        let why = denials.join("; ");
-        let reason =
-            format!("no trusted issuer vouches for the certificate of '{}': {why}", quoted(id.as_str()));
-        Err(NotAccepted::Refused(reason.into()))
+        let of_domain = self.of_trust_domain(id.trust_domain_id()).map_err(NotAccepted::Refused)?;
+        let issuer = self.ask(of_domain, certificate, now).await.verdict(id.as_str())?;
+        self.directory.check_usable().map_err(NotAccepted::Fault)?;
+        self.check_unchanged(&issuer)?;
+        Ok(OutsideToken {
+            issuer,
+            claims: Object::of("sub", id.as_str().into()),
+            subject: id.as_str().to_owned(),
+            jti: None,
+            ends_at: certificate.not_after,
+            used: None,
+        })
     }
 
     /// The enabled issuers of a trust domain; at least one.
@@ -79,17 +68,27 @@ impl OutsideTokens {
         if enabled.is_empty() { Err(disabled.into()) } else { Ok(enabled) }
     }
 
-    async fn vouch(
+    async fn ask(
         &self,
-        issuer: &TrustedIssuer,
+        issuers: Vec<Arc<TrustedIssuer>>,
         certificate: &PeerCertificate,
         now: Timestamp,
-    ) -> Result<(), Denial> {
-        let set = self.keys.authorities(issuer).await?;
-        let Err(why) = vouched(&set, certificate, now) else { return Ok(()) };
-        // Perhaps an authority that is newer than what is known: asked for once in a while.
-        let newer = self.keys.after(issuer, &set).await?;
-        newer.map_or(Err(why), |newer| vouched(&newer, certificate, now)).map_err(Denial::Other)
+    ) -> Asked {
+        let (mut asked, mut unsure) = (Asked::default(), Vec::new());
+        for issuer in issuers {
+            match self.keys.authorities(&issuer).await {
+                Ok(set) if vouched(&set, certificate, now).is_err() => unsure.push((issuer, set)),
+                found => asked.note(issuer, found.map(|_| Ok(()))),
+            }
+        }
+        // Perhaps an authority that is newer than what is known: asked for last, and once in a while.
+        if asked.vouchers.is_empty() {
+            for (issuer, set) in unsure {
+                let newer = self.keys.after(&issuer, &set).await;
+                asked.note(issuer, newer.map(|newer| vouched(&newer.unwrap_or(set), certificate, now)));
+            }
+        }
+        asked
     }
 }
 
@@ -98,13 +97,40 @@ fn vouched(set: &KeySet, certificate: &PeerCertificate, now: Timestamp) -> Resul
     authorities.vouch_for(certificate, now)
 }
 
-// === impl Denial ===
+// === impl Asked ===
 
-impl From<NoKeys> for Denial {
-    fn from(none: NoKeys) -> Self {
-        match none {
-            NoKeys::Away(fault) => Self::Away(fault),
-            NoKeys::None(why) => Self::Other(why),
+impl Asked {
+    /// Notes what the authorities of one of them say.
+    fn note(&mut self, issuer: Arc<TrustedIssuer>, said: Result<Result<(), String>, NoKeys>) {
+        match said {
+            Ok(Ok(())) => self.vouchers.push(issuer),
+            Ok(Err(why)) | Err(NoKeys::None(why)) => self.denials.push(format!("{}: {why}", issuer.name)),
+            Err(NoKeys::Away(fault)) => self.away = Some(fault),
         }
+    }
+
+    /// Whose it is: the only one that vouches.
+    fn verdict(mut self, id: &str) -> Result<Arc<TrustedIssuer>, NotAccepted> {
+        let id = quoted(id);
+        let reason = match (self.vouchers.pop(), self.away) {
+            (Some(only), _) if self.vouchers.is_empty() => return Ok(only),
+            (Some(last), _) => {
+                self.vouchers.push(last);
+                let names: Vec<&str> = self.vouchers.iter().map(|issuer| issuer.name.as_str()).collect();
+                format!(
+                    "the trusted issuers {} are one trust domain and both vouch for the certificate of '{id}', so \
+                     nobody knows of which it is: disable all of them but one",
+                    names.join(" and ")
+                )
+            }
+            (None, Some(fault)) => return Err(NotAccepted::Fault(fault)),
+            (None, None) => {
+                format!(
+                    "no trusted issuer vouches for the certificate of '{id}': {}",
+                    self.denials.join("; ")
+                )
+            }
+        };
+        Err(NotAccepted::Refused(reason.into()))
     }
 }

@@ -22,6 +22,8 @@ both_engines!(
     what_is_switched_off_is_refused_at_once_on_every_replica,
     a_jwt_svid_proves_a_spiffe_id,
     of_two_issuers_of_one_name_the_keys_decide,
+    finding_one_among_many_is_one_look_and_of_too_many_nobody_is_found,
+    names_of_claims_may_be_long,
 );
 
 async fn a_platforms_token_proves_the_client_that_it_is_of(server: Server) {
@@ -259,5 +261,75 @@ async fn of_two_issuers_of_one_name_the_keys_decide(server: Server) {
     let answer = present(&server, &first.token(&server, "system:serviceaccount:prod:app")).await;
     refused(&server, "shared", &answer, "cluster-1 and cluster-3 have the same name and the same key").await;
     present(&server, &second.token(&server, "system:serviceaccount:prod:app")).await.expect(200);
+    server.app.stop().await.unwrap();
+}
+
+/// What finds a client are looks at the store: one for each shape that the issuer's credentials have, and none for
+/// those that are not meant. Each finds 100 clients at most.
+async fn finding_one_among_many_is_one_look_and_of_too_many_nobody_is_found(server: Server) {
+    let platform = cast(&server).await;
+    let looks_for = async |token: &str| {
+        let looks = || server.app.admin().directory.as_ref().unwrap().matches().looks();
+        let before = looks();
+        let answer = present(&server, token).await;
+        (answer, looks() - before)
+    };
+    let (answer, alone) = looks_for(&platform.token(&server, "app")).await;
+    answer.expect(200);
+    let names: Vec<String> = (0..101).map(|number| format!("job-{number}")).collect();
+    let own: Vec<_> = names.iter().map(|name| (name.as_str(), sub(name))).collect();
+    platform.clients(&server, &own).await;
+    let (answer, among_many) = looks_for(&platform.token(&server, "job-57")).await;
+    answer.expect(200);
+    assert_eq!(server.recorded(&answer).await.detail["client_id"], "job-57");
+    assert_eq!((alone, among_many), (1, 1), "it does not grow");
+    let (_, again) = looks_for(&platform.token(&server, "job-57")).await;
+    assert_eq!(again, 0, "what was found is remembered");
+
+    // Under one key: as many as are looked at, and one more.
+    let team = json!([{ "claim": "team", "value": "all" }]);
+    let of_team = || {
+        let mut claims = platform.claims(&server, "somebody");
+        claims["team"] = json!("all");
+        platform.sign(&platform.header(), &claims)
+    };
+    for name in &names[..100] {
+        platform.credential(&server, name, team.clone()).await;
+    }
+    let (answer, looks) = looks_for(&of_team()).await;
+    refused(&server, "100", &answer, "100 clients have federated credentials that this token").await;
+    assert_eq!(looks, 2, "one for each shape");
+    platform.credential(&server, &names[100], team).await;
+    refused(&server, "101", &looks_for(&of_team()).await.0, "over 100 clients could match").await;
+    present_as(&server, "job-100", &of_team()).await.expect(200);
+    server.app.stop().await.unwrap();
+}
+
+/// `PostgreSQL` takes no index entry of over 2,704 bytes; what the conditions look at is part of one.
+async fn names_of_claims_may_be_long(server: Server) {
+    let platform = cast(&server).await;
+    let name = |number: usize| -> String {
+        let letters = (0..198).map(|_| char::from_u32(rand::random_range(0x20000..0x2A000)).unwrap());
+        letters.chain(format!("{number:02}").chars()).collect()
+    };
+    // More of them would be longer than a token may be.
+    let names: Vec<String> = (0..10).map(name).collect();
+    let conditions: Vec<_> = names.iter().map(|name| json!({ "claim": name, "value": "x" })).collect();
+    platform.client(&server, "long", json!(conditions)).await;
+    let token = |change: Option<&str>| {
+        let mut claims = platform.claims(&server, "somebody");
+        for name in &names {
+            claims[name] = json!(if change == Some(name) { "y" } else { "x" });
+        }
+        platform.sign(&platform.header(), &claims)
+    };
+    let answer = present(&server, &token(None)).await;
+    answer.expect(200);
+    assert_eq!(server.recorded(&answer).await.detail["client_id"], "long");
+    // Each of them is looked at, also those that it is not filed by.
+    let last = names.iter().max().unwrap();
+    refused(&server, "the last", &present(&server, &token(Some(last))).await, "federated credential").await;
+    let first = names.iter().min().unwrap();
+    refused(&server, "the first", &present(&server, &token(Some(first))).await, "federated credential").await;
     server.app.stop().await.unwrap();
 }

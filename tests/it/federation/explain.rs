@@ -56,6 +56,14 @@ async fn what_holds_and_what_fails_is_told_and_nothing_is_used_up(server: Server
     let condition = step(&explained, "condition sub");
     assert_eq!((&condition["found"], &condition["wanted"]), (&json!("'app-evil'"), &json!("'app'")));
 
+    // Without the claim: how it may be called.
+    let names = json!({ "claim": "/kubernetes.io/namespace", "value": "prod" });
+    platform.client(&server, "pod", json!([names, { "claim": "sub", "value": "pod" }])).await;
+    let pod = json!({ "assertion": platform.token(&server, "pod"), "client_id": "pod" });
+    let explained = ask(&server, &admin, pod).await.expect(200);
+    let condition = step(&explained, "condition /kubernetes.io/namespace");
+    assert_eq!(condition["found"], "absent; the token has aud, exp, iat, iss, jti, sub");
+    assert!(condition["mend"].as_str().unwrap().contains("how the claim is called"), "{condition}");
     // An unknown key, with the keys that there are; another spelling of the issuer; two clients.
     let mut stranger = Platform::new("stranger", "https://ci.example");
     "new".clone_into(&mut stranger.kid);
@@ -63,7 +71,15 @@ async fn what_holds_and_what_fails_is_told_and_nothing_is_used_up(server: Server
         ask(&server, &admin, json!({ "assertion": stranger.token(&server, "app") })).await.expect(200);
     let key = step(&explained, "key");
     assert_eq!(key["found"], "kid 'new'");
-    assert!(key["wanted"].as_str().unwrap().contains("'key-of-ci' (EC P-256)"), "{key}");
+    let known = format!("registered at {}, ", platform.trusted.updated_at);
+    let wanted = key["wanted"].as_str().unwrap();
+    assert!(wanted.contains(&known) && wanted.contains("s ago: 'key-of-ci' (EC P-256)"), "{key}");
+    assert!(key["mend"].as_str().unwrap().contains("register them"), "they are not fetched: {key}");
+    let mut header = platform.header();
+    header.as_object_mut().unwrap().remove("kid");
+    let nameless = stranger.sign(&header, &platform.claims(&server, "app"));
+    let nameless = ask(&server, &admin, json!({ "assertion": nameless })).await.expect(200);
+    assert_eq!(step(&nameless, "signature")["verdict"], "failed", "the only key is the one: {nameless}");
     let slash = Platform::new("slash", "https://ci.example/");
     let explained =
         ask(&server, &admin, json!({ "assertion": slash.token(&server, "app") })).await.expect(200);

@@ -1,12 +1,15 @@
-//! Tokens of the shapes that platforms make, from a test issuer that serves discovery and keys over TLS.
+//! Tokens of the shapes that platforms make, from a test issuer that serves discovery and keys over TLS. Issuers and
+//! credentials are registered by `--preset`, as somebody would who has such a platform.
 //!
 //! Whom TLS trusts, the operating system says, or `SSL_CERT_FILE`, which must be there before a process starts: the test
 //! runs itself again with it.
 
+mod shapes;
+
+use std::collections::HashMap;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
-use std::time::Duration;
 
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject as _;
@@ -16,15 +19,18 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
-use super::{ISSUER, JWT_BEARER, JWT_SPIFFE, Platform, parameters, sub};
-use crate::harness::{Authority, Engine, Server};
+use self::shapes::{Shape, shapes};
+use super::{ISSUER, JWT_BEARER, JWT_SPIFFE, parameters, refused};
+use crate::harness::{Authority, Client, Engine, Server, jeton};
 use crate::token::GRANT;
 use jeton::config::Issuer;
-use jeton::domain::trust::{KeySource, Reuse};
-use jeton::jose::Algorithm;
+use jeton::domain::presets::PRESETS;
 
 /// Where the second process finds what the first has written.
 const DIRECTORY: &str = "JETON_TEST_TLS_DIRECTORY";
+
+const EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
+const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
 
 #[test]
 fn every_preset_gets_a_token_from_an_issuer_over_tls() {
@@ -46,19 +52,11 @@ fn every_preset_gets_a_token_from_an_issuer_over_tls() {
     );
 }
 
-/// A platform with a path of its own at the site.
-struct Preset {
-    path: &'static str,
-    platform: Platform,
-    header: Value,
-    claims: Value,
-    conditions: Value,
-}
-
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "the test above runs it, with SSL_CERT_FILE"]
 async fn with_the_authority() {
     let Ok(directory) = std::env::var(DIRECTORY) else { return };
+    let directory = Path::new(&directory);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let base = format!("https://localhost:{}", listener.local_addr().unwrap().port());
     let server = Server::start_with(Engine::Sqlite, |config| {
@@ -67,57 +65,153 @@ async fn with_the_authority() {
     })
     .await;
     server.billing().await;
-    let now = server.app.admin().ambient.now().as_seconds();
-    let presets = presets(&base, now);
-    let documents = presets.iter().map(|preset| (preset.path, preset.platform.jwk())).collect();
-    serve(listener, base, documents, Path::new(&directory));
-    for Preset { path, platform, header, claims, conditions } in &presets {
-        platform.trust(&server).await;
-        platform.client(&server, path, conditions.clone()).await;
-        let kind = if *path == "spiffe" { JWT_SPIFFE } else { JWT_BEARER };
-        let body = format!("{GRANT}&{}", parameters(kind, &platform.sign(header, claims)));
-        let answer = server.form(&[], &body).await;
-        let event = server.recorded(&answer).await.detail;
-        assert_eq!((answer.status, &event["client_id"]), (200, &json!(path)), "{path}: {event}");
+    let other = OtherJeton::start(&base).await;
+    let shapes = shapes(&base, directory, server.app.admin().ambient.now().as_seconds());
+    let mut tested: Vec<&str> = shapes.iter().map(|shape| shape.preset).chain(["jeton"]).collect();
+    tested.sort_unstable();
+    tested.dedup();
+    let mut presets: Vec<&str> = PRESETS.iter().map(|preset| preset.platform.as_str()).collect();
+    presets.sort_unstable();
+    assert_eq!(tested, presets, "each preset has a shape");
+    let documents = shapes.iter().flat_map(|shape| shape.documents(&base)).chain(other.documents().await);
+    serve(listener, documents.collect(), directory);
+
+    // All are registered first: each token has to find its client among those of all platforms.
+    let mut credentials = Vec::new();
+    for shape in &shapes {
+        let options: Vec<&str> = shape.issuer.iter().map(String::as_str).collect();
+        credentials.push(register(&server, (shape.name, shape.preset), &options, shape.workload).await);
     }
+    let options = ["--issuer", &base];
+    credentials.push(register(&server, ("partner", "jeton"), &options, &["--client", "remote"]).await);
+    server.app.admin().directory.as_ref().unwrap().catch_up().await.unwrap();
+    for (shape, credential) in shapes.iter().zip(&credentials) {
+        hold(&server, shape, credential).await;
+    }
+    other.hold(&server, credentials.last().unwrap()).await;
     server.app.stop().await.unwrap();
 }
 
-/// Another Jeton, which is real: a token of its own for this one.
-#[tokio::test(flavor = "multi_thread")]
-async fn another_jeton_gets_a_token() {
-    let other = Server::start_with(Engine::Sqlite, |config| {
-        config.issuer = Some(Issuer::parse("https://other.example").unwrap());
-    })
-    .await;
-    other.resource_server(json!({
-        "name": "here", "identifier": ISSUER, "token_profile": "jwt", "permissions": [{ "permission": "be" }],
-    }))
-    .await;
-    other
-        .role(json!({
-            "name": "caller", "permissions": [{ "resource_server": "here", "permission": "be" }],
-        }))
-        .await;
-    let remote = other.client(json!({ "client_id": "remote", "roles": ["caller"] })).await;
-    let token = other.token(&remote, &format!("{GRANT}&resource={ISSUER}")).await.expect(200);
-    let keys = other.get("/.well-known/jwks.json").await.expect(200).to_string();
-
-    let server = Server::start(Engine::Sqlite).await;
-    server.billing().await;
-    let mut trusted = Platform::new("other-jeton", "https://other.example");
-    trusted.trusted.keys = KeySource::Inline(keys);
-    trusted.trust(&server).await;
-    let conditions = json!([{ "claim": "client_id", "value": "remote" }]);
-    trusted.client(&server, "local", conditions).await;
-    let body = format!("{GRANT}&{}", parameters(JWT_BEARER, token["access_token"].as_str().unwrap()));
-    server.form(&[], &body).await.expect(200);
-    other.app.stop().await.unwrap();
-    server.app.stop().await.unwrap();
+/// Registers an issuer by its preset, and a client of the same name that it proves. Answers the credential's id.
+async fn register(
+    server: &Server,
+    (name, preset): (&str, &str),
+    issuer: &[&str],
+    workload: &[&str],
+) -> String {
+    let create = ["trusted-issuers", "create", name, "--preset", preset];
+    let made = jeton(&server.database, &[&create[..], issuer].concat());
+    // Azure hands one out for a day: only there is something odd.
+    let odd = if preset == "azure" {
+        json!(["Its tokens may live for 25 hours: one that leaks is good for as long."])
+    } else {
+        json!([])
+    };
+    assert_eq!(made["warnings"], odd, "{name}");
+    let method = if preset == "spiffe" { "spiffe_jwt" } else { "federated_jwt" };
+    let new = json!({ "client_id": name, "roles": ["order-reader"], "auth_methods": [method] });
+    server.client(new).await;
+    let add = ["clients", "federation", "add", name, "--issuer", name, "--preset", preset];
+    let added = jeton(&server.database, &[&add[..], workload].concat());
+    assert_eq!(added["warnings"], json!([]), "{name}: all that names the workload is said: {added}");
+    added["credential_id"].as_str().unwrap().to_owned()
 }
 
-/// Serves `/PATH/.well-known/openid-configuration`, `/PATH/keys`, and `/spiffe` itself as a bundle.
-fn serve(listener: TcpListener, base: String, documents: Vec<(&'static str, Value)>, directory: &Path) {
+async fn present(server: &Server, preset: &str, token: &str) -> crate::harness::Answer {
+    let kind = if preset == "spiffe" { JWT_SPIFFE } else { JWT_BEARER };
+    server.form(&[], &format!("{GRANT}&{}", parameters(kind, token))).await
+}
+
+/// The token proves its client as often as the platform hands it out; those that are nearly it prove nobody.
+async fn hold(server: &Server, Shape { name, preset, near, again, .. }: &Shape, credential: &str) {
+    let shape = |changes: &Value| near.token(changes);
+    let token = shape(&json!({}));
+    let answer = present(server, preset, &token).await;
+    let event = server.recorded(&answer).await.detail;
+    let found = (answer.status, &event["client_id"], &event["credential_id"]);
+    assert_eq!(found, (200, &json!(name), &json!(credential)), "{name}: {event}");
+    let answer = present(server, preset, &token).await;
+    if *again {
+        answer.expect(200);
+    } else {
+        refused(server, name, &answer, "used before").await;
+    }
+    let elsewhere =
+        ("made for somebody else", json!({ "aud": "https://other.example" }), "the token's aud is");
+    for (what, changes, reason) in near.misses.iter().chain([&elsewhere]) {
+        let answer = present(server, preset, &shape(changes)).await;
+        refused(server, &format!("{name}: {what}"), &answer, reason).await;
+    }
+}
+
+/// Another Jeton, which is real, at the root of the site.
+struct OtherJeton {
+    server: Server,
+    remote: Client,
+    passer: Client,
+}
+
+impl OtherJeton {
+    /// There `remote` may have tokens for us, and `passer` may pass its identity on to us.
+    async fn start(base: &str) -> Self {
+        let issuer = Issuer::parse(base).unwrap();
+        let server = Server::start_with(Engine::Sqlite, |config| config.issuer = Some(issuer)).await;
+        for (name, identifier, profile) in [("here", ISSUER, "jwt"), ("mid", "https://mid.example", "at+jwt")]
+        {
+            let permissions = json!([{ "permission": "be" }]);
+            let new = json!({
+                "name": name, "identifier": identifier, "token_profile": profile, "permissions": permissions,
+            });
+            server.resource_server(new).await;
+        }
+        let be = |at| json!({ "resource_server": at, "permission": "be" });
+        server.role(json!({ "name": "caller", "permissions": [be("here"), be("mid")] })).await;
+        let remote = server.client(json!({ "client_id": "remote", "roles": ["caller"] })).await;
+        let passer = server.client(json!({ "client_id": "passer", "grant_types": [EXCHANGE] })).await;
+        server.operator("mid", "passer").await;
+        let rule = json!({
+            "name": "on", "caller": { "client": "passer" }, "subject": { "client": "remote" },
+            "resource_server": "here", "permissions": ["be"],
+        });
+        server.exchange_rule(rule).await;
+        Self { server, remote, passer }
+    }
+
+    /// What it publishes, at the site.
+    async fn documents(&self) -> Vec<(String, Value)> {
+        let mut documents = Vec::new();
+        for path in ["/.well-known/openid-configuration", "/.well-known/jwks.json"] {
+            documents.push((path.to_owned(), self.server.get(path).await.expect(200)));
+        }
+        documents
+    }
+
+    async fn token(&self, client: &Client, body: &str) -> String {
+        let answer = self.server.token(client, body).await.expect(200);
+        answer["access_token"].as_str().unwrap().to_owned()
+    }
+
+    async fn hold(self, here: &Server, credential: &str) {
+        let own = self.token(&self.remote, &format!("{GRANT}&resource={ISSUER}")).await;
+        let answer = present(here, "jeton", &own).await;
+        let event = here.recorded(&answer).await.detail;
+        assert_eq!((answer.status, &event["credential_id"]), (200, &json!(credential)), "{event}");
+        refused(here, "again", &present(here, "jeton", &own).await, "used before").await;
+        // It is about the same subject, and somebody else has got it.
+        let mid = self.token(&self.remote, &format!("{GRANT}&resource=https://mid.example")).await;
+        let body = format!(
+            "grant_type={EXCHANGE}&subject_token={mid}&subject_token_type={ACCESS_TOKEN}&resource={ISSUER}"
+        );
+        let passed_on = self.token(&self.passer, &body).await;
+        let answer = present(here, "jeton", &passed_on).await;
+        refused(here, "passed on", &answer, shapes::NOBODY).await;
+        refused(here, "elsewhere", &present(here, "jeton", &mid).await, "must be").await;
+        self.server.app.stop().await.unwrap();
+    }
+}
+
+/// Serves these documents, by their paths.
+fn serve(listener: TcpListener, documents: HashMap<String, Value>, directory: &Path) {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let certificate = CertificateDer::from_pem_file(directory.join("site.pem")).unwrap();
     let key = PrivateKeyDer::from_pem_file(directory.join("site.key")).unwrap();
@@ -130,204 +224,12 @@ fn serve(listener: TcpListener, base: String, documents: Vec<(&'static str, Valu
             let mut request = vec![0; 4_096];
             let length = stream.read(&mut request).await.unwrap_or(0);
             let request = String::from_utf8_lossy(&request[..length]).into_owned();
-            let asked = request.split(' ').nth(1).unwrap_or_default().trim_matches('/');
-            let name = asked.split('/').next().unwrap_or_default();
-            let key = documents.iter().find(|(path, _)| *path == name).map(|(_, key)| key);
-            let body = match (asked.ends_with("openid-configuration"), key) {
-                (true, Some(_)) => {
-                    // Azure's issuer ends with a slash, and everybody else's does not.
-                    let issuer = format!("{base}/{name}{}", if name == "azure" { "/" } else { "" });
-                    json!({ "issuer": issuer, "jwks_uri": format!("{base}/{name}/keys") })
-                }
-                (false, Some(key)) => {
-                    json!({ "keys": [key], "spiffe_sequence": 1, "spiffe_refresh_hint": 300 })
-                }
-                _ => json!({}),
-            };
-            let body = body.to_string();
-            let answer = format!(
-                "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
-                body.len()
-            );
+            let found = request.split(' ').nth(1).and_then(|path| documents.get(path));
+            let (status, body) =
+                found.map_or(("404 Gone", String::new()), |body| ("200 OK", body.to_string()));
+            let answer = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
             let _ = stream.write_all(answer.as_bytes()).await;
             let _ = stream.shutdown().await;
         }
     });
-}
-
-/// The claims as the platforms document them, with what differs from token to token made up.
-#[expect(clippy::too_many_lines, reason = "it is a table")]
-fn presets(base: &str, now: i64) -> Vec<Preset> {
-    let of = |path: &'static str, algorithm: Algorithm| {
-        let issuer = format!("{base}/{path}{}", if path == "azure" { "/" } else { "" });
-        Platform::signing(path, &issuer, algorithm)
-    };
-    let preset =
-        |path: &'static str, algorithm: Algorithm, header: Value, claims: Value, conditions: Value| {
-            let mut platform = of(path, algorithm);
-            platform.trusted.keys = KeySource::Discovery;
-            let mut all =
-                json!({ "iss": platform.trusted.issuer, "aud": ISSUER, "iat": now, "exp": now + 300 });
-            all.as_object_mut().unwrap().extend(claims.as_object().unwrap().clone());
-            let mut whole = json!({ "alg": algorithm, "kid": platform.kid });
-            whole.as_object_mut().unwrap().extend(header.as_object().unwrap().clone());
-            Preset { path, platform, header: whole, claims: all, conditions }
-        };
-    let typ = || json!({ "typ": "JWT" });
-    let rs256 = Algorithm::Rs256;
-    let mut all = vec![
-        preset(
-            "github",
-            rs256,
-            json!({ "typ": "JWT", "x5t": "example-thumbprint" }),
-            json!({
-                "jti": "a5e0f2c4-0d2b-4b52-9f4c-8f4f4e1f4f10", "sub": "repo:octo-org/octo-repo:environment:prod",
-                "environment": "prod", "ref": "refs/heads/main", "sha": "example-sha",
-                "repository": "octo-org/octo-repo", "repository_owner": "octo-org", "actor_id": "12",
-                "repository_visibility": "private", "repository_id": "74", "repository_owner_id": "65",
-                "run_id": "example-run-id", "run_number": "10", "run_attempt": "2",
-                "runner_environment": "github-hosted", "actor": "octocat", "workflow": "example-workflow",
-                "head_ref": "", "base_ref": "", "event_name": "workflow_dispatch", "ref_type": "branch",
-                "job_workflow_ref": "octo-org/octo-automation/.github/workflows/oidc.yml@refs/heads/main",
-                "nbf": now - 600,
-            }),
-            json!([
-                { "claim": "repository", "value": "octo-org/octo-repo" },
-                { "claim": "environment", "value": "prod" },
-                { "claim": "ref", "value": "refs/heads/main" },
-            ]),
-        ),
-        preset(
-            "gitlab",
-            rs256,
-            typ(),
-            json!({
-                "jti": "235b3a54-b797-45c7-ae9a-f72d7bc6ef5b", "nbf": now - 5,
-                "sub": "project_path:my-group/my-project:ref_type:branch:ref:main", "namespace_id": "72",
-                "namespace_path": "my-group", "project_id": "20", "project_path": "my-group/my-project",
-                "user_id": "1", "user_login": "sample-user", "user_email": "sample-user@example.com",
-                "user_identities": [{ "provider": "github", "extern_uid": "2435223452345" }],
-                "pipeline_id": "574", "pipeline_source": "push", "job_id": "302", "ref": "main", "ref_type": "branch",
-                "ref_path": "refs/heads/main", "ref_protected": "true", "groups_direct": ["my-group"],
-                "environment": "production", "environment_protected": "true", "deployment_tier": "production",
-                "runner_id": 1, "runner_environment": "self-hosted",
-                "sha": "714a629c0b401fdce83e847fc9589983fc6f46bc", "project_visibility": "public",
-                "ci_config_ref_uri": "gitlab.example.com/my-group/my-project//.gitlab-ci.yml@refs/heads/main",
-            }),
-            json!([
-                { "claim": "project_path", "value": "my-group/my-project" },
-                { "claim": "ref_protected", "value": "true" },
-                { "claim": "runner_id", "value": "1" },
-            ]),
-        ),
-        preset(
-            "kubernetes",
-            rs256,
-            json!({}),
-            json!({
-                "aud": [ISSUER], "jti": "ea28ed49-2e11-4280-9ec5-bc3d1d84661a", "nbf": now,
-                "exp": now + 3_600, "sub": "system:serviceaccount:prod:app",
-                "kubernetes.io": {
-                    "namespace": "prod",
-                    "node": { "name": "127.0.0.1", "uid": "58456cb0-dd00-45ed-b797-5578fdceaced" },
-                    "pod": { "name": "app-69cbfb9798-jv9gn", "uid": "778a530c-b3f4-47c0-9cd5-ab018fb64f33" },
-                    "serviceaccount": { "name": "app", "uid": "a087d5a0-e1dd-43ec-93ac-f13d89cd13af" },
-                    "warnafter": now + 3_000,
-                },
-            }),
-            json!([
-                { "claim": "/kubernetes.io/namespace", "value": "prod" },
-                { "claim": "/kubernetes.io/serviceaccount/name", "value": "app" },
-            ]),
-        ),
-        preset(
-            "google",
-            rs256,
-            typ(),
-            json!({
-                "azp": "113774264463038321964", "email": "app@project.iam.gserviceaccount.com",
-                "email_verified": true, "exp": now + 3_600, "sub": "113774264463038321964",
-                "google": { "compute_engine": {
-                    "instance_creation_timestamp": 1_152_138, "instance_id": "152986662232938449",
-                    "instance_name": "example", "project_id": "project", "project_number": 739_419_398_126_i64,
-                    "zone": "us-west1-a",
-                } },
-            }),
-            json!([
-                { "claim": "sub", "value": "113774264463038321964" },
-                { "claim": "email_verified", "value": "true" },
-                { "claim": "/google/compute_engine/project_id", "value": "project" },
-            ]),
-        ),
-        preset(
-            "aws",
-            Algorithm::Es384,
-            typ(),
-            json!({
-                "sub": "arn:aws:iam::123456789012:role/DataProcessingRole",
-                "jti": "8e8b0c5a-3b0e-4f43-9c5f-7c3c2a1f1d11",
-                "https://sts.amazonaws.com/": {
-                    "aws_account": "123456789012", "source_region": "us-east-1", "org_id": "o-abc1234567",
-                    "ou_path": ["o-a1b2c3d4e5/r-ab12/ou-ab12-11111111/"],
-                    "principal_id": "arn:aws:iam::123456789012:role/DataProcessingRole",
-                    "principal_tags": { "environment": "production", "team": "data-engineering" },
-                    "request_tags": { "job-id": "job-2024-001" },
-                },
-            }),
-            json!([
-                { "claim": "sub", "value": "arn:aws:iam::123456789012:role/*" },
-                { "claim": "/https:~1~1sts.amazonaws.com~1/principal_tags/team", "value": "data-engineering" },
-            ]),
-        ),
-        preset(
-            "azure",
-            rs256,
-            json!({ "typ": "JWT", "x5t": "example-thumbprint" }),
-            json!({
-                "nbf": now, "exp": now + 86_400, "aio": "example-aio", "appid": "2d4e8d9b-0c3d-4e4c-a5f1-93b7a6d1c111",
-                "appidacr": "2", "idp": "https://sts.windows.net/72f988bf-86f1-41af-91ab-2d7cd011db47/",
-                "idtyp": "app", "oid": "6b1fbc7e-4f5a-4c0e-9b3a-3c9a5f0d2222",
-                "rh": "example-rh", "sub": "6b1fbc7e-4f5a-4c0e-9b3a-3c9a5f0d2222",
-                "tid": "72f988bf-86f1-41af-91ab-2d7cd011db47", "uti": "example-uti", "ver": "1.0",
-                "xms_mirid": "/subscriptions/s/resourcegroups/g/providers/Microsoft.ManagedIdentity/userAssignedIdentities/app",
-            }),
-            json!([
-                { "claim": "oid", "value": "6b1fbc7e-4f5a-4c0e-9b3a-3c9a5f0d2222" },
-                { "claim": "tid", "value": "72f988bf-86f1-41af-91ab-2d7cd011db47" },
-            ]),
-        ),
-        preset(
-            "keycloak",
-            rs256,
-            typ(),
-            json!({
-                "jti": "trrtcc:6d1dd0f5-9a5e-4c52-8f3c-0b7c7d0a3333", "sub": "c4ba7f6e-7d7b-4a9b-8a3f-5a4c9f0b4444",
-                "typ": "Bearer", "azp": "app", "acr": "1", "scope": "email profile",
-                "realm_access": { "roles": ["offline_access", "deployer"] },
-                "resource_access": { "account": { "roles": ["view-profile"] } },
-                "clientHost": "10.0.0.7", "email_verified": false,
-                "preferred_username": "service-account-app", "clientAddress": "10.0.0.7", "client_id": "app",
-            }),
-            json!([
-                { "claim": "azp", "value": "app" },
-                { "claim": "/realm_access/roles", "value": "deployer" },
-            ]),
-        ),
-    ];
-    for preset in &mut all {
-        if preset.path == "azure" {
-            preset.platform.trusted.max_lifetime = Duration::from_hours(25);
-        }
-        // Tokens that the platform hands out again and again.
-        if matches!(preset.path, "kubernetes" | "google" | "azure") {
-            preset.platform.trusted.reuse = Reuse::WithinLife;
-        }
-    }
-    let mut spiffe = Platform::new("spiffe", "spiffe://example.org");
-    spiffe.trusted.keys = KeySource::BundleEndpoint(format!("{base}/spiffe"));
-    let header = json!({ "alg": "ES256", "kid": spiffe.kid, "typ": "JWT" });
-    let id = "spiffe://example.org/ns/prod/sa/app";
-    let claims = json!({ "sub": id, "aud": [ISSUER], "iat": now, "exp": now + 300 });
-    all.push(Preset { path: "spiffe", platform: spiffe, header, claims, conditions: sub(id) });
-    all
 }

@@ -42,6 +42,30 @@ async fn an_issuer_and_its_credentials_are_registered_offline(engine: Engine) {
     let shown = jeton(&database, &["clients", "show", "deploy"]);
     assert_eq!(shown["federated_credentials"].as_array().unwrap().len(), 2);
 
+    let stock = ["resource-servers", "create", "stock", "--identifier", "https://stock.example"];
+    jeton(&database, &[&stock[..], &["--permission", "stock:read"]].concat());
+    let rule = [
+        "exchange-rules",
+        "create",
+        "on",
+        "--caller-client",
+        "deploy",
+        "--subject-issuer",
+        "github",
+        "--subject-condition",
+        "repository=o/r",
+        "--resource-server",
+        "stock",
+        "--permission",
+        "stock:read",
+    ];
+    jeton(&database, &rule);
+    let impact = json!({
+        "trusted_issuer": "github", "federated_credentials": 2, "clients": 1, "some": ["deploy"], "rules": ["on"],
+    });
+    assert_eq!(jeton(&database, &["trusted-issuers", "impact", "github"]), impact);
+    jeton(&database, &["exchange-rules", "delete", "on"]);
+
     let refused = run(&database, &["trusted-issuers", "delete", "github"]);
     let told = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(!refused.status.success() && told.contains("these clients name it: deploy"), "{told}");
@@ -115,6 +139,13 @@ async fn a_token_that_is_refused_is_explained_with_a_failure() {
     let database = Database::create(Engine::Sqlite).await;
     let token = database.directory.path().join("token.jwt");
     fs::write(&token, "no token").unwrap();
+    let unknown = run(&database, &["explain-assertion", token.to_str().unwrap()]);
+    let told = String::from_utf8_lossy(&unknown.stderr).into_owned();
+    assert!(
+        !unknown.status.success() && told.contains("set JETON_ISSUER to the URL that callers use"),
+        "{told}"
+    );
+    // And then it is known, although a command has run before without it.
     let mut explain = command(&database, &["explain-assertion", token.to_str().unwrap()]);
     let explained = explain.env("JETON_ISSUER", "http://localhost:8080").output().unwrap();
     let told = String::from_utf8_lossy(&explained.stdout).into_owned();

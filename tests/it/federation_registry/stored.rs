@@ -134,6 +134,7 @@ async fn credentials_are_found_by_what_they_want(store: Store) {
     assert_eq!(shapes.len(), 2, "one for each issuer: both say exactly what sub is");
     let (count, some) = store.clients_of_issuer(one.uid, 1).await.unwrap();
     assert_eq!((count, some), (2, vec![billing.client_id.clone()]));
+    assert_eq!(store.count_of_issuer(one.uid).await.unwrap(), 3);
     assert!(store.roles_of_issuer(one.uid).await.unwrap().is_empty());
 
     let mut tx = store.begin().await.unwrap();

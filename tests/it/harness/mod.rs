@@ -21,6 +21,7 @@ pub(crate) use database::{Database, Engine, Held};
 pub(crate) use pki::{Authority, Issued, tls_answer, tls_client};
 pub(crate) use process::{Process, command, jeton, run};
 pub(crate) use proxy::{Proxy, Way};
+pub(crate) use recorded::Recorded;
 pub(crate) use replica::{Replica, both_replicas, issue, refusal, token};
 pub(crate) use server::{Client, START, Server, basic};
 pub(crate) use waiting::{http, within_a_second};

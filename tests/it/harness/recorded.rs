@@ -1,6 +1,6 @@
 use serde_json::{Value, json};
 
-use super::{Answer, Server};
+use super::{Answer, Database, Server};
 
 /// An audit event as it stands in the database.
 #[derive(Debug)]
@@ -23,10 +23,7 @@ const ROWS: &str =
 impl Server {
     /// The one audit event of this answer, found by its `x-request-id`: its own, or the one that it is counted in.
     pub(crate) async fn recorded(&self, answer: &Answer) -> Recorded {
-        let request_id = answer.header("x-request-id").unwrap();
-        let rows = self.database.texts(&format!("{ROWS} WHERE event LIKE '%\"{request_id}\"%'")).await;
-        assert_eq!(rows.len(), 1, "one event for each answer: {rows:?}: {answer:?}");
-        Recorded::parse(&rows[0])
+        Recorded::of(&self.database, answer.header("x-request-id").unwrap()).await
     }
 
     /// That the one event of this refusal has this reason.
@@ -42,6 +39,13 @@ impl Server {
 }
 
 impl Recorded {
+    /// The one audit event of the answer with this `x-request-id`.
+    pub(crate) async fn of(database: &Database, request_id: &str) -> Self {
+        let rows = database.texts(&format!("{ROWS} WHERE event LIKE '%\"{request_id}\"%'")).await;
+        assert_eq!(rows.len(), 1, "one event for each answer: {rows:?}: {request_id}");
+        Self::parse(&rows[0])
+    }
+
     pub(crate) fn parse(row: &str) -> Self {
         let columns: Vec<&str> = row.split('\n').collect();
         let [kind, outcome, client_id, jti, txn, at, event] = columns[..] else {

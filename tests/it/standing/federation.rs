@@ -40,16 +40,17 @@ const FATES: [Fate; 7] = [
 ];
 
 impl Fate {
-    /// Why a token of a client that is named is refused then.
-    fn reason(self) -> &'static str {
-        match self {
-            Self::ClientDisabled => "the client is disabled",
-            Self::ClientExpired => "the client is expired",
-            Self::ClientAbsent => "no client has this client_id",
-            Self::IssuerDisabled => "is disabled",
-            Self::CredentialExpired => "federated credential",
-            Self::CredentialAbsent => "the client has no federated credential",
-            Self::NotRegistered => "the client is not registered for federated_jwt",
+    /// Why a token is refused then, of a client that is named or to be found.
+    fn reason(self, named: bool) -> &'static str {
+        match (self, named) {
+            (Self::ClientDisabled, _) => "the client is disabled",
+            (Self::ClientExpired, _) => "the client is expired",
+            (Self::ClientAbsent, true) => "no client has this client_id",
+            (Self::ClientAbsent | Self::CredentialAbsent, false) => "no client has a federated credential",
+            (Self::IssuerDisabled, _) => "the trusted issuer ci-3 is disabled",
+            (Self::CredentialExpired, _) => " is expired",
+            (Self::CredentialAbsent, true) => "the client has no federated credential",
+            (Self::NotRegistered, _) => "the client is not registered for",
         }
     }
 }
@@ -63,6 +64,9 @@ const SHUT: [(u16, &str); 6] = [
     (400, "invalid_grant"),
     (400, "invalid_grant"),
 ];
+
+/// At which of them the request names the client.
+const NAMED: [bool; 6] = [false, true, false, true, false, true];
 
 /// The answer at each door: a token by assertion, found and named; the same at two other endpoints; and by the grant.
 async fn doors(server: &Server, platform: &Platform, client_id: &str) -> Vec<Answer> {
@@ -134,9 +138,10 @@ async fn whoever_a_platform_vouches_for_stands_as_long_as_all_of_it(server: Serv
         }
         let shut = doors(&server, &platform, &client_id).await;
         for (door, (answer, (status, error))) in shut.iter().zip(SHUT).enumerate() {
-            answer.expect_refusal(&format!("{fate:?}, door {door}"), status, error);
+            let row = format!("{fate:?}, door {door}");
+            answer.expect_refusal(&row, status, error);
+            server.reason_is(&row, answer, fate.reason(NAMED[door])).await;
         }
-        server.reason_is(&format!("{fate:?}"), &shut[1], fate.reason()).await;
     }
     server.app.stop().await.unwrap();
 }

@@ -16,6 +16,7 @@ both_engines!(
     it_dies_with_its_issuer_and_its_rule,
     a_service_passes_somebody_from_elsewhere_on,
     an_actor_from_elsewhere_acts_where_a_rule_names_it,
+    of_two_issuers_of_one_name_everybody_is_told_apart,
     a_token_counts_as_often_as_its_issuer_says,
     a_rule_about_somebody_from_elsewhere_is_kept_and_shown,
 );
@@ -26,25 +27,29 @@ const ID_TOKEN: &str = "urn:ietf:params:oauth:token-type:id_token";
 
 /// Somebody else's issuer, which is trusted, and whose keys are registered.
 struct Platform {
-    name: &'static str,
+    issuer: String,
     signer: Signer,
 }
 
 impl Platform {
     async fn start(server: &Server, name: &'static str, reuse: &str) -> Self {
+        Self::called(server, name, &format!("https://{name}.example"), reuse).await
+    }
+
+    async fn called(server: &Server, name: &'static str, issuer: &str, reuse: &str) -> Self {
         let signer = Signer::new(name, Algorithm::Es256);
-        let issuer = json!({
-            "name": name, "issuer": format!("https://{name}.example"), "reuse": reuse,
+        let new = json!({
+            "name": name, "issuer": issuer, "reuse": reuse,
             "keys": { "from": "inline", "jwks": { "keys": [signer.jwk()] } },
         });
-        server.trusted_issuer(issuer).await;
-        Self { name, signer }
+        server.trusted_issuer(new).await;
+        Self { issuer: issuer.to_owned(), signer }
     }
 
     /// A token of it about `sub`, which says more.
     fn token(&self, server: &Server, sub: &str, more: &Value) -> String {
         let mut claims = self.signer.claims(server);
-        claims["iss"] = json!(format!("https://{}.example", self.name));
+        claims["iss"] = json!(self.issuer);
         claims["sub"] = json!(sub);
         claims.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         self.signer.sign(&json!({ "alg": "ES256", "typ": "JWT" }), &claims)
@@ -131,65 +136,113 @@ async fn a_trusted_issuer_s_token_is_exchanged_for_what_the_rule_lets_through(se
     assert_eq!(introspect(&server, &chain.payments, &token).await, inactive());
 }
 
+#[expect(clippy::too_many_lines, reason = "it is a table")]
 async fn what_no_rule_lets_through_is_refused_rfc8693_2_2_2(server: Server) {
     let (chain, ci, ours, _) = deployed(&server).await;
     let stranger = Signer::new("ci", Algorithm::Es256);
-    let forged = Platform { name: "ci", signer: stranger }.token(&server, "job:1", &prod());
+    let forged = Platform { issuer: ci.issuer.clone(), signer: stranger }.token(&server, "job:1", &prod());
     let bound = json!({ "env": { "name": "prod" }, "cnf": { "jkt": "k" } });
     let other = json!({ "env": { "name": "prod" }, "cnf": { "kid": "k" } });
     let may_act = json!({ "env": { "name": "prod" }, "may_act": { "sub": "orders" } });
+    let unknown =
+        json!({ "env": { "name": "prod" }, "may_act": { "sub": "orders", "iss": "https://x.example" } });
     let job = |more: Value| ci.token(&server, "job:1", &more);
-    for (row, caller, token, token_type, more, error) in [
+    let rule = "exchange rule 'jobs-orders-to-payments': the rule is not about this subject: the claim '/env/name' must be \
+                'prod', and";
+    let (tested, nameless) = (format!("{rule} is 'test'"), format!("{rule} there is none"));
+    for (row, caller, token, (token_type, more), (error, reason)) in [
         (
             "another's job",
             &chain.orders,
             job(json!({ "env": { "name": "test" } })),
-            JWT,
-            "",
-            "invalid_target",
+            (JWT, ""),
+            ("invalid_target", &*tested),
         ),
-        ("a job without it", &chain.orders, job(json!({})), JWT, "", "invalid_target"),
-        ("another caller", &chain.payments, job(prod()), JWT, "", "invalid_target"),
+        ("a job without it", &chain.orders, job(json!({})), (JWT, ""), ("invalid_target", &nameless)),
+        (
+            "another caller",
+            &chain.payments,
+            job(prod()),
+            (JWT, ""),
+            ("invalid_target", "no exchange rule lets 'payments' pass on 'ci|job:1'"),
+        ),
         (
             "another target",
             &chain.orders,
             job(prod()),
-            JWT,
-            "resource=https://ledger.example",
-            "invalid_target",
+            (JWT, "resource=https://ledger.example"),
+            ("invalid_target", "no exchange rule lets 'orders' pass on 'ci|job:1'"),
         ),
-        ("beyond the rule", &chain.orders, job(prod()), JWT, "scope=payments:audit", "invalid_scope"),
-        ("not our type", &chain.orders, job(prod()), ACCESS_TOKEN, "", "invalid_request"),
-        ("ours as another's", &chain.orders, ours.clone(), ID_TOKEN, "", "invalid_request"),
-        ("forged", &chain.orders, forged, JWT, "", "invalid_request"),
+        (
+            "beyond the rule",
+            &chain.orders,
+            job(prod()),
+            (JWT, "scope=payments:audit"),
+            ("invalid_scope", "payments:audit"),
+        ),
+        (
+            "not our type",
+            &chain.orders,
+            job(prod()),
+            (ACCESS_TOKEN, ""),
+            ("invalid_request", "subject_token: "),
+        ),
+        (
+            "ours as another's",
+            &chain.orders,
+            ours.clone(),
+            (ID_TOKEN, ""),
+            ("invalid_request", "no trusted issuer is called 'http://localhost:8080'"),
+        ),
+        ("forged", &chain.orders, forged, (JWT, ""), ("invalid_request", "signature")),
         (
             "for another",
             &chain.orders,
             job(json!({ "aud": "https://x.example" })),
-            JWT,
-            "",
-            "invalid_request",
+            (JWT, ""),
+            ("invalid_request", "the token's aud is 'https://x.example'"),
         ),
-        ("ended", &chain.orders, job(json!({ "exp": 1 })), JWT, "", "invalid_request"),
-        ("bound to a key", &chain.orders, job(bound), JWT, "", "invalid_dpop_proof"),
-        ("bound in another way", &chain.orders, job(other), JWT, "", "invalid_request"),
-        ("for their own actor", &chain.orders, job(may_act), JWT, "", "invalid_request"),
-        ("no token", &chain.orders, "x".to_owned(), JWT, "", "invalid_request"),
+        (
+            "ended",
+            &chain.orders,
+            job(json!({ "exp": 1 })),
+            (JWT, ""),
+            ("invalid_request", "the token's exp is"),
+        ),
+        ("bound to a key", &chain.orders, job(bound), (JWT, ""), ("invalid_dpop_proof", "bound to a key")),
+        (
+            "bound in another way",
+            &chain.orders,
+            job(other),
+            (JWT, ""),
+            ("invalid_request", "bound in a way that is not checked here"),
+        ),
+        (
+            "for their own actor",
+            &chain.orders,
+            job(may_act),
+            (JWT, ""),
+            ("invalid_request", "may_act names 'ci|orders', and 'orders' acts"),
+        ),
+        (
+            "for an unknown actor",
+            &chain.orders,
+            job(unknown),
+            (JWT, ""),
+            (
+                "invalid_request",
+                "may_act: its iss is 'https://x.example', and no trusted issuer is called so",
+            ),
+        ),
+        ("no token", &chain.orders, "x".to_owned(), (JWT, ""), ("invalid_request", "subject_token: ")),
     ] {
         let refused = ask(&server, caller, &token, token_type, more).await;
         refused.expect_refusal(row, 400, error);
+        server.reason_is(row, &refused, reason).await;
     }
     let ours_to_act = json!({ "env": { "name": "prod" }, "may_act": { "sub": "orders", "iss": ISSUER } });
     let token = access_token(&ask(&server, &chain.orders, &job(ours_to_act), JWT, "").await);
     assert_eq!(verified(&server, &token).await.1["may_act"], json!({ "sub": "orders" }));
-
-    // Why, the audit says.
-    ask(&server, &chain.orders, &job(json!({ "env": { "name": "test" } })), JWT, "").await;
-    let reasons: Vec<_> =
-        server.events("token_refused").await.into_iter().map(|it| it["reason"].clone()).collect();
-    let told = "exchange rule 'jobs-orders-to-payments': the rule is not about this subject: the claim '/env/name' \
-                must be 'prod', and is 'test'";
-    assert!(reasons.contains(&json!(told)), "{reasons:?}");
 }
 
 async fn it_dies_with_its_issuer_and_its_rule(server: Server) {
@@ -200,6 +253,7 @@ async fn it_dies_with_its_issuer_and_its_rule(server: Server) {
     assert!(!alive().await, "a disabled issuer vouches for nobody");
     let refused = ask(&server, &chain.orders, &ci.token(&server, "job:1", &prod()), JWT, "").await;
     refused.expect_refusal("disabled", 400, "invalid_request");
+    server.reason_is("disabled", &refused, "the trusted issuer ci is disabled").await;
     chain.api(&server, "POST", "/trusted-issuers/ci/enable", Value::Null).await.expect(200);
     assert!(alive().await);
     let rule = "/exchange-rules/jobs-orders-to-payments";
@@ -225,11 +279,11 @@ async fn a_service_passes_somebody_from_elsewhere_on(server: Server) {
     let more = "resource=https://ledger.example";
     // Of whom it is about, our token says the name alone.
     chain.rule(&server, jobs("payments", "ledger", &deploys())).await;
-    exchange(&server, &chain.payments, &token, more).await.expect_refusal(
-        "unknown env",
-        400,
-        "invalid_target",
-    );
+    let refused = exchange(&server, &chain.payments, &token, more).await;
+    refused.expect_refusal("unknown env", 400, "invalid_target");
+    server
+        .reason_is("unknown env", &refused, "the claim '/env/name' must be 'prod', and there is none")
+        .await;
     let by_name = json!({ "subject": {
         "trusted_issuer": "ci",
         "conditions": [{ "claim": "sub", "value": "job:*" }, { "claim": "iss", "value": "https://ci.example" }],
@@ -255,6 +309,8 @@ async fn a_service_passes_somebody_from_elsewhere_on(server: Server) {
     chain.rule(&server, stray).await;
     let stolen = exchange(&server, &chain.orders, &token, more).await;
     stolen.expect_refusal("addressed to somebody else by now", 400, "invalid_request");
+    let reason = "the caller operates none of the subject token's resource servers";
+    server.reason_is("addressed to somebody else by now", &stolen, reason).await;
     chain.api(&server, "POST", "/trusted-issuers/ci/disable", Value::Null).await.expect(200);
     assert_eq!(introspect(&server, &chain.ledger, &passed_on).await, inactive());
 }
@@ -267,6 +323,7 @@ async fn an_actor_from_elsewhere_acts_where_a_rule_names_it(server: Server) {
     let robot = mesh.token(&server, "robot", &json!({}));
     let refused = exchange(&server, &chain.orders, &subject, &with(&robot)).await;
     refused.expect_refusal("no rule names it", 400, "invalid_target");
+    server.reason_is("no rule names it", &refused, "names no such actor").await;
     let actor = json!({ "trusted_issuer": "mesh", "conditions": [{ "claim": "sub", "value": "robot" }] });
     chain.change_rule(&server, "orders-to-payments", json!({ "actor": actor })).await;
     let (token, claims) = exchanged(&server, &chain.orders, &subject, &with(&robot)).await;
@@ -308,18 +365,68 @@ async fn an_actor_from_elsewhere_acts_where_a_rule_names_it(server: Server) {
     exchanged(&server, &chain.orders, &subject, "").await;
 }
 
+/// Clusters that call themselves the same, and have service accounts of one name each.
+async fn of_two_issuers_of_one_name_everybody_is_told_apart(server: Server) {
+    let chain = Chain::start(&server).await;
+    let shared = "https://kubernetes.default.svc.cluster.local";
+    let blue = Platform::called(&server, "blue", shared, "within_life").await;
+    let green = Platform::called(&server, "green", shared, "within_life").await;
+    let party = |name: &str, sub: &str| json!({ "trusted_issuer": name, "conditions": [{ "claim": "sub", "value": sub }] });
+    for (name, target) in [("blue", "payments"), ("green", "ledger")] {
+        let rule = json!({
+            "name": name, "caller": { "client": "orders" }, "subject": party(name, "pod"), "resource_server": target,
+            "permissions": [format!("{target}:read")],
+        });
+        chain.rule(&server, rule).await;
+    }
+    // What they may reach says the rule of the cluster whose key has signed.
+    let (plain, at) = (json!({}), |target: &str| format!("resource=https://{target}.example"));
+    let ask = async |token: &str, more: &str| ask(&server, &chain.orders, token, JWT, more).await;
+    for (cluster, name, own, other) in
+        [(&blue, "blue", "payments", "ledger"), (&green, "green", "ledger", "payments")]
+    {
+        let token = cluster.token(&server, "pod", &plain);
+        let refused = ask(&token, &at(other)).await;
+        refused.expect_refusal(name, 400, "invalid_target");
+        let reason = format!("no exchange rule lets 'orders' pass on '{name}|pod'");
+        server.reason_is(name, &refused, &reason).await;
+        let claims = verified(&server, &access_token(&ask(&token, &at(own)).await)).await.1;
+        // RFC 9493 section 3.2.7: by the words of either, the subject would be somebody of both.
+        let sub_id = json!({ "format": "opaque", "id": format!("{name}|pod") });
+        assert_eq!((&claims["sub"], &claims["sub_id"]), (&json!(format!("{name}|pod")), &sub_id));
+    }
+
+    // Whom a cluster lets act is somebody of that cluster, also where a rule would let another's.
+    let for_robot = blue.token(&server, "pod", &json!({ "may_act": { "sub": "robot" } }));
+    let with = |cluster: &Platform| {
+        let actor = cluster.token(&server, "robot", &plain);
+        format!("{}&actor_token={actor}&actor_token_type={JWT}", at("payments"))
+    };
+    chain.change_rule(&server, "blue", json!({ "actor": party("green", "robot") })).await;
+    let refused = ask(&for_robot, &with(&green)).await;
+    refused.expect_refusal("a namesake acts", 400, "invalid_request");
+    server.reason_is("a namesake acts", &refused, "may_act names 'blue|robot', and 'green|robot' acts").await;
+    chain.change_rule(&server, "blue", json!({ "actor": party("blue", "robot") })).await;
+    let token = access_token(&ask(&for_robot, &with(&blue)).await);
+    let claims = verified(&server, &token).await.1;
+    let robot = json!({ "sub": "blue|robot", "sub_id": { "format": "opaque", "id": "blue|robot" } });
+    assert_eq!((&claims["may_act"], &claims["act"]), (&robot, &robot));
+    assert_eq!(introspect(&server, &chain.payments, &token).await["may_act"], robot);
+    server.app.stop().await.unwrap();
+}
+
 async fn a_token_counts_as_often_as_its_issuer_says(server: Server) {
     let chain = Chain::start(&server).await;
     let ci = Platform::start(&server, "ci", "once").await;
     chain.rule(&server, jobs("orders", "payments", &deploys())).await;
     let token = ci.token(&server, "job:1", &prod());
-    ask(&server, &chain.orders, &token, JWT, "scope=payments:audit").await.expect_refusal(
-        "a refusal uses nothing up",
-        400,
-        "invalid_scope",
-    );
+    let refused = ask(&server, &chain.orders, &token, JWT, "scope=payments:audit").await;
+    refused.expect_refusal("a refusal uses nothing up", 400, "invalid_scope");
+    server.reason_is("a refusal uses nothing up", &refused, "payments:audit").await;
     ask(&server, &chain.orders, &token, JWT, "").await.expect(200);
-    ask(&server, &chain.orders, &token, JWT, "").await.expect_refusal("used", 400, "invalid_request");
+    let used = ask(&server, &chain.orders, &token, JWT, "").await;
+    used.expect_refusal("used", 400, "invalid_request");
+    server.reason_is("used", &used, "was used before").await;
     let change = json!({ "reuse": "within_life" });
     server.api("PATCH", "/trusted-issuers/ci", &chain.admin, &["If-Match: \"1\""], change).await.expect(200);
     for _ in 0..2 {

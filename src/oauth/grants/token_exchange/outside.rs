@@ -32,7 +32,7 @@ pub(super) async fn subject(context: &Context<'_>, presented: Presented<'_>) -> 
         from_outside: true,
         ends_at,
         act: identity.act()?,
-        may_act: identity.may_act(&context.tokens.issuer)?,
+        may_act: identity.may_act(&context.tokens.issuer, context.catalog)?,
     };
     // That a rule lets something through is what comes next.
     let about = About::Outside { identity, let_through: true };
@@ -76,7 +76,7 @@ async fn verified(
         Err(NotAccepted::Fault(fault)) => return Err(fault.into()),
     };
     let record = OutsideTokenRecord { trusted_issuer: issuer.name.clone(), jti: jti.as_deref().map(quoted) };
-    let identity = OutsideIdentity::new(issuer, subject, claims)?;
+    let identity = OutsideIdentity::new(context.catalog, issuer, subject, claims)?;
     Ok(Verified { identity, ends_at, origin: Origin::Outside(record, used) })
 }
 
