@@ -27,7 +27,7 @@ both_replicas!(
 const ASSERTION: &str = "assertion";
 
 fn id(purpose: &'static str, id: impl Into<String>) -> UsedId {
-    UsedId { purpose, id: id.into(), expires_at: START.plus(Duration::from_mins(1)) }
+    UsedId { purpose, id: id.into(), expires_at: START.plus(Duration::from_mins(1)), possible_since: START }
 }
 
 async fn recorded(database: &Database) -> usize {

@@ -367,8 +367,8 @@ impl Writer {
     }
 }
 
-/// An event that a transaction has left. Only a change leaves one, of what is registered, of tokens, of keys, or of who is signed in, and a warning:
-/// anything else was put there behind our back, and is recorded as that.
+/// An event that a transaction has left. Only a change leaves one, of what is registered, of tokens, of keys, or of
+/// who is signed in, a warning, a backup and a restore: anything else was put there behind our back, and is recorded as that.
 fn left(at: Timestamp, text: &str) -> Result<Arc<WrittenEvent>, Fault> {
     match WrittenEvent::read(at, text.to_owned()) {
         Ok(event) if is_left(&event.columns.kind) => Ok(Arc::new(event)),
@@ -377,8 +377,16 @@ fn left(at: Timestamp, text: &str) -> Result<Arc<WrittenEvent>, Fault> {
 }
 
 fn is_left(kind: &str) -> bool {
-    matches!(kind, "changed" | "revoked" | "signed_in" | "signed_out" | "credential_expires_soon")
-        || kind.starts_with("key")
+    matches!(
+        kind,
+        "changed"
+            | "revoked"
+            | "signed_in"
+            | "signed_out"
+            | "credential_expires_soon"
+            | "backed_up"
+            | "restored"
+    ) || kind.starts_with("key")
 }
 
 /// An event of the ledger's own.
