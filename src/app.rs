@@ -91,7 +91,11 @@ pub async fn connect(config: &Config) -> Result<Store, Fault> {
     Store::connect(&options).await.map_err(fault)
 }
 
-fn create_private_directory(config: &Config) -> Result<(), Fault> {
+/// Makes the data directory, if it is not there, so that only its owner looks into it.
+///
+/// # Errors
+/// It cannot be made.
+pub fn create_private_directory(config: &Config) -> Result<(), Fault> {
     let path = &config.data_dir;
     if path.is_dir() {
         // Somebody else made it, so its mode is theirs; the files inside are private in any case.

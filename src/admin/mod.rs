@@ -36,6 +36,7 @@ mod overtaken;
 pub mod own_account;
 mod resource_server_forms;
 pub mod resource_servers;
+pub mod restored;
 pub mod revocations;
 pub mod rewrap;
 pub mod roles;

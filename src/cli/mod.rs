@@ -5,6 +5,7 @@ mod administrators;
 mod arguments;
 mod audit;
 mod audit_tree;
+mod backup;
 mod client_certificates;
 mod client_import;
 mod client_keys;
@@ -19,6 +20,7 @@ mod output;
 mod preset_parameters;
 mod quickstart;
 mod registry;
+mod restore;
 mod serve;
 mod service_manager;
 mod statistics;
@@ -42,6 +44,7 @@ use crate::domain::text::quoted;
 use crate::http;
 use crate::runtime::clock::Ambient;
 use crate::runtime::master_key::MasterKeys;
+use crate::storage::Store;
 use crate::telemetry;
 
 /// An OAuth 2 / OpenID Connect authorization server for non-human identities.
@@ -98,6 +101,12 @@ enum Command {
     /// Count tokens and refusals, and show who acts for whom.
     #[command(subcommand)]
     Statistics(statistics::Command),
+    /// Take a copy of the SQLite database, while a server goes on. For PostgreSQL see docs/backup.md.
+    Backup(backup::Backup),
+    /// Put a backup in the place of the SQLite database. No server may run.
+    Restore(restore::Restore),
+    /// Settle what follows when PostgreSQL's programs have restored the database, before a server starts.
+    AfterRestore(restore::AfterRestore),
     /// Print the OpenAPI description of the API.
     Openapi,
     /// Ask the local server whether it is ready; for container health checks.
@@ -161,6 +170,9 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
             }
             Command::Keys(command) => keys::run(command, &config, json).await,
             Command::Audit(command) => audit::run(command, &config, json).await,
+            Command::Backup(wanted) => backup::run(wanted, &config, json).await,
+            Command::Restore(wanted) => Box::pin(restore::run(wanted, &config, json)).await,
+            Command::AfterRestore(wanted) => restore::after(wanted, &config, json).await,
             Command::Health => health::run(&config).await,
             Command::Openapi => Ok(()),
         }
@@ -205,6 +217,15 @@ async fn offline(
 ) -> anyhow::Result<()> {
     let store = app::connect(config).await?;
     store.migrate().await?;
+    on(store, config, command).await
+}
+
+/// [`offline`] on a database that is open and up to date. It is closed then.
+async fn on(
+    store: Store,
+    config: &Config,
+    command: impl AsyncFnOnce(&Offline) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
     let ambient = Ambient::system();
     let sealed = app::unseal(config, &store, &ambient, ProcessKind::Command, &Handle::current()).await?;
     let admin = app::offline_admin(store.clone(), config, &sealed, ambient);

@@ -85,6 +85,18 @@ words! {
     }
 }
 
+words! {
+    /// What became of the signing keys of a database that was restored.
+    RestoredKeys {
+        /// They are as they were in the backup.
+        Kept = "kept",
+        /// Those are revoked that were revoked since.
+        CarriedOver = "carried-over",
+        /// All are revoked.
+        Revoked = "revoked",
+    }
+}
+
 /// What happened.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
@@ -420,6 +432,33 @@ pub enum Event {
         /// Whether it would have been accepted.
         accepted: bool,
     },
+    /// Somebody took a copy of the whole database with them.
+    BackedUp {
+        /// Who.
+        actor: Actor,
+        /// Everything from before this instant is in it.
+        #[schema(value_type = String, format = DateTime)]
+        taken_at: Timestamp,
+        /// The SHA-256 of its file.
+        sha256: String,
+    },
+    /// The database went back to what it was when a backup was taken.
+    Restored {
+        /// Who did it.
+        actor: Actor,
+        /// When that was: what happened from then on is not in this database.
+        #[schema(value_type = String, format = DateTime)]
+        taken_at: Timestamp,
+        /// The SHA-256 of the backup's file, if Jeton has restored it.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        sha256: Option<String>,
+        /// What became of the signing keys.
+        keys: RestoredKeys,
+        /// How many of them are revoked because of it.
+        revoked_keys: u64,
+        /// How many tokens, chains of tokens and clients' tokens were taken back since, and are again.
+        revocations: u64,
+    },
     /// A server has read the whole audit, and checked that no event was altered, removed or moved.
     AuditChecked {
         /// It was shown every event from before this instant.
@@ -510,6 +549,8 @@ impl Event {
             Self::AuditExported { .. } => "audit_exported",
             Self::AssertionExplained { .. } => "assertion_explained",
             Self::AuditChecked { .. } => "audit_checked",
+            Self::BackedUp { .. } => "backed_up",
+            Self::Restored { .. } => "restored",
         }
     }
 
@@ -540,6 +581,8 @@ impl Event {
         "audit_exported",
         "assertion_explained",
         "audit_checked",
+        "backed_up",
+        "restored",
     ];
 
     /// How it ended.

@@ -50,6 +50,8 @@ impl Event {
             | Self::KeyRevoked { actor, .. }
             | Self::KeysRewrapped { actor, .. }
             | Self::AuditExported { actor, .. }
+            | Self::BackedUp { actor, .. }
+            | Self::Restored { actor, .. }
             | Self::AssertionExplained { actor, .. } => Some(actor),
             Self::TokenIssued { .. }
             | Self::TokenRefused { .. }

@@ -10,6 +10,7 @@ pub mod allowance;
 pub mod audit;
 mod audit_columns;
 pub mod back_off;
+pub mod backup;
 pub mod binding;
 pub mod builtin;
 pub mod catalog;

@@ -161,8 +161,11 @@ impl Dpop {
         let (until, renew_nonce) = self.timely(iat, claims.nonce.as_deref(), expected.now)?;
         // The key's thumbprint has one length, so no two pairs make one text.
         let id = digest(&SHA256, format!("{thumbprint}.{jti}").as_bytes());
+        // With a nonce its own clock does not count. There is no need: a restored database has a new secret, so that
+        // no nonce from before is accepted.
+        let possible_since = if claims.nonce.is_some() { expected.now } else { iat.minus(AHEAD) };
         let (id, expires_at) = (BASE64URL.encode(id), until.plus(LEEWAY));
-        let used = UsedId { purpose: PURPOSE, id, issued_at: Some(iat), expires_at };
+        let used = UsedId { purpose: PURPOSE, id, issued_at: Some(iat), expires_at, possible_since };
         Ok(Proof { jkt: thumbprint, ath: claims.ath, used, renew_nonce })
     }
 

@@ -198,8 +198,11 @@ impl OutsideToken {
             (Reuse::Once, None) => Some(used_id(issuer.uid.0, "signed", claimed.signed())),
         };
         let expires_at = ends_at.plus(issuer.leeway).plus(REMEMBERED);
-        let issued_at = claimed.time("iat").ok().flatten();
-        let used = id.map(|id| UsedId { purpose: PURPOSE, id, issued_at, expires_at });
+        // Sooner it would have been refused: iat, or without one exp, would have been too far ahead.
+        let issued_at = claimed.time("iat").ok()?;
+        let made = issued_at.unwrap_or_else(|| ends_at.minus(issuer.max_lifetime));
+        let possible_since = made.minus(issuer.leeway);
+        let used = id.map(|id| UsedId { purpose: PURPOSE, id, issued_at, expires_at, possible_since });
         Some(Self { claims: claimed.into_claims(), issuer, subject, jti, ends_at, used })
     }
 }

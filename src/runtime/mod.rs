@@ -3,6 +3,7 @@
 //! Each has at most one task of its own, and is shared by `Arc`.
 
 pub mod audit_key;
+pub mod backup;
 pub mod clock;
 pub mod clock_check;
 pub mod directory;

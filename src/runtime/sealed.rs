@@ -31,6 +31,15 @@ impl Survey {
         self.under.is_empty()
     }
 
+    /// The master keys that are needed to open all of it.
+    #[must_use]
+    pub fn ids(&self) -> Vec<MasterKeyId> {
+        let mut ids = self.under.clone();
+        ids.sort_unstable();
+        ids.dedup();
+        ids
+    }
+
     /// Makes sure that everything can be opened.
     ///
     /// # Errors

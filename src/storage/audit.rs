@@ -25,6 +25,8 @@ statements! {
         WHERE id IN (SELECT id FROM audit_outbox ORDER BY at, id LIMIT $1)
         RETURNING id, at, event";
 
+    RESTORED = "SELECT value FROM counters WHERE name = 'restored'";
+
     FORGET_IDS = r"
         DELETE FROM used_ids WHERE (purpose, id) IN (
             SELECT purpose, id FROM used_ids WHERE expires_at < $1 ORDER BY expires_at LIMIT $2)";
@@ -42,6 +44,9 @@ pub struct UsedId {
     pub issued_at: Option<Timestamp>,
     /// When it may be forgotten: the end of what it guards, and the leeway beyond.
     pub expires_at: Timestamp,
+    /// Before this instant nobody can have used it: what it guards would not have been accepted yet. A database that
+    /// was restored since then may have forgotten the use.
+    pub possible_since: Timestamp,
 }
 
 #[derive(FromRow)]
@@ -63,11 +68,14 @@ pub struct Held {
     connection: Connection,
     since: Instant,
     used: Instant,
+    /// When the database was last restored, once that was asked for; long ago, if it never was.
+    restored: Option<Timestamp>,
 }
 
 /// A transaction on it. Dropped without [`LedgerTx::commit`], it did nothing.
 pub struct LedgerTx<'c> {
     pub(super) inner: Inner<'c>,
+    restored: &'c mut Option<Timestamp>,
 }
 
 enum Connection {
@@ -144,7 +152,7 @@ impl Held {
                 Inner::Sqlite(connection.begin_with("BEGIN IMMEDIATE").await?, turn)
             }
         };
-        Ok(LedgerTx { inner })
+        Ok(LedgerTx { inner, restored: &mut self.restored })
     }
 
     async fn take(store: &Store) -> Result<Self, StoreError> {
@@ -161,7 +169,7 @@ impl Held {
             }
         };
         let now = Instant::now();
-        Ok(Self { connection, since: now, used: now })
+        Ok(Self { connection, since: now, used: now, restored: None })
     }
 
     async fn is_alive(&mut self) -> bool {
@@ -253,7 +261,8 @@ impl LedgerTx<'_> {
     }
 
     /// Marks identifiers as used, in this order. Answers those, by purpose and text, whose first use this is. The same
-    /// one in another transaction: this waits for the end of that.
+    /// one in another transaction: this waits for the end of that. One that can have been used before the database
+    /// was restored counts as used: what was used between the backup and the restore is forgotten.
     ///
     /// # Errors
     /// The database is away.
@@ -261,7 +270,9 @@ impl LedgerTx<'_> {
         &mut self,
         used: &[&'u UsedId],
     ) -> Result<HashSet<(&'static str, &'u str)>, StoreError> {
-        let rows: Vec<_> = used.iter().map(|used| (used.purpose, &*used.id, used.expires_at)).collect();
+        let restored = self.restored().await?;
+        let possible = used.iter().filter(|used| used.possible_since > restored);
+        let rows: Vec<_> = possible.map(|used| (used.purpose, &*used.id, used.expires_at)).collect();
         let rows = self.use_up(&rows).await?;
         let first: HashSet<(&str, &str)> = rows.iter().map(|(purpose, id)| (&**purpose, &**id)).collect();
         Ok(used.iter().map(|used| (used.purpose, &*used.id)).filter(|one| first.contains(one)).collect())
@@ -285,5 +296,16 @@ impl LedgerTx<'_> {
             }
         }
         Ok(rows)
+    }
+
+    /// When the database was last restored; asked once a connection, which does not outlive a restore.
+    async fn restored(&mut self) -> Result<Timestamp, StoreError> {
+        if let Some(known) = *self.restored {
+            return Ok(known);
+        }
+        let at: Option<i64> = within!(self, connection => {
+            sqlx::query_scalar(RESTORED).fetch_optional(connection).await
+        })?;
+        Ok(*self.restored.insert(Timestamp::from_micros(at.unwrap_or(i64::MIN))))
     }
 }

@@ -8,6 +8,7 @@ mod administrator_sessions;
 mod administrators;
 mod audit;
 mod audit_search;
+mod backups;
 mod chains;
 mod changes;
 mod client_certificates;
@@ -50,6 +51,7 @@ pub use postgres::Notifications;
 pub use sealed::{Holder, SealedKey};
 pub use sign_in_guards::StoredLink;
 pub use sign_in_starts::SignInStart;
+pub use sqlite::ClaimedFile;
 pub use statistics::{AUDIENCE_ROWS, AudienceUse, Counted, Delegation, Side, Span};
 pub use tallies::{DAYS_KEPT, HOURS_KEPT, Place, UncountedChain, UncountedEvent};
 
@@ -136,6 +138,7 @@ pub fn all_statements() -> impl Iterator<Item = (&'static str, &'static str)> {
         administrators::STATEMENTS,
         audit::STATEMENTS,
         audit_search::STATEMENTS,
+        backups::STATEMENTS,
         chains::STATEMENTS,
         changes::STATEMENTS,
         client_certificates::STATEMENTS,

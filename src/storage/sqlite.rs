@@ -1,13 +1,13 @@
 //! What only SQLite does: opening the file, and letting one process migrate at a time.
 
 use std::fs::{self, File, OpenOptions};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::migrate::Migrator;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{AssertSqlSafe, ConnectOptions, SqliteExecutor, SqlitePool};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, SqliteExecutor, SqlitePool};
 
 use super::{Store, StoreError, migration_fault};
 use crate::domain::audit::Recorded;
@@ -28,6 +28,15 @@ const BUSY: Duration = Duration::from_secs(5);
 pub(super) async fn connect(path: &Path) -> Result<Store, StoreError> {
     create_private(path)
         .map_err(|error| Fault::unavailable(format!("the database file {}: {error}", path.display())))?;
+    // Of two that switch a new file to write-ahead logging at the same time SQLite refuses one, without waiting.
+    let opening = lock_other_processes_out(path).await?;
+    let store = open(path).await?;
+    drop(opening);
+    Ok(store)
+}
+
+/// [`connect`] for whoever has locked the others out.
+async fn open(path: &Path) -> Result<Store, StoreError> {
     let options = SqliteConnectOptions::new()
         .filename(path)
         .journal_mode(SqliteJournalMode::Wal)
@@ -36,12 +45,20 @@ pub(super) async fn connect(path: &Path) -> Result<Store, StoreError> {
         .statement_cache_capacity(STATEMENTS)
         .busy_timeout(BUSY)
         .disable_statement_logging();
-    // Of two that switch a new file to write-ahead logging at the same time SQLite refuses one, without waiting.
-    let opening = lock_other_processes_out(path).await?;
     let writer = pool(2).connect_with(options.clone()).await?;
-    drop(opening);
     let readers = pool(READERS).connect_with(options.read_only(true)).await?;
     Ok(Store::Sqlite { readers, writer, turn: Arc::default() })
+}
+
+/// Opens a file that nobody writes to, for reading. Nothing is made beside it.
+pub(super) async fn open_copy(path: &Path) -> Result<Store, StoreError> {
+    let options = SqliteConnectOptions::new()
+        .filename(path)
+        .read_only(true)
+        .immutable(true)
+        .disable_statement_logging();
+    let readers = pool(1).connect_with(options).await?;
+    Ok(Store::Sqlite { writer: readers.clone(), readers, turn: Arc::default() })
 }
 
 /// Connections that stay open: closing the last writer would take the write-ahead log away from the readers.
@@ -188,4 +205,99 @@ fn lock_file(path: &Path) -> std::io::Result<File> {
     let file = fs::File::open(path)?;
     file.lock()?;
     Ok(file)
+}
+
+/// Writes everything as it is at one moment into a new file. Others go on reading and writing meanwhile; only the
+/// write-ahead log grows, because none of it can be given up before the end.
+pub(super) async fn copy_into(readers: &SqlitePool, path: &Path) -> Result<(), StoreError> {
+    let text = path.to_str().ok_or_else(|| {
+        Fault::internal(format!("the path {} is no UTF-8, which SQLite needs", path.display()))
+    })?;
+    // Empty and private: SQLite would make it readable by all.
+    create_private(path).map_err(|error| Fault::unavailable(format!("{}: {error}", path.display())))?;
+    sqlx::query("VACUUM INTO ?").bind(text).execute(readers).await?;
+    Ok(())
+}
+
+/// What is wrong with the file itself; nothing, most likely.
+pub(super) async fn damage(readers: &SqlitePool) -> Result<Option<String>, StoreError> {
+    let found: String = sqlx::query_scalar("PRAGMA integrity_check(1)").fetch_one(readers).await?;
+    Ok((found != "ok").then_some(found))
+}
+
+/// A database file that nobody has open, and that nobody can open while this exists.
+pub struct ClaimedFile {
+    path: PathBuf,
+    /// Whether SQLite can read it at all.
+    readable: bool,
+    _locked: File,
+}
+
+// === impl ClaimedFile ===
+
+impl ClaimedFile {
+    /// Takes the file, which need not exist, for this process alone.
+    ///
+    /// # Errors
+    /// Somebody has it open, or the directory cannot be written to.
+    pub async fn claim(path: &Path) -> Result<Self, StoreError> {
+        let locked = lock_other_processes_out(path).await?;
+        let mut claimed = Self { path: path.to_owned(), readable: false, _locked: locked };
+        if claimed.exists() {
+            claimed.readable = claimed.fold().await?;
+        }
+        Ok(claimed)
+    }
+
+    /// Whether there is anything. Whoever was about to make a new database may have left an empty file.
+    #[must_use]
+    pub fn exists(&self) -> bool {
+        fs::metadata(&self.path).is_ok_and(|file| file.len() > 0)
+    }
+
+    /// Opens it. `None` when SQLite cannot read it, or finds damage in it.
+    pub async fn open(&self) -> Option<Store> {
+        if !self.readable {
+            return None;
+        }
+        let store = open(&self.path).await.ok()?;
+        if matches!(store.damage().await, Ok(None)) {
+            return Some(store);
+        }
+        store.close().await;
+        None
+    }
+
+    /// Brings what is in the write-ahead log into the file, so that the file is all there is. SQLite does that only
+    /// for whoever has it alone. Answers whether it is a database at all.
+    ///
+    /// # Errors
+    /// Somebody has it open.
+    pub async fn fold(&self) -> Result<bool, StoreError> {
+        match fold(&self.path).await {
+            Ok(()) => Ok(true),
+            Err(error) if is_busy(&error) => Err(Fault::unavailable(format!(
+                "a server or a command has {} open: stop it first",
+                self.path.display()
+            ))
+            .into()),
+            Err(_) => Ok(false),
+        }
+    }
+}
+
+async fn fold(path: &Path) -> Result<(), sqlx::Error> {
+    let options = SqliteConnectOptions::new()
+        .filename(path)
+        .busy_timeout(Duration::from_millis(100))
+        .disable_statement_logging();
+    let mut connection = options.connect().await?;
+    sqlx::query("PRAGMA journal_mode = DELETE").fetch_all(&mut connection).await?;
+    connection.close().await
+}
+
+/// Whether somebody else has the file. The lowest byte of SQLite's codes is the kind of the error.
+fn is_busy(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|refused| refused.code()?.parse::<u32>().ok());
+    code.is_some_and(|code| matches!(code & 0xff, 5 | 6))
 }

@@ -212,7 +212,7 @@ async fn ride_out(server: &Server) {
     server.clock.advance(Duration::from_secs(1));
     let now = admin.ambient.now();
     let (id, issued_at) = ("used".to_owned(), Some(now));
-    issue(vec![UsedId { purpose: "p", id, issued_at, expires_at: now.plus(DAY) }]).await;
+    issue(vec![UsedId { purpose: "p", id, issued_at, expires_at: now.plus(DAY), possible_since: now }]).await;
     let elsewhere = format!("VALUES ('p', 'used', {})", now.plus(DAY).as_micros());
     server.database.execute(&format!("INSERT INTO used_ids (purpose, id, expires_at) {elsewhere}")).await;
     server.database.take_rows("audit_events").await;

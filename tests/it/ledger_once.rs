@@ -28,7 +28,7 @@ const ASSERTION: &str = "assertion";
 
 fn id(purpose: &'static str, id: impl Into<String>) -> UsedId {
     let expires_at = START.plus(Duration::from_mins(1));
-    UsedId { purpose, id: id.into(), issued_at: None, expires_at }
+    UsedId { purpose, id: id.into(), issued_at: None, expires_at, possible_since: START }
 }
 
 async fn recorded(database: &Database) -> usize {

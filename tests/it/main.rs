@@ -18,6 +18,7 @@ mod audit_people;
 mod audit_schema;
 mod audit_verify;
 mod audit_watch;
+mod backup;
 mod buffered;
 mod chromium;
 mod cli;

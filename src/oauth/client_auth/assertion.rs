@@ -172,7 +172,11 @@ impl Assertion {
         let client_id = self.client_id.as_str();
         let id = digest(&SHA256, format!("{}.{client_id}.{}", client_id.len(), claims.jti).as_bytes());
         let expires_at = claims.exp.plus(REMEMBERED);
-        let used = UsedId { purpose: PURPOSE, id: BASE64URL.encode(id), issued_at: claims.iat, expires_at };
+        // Sooner it would have been refused: iat, or without one exp, would have been too far ahead.
+        let made = claims.iat.unwrap_or_else(|| claims.exp.minus(expected.max_lifetime));
+        let possible_since = made.minus(LEEWAY);
+        let (id, issued_at) = (BASE64URL.encode(id), claims.iat);
+        let used = UsedId { purpose: PURPOSE, id, issued_at, expires_at, possible_since };
         Ok(Held { used, legacy_audience })
     }
 }

@@ -315,8 +315,16 @@ fn left(at: Timestamp, text: &str) -> Result<Arc<WrittenEvent>, Fault> {
 }
 
 fn is_left(kind: &str) -> bool {
-    matches!(kind, "changed" | "revoked" | "signed_in" | "signed_out" | "credential_expires_soon")
-        || kind.starts_with("key")
+    matches!(
+        kind,
+        "changed"
+            | "revoked"
+            | "signed_in"
+            | "signed_out"
+            | "credential_expires_soon"
+            | "backed_up"
+            | "restored"
+    ) || kind.starts_with("key")
 }
 
 /// An event of the ledger's own.

@@ -84,7 +84,10 @@ async fn events_are_appended_together_and_whole(store: Store, database: Database
 
 /// In one statement and in several.
 async fn of_identifiers_that_are_used_together_each_counts_once(store: Store, _: Database) {
-    let id = |n| UsedId { purpose: "p", id: format!("{n:04}"), issued_at: None, expires_at: START };
+    let id = |n| {
+        let id = format!("{n:04}");
+        UsedId { purpose: "p", id, issued_at: None, expires_at: START, possible_since: START }
+    };
     let all: Vec<UsedId> = (0..150).map(id).collect();
     let twice: Vec<&UsedId> = all[..100].iter().flat_map(|one| [one, one]).collect();
     let overlapping: Vec<&UsedId> = all[50..].iter().collect();
@@ -120,7 +123,8 @@ async fn a_connection_of_the_ledger_that_has_died_is_replaced_postgres() {
         .await;
     // Less than a second after its last use it is not asked whether it lives.
     tokio::time::sleep(Duration::from_millis(1_100)).await;
-    let id = UsedId { purpose: "p", id: "a".to_owned(), issued_at: None, expires_at: START };
+    let (id, expires_at) = ("a".to_owned(), START);
+    let id = UsedId { purpose: "p", id, issued_at: None, expires_at, possible_since: START };
     let mut held = connection.hold().await.unwrap();
     let mut tx = held.begin().await.unwrap();
     assert_eq!(tx.use_ids(&[&id]).await.unwrap().len(), 1);
