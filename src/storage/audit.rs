@@ -147,7 +147,13 @@ impl Held {
 
     async fn take(store: &Store) -> Result<Self, StoreError> {
         let connection = match store {
-            Store::Postgres(pool) => Connection::Postgres(pool.acquire().await?),
+            Store::Postgres(pool) => {
+                let mut connection = pool.acquire().await?;
+                // On which something has failed is not for the pool, which would hand it out again: the server at its
+                // other end may have become one that only reads.
+                connection.close_on_drop();
+                Connection::Postgres(connection)
+            }
             Store::Sqlite { writer, turn, .. } => {
                 Connection::Sqlite(writer.acquire().await?, Arc::clone(turn))
             }
