@@ -159,8 +159,8 @@ impl Held {
         let connection = match store {
             Store::Postgres(pool) => {
                 let mut connection = pool.acquire().await?;
-                // It comes back only when something has failed on it: the server may have become one that takes
-                // nothing, or a batch that was given up may still be on its way.
+                // It comes back only when something has failed on it, and then it is not for the pool: the server may have
+                // become one that only reads, or a batch that was given up may still be on its way.
                 connection.close_on_drop();
                 Connection::Postgres(connection)
             }

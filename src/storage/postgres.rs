@@ -3,9 +3,9 @@
 use std::str::FromStr;
 use std::time::Duration;
 
-use sqlx::migrate::Migrator;
+use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
-use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection, PgExecutor, PgPool};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection as _, PgConnection, PgExecutor, PgPool, Row};
 
 use super::{LossySetting, Store, StoreError};
 use crate::domain::audit::Recorded;
@@ -24,8 +24,8 @@ const TRUSTED: Duration = Duration::from_secs(1);
 /// and there is room for few.
 const GIVEN_BACK: Duration = Duration::from_secs(2);
 
-/// Whether the server follows another one.
-const FOLLOWS: &str = "SELECT pg_is_in_recovery()";
+/// How long to wait before a server that only reads is asked again.
+const STANDBY_PAUSE: Duration = Duration::from_millis(300);
 
 const CHANNEL: &str = "jeton_changes";
 
@@ -33,8 +33,11 @@ pub(super) async fn connect(
     url: &str,
     password: Option<&str>,
     max_connections: u32,
+    may_be_standby: bool,
 ) -> Result<Store, StoreError> {
-    let mut options = PgConnectOptions::from_str(url)?.application_name("jeton").disable_statement_logging();
+    let options = PgConnectOptions::from_str(url)?.application_name("jeton").disable_statement_logging();
+    // There is none in the schema, and PgBouncer refuses connections that ask for it.
+    let mut options = options.extra_float_digits(None);
     if let Some(password) = password {
         options = options.password(password);
     }
@@ -44,24 +47,20 @@ pub(super) async fn connect(
         // A connection that was in use a moment ago is taken as it is: asking first would double what a
         // batch of the ledger costs.
         .test_before_acquire(false)
-        .before_acquire(|connection, idle| {
+        .before_acquire(move |connection, idle| {
             Box::pin(async move {
-                if idle.idle_for > TRUSTED {
-                    connection.ping().await?;
-                }
-                Ok(true)
+                Ok(idle.idle_for <= TRUSTED || !is_standby(connection).await? || may_be_standby)
             })
         })
-        .after_connect(|connection, _| {
+        // What a standby says may be of yesterday, and nothing can be recorded there. The address leads to another one
+        // later, or it is promoted.
+        .after_connect(move |connection, _| {
             Box::pin(async move {
-                // One that has been the first server, and follows another now: it takes nothing, and what it says of
-                // changes may be old.
-                if sqlx::query_scalar(FOLLOWS).fetch_one(&mut *connection).await? {
-                    return Err(sqlx::Error::Configuration(
-                        "this server is a standby; connect to the primary".into(),
-                    ));
+                if may_be_standby || !is_standby(connection).await? {
+                    return Ok(());
                 }
-                Ok(())
+                tokio::time::sleep(STANDBY_PAUSE).await;
+                Err(sqlx::Error::Configuration("the server is a standby, which only reads".into()))
             })
         })
         .after_release(|connection, _| {
@@ -82,6 +81,30 @@ pub(super) async fn connect(
         );
     }
     Ok(Store::Postgres(pool))
+}
+
+/// Whether the server at the other end only reads. By a query that is not prepared, in one round trip.
+async fn is_standby(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    sqlx::raw_sql("SELECT pg_is_in_recovery()").fetch_one(connection).await?.try_get(0)
+}
+
+/// One process at a time migrates; until the end of its transaction.
+const LOCK_MIGRATIONS: &str = "SELECT pg_advisory_xact_lock(hashtextextended('jeton migrations', 0))";
+
+/// Brings the schema up, one process at a time, and all of it or nothing.
+///
+/// Not by sqlx's own lock, which belongs to the session: behind a pooler that hands each transaction to another
+/// connection, it would be taken on one and given back on another, and the next process would wait for ever.
+pub(super) async fn migrate(pool: &PgPool) -> Result<Result<(), MigrateError>, StoreError> {
+    let mut migrator = Migrator::with_migrations(MIGRATIONS.migrations.to_vec());
+    migrator.set_locking(false);
+    let mut tx = pool.begin().await?;
+    sqlx::query(LOCK_MIGRATIONS).execute(&mut *tx).await?;
+    let done = migrator.run(&mut *tx).await;
+    if done.is_ok() {
+        tx.commit().await?;
+    }
+    Ok(done)
 }
 
 const APPEND_EVENTS: &str = r"
