@@ -37,6 +37,8 @@ class Block:
                 pattern += r"(?:.*\n)*"
             else:
                 pattern += ".*".join(re.escape(part) for part in line.rstrip().split("…")) + r"\n"
+        # Some tools colour what they print, also where nobody sees it.
+        printed = re.sub(r"\x1b\[[0-9;]*m", "", printed)
         printed = "".join(f"{line.rstrip()}\n" for line in printed.strip("\n").splitlines())
         return re.fullmatch(pattern, printed) is not None
 
