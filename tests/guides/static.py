@@ -63,7 +63,7 @@ def summary(root):
     listed = set(re.findall(r"\]\(([^)]+\.md)\)", COMMENT.sub("", text)))
     there = {str(path.relative_to(docs)) for path in docs.rglob("*.md")} - {"SUMMARY.md"}
     for missing in sorted(there - listed):
-        yield f"docs/SUMMARY.md lacks {missing}: add it, or take its line out of the comment"
+        yield f"docs/SUMMARY.md lacks {missing}: run scripts/reference, or add its line where it belongs"
     for gone in sorted(listed - there):
         yield f"docs/SUMMARY.md has {gone}, which is not there"
 
