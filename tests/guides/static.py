@@ -3,6 +3,7 @@
 import re
 import shlex
 import subprocess
+import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 
@@ -22,12 +23,19 @@ def check(root, jeton):
     """Every mistake, in words."""
     documents = {path: path.read_text() for path in sorted([root / "README.md", *(root / "docs").rglob("*.md")])}
     return [
+        *own_tests(root),
         *links(documents),
         *summary(root),
         *commands(documents, root, jeton),
         *references(root),
         *book(root),
     ]
+
+
+def own_tests(root):
+    command = [sys.executable, "-m", "unittest", "discover", "--quiet", "--start-directory", "tests/guides"]
+    run = subprocess.run(command, cwd=root, capture_output=True, text=True)
+    return [f"the tests of tests/guides fail:\n{run.stderr}"] if run.returncode else []
 
 
 # --- links ---------------------------------------------------------------------------------------------
