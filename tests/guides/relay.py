@@ -1,4 +1,4 @@
-"""The way of a guide to the package registries: out of its own network by a Unix socket, of which networks are no matter.
+"""The way of a guide to the package registries: out of its own network by a Unix socket, which belongs to no network.
 
 In the guide's network this file is a program that listens where a proxy would and hands each connection to the socket.
 Behind the socket, outside, a thread answers as an HTTP proxy that knows CONNECT and nothing else.

@@ -9,7 +9,7 @@ import threading
 import urllib.parse
 
 sys.path.insert(0, os.environ["GUIDE_STAND_INS"])
-import issuer  # noqa: E402
+import issuer
 
 ISSUER = "https://token.actions.githubusercontent.com"
 JOB = {
