@@ -277,7 +277,9 @@ impl App {
         check_durable(config, &store).await?;
         let mut workers = Workers::start(threads(config))?;
         let writes_on = workers.home_of_the_ledger();
-        let sealed = unseal(config, &store, &ambient, ProcessKind::Server, &writes_on).await?;
+        // Boxed, because it is large and over soon.
+        let sealed = unseal(config, &store, &ambient, ProcessKind::Server, &writes_on);
+        let sealed = Box::pin(sealed).await?;
         // Other replicas may serve the stored issuer: only one that an operator wrote down replaces it.
         let may_replace = config.issuer.is_some() || matches!(config.database, Database::Sqlite);
         offline_admin(store.clone(), config, &sealed, ambient.clone())

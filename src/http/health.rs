@@ -122,7 +122,7 @@ mod tests {
 
     #[test]
     fn it_is_degraded_while_known_clients_get_tokens_and_no_longer() {
-        let spooling = Recording::Spooling(Duration::from_secs(60));
+        let spooling = Recording::Spooling(Duration::from_mins(1));
         let until = |seconds: i64| Readiness::Degraded(Timestamp::from_seconds(1_000 + seconds));
         assert_eq!(told(true, 900, Recording::Works, true), Readiness::Ready);
         assert_eq!(told(true, 900, spooling, true), until(60), "it answers, and takes nothing");

@@ -82,13 +82,14 @@ async fn what_is_replayed_is_gone_and_what_stood_there_before_is_no_event() {
     assert_eq!(frames.iter().map(|(mark, _)| &mark[36..]).collect::<Vec<_>>(), [".0", ".1"]);
     spool.replayed(place);
     assert!(spool.is_empty());
-    let mut old = vec![0; SIZE as usize];
+    let at = |offset: u64| usize::try_from(offset).unwrap();
+    let mut old = vec![0; at(SIZE)];
     spool.file.read_exact_at(&mut old, 0).unwrap();
     spool.clear(Uuid::from_u128(2)).await.unwrap();
     spool.append(&frame(7)).await.unwrap();
     // Somebody puts the old second frame behind the new first one.
-    let (first, second) =
-        (HEADER..spool.end.offset as usize, spool.end.offset as usize..place.offset as usize);
+    let end = at(spool.end.offset);
+    let (first, second) = (HEADER..end, end..at(place.offset));
     assert_eq!(first.len(), second.len());
     spool.file.write_all_at(&old[second], spool.end.offset).unwrap();
     let path = spool.path().to_owned();
