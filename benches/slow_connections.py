@@ -36,6 +36,7 @@ class Crowd:
         self.epoll = select.epoll()
         self.connections = {}  # by descriptor: the socket, its kind, its address
         self.missing = deque((KINDS[n % len(KINDS)], ADDRESSES[n % len(ADDRESSES)]) for n in range(count))
+        self.dripping = deque()
         self.ended = dict.fromkeys(BEGINS, 0)
 
     def open_one(self):
@@ -58,6 +59,8 @@ class Crowd:
         # Who reads nothing hears only that it is over.
         self.epoll.register(connection, select.EPOLLRDHUP | (0 if kind == "reads nothing" else select.EPOLLIN))
         self.connections[connection.fileno()] = connection, kind, address
+        if kind.startswith("drips"):
+            self.dripping.append((connection.fileno(), connection))
 
     def close(self, descriptor):
         connection, kind, address = self.connections.pop(descriptor)
@@ -67,7 +70,7 @@ class Crowd:
 
     def hear(self, seconds):
         for descriptor, events in self.epoll.poll(seconds, 1_000):
-            connection, kind, _ = self.connections[descriptor]
+            connection, _, _ = self.connections[descriptor]
             try:
                 over = events & ~select.EPOLLIN or not connection.recv(65_536)
             except OSError:
@@ -75,29 +78,34 @@ class Crowd:
             if over:
                 self.close(descriptor)
 
-    def drip(self):
-        for descriptor, (connection, kind, _) in list(self.connections.items()):
-            if kind.startswith("drips"):
-                try:
-                    connection.send(b"x")
-                except OSError:
-                    self.close(descriptor)
+    def drip(self, share):
+        """A byte on this share of those that drip, each in its turn: strangers do not all send at once."""
+        for _ in range(int(share * len(self.dripping))):
+            descriptor, connection = self.dripping.popleft()
+            if self.connections.get(descriptor, (None,))[0] is not connection:
+                continue
+            try:
+                connection.send(b"x")
+                self.dripping.append((descriptor, connection))
+            except OSError:
+                self.close(descriptor)
 
     def run(self):
-        began, dripped, is_open = time.monotonic(), time.monotonic(), False
-        budget = 0.0
+        last, is_open, budget, share = time.monotonic(), False, 0.0, 0.0
         while True:
             now = time.monotonic()
-            budget, began = min(budget + (now - began) * REOPENED_A_SECOND, REOPENED_A_SECOND / 10), now
+            passed, last = now - last, now
+            budget = min(budget + passed * REOPENED_A_SECOND, REOPENED_A_SECOND / 20)
             while self.missing and budget >= 1:
                 budget -= 1
                 self.open_one()
             if not self.missing and not is_open:
                 is_open = True
                 print("open", flush=True)
-            if now - dripped > DRIP_SECONDS:
-                dripped = now
-                self.drip()
+            share += passed / DRIP_SECONDS
+            if share * len(self.dripping) >= 1:
+                self.drip(min(share, 1))
+                share = 0.0
             self.hear(0.02)
 
 
