@@ -87,9 +87,12 @@ fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o777
 }
 
+/// The events of a kind, also those that the ledger has not chained yet.
 async fn events(database: &Database, kind: &str) -> Vec<Value> {
-    let rows = database.texts(&format!("SELECT event FROM audit_events WHERE kind = '{kind}'")).await;
-    rows.iter().map(|row| serde_json::from_str(row).unwrap()).collect()
+    let rows =
+        database.texts("SELECT event FROM audit_events UNION ALL SELECT event FROM audit_outbox").await;
+    let events = rows.iter().map(|row| serde_json::from_str::<Value>(row).unwrap());
+    events.filter(|event| event["kind"] == kind).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -159,7 +162,7 @@ async fn what_cannot_be_restored_changes_nothing() {
     assert!(beside.contains("stop it first"), "{beside}");
     server.stop().await;
 
-    let before = fs::read(file(&database)).unwrap();
+    let before = database.dump().await;
     let there = refused(&database, &["restore", place, "--keep-keys"]);
     assert!(there.contains("--replace"), "{there}");
     // One byte of the file.
@@ -181,12 +184,12 @@ async fn what_cannot_be_restored_changes_nothing() {
     // Another master key.
     let other = Database::create(Engine::Sqlite).await;
     Process::serve(&other, &[]).await.stop().await;
-    let theirs = fs::read(file(&other)).unwrap();
+    let theirs = other.dump().await;
     let wrong = refused(&other, &["restore", place, "--replace", "--keep-keys"]);
     let needed = made["master_keys"][0].as_str().unwrap();
     assert!(wrong.contains(&format!("master key {needed}")) && wrong.contains("not replaced"), "{wrong}");
-    assert!(fs::read(file(&other)).unwrap() == theirs, "the database is as it was");
-    assert!(fs::read(file(&database)).unwrap() == before, "the database is as it was");
+    assert!(other.dump().await == theirs, "the database is as it was");
+    assert!(database.dump().await == before, "the database is as it was");
 }
 
 #[tokio::test(flavor = "multi_thread")]
