@@ -10,6 +10,7 @@ use super::ids::{
     ClientUid, ExchangeRuleName, Permission, ResourceServerName, ResourceServerUid, RoleName, RoleUid,
     TrustedIssuerName, TrustedIssuerUid,
 };
+use super::outside_identity::Issuers;
 use super::resource::ResourceServer;
 use super::role::Role;
 use super::trust::TrustedIssuer;
@@ -208,5 +209,15 @@ impl Catalog {
             }
         }
         holdings
+    }
+}
+
+impl Issuers for Catalog {
+    fn named(&self, name: &TrustedIssuerName) -> Option<Arc<TrustedIssuer>> {
+        self.trusted_issuer_named(name).cloned()
+    }
+
+    fn called(&self, issuer: &str) -> Vec<Arc<TrustedIssuer>> {
+        self.trusted_issuers_of(issuer).cloned().collect()
     }
 }

@@ -13,7 +13,6 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::acting::{Act, MOST_ACTORS, MayAct, SubId};
-use super::catalog::Catalog;
 use super::error::OAuthError;
 use super::ids::TrustedIssuerName;
 use super::text::quoted;
@@ -41,6 +40,15 @@ pub struct OutsideIdentity {
     is_namesake: bool,
 }
 
+/// Whoever knows the trusted issuers, enabled and disabled ones.
+pub trait Issuers {
+    /// The one of this name here.
+    fn named(&self, name: &TrustedIssuerName) -> Option<Arc<TrustedIssuer>>;
+
+    /// All that call themselves so.
+    fn called(&self, issuer: &str) -> Vec<Arc<TrustedIssuer>>;
+}
+
 // === impl OutsideIdentity ===
 
 impl OutsideIdentity {
@@ -49,7 +57,7 @@ impl OutsideIdentity {
     /// # Errors
     /// What it calls them does not fit into a token of ours.
     pub fn new(
-        catalog: &Catalog,
+        known: &impl Issuers,
         issuer: Arc<TrustedIssuer>,
         subject: String,
         claims: Object,
@@ -59,7 +67,7 @@ impl OutsideIdentity {
                 "the sub of a trusted issuer's token must be 1 to 500 printable characters",
             ));
         }
-        Ok(Self { is_namesake: is_namesake(catalog, &issuer), issuer, subject, claims })
+        Ok(Self { is_namesake: is_namesake(known, &issuer), issuer, subject, claims })
     }
 
     /// Whom a token of ours from `made` means by this `sub` with a `sub_id`.
@@ -67,7 +75,7 @@ impl OutsideIdentity {
     /// # Errors
     /// The issuer is gone, another one of the same name, or disabled.
     pub fn of_ours(
-        catalog: &Catalog,
+        known: &impl Issuers,
         sub: &str,
         made: Timestamp,
         now: Timestamp,
@@ -75,14 +83,14 @@ impl OutsideIdentity {
         const GONE: &str = "a trusted issuer that stands behind it is gone";
         let (name, subject) = sub.split_once(BAR).ok_or(GONE)?;
         let name = TrustedIssuerName::new(name).map_err(|_| GONE)?;
-        let issuer = Arc::clone(catalog.trusted_issuer_named(&name).ok_or(GONE)?);
+        let issuer = known.named(&name).ok_or(GONE)?;
         if issuer.created_at > made {
             return Err("a trusted issuer that stands behind it is another one of the same name");
         }
         issuer.check(now).map_err(|_| "a trusted issuer that stands behind it is disabled")?;
         let said = json!({ "iss": issuer.issuer, "sub": subject }).to_string();
         let claims = Object::parse(said.as_bytes()).ok_or(GONE)?;
-        Ok(Self { is_namesake: is_namesake(catalog, &issuer), subject: subject.to_owned(), claims, issuer })
+        Ok(Self { is_namesake: is_namesake(known, &issuer), subject: subject.to_owned(), claims, issuer })
     }
 
     /// Their `sub` in a token of ours.
@@ -110,29 +118,22 @@ impl OutsideIdentity {
     ///
     /// # Errors
     /// It is no object with a `sub`, or means somebody of another issuer, and no trusted one or several have that name.
-    pub fn may_act(&self, ours: &str, catalog: &Catalog) -> Result<Option<MayAct>, OAuthError> {
+    pub fn may_act(&self, ours: &str, known: &impl Issuers) -> Result<Option<MayAct>, OAuthError> {
         let Some(claim) = self.claims.get("may_act") else { return Ok(None) };
         let (iss, sub) = self.named(claim, "may_act")?;
         if iss == ours {
             return Ok(Some(MayAct { sub: sub.to_owned(), sub_id: None }));
         }
-        let name = if iss == self.issuer.issuer {
-            &self.issuer.name
-        } else {
-            let mut of_name = catalog.trusted_issuers_of(iss);
-            match (of_name.next(), of_name.next()) {
-                (Some(only), None) => &only.name,
-                (first, _) => {
-                    let many =
-                        if first.is_some() { "several trusted issuers are" } else { "no trusted issuer is" };
-                    return Err(OAuthError::invalid_request(
-                        "the may_act of the trusted issuer's token names nobody who could act",
-                    )
-                    .because(format!("may_act: its iss is '{}', and {many} called so", quoted(iss))));
-                }
-            }
+        let meant =
+            if iss == self.issuer.issuer { vec![Arc::clone(&self.issuer)] } else { known.called(iss) };
+        let [issuer] = &meant[..] else {
+            let many = if meant.is_empty() { "no trusted issuer is" } else { "several trusted issuers are" };
+            return Err(OAuthError::invalid_request(
+                "the may_act of the trusted issuer's token names nobody who could act",
+            )
+            .because(format!("may_act: its iss is '{}', and {many} called so", quoted(iss))));
         };
-        Ok(Some(MayAct { sub: called(name, sub), sub_id: Some(self.sub_id_of(iss, sub)) }))
+        Ok(Some(MayAct { sub: called(&issuer.name, sub), sub_id: Some(self.sub_id_of(iss, sub)) }))
     }
 
     /// Whether they are whom a token of ours means by this `may_act`.
@@ -197,8 +198,8 @@ fn called(issuer: &TrustedIssuerName, subject: &str) -> String {
 }
 
 /// Enabled or not: who somebody is does not change with that.
-fn is_namesake(catalog: &Catalog, issuer: &TrustedIssuer) -> bool {
-    catalog.trusted_issuers_of(&issuer.issuer).any(|other| other.uid != issuer.uid)
+fn is_namesake(known: &impl Issuers, issuer: &TrustedIssuer) -> bool {
+    known.called(&issuer.issuer).iter().any(|other| other.uid != issuer.uid)
 }
 
 fn is_subject(text: &str) -> bool {

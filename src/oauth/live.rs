@@ -229,7 +229,7 @@ impl LiveTokens {
     fn outsider(&self, sub: &str, id: &str, now: Timestamp) -> Result<OutsideIdentity, Why> {
         let made = token_id::made_at(id).ok_or(Why::Dead(NOT_OURS))?;
         let catalog = self.directory.catalog();
-        OutsideIdentity::of_ours(&catalog, sub, made, now).map_err(Why::Dead)
+        OutsideIdentity::of_ours(&*catalog, sub, made, now).map_err(Why::Dead)
     }
 
     /// A client that stands behind a token.
