@@ -26,6 +26,7 @@ mod cli_secrets;
 mod directory;
 mod discovery;
 mod docs;
+mod doctor;
 mod dpop;
 mod exchange_rules;
 mod federation;
