@@ -11,6 +11,7 @@ mod client_import;
 mod client_keys;
 mod client_secrets;
 mod clients;
+mod doctor;
 mod exchange_rules;
 mod explain;
 mod federated_credentials;
@@ -109,6 +110,8 @@ enum Command {
     AfterRestore(restore::AfterRestore),
     /// Print the OpenAPI description of the API.
     Openapi,
+    /// Look whether all is well, and say what to do where it is not. Changes nothing.
+    Doctor,
     /// Ask the local server whether it is ready; for container health checks.
     Health,
 }
@@ -117,7 +120,7 @@ enum Command {
 #[must_use]
 pub fn main() -> ExitCode {
     match run(Arguments::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("jeton: {error:#}");
             ExitCode::FAILURE
@@ -125,9 +128,10 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn run(arguments: Arguments) -> anyhow::Result<()> {
+fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     if let Command::Openapi = arguments.command {
-        return output::print(http::openapi().to_yaml()?.trim_end());
+        output::print(http::openapi().to_yaml()?.trim_end())?;
+        return Ok(ExitCode::SUCCESS);
     }
     let default = PathBuf::from("jeton.toml");
     let file = arguments.config.or_else(|| default.exists().then_some(default));
@@ -136,7 +140,8 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Runtime::new().context("starting the runtime")?;
     let outcome = runtime.block_on(async {
         let json = arguments.json;
-        match arguments.command {
+        let done = match arguments.command {
+            Command::Doctor => return doctor::run(&config, json).await,
             Command::Serve => serve::run(&config, file.as_deref(), &level).await,
             Command::Quickstart => quickstart::run(&config).await,
             Command::Migrate => migrate(&config).await,
@@ -175,7 +180,8 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
             Command::AfterRestore(wanted) => restore::after(wanted, &config, json).await,
             Command::Health => health::run(&config).await,
             Command::Openapi => Ok(()),
-        }
+        };
+        done.map(|()| ExitCode::SUCCESS)
     });
     // Whatever still runs is to be waited for no longer.
     runtime.shutdown_background();

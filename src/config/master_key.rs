@@ -153,6 +153,7 @@ impl Settings {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::written::Written;
     use crate::config::{Config, ConfigError};
 
     /// What a program loads that was built with PKCS#11, or without.
@@ -161,7 +162,7 @@ mod tests {
         settings.read_environment(
             environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())),
         );
-        let config = settings.config();
+        let config = settings.config(Written::of(std::iter::empty()));
         settings.finish(config)
     }
 

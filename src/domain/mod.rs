@@ -27,6 +27,7 @@ pub mod condition_warnings;
 pub mod credential;
 pub mod delegation;
 pub mod distinguished_name;
+pub mod doctor;
 pub mod error;
 pub mod exchange_record;
 pub mod exchange_rule;

@@ -162,7 +162,7 @@ pub fn exchange(fresh: &Path, place: &Path, aside: &str) -> Result<Option<PathBu
     let directory = parent(place);
     let aside = directory.join(aside);
     let mut moved = None;
-    for suffix in ["", "-wal", "-shm"] {
+    for suffix in ["-wal", "-shm", ""] {
         let mut old = place.as_os_str().to_owned();
         old.push(suffix);
         let old = PathBuf::from(old);
@@ -174,7 +174,12 @@ pub fn exchange(fresh: &Path, place: &Path, aside: &str) -> Result<Option<PathBu
             moved = Some(aside.clone());
         }
         let name = old.file_name().map(ToOwned::to_owned).unwrap_or_default();
-        fs::rename(&old, aside.join(name)).map_err(|error| at(&old, &error))?;
+        let kept = aside.join(name);
+        // A second name, where the file system has such: then there is a database in the place at every moment.
+        let linked = suffix.is_empty() && fs::hard_link(&old, &kept).is_ok();
+        if !linked {
+            fs::rename(&old, &kept).map_err(|error| at(&old, &error))?;
+        }
     }
     fs::rename(fresh, place).map_err(|error| at(place, &error))?;
     sync(directory)?;

@@ -9,6 +9,7 @@ use sqlx::{PgPool, Postgres, Sqlite, SqlitePool, Transaction};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use super::{StoreError, postgres, sqlite};
+use crate::domain::doctor::PostgresFacts;
 use crate::domain::time::Timestamp;
 
 /// Where the data is.
@@ -188,6 +189,17 @@ impl Store {
     pub async fn clock(&self) -> Result<Option<Timestamp>, StoreError> {
         match self {
             Self::Postgres(pool) => postgres::clock(pool).await.map(Some),
+            Self::Sqlite { .. } => Ok(None),
+        }
+    }
+
+    /// How PostgreSQL is set up; nothing on another engine.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn postgres_facts(&self) -> Result<Option<PostgresFacts>, StoreError> {
+        match self {
+            Self::Postgres(pool) => postgres::facts(pool).await.map(Some),
             Self::Sqlite { .. } => Ok(None),
         }
     }

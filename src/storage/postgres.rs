@@ -9,6 +9,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection as _, PgConnection, PgExecu
 
 use super::{LossySetting, Store, StoreError};
 use crate::domain::audit::Recorded;
+use crate::domain::doctor::PostgresFacts;
 use crate::domain::error::Fault;
 use crate::domain::time::{DAY, Timestamp};
 
@@ -214,6 +215,32 @@ pub(super) async fn lossy_setting(pool: &PgPool) -> Result<Option<LossySetting>,
         return Ok(Some(LossySetting::SynchronousCommit));
     }
     Ok((setting("fsync").await? == "off").then_some(LossySetting::Fsync))
+}
+
+const FACTS: &str = r"
+    SELECT CAST(current_setting('server_version_num') AS BIGINT), current_setting('synchronous_commit'),
+        current_setting('fsync'), current_setting('full_page_writes'),
+        CAST(current_setting('max_connections') AS BIGINT), pg_is_in_recovery()";
+
+/// How the server is set up, as it is in force for this session.
+pub(super) async fn facts(pool: &PgPool) -> Result<PostgresFacts, StoreError> {
+    let (version, synchronous_commit, fsync, full_page_writes, max_connections, standby): (
+        i64,
+        String,
+        String,
+        String,
+        i64,
+        bool,
+    ) = sqlx::query_as(FACTS).fetch_one(pool).await?;
+    let number = |value: i64| u32::try_from(value).unwrap_or(u32::MAX);
+    Ok(PostgresFacts {
+        version: number(version),
+        synchronous_commit,
+        fsync,
+        full_page_writes,
+        max_connections: number(max_connections),
+        standby,
+    })
 }
 
 /// One process at a time makes and drops partitions; until the end of its transaction.

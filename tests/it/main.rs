@@ -27,6 +27,7 @@ mod connections;
 mod directory;
 mod discovery;
 mod docs;
+mod doctor;
 mod dpop;
 mod exchange_rules;
 mod federation;
@@ -43,8 +44,8 @@ mod metrics;
 mod mutual_tls;
 mod openapi;
 mod operators;
-mod packages;
 mod outage;
+mod packages;
 #[cfg(feature = "pkcs11")]
 mod pkcs11_keys;
 mod private_key_jwt;

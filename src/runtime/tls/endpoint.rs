@@ -1,7 +1,7 @@
 //! What a listener shows, and what it asks for.
 
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -68,6 +68,11 @@ impl Endpoint {
     #[must_use]
     pub fn current(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.0.current().value)
+    }
+
+    /// When its certificate stops counting.
+    pub(super) fn ends(&self) -> Vec<(PathBuf, Timestamp)> {
+        self.0.current().ends.clone()
     }
 
     pub(super) fn look(&self, now: Timestamp) {

@@ -11,6 +11,7 @@ pub(super) use self::from_files::Stamp;
 pub use self::svid::SvidAuthorities;
 pub use self::trust::{ClientTrust, Shown};
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use super::clock::Ambient;
 use crate::config::TlsSettings;
 use crate::domain::error::Fault;
+use crate::domain::time::Timestamp;
 
 /// How often the files are looked at.
 const LOOK: Duration = Duration::from_secs(2);
@@ -62,6 +64,13 @@ impl Tls {
                 Err(Fault::internal(problems.join("; ")))
             }
         }
+    }
+
+    /// When which file stops counting.
+    #[must_use]
+    pub fn ends(&self) -> Vec<(PathBuf, Timestamp)> {
+        let shown = self.main.iter().chain(&self.mutual).flat_map(|endpoint| endpoint.ends());
+        shown.chain(self.trust.ends()).collect()
     }
 
     /// Looks at the files every two seconds until `stop`; there may be none.

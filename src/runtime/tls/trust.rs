@@ -110,6 +110,11 @@ impl ClientTrust {
         self.judge.verifier.current().value.is_none()
     }
 
+    /// When its files stop counting.
+    pub(super) fn ends(&self) -> Vec<(PathBuf, Timestamp)> {
+        self.judge.verifier.current().ends.clone()
+    }
+
     pub(super) fn look(&self, now: Timestamp) {
         self.judge.verifier.look(now);
     }

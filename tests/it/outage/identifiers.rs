@@ -12,7 +12,13 @@ use crate::harness::{Database, Engine, Replica, START, token};
 
 fn id(id: &str, issued_at: Timestamp) -> UsedId {
     let expires_at = START.plus(Duration::from_mins(5));
-    UsedId { purpose: "assertion", id: id.to_owned(), issued_at: Some(issued_at), expires_at, possible_since: START }
+    UsedId {
+        purpose: "assertion",
+        id: id.to_owned(),
+        issued_at: Some(issued_at),
+        expires_at,
+        possible_since: START,
+    }
 }
 
 /// What becomes of a token for which this was presented.

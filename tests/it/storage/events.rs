@@ -12,7 +12,11 @@ use jeton::domain::chain::Chain;
 use jeton::domain::ids::ClientId;
 use jeton::storage::{LedgerConnection, Store, UsedId};
 
-both_stores!(events_are_appended_together_and_whole, of_identifiers_that_are_used_together_each_counts_once,);
+both_stores!(
+    events_are_appended_together_and_whole,
+    of_identifiers_that_are_used_together_each_counts_once,
+    after_a_restore_an_identifier_from_before_it_counts_as_used,
+);
 
 /// As while PostgreSQL analyses the table of events, and somebody waits for that to make room for another day. In
 /// `SQLite` there is no room to make.
@@ -107,6 +111,29 @@ async fn of_identifiers_that_are_used_together_each_counts_once(store: Store, _:
     }
     let mut tx = held.begin().await.unwrap();
     assert_eq!(tx.use_ids(&overlapping).await.unwrap().len(), 0);
+}
+
+/// What was used between a backup and its restore is forgotten, so whatever can have been used then counts as used.
+async fn after_a_restore_an_identifier_from_before_it_counts_as_used(store: Store, _: Database) {
+    let id = |name: &str, possible_since| UsedId {
+        purpose: "p",
+        id: name.to_owned(),
+        expires_at: START.plus(Duration::from_hours(1)),
+        possible_since,
+    };
+    let mut tx = store.begin().await.unwrap();
+    tx.settle_restore(START).await.unwrap();
+    tx.commit().await.unwrap();
+    let (before, at, after) = (
+        id("a", START.minus(Duration::from_secs(1))),
+        id("b", START),
+        id("c", START.plus(Duration::from_micros(1))),
+    );
+    let mut held = LedgerConnection::new(store).hold().await.unwrap();
+    let mut tx = held.begin().await.unwrap();
+    let first = tx.use_ids(&[&before, &at, &after]).await.unwrap();
+    assert_eq!(first.into_iter().collect::<Vec<_>>(), [("p", "c")]);
+    tx.commit().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,0 +1,272 @@
+//! `jeton doctor`: gathers what can be known without changing anything, and has `domain::doctor` judge it.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::process::{Command, ExitCode};
+use std::time::Duration;
+
+use http::Request;
+use http::header::CACHE_CONTROL;
+use serde_json::Value;
+
+use super::output;
+use crate::app;
+use crate::config::{Config, Database, MasterKeySource, MetricsListener};
+use crate::domain::credential::CredentialKind;
+use crate::domain::doctor::{self, Line, PublishedFacts, State};
+use crate::domain::rotation::{KeyState, state};
+use crate::runtime::clock::Ambient;
+use crate::runtime::issuers::Outbound;
+use crate::runtime::master_key::MasterKeys;
+use crate::runtime::sealed::Survey;
+use crate::runtime::tls::Tls;
+use crate::storage::{Cursor, Store};
+
+/// The most administrators that are looked at.
+const PEOPLE: u32 = 500;
+
+/// Looks at everything, and at what is left when something is away.
+pub(super) async fn run(config: &Config, json: bool) -> anyhow::Result<ExitCode> {
+    let ambient = Ambient::system();
+    // Whoever reads this has a configuration: a wrong one is refused before.
+    let mut lines = vec![Line::ok("configuration", "every setting is known and fits the others")];
+    lines.extend(machine(config));
+    lines.extend(tls(config, &ambient));
+    let mut kids = None;
+    match open(config).await {
+        Ok(store) => {
+            lines.extend(database(config, &store, &ambient).await);
+            kids = published_keys(&store, &ambient).await;
+            store.close().await;
+        }
+        Err(problem) => lines.push(Line::wrong("database", problem)),
+    }
+    lines.extend(outside(config, kids.as_ref()).await);
+    let code = doctor::exit_code(&lines);
+    if json {
+        output::rows(&lines, &["check", "state", "says"], true)?;
+    } else {
+        let word = |state| match state {
+            State::Ok => "ok",
+            State::Advice => "advice",
+            State::Unknown => "unknown",
+            State::Wrong => "WRONG",
+        };
+        let text: Vec<_> = lines
+            .iter()
+            .map(|line| format!("{:<8} {:<15} {}", word(line.state), line.check, line.says))
+            .collect();
+        output::print(&text.join("\n"))?;
+    }
+    Ok(ExitCode::from(code))
+}
+
+/// Connects, and makes nothing.
+async fn open(config: &Config) -> Result<Store, String> {
+    let file = config.data_dir.join("jeton.db");
+    if matches!(config.database, Database::Sqlite) && !file.exists() {
+        return Err(format!(
+            "there is no database {}: the first start makes it, or set JETON_DATA_DIR",
+            file.display()
+        ));
+    }
+    app::connect(config)
+        .await
+        .map_err(|fault| format!("{fault}: is it running, and are URL and password right?"))
+}
+
+async fn database(config: &Config, store: &Store, ambient: &Ambient) -> Vec<Line> {
+    let mut lines = vec![Line::ok("database", format!("{} answers", store.engine()))];
+    let now = ambient.now();
+    let tolerance = config.keys.clock_tolerance();
+    let away = |check, error: &dyn std::fmt::Display| Line::unknown(check, error.to_string());
+    match store.schema().await {
+        Ok(schema) => lines.push(doctor::schema(schema)),
+        Err(_) => lines.push(Line::advice("schema", "there are no tables yet: the first start makes them")),
+    }
+    match store.clock().await {
+        Ok(Some(theirs)) => lines.push(doctor::clock(now, theirs, tolerance)),
+        Ok(None) => lines.push(Line::ok("clock", "the database is in this process: there is no other clock")),
+        Err(error) => lines.push(away("clock", &error)),
+    }
+    if let Database::Postgres { max_connections, .. } = config.database {
+        match store.postgres_facts().await {
+            Ok(Some(facts)) => lines.extend(doctor::postgres(&facts, max_connections)),
+            Ok(None) => {}
+            Err(error) => lines.push(away("postgresql", &error)),
+        }
+    }
+    lines.push(master_key(config, store, ambient).await);
+    match store.newest_event().await {
+        Ok(newest) => lines.push(doctor::audit(newest.map(|newest| newest.at), now, tolerance)),
+        Err(error) => lines.push(away("audit", &error)),
+    }
+    let soon = now.plus(config.warn_before);
+    match store.count_ending_credentials(CredentialKind::Secret, now, soon).await {
+        Ok(count) => lines.push(doctor::credentials(count.soon)),
+        Err(error) => lines.push(away("credentials", &error)),
+    }
+    match store.administrators(&Cursor { after: String::new(), limit: PEOPLE }).await {
+        Ok(people) => {
+            let without = people.iter().filter(|person| {
+                person.enabled && person.password_hash.is_some() && person.second_factor.is_none()
+            });
+            let without: Vec<_> = without.map(|person| person.name.to_string()).collect();
+            lines.push(doctor::administrators(&without));
+        }
+        Err(error) => lines.push(away("administrators", &error)),
+    }
+    lines
+}
+
+/// Whether the configured master key opens what is sealed. None is made.
+async fn master_key(config: &Config, store: &Store, ambient: &Ambient) -> Line {
+    const CHECK: &str = "master key";
+    let survey = match Survey::of(store).await {
+        Ok(survey) => survey,
+        Err(fault) => return Line::unknown(CHECK, fault.to_string()),
+    };
+    match &config.master_key {
+        Some(MasterKeySource::Managed(path)) if survey.is_empty() && !path.exists() => {
+            return Line::ok(CHECK, format!("the first start makes {}", path.display()));
+        }
+        _ => {}
+    }
+    let keys = match MasterKeys::load(config, false, ambient).await {
+        Ok(keys) => keys,
+        Err(fault) => return Line::wrong(CHECK, fault.to_string()),
+    };
+    match survey.check(&keys) {
+        Ok(()) => Line::ok(CHECK, format!("it opens what is sealed: {keys}; keep a copy apart")),
+        Err(fault) => Line::wrong(CHECK, fault.to_string()),
+    }
+}
+
+/// The keys that should be published, as the database says.
+async fn published_keys(store: &Store, ambient: &Ambient) -> Option<BTreeSet<String>> {
+    let keys = store.signing_keys().await.ok()?;
+    let now = ambient.now();
+    let mut kids = BTreeSet::new();
+    for ring in keys.chunk_by(|a, b| a.algorithm == b.algorithm) {
+        let lives: Vec<_> = ring.iter().map(|key| key.life.clone()).collect();
+        for (index, key) in lives.iter().enumerate() {
+            if matches!(state(&lives, index, now), KeyState::Pending | KeyState::Active | KeyState::Retired) {
+                kids.insert(key.kid.to_string());
+            }
+        }
+    }
+    Some(kids)
+}
+
+/// What verifiers get from the issuer's URL.
+async fn outside(config: &Config, kids: Option<&BTreeSet<String>>) -> Vec<Line> {
+    let Some(issuer) = &config.issuer else {
+        let says =
+            "no issuer is set, which is for development: set JETON_ISSUER to the URL that verifiers use";
+        return vec![Line::advice("issuer", says)];
+    };
+    let issuer = issuer.as_str();
+    match fetch(issuer).await {
+        Ok(facts) => doctor::published(issuer, &facts, kids, config.keys.verifier_cache()),
+        Err(problem) => {
+            let says = format!(
+                "{problem}; verifiers need {issuer} over TLS that they trust and without redirects: look at the \
+                 server, the proxy, the name, and the certificate's chain"
+            );
+            vec![Line::wrong("issuer", says)]
+        }
+    }
+}
+
+async fn fetch(issuer: &str) -> Result<PublishedFacts, String> {
+    let outbound = Outbound::new(issuer).map_err(|fault| fault.to_string())?;
+    let get = async |url: String| {
+        let request = Request::get(&url).body(Vec::new()).map_err(|error| error.to_string())?;
+        let answer = outbound.call(request).await.map_err(|error| format!("{url}: {error}"))?;
+        if !answer.status().is_success() {
+            return Err(format!("{url} answers {}", answer.status()));
+        }
+        let body: Value =
+            serde_json::from_slice(answer.body()).map_err(|_| format!("{url} answers no JSON"))?;
+        let cache = answer.headers().get(CACHE_CONTROL).and_then(|value| value.to_str().ok());
+        let max_age = cache.and_then(max_age);
+        Ok((body, max_age))
+    };
+    let (metadata, _) = get(format!("{issuer}/.well-known/openid-configuration")).await?;
+    let text = |name: &str| metadata[name].as_str().map(str::to_owned);
+    let jwks_uri = text("jwks_uri").unwrap_or_else(|| format!("{issuer}/.well-known/jwks.json"));
+    let (set, max_age) = get(jwks_uri).await?;
+    let kids = set["keys"].as_array().into_iter().flatten().filter_map(|key| key["kid"].as_str());
+    Ok(PublishedFacts {
+        issuer: text("issuer"),
+        jwks_uri: text("jwks_uri"),
+        kids: kids.map(str::to_owned).collect(),
+        max_age,
+    })
+}
+
+fn max_age(cache_control: &str) -> Option<Duration> {
+    let seconds = cache_control.split(',').find_map(|part| part.trim().strip_prefix("max-age="))?;
+    seconds.parse().ok().map(Duration::from_secs)
+}
+
+/// Files of TLS, as the server reads them.
+fn tls(config: &Config, ambient: &Ambient) -> Vec<Line> {
+    match Tls::open(&config.tls, ambient) {
+        Ok(tls) => {
+            let now = ambient.now();
+            tls.ends().iter().map(|(file, end)| doctor::end(&file.display().to_string(), *end, now)).collect()
+        }
+        Err(fault) => vec![Line::wrong("tls", fault.to_string())],
+    }
+}
+
+/// What is about this machine.
+fn machine(config: &Config) -> Vec<Line> {
+    const USUAL: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9464);
+    let mut lines = Vec::new();
+    let mut place = |path: &Path, directory| {
+        if let Ok(found) = std::fs::metadata(path) {
+            lines.push(doctor::mode(&path.display().to_string(), found.mode(), directory));
+        }
+    };
+    if matches!(config.database, Database::Sqlite) {
+        place(&config.data_dir, true);
+        place(&config.data_dir.join("jeton.db"), false);
+    }
+    if let Some(MasterKeySource::File(path) | MasterKeySource::Managed(path)) = &config.master_key {
+        place(path, false);
+    }
+    if config.data_dir.exists() {
+        lines.push(match free(&config.data_dir) {
+            Some(bytes) => doctor::room(&config.data_dir.display().to_string(), bytes),
+            None => Line::unknown("disk", "`df` does not tell how much room there is"),
+        });
+    }
+    lines.push(match descriptors() {
+        Some(most) => doctor::descriptors(most),
+        None => Line::unknown("descriptors", "/proc/self/limits does not tell how many files may be open"),
+    });
+    lines.push(doctor::metrics(match config.metrics {
+        MetricsListener::Off => None,
+        MetricsListener::Usual => Some(USUAL),
+        MetricsListener::At(address) => Some(address),
+    }));
+    lines
+}
+
+/// The bytes that are free for a user where a directory is, as `df` says.
+fn free(directory: &Path) -> Option<u64> {
+    let told = Command::new("df").arg("-Pk").arg(directory).output().ok()?;
+    let text = String::from_utf8(told.stdout).ok()?;
+    text.lines().nth(1)?.split_whitespace().nth(3)?.parse::<u64>().ok()?.checked_mul(1_024)
+}
+
+fn descriptors() -> Option<u64> {
+    let limits = std::fs::read_to_string("/proc/self/limits").ok()?;
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
+    let most = line.split_whitespace().next()?;
+    if most == "unlimited" { Some(u64::MAX) } else { most.parse().ok() }
+}

@@ -1,0 +1,80 @@
+//! `jeton doctor`: what is well, and one broken thing at a time.
+
+use std::net::TcpListener;
+use std::process::Output;
+
+use serde_json::Value;
+
+use crate::harness::{Database, Engine, Process, command};
+
+fn examined(database: &Database, environment: &[(&str, &str)]) -> (Output, Vec<Value>) {
+    let output = command(database, &["doctor", "--json"]).envs(environment.iter().copied()).output().unwrap();
+    let lines = serde_json::from_slice(&output.stdout).unwrap_or_default();
+    (output, lines)
+}
+
+/// What is said of a check in this state.
+fn says(lines: &[Value], check: &str, state: &str) -> String {
+    let said = lines.iter().filter(|line| line["check"] == check && line["state"] == state);
+    said.map(|line| line["says"].as_str().unwrap_or_default()).collect::<Vec<_>>().join("\n")
+}
+
+async fn all_is_well_and_one_thing_is_not(engine: Engine) {
+    let database = Database::create(engine).await;
+    let (first, lines) = examined(&database, &[]);
+    assert!(!database.directory.path().join("data/jeton.db").exists(), "nothing is made: {lines:?}");
+    assert!(first.status.code().is_some_and(|code| code < 3));
+
+    // Any free port, known before: the issuer is where it listens.
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let listen = format!("127.0.0.1:{port}");
+    let issuer = format!("http://{listen}");
+    let mut server =
+        Process::start(&database, &["serve"], &[("JETON_ISSUER", &issuer), ("JETON_LISTEN", &listen)]);
+    server.base.clone_from(&issuer);
+    server.ready().await;
+    let asked = ("JETON_ISSUER", issuer.as_str());
+    let before = database.dump().await;
+    let (output, lines) = examined(&database, &[asked]);
+    let wrong: Vec<_> = lines.iter().filter(|line| line["state"] == "wrong").collect();
+    assert!(wrong.is_empty(), "{wrong:?}");
+    assert_eq!(output.status.code(), Some(0), "{lines:?}");
+    assert!(says(&lines, "keys", "ok").contains("the database's"), "{lines:?}");
+    assert_eq!(database.dump().await, before, "it changes nothing");
+
+    let key = "0909090909090909090909090909090909090909090909090909090909090909";
+    let (output, lines) = examined(&database, &[asked, ("JETON_MASTER_KEY", key)]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(says(&lines, "master key", "wrong").contains("not configured"), "{lines:?}");
+    let other = issuer.replace("127.0.0.1", "localhost");
+    let (output, lines) = examined(&database, &[("JETON_ISSUER", &other)]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(says(&lines, "issuer", "wrong").contains("character by character"), "{lines:?}");
+    server.stop().await;
+    let (output, lines) = examined(&database, &[asked]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(says(&lines, "issuer", "wrong").contains("verifiers need"), "{lines:?}");
+    assert!(!says(&lines, "master key", "ok").is_empty(), "the others are looked at: {lines:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_is_well_and_one_thing_is_not_on_sqlite() {
+    all_is_well_and_one_thing_is_not(Engine::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_is_well_and_one_thing_is_not_on_postgres() {
+    all_is_well_and_one_thing_is_not(Engine::Postgres).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_database_the_rest_is_looked_at() {
+    let database = Database::create(Engine::Sqlite).await;
+    let away = [("JETON_DATABASE_URL", "postgres://jeton@127.0.0.1:1/jeton"), ("JETON_MASTER_KEY", "x")];
+    let (output, lines) = examined(&database, &away);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(says(&lines, "database", "wrong").contains("is it running"), "{lines:?}");
+    assert!(
+        !says(&lines, "descriptors", "ok").is_empty() || !says(&lines, "descriptors", "advice").is_empty()
+    );
+}
