@@ -118,6 +118,7 @@ async fn after_a_restore_an_identifier_from_before_it_counts_as_used(store: Stor
     let id = |name: &str, possible_since| UsedId {
         purpose: "p",
         id: name.to_owned(),
+        issued_at: None,
         expires_at: START.plus(Duration::from_hours(1)),
         possible_since,
     };
