@@ -76,8 +76,9 @@ async fn a_batch_that_was_torn_ends_it() {
 async fn what_is_replayed_is_gone_and_what_stood_there_before_is_no_event() {
     let directory = tempfile::tempdir().unwrap();
     let mut spool = create(directory.path(), 1);
-    spool.append(&frame(0)).await.unwrap();
-    spool.append(&frame(1)).await.unwrap();
+    // Frames of one length, so that one fits where another was.
+    spool.append(&frame(5)).await.unwrap();
+    spool.append(&frame(6)).await.unwrap();
     let (frames, place) = spool.peek(100).await.unwrap();
     assert_eq!(frames.iter().map(|(mark, _)| &mark[36..]).collect::<Vec<_>>(), [".0", ".1"]);
     spool.replayed(place);
