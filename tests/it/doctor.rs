@@ -29,8 +29,11 @@ async fn all_is_well_and_one_thing_is_not(engine: Engine) {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let listen = format!("127.0.0.1:{port}");
     let issuer = format!("http://{listen}");
-    let mut server =
-        Process::start(&database, &["serve"], &[("JETON_ISSUER", &issuer), ("JETON_LISTEN", &listen)]);
+    let mut server = Process::start(
+        &database,
+        &["serve"],
+        &[("JETON_ISSUER", issuer.as_str()), ("JETON_LISTEN", listen.as_str())],
+    );
     server.base.clone_from(&issuer);
     server.ready().await;
     let asked = ("JETON_ISSUER", issuer.as_str());
@@ -47,7 +50,7 @@ async fn all_is_well_and_one_thing_is_not(engine: Engine) {
     assert_eq!(output.status.code(), Some(1));
     assert!(says(&lines, "master key", "wrong").contains("not configured"), "{lines:?}");
     let other = issuer.replace("127.0.0.1", "localhost");
-    let (output, lines) = examined(&database, &[("JETON_ISSUER", &other)]);
+    let (output, lines) = examined(&database, &[("JETON_ISSUER", other.as_str())]);
     assert_eq!(output.status.code(), Some(1));
     assert!(says(&lines, "issuer", "wrong").contains("character by character"), "{lines:?}");
     server.stop().await;
