@@ -99,6 +99,8 @@ enum Command {
     Statistics(statistics::Command),
     /// Print the OpenAPI description of the API.
     Openapi,
+    /// Print what /metrics tells, as docs/metrics.md has it.
+    Metrics,
     /// Ask the local server whether it is ready; for container health checks.
     Health,
 }
@@ -116,8 +118,10 @@ pub fn main() -> ExitCode {
 }
 
 fn run(arguments: Arguments) -> anyhow::Result<()> {
-    if let Command::Openapi = arguments.command {
-        return output::print(http::openapi().to_yaml()?.trim_end());
+    match arguments.command {
+        Command::Openapi => return output::print(http::openapi().to_yaml()?.trim_end()),
+        Command::Metrics => return output::print(http::metrics_reference().trim_end()),
+        _ => {}
     }
     let default = PathBuf::from("jeton.toml");
     let file = arguments.config.or_else(|| default.exists().then_some(default));
@@ -161,7 +165,7 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
             Command::Keys(command) => keys::run(command, &config, json).await,
             Command::Audit(command) => audit::run(command, &config, json).await,
             Command::Health => health::run(&config).await,
-            Command::Openapi => Ok(()),
+            Command::Openapi | Command::Metrics => Ok(()),
         }
     })
 }

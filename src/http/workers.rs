@@ -120,6 +120,7 @@ impl Workers {
             let mut services = services.clone();
             let (ledger, releasing) = services.tokens.ledger.at_home(number);
             services.tokens.ledger = ledger;
+            services.tokens.traffic = services.tokens.traffic.at_seat(number);
             thread.runtime.spawn(releasing);
             of_threads.push(Arc::new(services));
         }

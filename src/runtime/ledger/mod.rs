@@ -5,8 +5,11 @@
 //! written the next one gathers.
 
 mod entry;
+mod meter;
 mod waiting;
 mod writer;
+
+pub use self::meter::Meter;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -48,6 +51,7 @@ pub struct Ledger {
     issuance: Issuance,
     home: Option<Home>,
     failing: Arc<AtomicBool>,
+    meter: Arc<Meter>,
 }
 
 /// Why an event was not recorded.
@@ -80,8 +84,10 @@ impl Ledger {
     ) -> (Self, JoinHandle<()>) {
         let (queue, entries) = mpsc::channel(QUEUE);
         let failing = Arc::new(AtomicBool::new(false));
-        let writer = Writer::new(store, ambient, key, process, Arc::clone(&failing));
-        (Self { queue, issuance, home: None, failing }, runtime.spawn(writer.run(entries)))
+        let meter = Arc::new(Meter::new());
+        let told = (Arc::clone(&failing), Arc::clone(&meter));
+        let writer = Writer::new(store, ambient, key, process, told);
+        (Self { queue, issuance, home: None, failing, meter }, runtime.spawn(writer.run(entries)))
     }
 
     /// The same ledger for callers on the runtime of one thread, the so manieth, and what is to run there for them
@@ -101,6 +107,19 @@ impl Ledger {
             return Err(Fault::unavailable("the last audit events could not be written"));
         }
         Ok(())
+    }
+
+    /// What the batches tell.
+    #[must_use]
+    pub fn meter(&self) -> &Meter {
+        &self.meter
+    }
+
+    /// How many entries wait, and how many may.
+    #[must_use]
+    pub fn queue(&self) -> (usize, usize) {
+        let most = self.queue.max_capacity();
+        (most - self.queue.capacity(), most)
     }
 
     /// Records an event and returns once it is durable.

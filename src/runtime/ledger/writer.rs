@@ -8,6 +8,7 @@ use tokio::time::{Instant, timeout};
 
 use super::OVERTAKEN;
 use super::entry::{Done, Entry, What, chain_event, overtaken};
+use super::meter::Meter;
 use super::waiting::Releases;
 use crate::domain::audit::{AuditEvent, Event, Origin, ProcessKind, Recorded, WrittenEvent};
 use crate::domain::chain::{Chain, ChainEnd};
@@ -67,6 +68,7 @@ pub(super) struct Writer {
     days: BTreeSet<Timestamp>,
     /// Whether the last write has failed.
     failing: Arc<AtomicBool>,
+    meter: Arc<Meter>,
 }
 
 // === impl Writer ===
@@ -77,7 +79,7 @@ impl Writer {
         ambient: Ambient,
         key: AuditKey,
         process: ProcessKind,
-        failing: Arc<AtomicBool>,
+        (failing, meter): (Arc<AtomicBool>, Arc<Meter>),
     ) -> Self {
         let connection = LedgerConnection::new(store.clone());
         Self {
@@ -91,6 +93,7 @@ impl Writer {
             signed: Instant::now(),
             days: BTreeSet::new(),
             failing,
+            meter,
         }
     }
 
@@ -128,10 +131,12 @@ impl Writer {
 
     /// Writes a batch and tells everybody. Those entries stay in it that must be tried again.
     async fn write(&mut self, batch: &mut Vec<Entry>) {
+        let begun = self.meter.begin(batch.len());
         let outcome = match timeout(PATIENCE, self.commit(batch)).await {
             Ok(outcome) => outcome,
             Err(_) => Err(Fault::unavailable("the database does not answer")),
         };
+        self.meter.tried(begun, batch.len(), outcome.is_ok());
         match outcome {
             Ok(done) => {
                 if self.failing.swap(false, Ordering::Relaxed) {
@@ -171,6 +176,7 @@ impl Writer {
                 });
             }
         }
+        self.meter.left(batch.len());
     }
 
     /// Makes a batch durable. Answers what became of each entry.
