@@ -1,8 +1,9 @@
 //! What a path is about, for what is counted and traced: one of a fixed list, whatever callers make up.
 
-use super::docs;
-use super::pages;
 use crate::runtime::meters::Endpoint;
+
+/// Where pages are, and what describes the API.
+const PAGES: [&str; 2] = ["/admin", "/docs"];
 
 /// What a path is about, without the issuer's own path before it.
 pub(super) fn endpoint(path: &str) -> Endpoint {
@@ -31,7 +32,7 @@ pub(super) fn endpoint(path: &str) -> Endpoint {
         |at: &str| path.strip_prefix(at).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
     match path {
         "/livez" | "/readyz" => Endpoint::Probes,
-        _ if within(pages::AT) || within(docs::AT) => Endpoint::Pages,
+        _ if PAGES.into_iter().any(within) => Endpoint::Pages,
         _ => Endpoint::Other,
     }
 }
@@ -57,6 +58,12 @@ fn of_api(resource: &str) -> Endpoint {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::{docs, pages};
+
+    #[test]
+    fn pages_are_where_they_are_said_to_be() {
+        assert_eq!(PAGES, [pages::AT, docs::AT]);
+    }
 
     #[test]
     fn every_path_of_the_description_is_about_something() {

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use jeton::config::MetricsListener;
 
@@ -174,7 +174,9 @@ fn expressions_of_dashboard(dashboard: &Value, expressions: &mut Vec<String>) {
             }
         }
         Value::Array(values) => {
-            values.iter().for_each(|value| expressions_of_dashboard(value, expressions));
+            for value in values {
+                expressions_of_dashboard(value, expressions);
+            }
         }
         _ => {}
     }
@@ -197,7 +199,7 @@ fn expressions_of_rules(rules: &str) -> Vec<String> {
     expressions
 }
 
-/// The metrics of a PromQL expression: names that are no function, no keyword, and no label.
+/// The metrics of an expression of Prometheus: names that are no function, no keyword, and no label.
 fn metrics_of(expression: &str) -> BTreeSet<String> {
     const KEYWORDS: [&str; 12] = [
         "and",

@@ -101,8 +101,7 @@ impl Sample {
                 let scale = if kind == Kind::Durations { 1e6 } else { 1.0 };
                 let bounds = distribution.buckets.iter();
                 let buckets = bounds.map(|(bound, count)| (scaled(*bound, scale), *count));
-                // This is how the encoder knows the last one.
-                let buckets: Vec<_> = buckets.chain([(f64::MAX, distribution.beyond)]).collect();
+                let buckets: Vec<_> = buckets.chain([(f64::INFINITY, distribution.beyond)]).collect();
                 let sum = scaled(distribution.sum, scale);
                 encoder.encode_histogram::<NoLabelSet>(sum, distribution.count(), &buckets, None)
             }
