@@ -25,6 +25,7 @@ use crate::runtime::issuer_keys::IssuerKeys;
 use crate::runtime::keyring::Keyring;
 use crate::runtime::ledger::Ledger;
 use crate::runtime::master_key::MasterKeys;
+use crate::runtime::meters::Traffic;
 use crate::runtime::provider::Provider;
 use crate::runtime::refusals::Refusals;
 use crate::runtime::remote_keys::{Patience, RemoteKeys};
@@ -51,7 +52,7 @@ pub(super) fn services(
     let remote = Arc::new(RemoteKeys::new(Arc::clone(&outside), patience, ambient.clone()));
     let bundles = config.federation.bundle_dir.clone();
     let issuer_keys = Arc::new(IssuerKeys::new(Arc::clone(&remote), bundles, ambient.clone()));
-    let assertions = Assertions::new(issuer.as_str(), config.assertions.max_lifetime, remote)?;
+    let assertions = Assertions::new(issuer.as_str(), config.assertions.max_lifetime, Arc::clone(&remote))?;
     let directory = Arc::clone(&live.directory);
     let outside_tokens = Arc::new(OutsideTokens::new(
         issuer.as_str().to_owned(),
@@ -104,6 +105,7 @@ pub(super) fn services(
             verifiers,
             tokens: Arc::clone(&live),
             dpop: Arc::clone(&dpop),
+            traffic: Traffic::new(super::threads(config).get()),
         },
         introspection: IntrospectionEndpoint {
             gate: Arc::clone(&gate),
@@ -135,6 +137,8 @@ pub(super) fn services(
         client_trust,
         connections,
         mtls_url,
+        remote_keys: remote,
+        started: ambient.now(),
         keyring,
         rotator,
         ambient,

@@ -112,6 +112,8 @@ enum Command {
     Openapi,
     /// Look whether all is well, and say what to do where it is not. Changes nothing.
     Doctor,
+    /// Print what /metrics tells, as docs/metrics.md has it.
+    Metrics,
     /// Ask the local server whether it is ready; for container health checks.
     Health,
 }
@@ -129,8 +131,13 @@ pub fn main() -> ExitCode {
 }
 
 fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    if let Command::Openapi = arguments.command {
-        output::print(http::openapi().to_yaml()?.trim_end())?;
+    let printed = match arguments.command {
+        Command::Openapi => Some(http::openapi().to_yaml()?),
+        Command::Metrics => Some(http::metrics_reference()),
+        _ => None,
+    };
+    if let Some(text) = printed {
+        output::print(text.trim_end())?;
         return Ok(ExitCode::SUCCESS);
     }
     let default = PathBuf::from("jeton.toml");
@@ -179,7 +186,7 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             Command::Restore(wanted) => Box::pin(restore::run(wanted, &config, json)).await,
             Command::AfterRestore(wanted) => restore::after(wanted, &config, json).await,
             Command::Health => health::run(&config).await,
-            Command::Openapi => Ok(()),
+            Command::Openapi | Command::Metrics => Ok(()),
         };
         done.map(|()| ExitCode::SUCCESS)
     });

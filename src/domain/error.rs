@@ -33,6 +33,20 @@ pub enum ErrorCode {
 // === impl ErrorCode ===
 
 impl ErrorCode {
+    /// All of them, in order.
+    pub const ALL: [Self; 10] = [
+        Self::InvalidRequest,
+        Self::InvalidClient,
+        Self::InvalidGrant,
+        Self::UnauthorizedClient,
+        Self::UnsupportedGrantType,
+        Self::InvalidScope,
+        Self::InvalidTarget,
+        Self::InvalidDpopProof,
+        Self::UseDpopNonce,
+        Self::TemporarilyUnavailable,
+    ];
+
     /// The value on the wire.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

@@ -28,7 +28,7 @@ use super::{Shared, openapi};
 use crate::domain::error::Fault;
 
 /// Where the page is, under the issuer's path.
-const AT: &str = "/docs";
+pub(super) const AT: &str = "/docs";
 
 /// Nothing but our own style sheet, and nobody frames it.
 const POLICY: &str = "default-src 'none'; style-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; \

@@ -52,6 +52,7 @@ impl From<&OAuthError> for OAuthErrorBody {
 pub(super) fn oauth_error(status: StatusCode, error: &OAuthError) -> Response {
     let body = OAuthErrorBody::from(error);
     let mut response = (status, Json(body)).into_response();
+    response.extensions_mut().insert(Refused(error.code));
     if error.code == ErrorCode::InvalidClient {
         response
             .headers_mut()
@@ -146,6 +147,10 @@ pub(super) struct Stale<T> {
     /// What is there now, as reading it answers. Only for who may read it.
     current: Option<T>,
 }
+
+/// The error that an answer refuses with: an extension of the response, for what is counted.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Refused(pub(super) ErrorCode);
 
 /// The fault behind an answer: an extension of the response, for the log.
 #[derive(Clone, Debug)]

@@ -18,11 +18,13 @@ use tracing::Instrument;
 use super::Shared;
 use super::client_certificate::ClientCertificate;
 use super::connection::Peer;
-use super::error::{self, Broken};
+use super::endpoints::endpoint;
+use super::error::{self, Broken, Refused};
 use super::head;
 use crate::domain::audit::Origin;
 use crate::domain::error::FaultKind;
 use crate::oauth::access::Scheme;
+use crate::runtime::meters::Outcome;
 
 /// Who is on the other end, as far as the connection tells: the address as seen past trusted proxies, absent
 /// when a proxy did not say; the `x-request-id` of the answer; the trace. Every request has it as an extension.
@@ -63,6 +65,9 @@ async fn observe(
     max_header_size: usize,
 ) -> Response {
     let started = services.ambient.now();
+    let path = request.uri().path();
+    let measured =
+        services.tokens.traffic.begin(endpoint(path.strip_prefix(services.issuer.path()).unwrap_or(path)));
     let request_id = request_id(&services, request.headers());
     let peer = request.extensions().get::<ConnectInfo<Peer>>().map(|info| &info.0);
     let is_trusted =
@@ -109,6 +114,7 @@ async fn observe(
             FaultKind::Internal => tracing::error!(%fault, path, status, request_id, "answered with a fault"),
         }
     }
+    measured.end(outcome(&response));
     let micros = services.ambient.now().as_micros() - started.as_micros();
     tracing::debug!(%method, path, status, micros, request_id, "answered");
     let headers = response.headers_mut();
@@ -117,6 +123,16 @@ async fn observe(
     }
     headers.insert(http::header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
+}
+
+/// What became of a request, as it is counted.
+fn outcome(response: &Response) -> Outcome {
+    match (response.extensions().get::<Refused>(), response.status().as_u16()) {
+        (Some(Refused(code)), _) => Outcome::Error(*code),
+        (None, ..400) => Outcome::Ok,
+        (None, 400..500) => Outcome::Refused,
+        (None, 500..) => Outcome::Fault,
+    }
 }
 
 /// What the API says is for the caller alone, and changes at any time. It challenges by the scheme that the request came

@@ -6,6 +6,7 @@ mod connection;
 mod connections;
 mod description;
 mod docs;
+mod endpoints;
 mod error;
 mod extract;
 mod handshakes;
@@ -24,7 +25,7 @@ mod workers;
 
 pub use self::connections::Connections;
 pub use self::description::openapi;
-pub use self::metrics::metrics;
+pub use self::metrics::{metrics, reference as metrics_reference};
 pub use self::middleware::Observed;
 pub use self::pages::SSO_CALLBACK;
 pub use self::workers::{Door, Speaks, Workers};
@@ -45,6 +46,7 @@ use crate::admin::Admin;
 use crate::admin::sign_in::SignIn;
 use crate::admin::single_sign_on::SingleSignOn;
 use crate::config::{CertificateHeader, Issuer, ToldSetting};
+use crate::domain::time::Timestamp;
 use crate::oauth::access::AccessVerifier;
 use crate::oauth::introspection::IntrospectionEndpoint;
 use crate::oauth::protected_resource::WELL_KNOWN;
@@ -53,6 +55,7 @@ use crate::oauth::token::TokenEndpoint;
 use crate::runtime::clock::Ambient;
 use crate::runtime::expiry_watch::EndingCounts;
 use crate::runtime::keyring::Keyring;
+use crate::runtime::remote_keys::RemoteKeys;
 use crate::runtime::rotator::Rotator;
 use crate::runtime::tls::ClientTrust;
 use crate::storage::Store;
@@ -104,6 +107,10 @@ pub struct Services {
     pub connections: Arc<Connections>,
     /// The URL at which certificates of clients are asked for, if they are.
     pub mtls_url: Option<Arc<str>>,
+    /// Keys that others publish.
+    pub remote_keys: Arc<RemoteKeys>,
+    /// When this was put together.
+    pub started: Timestamp,
 }
 
 type Shared = Arc<Services>;

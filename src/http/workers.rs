@@ -122,6 +122,7 @@ impl Workers {
             let mut services = services.clone();
             let (ledger, releasing) = services.tokens.ledger.at_home(number);
             services.tokens.ledger = ledger;
+            services.tokens.traffic = services.tokens.traffic.at_seat(number);
             thread.runtime.spawn(releasing);
             thread.runtime.spawn(Arc::clone(connections).beat(number));
             of_threads.push(Arc::new(services));

@@ -30,6 +30,7 @@ use crate::runtime::clock::Ambient;
 use crate::runtime::directory::Directory;
 use crate::runtime::keyring::Keyring;
 use crate::runtime::ledger::{Ledger, RecordError};
+use crate::runtime::meters::{Outcome, Traffic};
 use crate::runtime::refusals::Refusals;
 use crate::storage::UsedId;
 
@@ -56,6 +57,8 @@ pub struct TokenEndpoint {
     pub tokens: Arc<LiveTokens>,
     /// What checks DPoP proofs.
     pub dpop: Arc<Dpop>,
+    /// What counts the requests.
+    pub traffic: Traffic,
 }
 
 /// A successful answer (RFC 6749 §5.1).
@@ -119,16 +122,22 @@ impl TokenEndpoint {
     /// A recorded refusal, or a fault.
     pub async fn issue(&self, request: &ClientRequest<'_>) -> Result<TokenResponse, Failure> {
         let mut attempt = Attempt::default();
-        match self.attempt(request, &mut attempt).await {
+        let attempted = self.attempt(request, &mut attempt).await;
+        let (grant, method) = (attempt.grant(), attempt.auth_method);
+        let answer = match attempted {
             Ok(issued) => self.answer(request, attempt, issued).await,
             Err(Failure::Refused(error)) => Err(Box::pin(self.refused(request, attempt, error)).await),
             Err(Failure::Fault(fault)) => Err(fault.into()),
-        }
+        };
+        self.traffic.token(grant, method, Outcome::of(&answer));
+        answer
     }
 
     /// Refuses a request that could not be read at all, and records that.
     pub async fn refuse(&self, request: &ClientRequest<'_>, error: OAuthError) -> Failure {
-        self.refused(request, Attempt::default(), error).await
+        let failure = self.refused(request, Attempt::default(), error).await;
+        self.traffic.token(None, None, Outcome::of_failure(&failure));
+        failure
     }
 
     /// The one way out with a token.
@@ -343,6 +352,11 @@ impl TokenEndpoint {
 // === impl Attempt ===
 
 impl Attempt {
+    /// Which grant was asked for, if it is one.
+    fn grant(&self) -> Option<GrantType> {
+        self.grant_type.as_deref().and_then(GrantType::from_word)
+    }
+
     fn refused(self, error: &OAuthError) -> Event {
         Event::TokenRefused {
             client_id: self.client_id,

@@ -20,6 +20,7 @@ use super::clock_check::ClockCheck;
 use super::federation::Matches;
 use super::keyring::Keyring;
 use super::known_ids::KnownIds;
+use super::meters::{Lookup, Lookups};
 use super::revocations::Revocations;
 use super::trouble::Trouble;
 use super::{fault, patiently};
@@ -83,6 +84,8 @@ pub struct Directory {
     doubts: Doubts,
     generations: Generations,
     loads: Semaphore,
+    lookups: Lookups,
+    most_clients: u64,
     /// The last change that was applied. Held while applying, so that changes apply in order.
     applied: Mutex<Option<Change>>,
     /// When changes were last heard of. Monotonic: a clock that is set must not make memory stale.
@@ -205,6 +208,8 @@ impl Directory {
             unknown: Cache::builder().max_capacity(UNKNOWN).time_to_live(UNKNOWN_FOR).build(),
             generations: Generations::new(),
             loads: Semaphore::new(LOADS),
+            lookups: Lookups::default(),
+            most_clients: limits.clients,
             applied: Mutex::new(latest),
             heard: ArcSwap::from_pointee(heard),
             believed_for: STALE.min(limits.keys_believed_for),
@@ -235,15 +240,35 @@ impl Directory {
         if let Some(Known { registration: Some(known), generation }) = self.clients.get(client_id).await
             && generation == self.generations.of(client_id)
         {
+            self.lookups.note(Lookup::Remembered);
             return Ok(Some(known));
         }
         // Whoever is not in memory may have been registered meanwhile, and asking would take its time.
         self.check_fresh()?;
         if self.unknown.get(client_id).await == Some(self.generations.of(client_id)) {
+            self.lookups.note(Lookup::RememberedUnknown);
             return Ok(None);
         }
         // Boxed, because it is large and seldom needed: the future of every request would carry its size about.
         Box::pin(self.find(client_id)).await
+    }
+
+    /// How clients were found.
+    #[must_use]
+    pub const fn lookups(&self) -> &Lookups {
+        &self.lookups
+    }
+
+    /// How many clients are in memory, about, and how many may be.
+    #[must_use]
+    pub fn held(&self) -> (u64, u64) {
+        (self.clients.entry_count(), self.most_clients)
+    }
+
+    /// How long ago it was last heard whether there were changes.
+    #[must_use]
+    pub fn heard_ago(&self) -> Duration {
+        self.heard.load().elapsed()
     }
 
     /// Looks where unknown clients are remembered, for whoever refuses one that is known: so that its name took as
@@ -265,6 +290,7 @@ impl Directory {
                 // Remembered like one that was looked for, so that a name that is tried again takes as long as a
                 // registered one.
                 self.unknown.insert(client_id.clone(), generation).await;
+                self.lookups.note(Lookup::MadeUp);
                 return Ok(None);
             }
             let known = self
@@ -287,6 +313,7 @@ impl Directory {
 
     async fn load(&self, client_id: &ClientId, generation: Generation) -> Result<Known, Fault> {
         let _turn = self.loads.acquire().await.map_err(Fault::internal)?;
+        self.lookups.note(Lookup::Asked);
         let registration = patiently(self.store.registration(client_id)).await?.map(Arc::new);
         Ok(Known { registration, generation })
     }

@@ -14,6 +14,7 @@ use serde::de::DeserializeOwned;
 
 use super::known_signatures::KnownSignatures;
 use super::master_key::MasterKeys;
+use super::meters::Recalls;
 use super::patiently;
 use super::token_keys::{HeldKey, TokenKeys};
 use crate::domain::error::Fault;
@@ -195,6 +196,12 @@ impl Keyring {
                 }
             });
         }
+    }
+
+    /// How often the signature of a token was known that was to be verified.
+    #[must_use]
+    pub const fn recalls(&self) -> &Recalls {
+        self.known_signatures.recalls()
     }
 
     /// Signs claims with the active key of the first of these algorithms that has one. With a key in this process it

@@ -7,6 +7,8 @@ use std::sync::{Mutex, PoisonError};
 
 use aws_lc_rs::digest;
 
+use super::meters::Recalls;
+
 /// How many are remembered at most, in 8 MiB: all that live when 870 a second are issued for 300 seconds.
 const REMEMBERED: usize = 1 << 18;
 
@@ -23,21 +25,29 @@ type Hash = [u8; 32];
 type Place = [Hash; WAYS];
 
 /// Remembers good signatures, never bad ones, so that nobody without a token of ours can make it forget.
-pub(super) struct KnownSignatures(Vec<Mutex<Vec<Place>>>);
+pub(super) struct KnownSignatures {
+    parts: Vec<Mutex<Vec<Place>>>,
+    recalls: Recalls,
+}
 
 // === impl KnownSignatures ===
 
 impl KnownSignatures {
     pub(super) fn new() -> Self {
         let part = || Mutex::new(vec![[[0; 32]; WAYS]; REMEMBERED / PARTS / WAYS]);
-        Self((0..PARTS).map(|_| part()).collect())
+        Self { parts: (0..PARTS).map(|_| part()).collect(), recalls: Recalls::default() }
+    }
+
+    /// How often a signature was known that was asked for.
+    pub(super) const fn recalls(&self) -> &Recalls {
+        &self.recalls
     }
 
     /// Whether a compact JWS is signed by the key that its header names, as `verify` says if it is not known yet.
     pub(super) fn is_good(&self, compact: &str, verify: impl FnOnce() -> bool) -> bool {
         let hash = hash(compact);
         let is_known = self.at(&hash, |place| place.contains(&hash));
-        if is_known || !verify() {
+        if self.recalls.note(is_known) || !verify() {
             return is_known;
         }
         self.keep(hash);
@@ -60,7 +70,7 @@ impl KnownSignatures {
         let [a, b, c, d, ..] = *hash;
         let number = u32::from_le_bytes([a, b, c, d]) as usize;
         // Nothing that is done with a place leaves it half done.
-        let mut part = self.0[number % PARTS].lock().unwrap_or_else(PoisonError::into_inner);
+        let mut part = self.parts[number % PARTS].lock().unwrap_or_else(PoisonError::into_inner);
         let places = part.len();
         what(&mut part[number / PARTS % places])
     }
@@ -109,6 +119,6 @@ mod tests {
         let latest = count(5 * REMEMBERED / 2..3 * REMEMBERED);
         assert!(latest > REMEMBERED / 2 * 9 / 10, "{latest}");
         assert!(count(0..REMEMBERED) < REMEMBERED / 10);
-        assert!(known.0.iter().all(|part| part.lock().unwrap().len() == REMEMBERED / PARTS / WAYS));
+        assert!(known.parts.iter().all(|part| part.lock().unwrap().len() == REMEMBERED / PARTS / WAYS));
     }
 }

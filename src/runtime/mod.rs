@@ -20,6 +20,7 @@ mod known_ids;
 mod known_signatures;
 pub mod ledger;
 pub mod master_key;
+pub mod meters;
 pub mod nonces;
 #[cfg(feature = "pkcs11")]
 pub mod pkcs11;

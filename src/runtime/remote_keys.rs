@@ -22,6 +22,7 @@ use tokio::sync::Semaphore;
 use self::place::Place;
 use super::clock::Ambient;
 use super::issuers::Outbound;
+use super::meters::Histogram;
 use crate::domain::error::Fault;
 use crate::domain::outside::Outside;
 
@@ -40,6 +41,7 @@ pub struct RemoteKeys {
     ambient: Ambient,
     places: Cache<Source, Arc<Place>>,
     fetches: Semaphore,
+    took: [Histogram; Fetched::ALL.len()],
 }
 
 /// Where keys are, and in what form.
@@ -51,6 +53,17 @@ pub enum Source {
     Discovery(String),
     /// A SPIFFE bundle at this URL.
     BundleEndpoint(String),
+}
+
+/// What came of a fetch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fetched {
+    /// Keys.
+    Keys,
+    /// There are none, or the place may not be asked.
+    None,
+    /// No answer.
+    Away,
 }
 
 /// How patient one is with others.
@@ -88,6 +101,7 @@ impl RemoteKeys {
             // Not by how often a place is asked for: a new one that is not let in has no cooldown.
             places: Cache::builder().max_capacity(PLACES).eviction_policy(EvictionPolicy::lru()).build(),
             fetches: Semaphore::new(FETCHES),
+            took: std::array::from_fn(|_| Histogram::of_durations()),
         }
     }
 
@@ -148,6 +162,12 @@ impl RemoteKeys {
         Ok((!Arc::ptr_eq(&newer, than)).then_some(newer))
     }
 
+    /// How long the fetches took that had this outcome, the waiting for their turn among it.
+    #[must_use]
+    pub const fn took(&self, fetched: Fetched) -> &Histogram {
+        &self.took[fetched as usize]
+    }
+
     fn place(&self, source: &Source) -> Arc<Place> {
         self.places.get_with_by_ref(source, || Arc::new(Place::new(source.clone())))
     }
@@ -161,6 +181,31 @@ impl RemoteKeys {
         let keys = Arc::clone(self);
         let asking = tokio::spawn(async move { place.ask(&keys, seen.as_ref()).await });
         asking.await.map_err(Fault::internal)?
+    }
+}
+
+// === impl Fetched ===
+
+impl Fetched {
+    /// All of them, in order.
+    pub const ALL: [Self; 3] = [Self::Keys, Self::None, Self::Away];
+
+    /// Its name in metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Keys => "keys",
+            Self::None => "none",
+            Self::Away => "away",
+        }
+    }
+
+    const fn of<T>(asked: &Result<T, NoKeys>) -> Self {
+        match asked {
+            Ok(_) => Self::Keys,
+            Err(NoKeys::None(_)) => Self::None,
+            Err(NoKeys::Away(_)) => Self::Away,
+        }
     }
 }
 

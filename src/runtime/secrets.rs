@@ -19,6 +19,7 @@ use tokio::sync::{Semaphore, mpsc};
 
 use super::clock::Ambient;
 use super::foreign_secrets::{self, Upgrade};
+use super::meters::Recalls;
 use crate::config::Limits;
 use crate::domain::client::{ClientSecret, MOST_CHOSEN_SECRETS, Registration};
 use crate::domain::error::Fault;
@@ -39,6 +40,7 @@ const REMEMBERED: u64 = 100_000;
 pub struct SecretVerifier {
     key: hmac::Key,
     outcomes: Cache<[u8; 32], Outcome>,
+    recalls: Recalls,
     pool: Arc<Semaphore>,
     queue: Queue,
     decoy: SecretString,
@@ -93,6 +95,7 @@ impl SecretVerifier {
         Ok(Self {
             key: hmac::Key::new(hmac::HMAC_SHA256, &ambient.bytes::<32>()?),
             outcomes: Cache::new(REMEMBERED),
+            recalls: Recalls::default(),
             pool: Arc::new(Semaphore::new(at_once)),
             queue: Queue::new(limits.costly_waiting),
             decoy: hash(&decoy, SecretOrigin::Chosen, ambient)?,
@@ -145,6 +148,12 @@ impl SecretVerifier {
         }
     }
 
+    /// How often a secret was remembered that was presented.
+    #[must_use]
+    pub const fn recalls(&self) -> &Recalls {
+        &self.recalls
+    }
+
     /// How many costly checks run or wait.
     #[must_use]
     pub fn costly_waiting(&self) -> usize {
@@ -194,8 +203,10 @@ impl SecretVerifier {
     ) -> Result<bool, Fault> {
         let memory = self.memory_key(client_id, presented);
         if let Some(Outcome::Is(known)) = self.outcomes.get(&memory) {
+            self.recalls.note(true);
             return Ok(known == secret.secret_id);
         }
+        self.recalls.note(false);
         let matches = verify(presented, &secret.hash)?;
         if matches {
             self.outcomes.insert(memory, Outcome::Is(secret.secret_id.clone()));
@@ -221,12 +232,17 @@ impl SecretVerifier {
         match self.outcomes.get(&memory) {
             Some(Outcome::Is(secret_id)) => {
                 if let Some(secret) = find(&secret_id) {
+                    self.recalls.note(true);
                     return Ok(Some(secret));
                 }
             }
-            Some(Outcome::IsNone { of }) if of == ids => return Ok(None),
+            Some(Outcome::IsNone { of }) if of == ids => {
+                self.recalls.note(true);
+                return Ok(None);
+            }
             _ => {}
         }
+        self.recalls.note(false);
         // Always as many checks as a client can have chosen secrets: how many it has, and whether it
         // exists at all, does not show in the time of a refusal.
         let decoys = (chosen.len()..MOST_CHOSEN_SECRETS).map(|_| (None, self.decoy.clone()));

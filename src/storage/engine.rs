@@ -49,6 +49,19 @@ pub enum Store {
     },
 }
 
+/// What one pool of connections is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PoolUse {
+    /// Which pool.
+    pub name: &'static str,
+    /// Connections that are open and at work.
+    pub in_use: u64,
+    /// Connections that are open and free.
+    pub idle: u64,
+    /// How many may be open.
+    pub most: u64,
+}
+
 /// A setting of PostgreSQL by which it can lose what it has committed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LossySetting {
@@ -108,6 +121,16 @@ macro_rules! execute {
 }
 pub(super) use execute;
 
+fn pool_use<D: sqlx::Database>(name: &'static str, pool: &sqlx::Pool<D>) -> PoolUse {
+    let (open, idle) = (u64::from(pool.size()), pool.num_idle() as u64);
+    PoolUse {
+        name,
+        in_use: open.saturating_sub(idle),
+        idle,
+        most: pool.options().get_max_connections().into(),
+    }
+}
+
 // === impl Store ===
 
 impl Store {
@@ -153,6 +176,17 @@ impl Store {
         let newest = known.iter().map(|migration| migration.version).max();
         let needed = self.oldest_schema().await?;
         Ok(needed.is_some() && needed <= newest)
+    }
+
+    /// What the connections are doing.
+    #[must_use]
+    pub fn pools(&self) -> Vec<PoolUse> {
+        match self {
+            Self::Postgres(pool) => vec![pool_use("main", pool)],
+            Self::Sqlite { readers, writer, .. } => {
+                vec![pool_use("readers", readers), pool_use("writers", writer)]
+            }
+        }
     }
 
     /// Opens a transaction that may write.

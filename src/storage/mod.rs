@@ -45,7 +45,7 @@ pub use changes::{Change, ChangeKind};
 pub use client_keys::KeysHeld;
 pub use clients::{ClientFilter, Cursor};
 pub use credentials::MOST_COUNTED;
-pub use engine::{ConnectOptions, LossySetting, Store, Tx};
+pub use engine::{ConnectOptions, LossySetting, PoolUse, Store, Tx};
 pub use keys::{LiveTokens, StoredKey, StoredPrivate};
 pub use postgres::Notifications;
 pub use sealed::{Holder, SealedKey};

@@ -41,6 +41,7 @@ mod ledger_tamper;
 mod limits;
 mod master_key;
 mod metrics;
+mod metrics_traffic;
 mod mutual_tls;
 mod openapi;
 mod operators;

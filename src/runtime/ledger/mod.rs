@@ -8,6 +8,7 @@ mod adoption;
 mod committer;
 mod entry;
 mod frame;
+mod meter;
 mod replay;
 mod shelter;
 mod spool;
@@ -16,6 +17,7 @@ mod waiting;
 mod writer;
 
 pub use self::adoption::adopt;
+pub use self::meter::Meter;
 pub use self::standing::{OutageFigures, Recording};
 
 use std::sync::Arc;
@@ -63,6 +65,7 @@ pub struct Ledger {
     issuance: Issuance,
     home: Option<Home>,
     standing: Arc<Standing>,
+    meter: Arc<Meter>,
 }
 
 /// Why an event was not recorded.
@@ -103,8 +106,10 @@ impl Ledger {
             .then(|| Shelter::build(outage, key.spool(), ambient.clone(), Arc::clone(&standing)))
             .transpose()?;
         let committer = Committer::new(store, ambient, key, process, spools);
-        let writer = Writer::new(committer, shelter, Arc::clone(&standing));
-        Ok((Self { queue, issuance, home: None, standing }, runtime.spawn(writer.run(entries))))
+        let meter = Arc::new(Meter::new());
+        let told = (Arc::clone(&standing), Arc::clone(&meter));
+        let writer = Writer::new(committer, shelter, told);
+        Ok((Self { queue, issuance, home: None, standing, meter }, runtime.spawn(writer.run(entries))))
     }
 
     /// The same ledger for callers on the runtime of one thread, the so manieth, and what is to run there for them
@@ -131,6 +136,19 @@ impl Ledger {
     #[must_use]
     pub fn outage(&self) -> OutageFigures {
         self.standing.figures()
+    }
+
+    /// What the batches tell.
+    #[must_use]
+    pub fn meter(&self) -> &Meter {
+        &self.meter
+    }
+
+    /// How many entries wait, and how many may.
+    #[must_use]
+    pub fn queue(&self) -> (usize, usize) {
+        let most = self.queue.max_capacity();
+        (most - self.queue.capacity(), most)
     }
 
     /// Records an event and returns once it is durable.

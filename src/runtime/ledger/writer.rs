@@ -7,6 +7,7 @@ use tokio::time::{sleep, timeout};
 use super::BATCH;
 use super::committer::{Committer, PATIENCE};
 use super::entry::{Done, Entry, What};
+use super::meter::Meter;
 use super::shelter::Shelter;
 use super::standing::Standing;
 use super::waiting::Releases;
@@ -36,13 +37,18 @@ pub(super) struct Writer {
     /// Where events go while the database is away, if anywhere.
     shelter: Option<Shelter>,
     standing: Arc<Standing>,
+    meter: Arc<Meter>,
 }
 
 // === impl Writer ===
 
 impl Writer {
-    pub(super) fn new(committer: Committer, shelter: Option<Shelter>, standing: Arc<Standing>) -> Self {
-        Self { committer, shelter, standing }
+    pub(super) fn new(
+        committer: Committer,
+        shelter: Option<Shelter>,
+        (standing, meter): (Arc<Standing>, Arc<Meter>),
+    ) -> Self {
+        Self { committer, shelter, standing, meter }
     }
 
     /// Writes until every sender is gone, then closes the chain.
@@ -86,11 +92,12 @@ impl Writer {
 
     /// Writes a batch and tells everybody. Those entries stay in it that must be tried again.
     async fn write(&mut self, batch: &mut Vec<Entry>) {
-        let asked = self.committer.ambient.now();
+        let (begun, asked) = (self.meter.begin(batch.len()), self.committer.ambient.now());
         let outcome = match timeout(PATIENCE, self.committer.commit(batch)).await {
             Ok(outcome) => outcome,
             Err(_) => Err(Fault::unavailable("the database does not answer")),
         };
+        self.meter.tried(begun, batch.len(), outcome.is_ok());
         match outcome {
             Ok(done) => self.written(batch, done).await,
             Err(fault) => {
@@ -100,7 +107,7 @@ impl Writer {
                     && fault.kind == FaultKind::Unavailable
                 {
                     match shelter.open(batch, attempt, asked, &fault).await {
-                        Ok(()) => return,
+                        Ok(()) => return self.meter.left(batch.len()),
                         Err(fault) => tracing::error!(%fault, "and there is no spool"),
                     }
                 }
@@ -116,6 +123,7 @@ impl Writer {
                 });
             }
         }
+        self.meter.left(batch.len());
     }
 
     /// Tells everybody that a batch is written.

@@ -9,9 +9,10 @@ use std::time::Duration;
 use http::header::{ACCEPT, CACHE_CONTROL};
 use http::{HeaderMap, Request, Response, StatusCode};
 use serde::Deserialize;
+use tokio::time::Instant;
 use url::Url;
 
-use super::{KeySet, NoKeys, RemoteKeys, Source};
+use super::{Fetched, KeySet, NoKeys, RemoteKeys, Source};
 use crate::domain::error::Fault;
 use crate::domain::text::quoted;
 use crate::jose::{Bundle, read_bundle, read_key_set};
@@ -41,6 +42,13 @@ struct Metadata {
 impl RemoteKeys {
     /// Asks, whatever is known.
     pub(super) async fn fetch(&self, source: &Source) -> Result<KeySet, NoKeys> {
+        let begun = Instant::now();
+        let fetched = self.fetch_in_turn(source).await;
+        self.took(Fetched::of(&fetched)).took(begun.elapsed());
+        fetched
+    }
+
+    async fn fetch_in_turn(&self, source: &Source) -> Result<KeySet, NoKeys> {
         let _turn = self.fetches.acquire().await.map_err(Fault::internal)?;
         match source {
             Source::JwksUri(url) => self.key_set(url).await,

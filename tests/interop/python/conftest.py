@@ -32,6 +32,12 @@ def keys():
 
 
 @pytest.fixture(scope="session")
+def metrics():
+    """Where the server is scraped."""
+    return os.environ["JETON_TEST_METRICS"]
+
+
+@pytest.fixture(scope="session")
 def metadata(issuer):
     """The server's metadata: all else is found from here."""
     answer = requests.get(f"{issuer}/.well-known/openid-configuration", timeout=10)

@@ -11,6 +11,7 @@ from authlib.oauth2.rfc6750.errors import InsufficientScopeError, InvalidTokenEr
 from authlib.oauth2.rfc7523 import PrivateKeyJWT
 from authlib.oauth2.rfc9068 import JWTBearerTokenValidator
 from joserfc.jwk import ECKey, OKPKey, RSAKey
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 ORDERS = "https://orders.example.test"
 INVOICES = "https://invoices.example.test"
@@ -186,3 +187,17 @@ def test_the_token_endpoint_is_an_audience_for_clients_of_old_only(metadata, key
     with pytest.raises(OAuthError) as refusal:
         fetch_signed(metadata, "signer", keys / "ec.pem", ECKey, "ES256")
     assert refusal.value.error == "invalid_client"
+
+
+def test_a_scrape_is_openmetrics(metadata, billing, metrics):
+    """Python's parser refuses what the specification does: a wrong order, a unit that is not in the name, buckets
+    that do not add up."""
+    fetch(metadata, billing, scope="orders:read")
+    answer = requests.get(metrics, timeout=10)
+    answer.raise_for_status()
+    families = {family.name: family for family in text_string_to_metric_families(answer.text)}
+    assert families["jeton_requests"].type == "counter"
+    assert families["jeton_request_duration_seconds"].unit == "seconds"
+    tokens = [sample.value for sample in families["jeton_token_requests"].samples if sample.labels["outcome"] == "ok"]
+    assert sum(tokens) >= 1
+    assert families["jeton_build"].samples[0].labels["version"]

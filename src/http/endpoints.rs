@@ -1,0 +1,96 @@
+//! What a path is about, for what is counted and traced: one of a fixed list, whatever callers make up.
+
+use crate::runtime::meters::Endpoint;
+
+/// Where pages are, and what describes the API.
+const PAGES: [&str; 2] = ["/admin", "/docs"];
+
+/// What a path is about, without the issuer's own path before it.
+pub(super) fn endpoint(path: &str) -> Endpoint {
+    if let Some(oauth) = path.strip_prefix("/oauth2/") {
+        return match oauth {
+            "token" => Endpoint::Token,
+            "introspect" => Endpoint::Introspect,
+            "revoke" => Endpoint::Revoke,
+            _ => Endpoint::Other,
+        };
+    }
+    if let Some(api) = path.strip_prefix("/api/v1/") {
+        return of_api(api.split('/').next().unwrap_or_default());
+    }
+    if let Some(document) = path.strip_prefix("/.well-known/") {
+        // The issuer's path may follow, or the API's.
+        return match document.split('/').next().unwrap_or_default() {
+            "jwks.json" => Endpoint::Jwks,
+            "openid-configuration" | "oauth-authorization-server" | "oauth-protected-resource" => {
+                Endpoint::Discovery
+            }
+            _ => Endpoint::Other,
+        };
+    }
+    let within =
+        |at: &str| path.strip_prefix(at).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    match path {
+        "/livez" | "/readyz" => Endpoint::Probes,
+        _ if PAGES.into_iter().any(within) => Endpoint::Pages,
+        _ => Endpoint::Other,
+    }
+}
+
+/// What the API's path begins with.
+fn of_api(resource: &str) -> Endpoint {
+    match resource {
+        "administrators" => Endpoint::ApiAdministrators,
+        "audit-events" | "audit-state" => Endpoint::ApiAudit,
+        "clients" => Endpoint::ApiClients,
+        "ending-credentials" => Endpoint::ApiEndingCredentials,
+        "exchange-rules" => Endpoint::ApiExchangeRules,
+        "resource-servers" => Endpoint::ApiResourceServers,
+        "revocations" => Endpoint::ApiRevocations,
+        "roles" => Endpoint::ApiRoles,
+        "signing-keys" => Endpoint::ApiSigningKeys,
+        "statistics" => Endpoint::ApiStatistics,
+        "trusted-issuers" => Endpoint::ApiTrustedIssuers,
+        _ => Endpoint::Other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::{docs, pages};
+
+    #[test]
+    fn pages_are_where_they_are_said_to_be() {
+        assert_eq!(PAGES, [pages::AT, docs::AT]);
+    }
+
+    #[test]
+    fn every_path_of_the_description_is_about_something() {
+        let description = crate::http::openapi();
+        let paths: Vec<_> = description.paths.paths.keys().collect();
+        assert!(paths.len() > 40, "{}", paths.len());
+        for path in paths {
+            assert_ne!(endpoint(path), Endpoint::Other, "{path} is not in http/endpoints.rs");
+        }
+    }
+
+    #[test]
+    fn what_nobody_offers_is_one_thing() {
+        for (path, about) in [
+            ("/.well-known/oauth-authorization-server/tenant", Endpoint::Discovery),
+            ("/admin", Endpoint::Pages),
+            ("/admin/clients/billing", Endpoint::Pages),
+            ("/administrator", Endpoint::Other),
+            ("/oauth2/token/", Endpoint::Other),
+            ("/oauth2/authorize", Endpoint::Other),
+            ("/api/v1/users", Endpoint::Other),
+            ("/api/v1", Endpoint::Other),
+            ("/.well-known/security.txt", Endpoint::Other),
+            ("", Endpoint::Other),
+            ("*", Endpoint::Other),
+        ] {
+            assert_eq!(endpoint(path), about, "{path}");
+        }
+    }
+}
