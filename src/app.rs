@@ -73,6 +73,18 @@ pub struct App {
 /// # Errors
 /// The database cannot be reached or the directory not made.
 pub async fn connect(config: &Config) -> Result<Store, Fault> {
+    open(config, false).await
+}
+
+/// The same for those who only read: a standby of PostgreSQL will do.
+///
+/// # Errors
+/// The database cannot be reached or the directory not made.
+pub async fn connect_to_read(config: &Config) -> Result<Store, Fault> {
+    open(config, true).await
+}
+
+async fn open(config: &Config, may_be_standby: bool) -> Result<Store, Fault> {
     let options = match &config.database {
         Database::Sqlite => {
             create_private_directory(config)?;
@@ -85,6 +97,7 @@ pub async fn connect(config: &Config) -> Result<Store, Fault> {
                 .map(|path| read_secret("the database password", path))
                 .transpose()?,
             max_connections: *max_connections,
+            may_be_standby,
         },
     };
     Store::connect(&options).await.map_err(fault)

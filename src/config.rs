@@ -362,11 +362,17 @@ impl Settings {
 
     fn database(&mut self) -> Database {
         let url = self.take("database_url", |text| {
-            if text.starts_with("postgres://") || text.starts_with("postgresql://") {
-                Ok(SecretString::from(text.to_owned()))
-            } else {
-                Err("write postgres://user@host/database, or leave it out for SQLite".to_owned())
+            let Some(rest) = text.strip_prefix("postgres://").or_else(|| text.strip_prefix("postgresql://"))
+            else {
+                return Err("write postgres://user@host/database, or leave it out for SQLite".to_owned());
+            };
+            let authority = rest.split(['/', '?']).next().unwrap_or_default();
+            if authority.rsplit('@').next().is_some_and(|hosts| hosts.contains(',')) {
+                return Err(
+                    "write one host, which leads to the primary: docs/scaling.md names what does".to_owned()
+                );
             }
+            Ok(SecretString::from(text.to_owned()))
         });
         let password_file = self.take("database_password_file", |text| Ok(PathBuf::from(text)));
         let max_connections = self.take("database_max_connections", |text| {

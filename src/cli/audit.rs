@@ -127,7 +127,7 @@ async fn open(config: &Config) -> anyhow::Result<Store> {
     if matches!(config.database, Database::Sqlite) && !file.exists() {
         bail!("there is no database {}: set JETON_DATA_DIR to the one of the server", file.display());
     }
-    Ok(app::connect(config).await?)
+    Ok(app::connect_to_read(config).await?)
 }
 
 fn read_keys(path: &Path) -> anyhow::Result<PublicJwkSet> {

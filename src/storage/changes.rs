@@ -23,6 +23,9 @@ statements! {
 
     LATEST_CHANGE = "SELECT seq, kind, subject, at FROM changes ORDER BY seq DESC LIMIT 1";
 
+    /// The last migration that a program must know to run on this schema. Migrations keep it (CONTRIBUTING.md).
+    OLDEST_SCHEMA = "SELECT value FROM counters WHERE name = 'oldest_schema'";
+
     /// The newest stays for ever: a replica that missed everything notices the gap before it.
     FORGET_CHANGES = r"
         DELETE FROM changes
@@ -135,6 +138,11 @@ impl Store {
             sqlx::query_as::<_, ChangeRow>(LATEST_CHANGE).fetch_optional(pool).await
         })?;
         row.map(Change::try_from).transpose()
+    }
+
+    /// The last migration that a program must know to run on this schema, where a migration has said so.
+    pub(super) async fn oldest_schema(&self) -> Result<Option<i64>, StoreError> {
+        Ok(read!(self, pool => sqlx::query_scalar(OLDEST_SCHEMA).fetch_optional(pool).await)?)
     }
 }
 

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use secrecy::{ExposeSecret, SecretString};
+use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::{PgPool, Postgres, Sqlite, SqlitePool, Transaction};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
@@ -26,6 +27,8 @@ pub enum ConnectOptions {
         password: Option<SecretString>,
         /// The most connections this process opens.
         max_connections: u32,
+        /// Whether a standby will do, as it does for those who only read.
+        may_be_standby: bool,
     },
 }
 
@@ -114,23 +117,41 @@ impl Store {
     pub async fn connect(options: &ConnectOptions) -> Result<Self, StoreError> {
         match options {
             ConnectOptions::Sqlite { path } => sqlite::connect(path).await,
-            ConnectOptions::Postgres { url, password, max_connections } => {
+            ConnectOptions::Postgres { url, password, max_connections, may_be_standby } => {
                 let password = password.as_ref().map(ExposeSecret::expose_secret);
-                postgres::connect(url.expose_secret(), password, *max_connections).await
+                postgres::connect(url.expose_secret(), password, *max_connections, *may_be_standby).await
             }
         }
     }
 
-    /// Brings the schema up to this version. Safe when several processes do it at once.
+    /// Brings the schema up to this version. Safe when several processes do it at once. A schema that is newer will do
+    /// when the newer version has said so.
     ///
     /// # Errors
-    /// The database is away, or its schema is newer than this program.
+    /// The database is away, or its schema is newer than this program can use.
     pub async fn migrate(&self) -> Result<(), StoreError> {
-        let done = match self {
-            Self::Postgres(pool) => postgres::MIGRATIONS.run(pool).await,
-            Self::Sqlite { writer, .. } => return sqlite::migrate(writer).await,
+        let (done, known) = match self {
+            Self::Postgres(pool) => (postgres::migrate(pool).await?, &postgres::MIGRATIONS),
+            Self::Sqlite { writer, .. } => (sqlite::migrate(writer).await?, &sqlite::MIGRATIONS),
         };
-        done.map_err(|error| super::migration_fault(&error))
+        match done {
+            Ok(()) => Ok(()),
+            Err(MigrateError::VersionMissing(newer)) if self.serves_older(known).await? => {
+                tracing::warn!(
+                    newer,
+                    "the database was migrated by a newer Jeton, which left it usable for this one"
+                );
+                Ok(())
+            }
+            Err(error) => Err(super::migration_fault(&error)),
+        }
+    }
+
+    /// Whether the schema, although newer, serves a program that knows these migrations.
+    async fn serves_older(&self, known: &Migrator) -> Result<bool, StoreError> {
+        let newest = known.iter().map(|migration| migration.version).max();
+        let needed = self.oldest_schema().await?;
+        Ok(needed.is_some() && needed <= newest)
     }
 
     /// Opens a transaction that may write.

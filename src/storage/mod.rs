@@ -81,10 +81,20 @@ impl From<sqlx::Error> for StoreError {
     }
 }
 
+/// What PostgreSQL says about a prepared statement that is not there, or is there already.
+const PREPARED_ELSEWHERE: [&str; 2] = ["26000", "42P05"];
+
 /// A row that cannot be read is a corrupt store; everything else may pass by itself: a server that stops, has no
 /// connection or no disk left, or takes nothing because it follows another one.
 fn fault(error: &sqlx::Error) -> Fault {
-    let detail = format!("database: {error}");
+    let mut detail = format!("database: {error}");
+    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+    if code.is_some_and(|code| PREPARED_ELSEWHERE.contains(&&*code)) {
+        detail.push_str(
+            ". Something in between hands each transaction to another connection and does not know prepared \
+             statements: PgBouncer does from 1.21 on, with max_prepared_statements (docs/scaling.md)",
+        );
+    }
     match error {
         sqlx::Error::ColumnDecode { .. }
         | sqlx::Error::ColumnNotFound(_)

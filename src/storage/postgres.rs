@@ -3,9 +3,9 @@
 use std::str::FromStr;
 use std::time::Duration;
 
-use sqlx::migrate::Migrator;
+use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
-use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection, PgExecutor, PgPool};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection, PgExecutor, PgPool, Row};
 
 use super::{LossySetting, Store, StoreError};
 use crate::domain::audit::Recorded;
@@ -24,44 +24,47 @@ const TRUSTED: Duration = Duration::from_secs(1);
 /// and there is room for few.
 const GIVEN_BACK: Duration = Duration::from_secs(2);
 
-/// Whether the server follows another one.
-const FOLLOWS: &str = "SELECT pg_is_in_recovery()";
+/// How long to wait before a server that only reads is asked again.
+const STANDBY_PAUSE: Duration = Duration::from_millis(300);
 
 const CHANNEL: &str = "jeton_changes";
+
+/// A setting that means nothing to PostgreSQL, and that no pooler hands on.
+const LISTENS: &str = "jeton.listens";
 
 pub(super) async fn connect(
     url: &str,
     password: Option<&str>,
     max_connections: u32,
+    may_be_standby: bool,
 ) -> Result<Store, StoreError> {
-    let mut options = PgConnectOptions::from_str(url)?.application_name("jeton").disable_statement_logging();
+    let options = PgConnectOptions::from_str(url)?.application_name("jeton").disable_statement_logging();
+    // There is none in the schema, and PgBouncer refuses connections that ask for it.
+    let mut options = options.extra_float_digits(None);
     if let Some(password) = password {
         options = options.password(password);
     }
     let pool = PgPoolOptions::new()
-        .max_connections(max_connections)
+        // What listens has a connection of its own.
+        .max_connections(max_connections.saturating_sub(1).max(1))
         .acquire_timeout(PATIENCE)
         // A connection that was in use a moment ago is taken as it is: asking first would double what a
         // batch of the ledger costs.
         .test_before_acquire(false)
-        .before_acquire(|connection, idle| {
+        .before_acquire(move |connection, idle| {
             Box::pin(async move {
-                if idle.idle_for > TRUSTED {
-                    connection.ping().await?;
-                }
-                Ok(true)
+                Ok(idle.idle_for <= TRUSTED || !is_standby(connection).await? || may_be_standby)
             })
         })
-        .after_connect(|connection, _| {
+        // What a standby says may be of yesterday, and nothing can be recorded there. The address leads to another one
+        // later, or it is promoted.
+        .after_connect(move |connection, _| {
             Box::pin(async move {
-                // One that has been the first server, and follows another now: it takes nothing, and what it says of
-                // changes may be old.
-                if sqlx::query_scalar(FOLLOWS).fetch_one(&mut *connection).await? {
-                    return Err(sqlx::Error::Configuration(
-                        "this server is a standby; connect to the primary".into(),
-                    ));
+                if may_be_standby || !is_standby(connection).await? {
+                    return Ok(());
                 }
-                Ok(())
+                tokio::time::sleep(STANDBY_PAUSE).await;
+                Err(sqlx::Error::Configuration("the server is a standby, which only reads".into()))
             })
         })
         .after_release(|connection, _| {
@@ -82,6 +85,30 @@ pub(super) async fn connect(
         );
     }
     Ok(Store::Postgres(pool))
+}
+
+/// Whether the server at the other end only reads. By a query that is not prepared, in one round trip.
+async fn is_standby(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    sqlx::raw_sql("SELECT pg_is_in_recovery()").fetch_one(connection).await?.try_get(0)
+}
+
+/// One process at a time migrates; until the end of its transaction.
+const LOCK_MIGRATIONS: &str = "SELECT pg_advisory_xact_lock(hashtextextended('jeton migrations', 0))";
+
+/// Brings the schema up, one process at a time, and all of it or nothing.
+///
+/// Not by sqlx's own lock, which belongs to the session: behind a pooler that hands each transaction to another
+/// connection, it would be taken on one and given back on another, and the next process would wait for ever.
+pub(super) async fn migrate(pool: &PgPool) -> Result<Result<(), MigrateError>, StoreError> {
+    let mut migrator = Migrator::with_migrations(MIGRATIONS.migrations.to_vec());
+    migrator.set_locking(false);
+    let mut tx = pool.begin().await?;
+    sqlx::query(LOCK_MIGRATIONS).execute(&mut *tx).await?;
+    let done = migrator.run(&mut *tx).await;
+    if done.is_ok() {
+        tx.commit().await?;
+    }
+    Ok(done)
 }
 
 const APPEND_EVENTS: &str = r"
@@ -266,13 +293,13 @@ pub struct Notifications(PgListener);
 // === impl Notifications ===
 
 impl Notifications {
-    /// Starts to listen, where the engine can tell: PostgreSQL.
+    /// Starts to listen, where the engine can tell: PostgreSQL without a pooler in between.
     ///
     /// # Errors
-    /// The database is away.
+    /// The database is away, or a pooler refuses a connection that wants to listen.
     pub async fn listen(store: &Store) -> Result<Option<Self>, StoreError> {
         let Store::Postgres(pool) = store else { return Ok(None) };
-        Ok(Some(Self(listen_on(pool).await?)))
+        Ok(listen_on(pool).await?.map(Self))
     }
 
     /// Waits for the next hint.
@@ -285,8 +312,21 @@ impl Notifications {
     }
 }
 
-async fn listen_on(pool: &PgPool) -> Result<PgListener, StoreError> {
-    let mut listener = PgListener::connect_with(pool).await?;
+/// Listens on a connection of its own, unless a pooler is in between.
+///
+/// One that hands each transaction to another connection would leave the `LISTEN` on whichever it was, and from then on
+/// hand notifications to whoever has that: sqlx fails a statement to whose answer they do not belong. So the connection
+/// asks for a setting of ours when it begins. A pooler refuses what it does not know, or leaves it out.
+async fn listen_on(pool: &PgPool) -> Result<Option<PgListener>, StoreError> {
+    let options = PgConnectOptions::clone(&pool.connect_options()).options([(LISTENS, "on")]);
+    let own = PgPoolOptions::new().max_connections(1).acquire_timeout(PATIENCE).connect_with(options).await?;
+    let direct: Option<String> =
+        sqlx::query_scalar("SELECT current_setting($1, TRUE)").bind(LISTENS).fetch_one(&own).await?;
+    if direct.as_deref() != Some("on") {
+        own.close().await;
+        return Ok(None);
+    }
+    let mut listener = PgListener::connect_with(&own).await?;
     listener.listen(CHANNEL).await?;
-    Ok(listener)
+    Ok(Some(listener))
 }

@@ -5,11 +5,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::migrate::Migrator;
+use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{AssertSqlSafe, ConnectOptions, SqliteExecutor, SqlitePool};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection as _, SqliteExecutor, SqlitePool};
 
-use super::{Store, StoreError, migration_fault};
+use super::{Store, StoreError};
 use crate::domain::audit::Recorded;
 use crate::domain::error::Fault;
 use crate::domain::time::Timestamp;
@@ -54,6 +54,14 @@ fn pool(connections: u32) -> SqlitePoolOptions {
         .idle_timeout(None)
         .max_lifetime(None)
         .acquire_timeout(BUSY)
+        // On a full disk SQLite rolls a transaction back by itself. sqlx does not notice, fails to roll it back again, and
+        // would begin none on this connection any more. (The ping comes after that rollback.)
+        .after_release(|connection, _| {
+            Box::pin(async move {
+                connection.ping().await?;
+                Ok(!connection.is_in_transaction())
+            })
+        })
 }
 
 /// Makes the file readable by its owner only, before SQLite could make it otherwise. The write-ahead
@@ -167,12 +175,12 @@ pub(super) async fn drop_events(writer: &SqlitePool, cut: Timestamp) -> Result<u
     Ok(sqlx::query(DROP).bind(cut.as_micros()).execute(writer).await?.rows_affected())
 }
 
-pub(super) async fn migrate(writer: &SqlitePool) -> Result<(), StoreError> {
-    // sqlx has no lock for SQLite, so two processes could apply the same migration.
+/// Brings the schema up, one process at a time: sqlx has no lock for SQLite.
+pub(super) async fn migrate(writer: &SqlitePool) -> Result<Result<(), MigrateError>, StoreError> {
     let migrating = lock_other_processes_out(writer.connect_options().get_filename()).await?;
-    let done = MIGRATIONS.run(writer).await.map_err(|error| migration_fault(&error));
+    let done = MIGRATIONS.run(writer).await;
     drop(migrating);
-    done
+    Ok(done)
 }
 
 /// A lock on a file beside the database, which lets one process go first. The system releases it when the process

@@ -5,6 +5,7 @@ mod events;
 mod exchange_rules;
 mod registry;
 mod schema;
+mod versions;
 
 use std::time::Duration;
 
