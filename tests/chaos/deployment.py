@@ -10,7 +10,7 @@ import time
 import urllib.request
 
 from jeton import JETON, Server, free_port, jeton
-from load import Client, Load, claims
+from clients import Client, Load, claims
 from rsa import Key
 
 AUDIENCE = "https://orders.example.test"
