@@ -81,7 +81,7 @@ def without_connections(stage):
                 stage.postgres.psql(theirs)
             while not over.is_set() and (session := stage.postgres.session()):
                 taken.append(session)
-            over.wait(0.2)
+            over.wait(0.02)
 
     taking = threading.Thread(target=take)
     taking.start()

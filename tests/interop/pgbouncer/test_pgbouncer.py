@@ -31,7 +31,8 @@ class PgBouncer:
             "listen_addr": "127.0.0.1", "listen_port": self.port, "unix_socket_dir": "", "auth_type": "plain",
             "auth_file": users, "pool_mode": "transaction", "default_pool_size": SERVER_CONNECTIONS,
             # Hands out whoever has waited longest: nobody keeps a connection by luck.
-            "server_round_robin": 1, **settings,
+            "server_round_robin": 1,
+            **settings,
         }
         words = [f"[databases]\n* = host=127.0.0.1 port={self.server.port}\n[pgbouncer]"]
         self.configuration.write_text("\n".join([*words, *(f"{name} = {value}" for name, value in lines.items())]) + "\n")
