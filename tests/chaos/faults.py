@@ -21,6 +21,8 @@ class Stage:
         self.postgres, self.proxy, self.background = postgres, proxy, background
         self.replicas, self.load = replicas, load
         self.lifted, self.notes, self.broken = None, [], []
+        # Whether it takes away what was durable, so that the audit must say so.
+        self.loses = False
 
     def change(self, mode):
         self.background.run(self.proxy.change(mode))
@@ -192,9 +194,9 @@ def accepts(replicas, replica, client):
 
 
 @contextmanager
-def promoted(stage, seconds):
+def promoted(stage, seconds, standby=None):
     """The primary dies. The address moves to its standby at once, which is promoted only later."""
-    standby = with_standby(stage)
+    standby = standby or with_standby(stage)
     stage.postgres.kill()
     stage.move(standby.port)
     time.sleep(seconds / 2)
@@ -203,6 +205,20 @@ def promoted(stage, seconds):
     stage.lift()
     direct(stage)
     yield
+
+
+@contextmanager
+def promoted_too_early(stage, seconds):
+    """The same with a standby that has not heard of the last seconds: what asynchronous replication may lose."""
+    standby = with_standby(stage)
+    stage.postgres.psql("ALTER SYSTEM RESET synchronous_standby_names")
+    stage.postgres.psql("SELECT pg_reload_conf()")
+    standby.psql("ALTER SYSTEM SET primary_conninfo = ''")
+    standby.psql("SELECT pg_reload_conf()")
+    time.sleep(seconds)
+    stage.loses = True
+    with promoted(stage, seconds, standby):
+        yield
 
 
 @contextmanager

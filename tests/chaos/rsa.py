@@ -13,7 +13,8 @@ class Key:
 
     def __init__(self, path):
         subprocess.run(["openssl", "genrsa", "-out", path, "2048"], check=True, stderr=subprocess.DEVNULL)
-        shown = subprocess.run(["openssl", "rsa", "-in", path, "-noout", "-text"], check=True, capture_output=True, text=True)
+        show = ["openssl", "rsa", "-in", path, "-noout", "-text"]
+        shown = subprocess.run(show, check=True, capture_output=True, text=True)
         numbers = {
             name: int(re.sub(r"[\s:]", "", digits), 16)
             for name, digits in re.findall(r"^(\w+):\n((?:    [0-9a-f:]+\n)+)", shown.stdout, re.MULTILINE)

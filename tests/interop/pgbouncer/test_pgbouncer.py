@@ -49,6 +49,7 @@ class PgBouncer:
         return self
 
     def kill(self):
+        """Ends it without a word."""
         if self.process:
             self.process.kill()
             self.process.wait()
@@ -93,9 +94,8 @@ class Deployment:
     def ask(self, number, secret=None):
         """The status of a token request, and the key that signed."""
         pair = base64.b64encode(f"load:{secret or self.secret}".encode()).decode()
-        request = urllib.request.Request(
-            f"{self.servers[number].url}/oauth2/token", b"grant_type=client_credentials", {"authorization": f"Basic {pair}"}
-        )
+        url, authorization = f"{self.servers[number].url}/oauth2/token", {"authorization": f"Basic {pair}"}
+        request = urllib.request.Request(url, b"grant_type=client_credentials", authorization)
         try:
             with urllib.request.urlopen(request, timeout=20) as answer:
                 header = json.load(answer)["access_token"].split(".")[0]
@@ -104,7 +104,8 @@ class Deployment:
             return error.code, error.read().decode(errors="replace")
 
     def psql(self, statement):
-        command = ["psql", "--no-psqlrc", "--tuples-only", "--no-align", "--command", statement, self.store["JETON_DATABASE_URL"]]
+        command = ["psql", "--no-psqlrc", "--tuples-only", "--no-align", "--command", statement]
+        command.append(self.store["JETON_DATABASE_URL"])
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
@@ -167,7 +168,8 @@ def test_nobody_mends_anything_when_the_pooler_was_away(deployment):
 
 
 def test_the_audit_is_whole(deployment):
-    checked = subprocess.run([JETON, "audit", "verify"], env=deployment.environment, capture_output=True, text=True, timeout=60)
+    verify = [JETON, "audit", "verify"]
+    checked = subprocess.run(verify, env=deployment.environment, capture_output=True, text=True, timeout=60)
     assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
