@@ -1,6 +1,7 @@
 """What was seen of a fault, as a row of the table."""
 
 import json
+import re
 import time
 from dataclasses import asdict, dataclass, field
 
@@ -129,7 +130,8 @@ def ready(load, began):
     seen = {}
     for asked, _, _, status, words in load.probes:
         if asked >= began:
-            key = f"{status} {words}".strip() if status else "no answer"
+            # Without the time until which something holds.
+            key = re.sub(r" until \S+", "", f"{status} {words}".strip()) if status else "no answer"
             seen[key] = seen.get(key, 0) + 1
     return ", ".join(f"{words} ×{times}" for words, times in sorted(seen.items()))
 

@@ -35,6 +35,7 @@ mod fuzz;
 mod issuer_keys;
 mod ledger_kill;
 mod ledger_load;
+mod ledger_lost;
 mod ledger_once;
 mod ledger_tamper;
 mod limits;
@@ -43,8 +44,8 @@ mod metrics;
 mod mutual_tls;
 mod openapi;
 mod operators;
-mod packages;
 mod outage;
+mod packages;
 #[cfg(feature = "pkcs11")]
 mod pkcs11_keys;
 mod private_key_jwt;
