@@ -35,7 +35,7 @@ async fn the_next_chain_names_what_is_missing(engine: Engine) {
     timeout(Duration::from_secs(20), back).await.unwrap();
     assert!(server.log().contains("the database has lost audit events"), "{}", server.log());
     let verified = run(&database, &["audit", "verify"]);
-    let said = String::from_utf8_lossy(&verified.stderr).into_owned();
+    let said = String::from_utf8_lossy(&verified.stdout).into_owned();
     assert!(
         !verified.status.success() && said.contains("missing with all that follows: the start of chain"),
         "{said}"
