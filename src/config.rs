@@ -485,6 +485,13 @@ mod tests {
     }
 
     #[test]
+    fn the_database_is_at_one_host() {
+        assert!(load(&[("JETON_DATABASE_URL", "postgres://jeton:a,b@db/jeton?sslmode=require")]).is_ok());
+        let error = load(&[("JETON_DATABASE_URL", "postgres://jeton@one,two:5433/jeton")]).unwrap_err();
+        assert!(error.to_string().contains("write one host"), "{error}");
+    }
+
+    #[test]
     fn another_than_loopback_needs_tls_before_it() {
         assert!(load(&[("JETON_LISTEN", "0.0.0.0:8080")]).is_err());
         assert!(

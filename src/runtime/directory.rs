@@ -35,6 +35,9 @@ use crate::storage::{Change, ChangeKind, Notifications, Store, StoreError};
 /// secret is still accepted on another replica.
 const POLL: Duration = Duration::from_millis(400);
 
+/// How long after it was tried to be notified that is tried again: what stands in between may never allow it.
+const LISTEN_AGAIN: Duration = Duration::from_secs(5);
+
 /// How many unknown client ids are remembered, and for how long.
 const UNKNOWN: u64 = 10_000;
 const UNKNOWN_FOR: Duration = Duration::from_mins(1);
@@ -484,13 +487,15 @@ impl Directory {
     /// Follows the store's changes until `stop`, and sweeps old ones away.
     pub async fn follow(self: Arc<Self>, stop: CancellationToken) {
         let mut notifications = None;
+        let mut listen_at = Instant::now();
         let mut swept = self.ambient.now();
         let mut forgot = swept;
         let mut reading = Trouble::with("changes cannot be read");
         loop {
-            if notifications.is_none() {
+            if notifications.is_none() && listen_at <= Instant::now() {
                 // Where this does not work, there is still the polling.
                 notifications = patiently(Notifications::listen(&self.store)).await.ok().flatten();
+                listen_at = Instant::now() + LISTEN_AGAIN;
             }
             let hint = async {
                 match &mut notifications {

@@ -155,8 +155,8 @@ impl Store {
     /// The database is away, or its schema is newer than this program can use.
     pub async fn migrate(&self) -> Result<(), StoreError> {
         let (done, known) = match self {
-            Self::Postgres(pool) => (postgres::migrate(pool).await?, &postgres::MIGRATIONS),
-            Self::Sqlite { writer, .. } => (sqlite::migrate(writer).await?, &sqlite::MIGRATIONS),
+            Self::Postgres(pool) => (Box::pin(postgres::migrate(pool)).await?, &postgres::MIGRATIONS),
+            Self::Sqlite { writer, .. } => (Box::pin(sqlite::migrate(writer)).await?, &sqlite::MIGRATIONS),
         };
         match done {
             Ok(()) => Ok(()),

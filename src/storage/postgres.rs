@@ -30,6 +30,9 @@ const STANDBY_PAUSE: Duration = Duration::from_millis(300);
 
 const CHANNEL: &str = "jeton_changes";
 
+/// A setting that means nothing to PostgreSQL, and that no pooler hands on.
+const LISTENS: &str = "jeton.listens";
+
 pub(super) async fn connect(
     url: &str,
     password: Option<&str>,
@@ -43,7 +46,8 @@ pub(super) async fn connect(
         options = options.password(password);
     }
     let pool = PgPoolOptions::new()
-        .max_connections(max_connections)
+        // What listens has a connection of its own.
+        .max_connections(max_connections.saturating_sub(1).max(1))
         .acquire_timeout(PATIENCE)
         // A connection that was in use a moment ago is taken as it is: asking first would double what a
         // batch of the ledger costs.
@@ -316,13 +320,13 @@ pub struct Notifications(PgListener);
 // === impl Notifications ===
 
 impl Notifications {
-    /// Starts to listen, where the engine can tell: PostgreSQL.
+    /// Starts to listen, where the engine can tell: PostgreSQL without a pooler in between.
     ///
     /// # Errors
-    /// The database is away.
+    /// The database is away, or a pooler refuses a connection that wants to listen.
     pub async fn listen(store: &Store) -> Result<Option<Self>, StoreError> {
         let Store::Postgres(pool) = store else { return Ok(None) };
-        Ok(Some(Self(listen_on(pool).await?)))
+        Ok(listen_on(pool).await?.map(Self))
     }
 
     /// Waits for the next hint.
@@ -335,8 +339,21 @@ impl Notifications {
     }
 }
 
-async fn listen_on(pool: &PgPool) -> Result<PgListener, StoreError> {
-    let mut listener = PgListener::connect_with(pool).await?;
+/// Listens on a connection of its own, unless a pooler is in between.
+///
+/// One that hands each transaction to another connection would leave the `LISTEN` on whichever it was, and from then on
+/// hand notifications to whoever has that: sqlx fails a statement to whose answer they do not belong. So the connection
+/// asks for a setting of ours when it begins. A pooler refuses what it does not know, or leaves it out.
+async fn listen_on(pool: &PgPool) -> Result<Option<PgListener>, StoreError> {
+    let options = PgConnectOptions::clone(&pool.connect_options()).options([(LISTENS, "on")]);
+    let own = PgPoolOptions::new().max_connections(1).acquire_timeout(PATIENCE).connect_with(options).await?;
+    let direct: Option<String> =
+        sqlx::query_scalar("SELECT current_setting($1, TRUE)").bind(LISTENS).fetch_one(&own).await?;
+    if direct.as_deref() != Some("on") {
+        own.close().await;
+        return Ok(None);
+    }
+    let mut listener = PgListener::connect_with(&own).await?;
     listener.listen(CHANNEL).await?;
-    Ok(listener)
+    Ok(Some(listener))
 }

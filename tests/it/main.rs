@@ -36,6 +36,7 @@ mod fuzz;
 mod issuer_keys;
 mod ledger_kill;
 mod ledger_load;
+mod ledger_lost;
 mod ledger_once;
 mod ledger_tamper;
 mod limits;

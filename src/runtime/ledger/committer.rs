@@ -46,6 +46,8 @@ pub(super) struct Committer {
     /// None before the first event, and after a failure: whether a failed write was carried out nobody
     /// knows, so that chain ends there, whichever way, and the next one names it.
     pub(super) chain: Option<Chain>,
+    /// How far the chain had come that was given up last, until the next one has begun: all of that was durable.
+    given_up: Option<ChainEnd>,
     /// The batch whose outcome is not known, after a failure.
     pub(super) attempt: Option<Attempt>,
     /// Whether what begins a chain is marked.
@@ -81,6 +83,7 @@ impl Committer {
             key,
             process,
             chain: None,
+            given_up: None,
             attempt: None,
             marks,
             unsigned: 0,
@@ -91,7 +94,9 @@ impl Committer {
 
     /// After a failure: the chain ends where it is, whichever way.
     pub(super) fn give_up(&mut self) -> Option<Attempt> {
-        self.chain = None;
+        if let Some(chain) = self.chain.take() {
+            self.given_up = Some(chain.end().clone());
+        }
         self.unsigned = 0;
         self.attempt.take()
     }
@@ -200,6 +205,7 @@ impl Committer {
 
     pub(super) fn keep(&mut self, chain: Chain, events: usize) {
         self.unsigned += events as u64;
+        self.given_up = None;
         self.chain = Some(chain);
     }
 
@@ -225,13 +231,30 @@ impl Committer {
         at: Timestamp,
         events: &mut Vec<Recorded>,
     ) -> Result<Chain, Fault> {
-        let previous = name_chains(tx, at).await.map_err(fault)?;
+        let mut previous = name_chains(tx, at).await.map_err(fault)?;
+        self.name_lost(tx, &mut previous).await?;
         let mut chain = Chain::new(self.ambient.uuid()?, at);
         tx.insert_chain(chain.end().writer, at).await.map_err(fault)?;
         let version = env!("CARGO_PKG_VERSION").to_owned();
         let started = own(at, Event::Started { process: self.process, version, previous })?;
         chain_event(&mut chain, started, events);
         Ok(chain)
+    }
+
+    /// Names the chain that was given up as it was, where the database has less of it: it went back, or a standby that
+    /// lagged took over. Then the check finds what is missing, and not what happens to be there.
+    async fn name_lost(&self, tx: &mut LedgerTx<'_>, previous: &mut Vec<ChainEnd>) -> Result<(), Fault> {
+        let Some(ours) = &self.given_up else { return Ok(()) };
+        let theirs = tx.chain_end(ours.writer).await.map_err(fault)?.map_or(0, |end| end.seq);
+        if theirs < ours.seq {
+            tracing::error!(
+                chain = %ours.writer, from = theirs + 1, to = ours.seq,
+                "the database has lost audit events that it had taken: it went back, or a standby that lagged took over"
+            );
+            previous.retain(|end| end.writer != ours.writer);
+            previous.push(ours.clone());
+        }
+        Ok(())
     }
 
     /// Signs for the last event of a day before one of another day follows: retention cuts between days,

@@ -81,6 +81,8 @@ class Deployment:
         self("resource-servers", "create", "orders", "--identifier", "https://orders.example", "--permission", "use")
         self("roles", "create", "user", "--permission", "orders/use")
         self.secret = self("clients", "create", "load", "--role", "user")["secret"]["client_secret"]
+        # Jeton promises that a running server follows within a second.
+        time.sleep(1)
         return self
 
     def __call__(self, *arguments):

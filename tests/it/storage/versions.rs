@@ -36,14 +36,13 @@ async fn of_the_version_before(engine: Engine) -> Database {
     let all = Migrator::new(Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)).await.unwrap();
     let before = all.iter().filter(|migration| migration.version <= BEFORE).cloned().collect();
     let before = Migrator::with_migrations(before);
-    match &database.url {
-        Some(url) => before.run(&mut PgConnection::connect(url).await.unwrap()).await.unwrap(),
-        None => {
-            let file = database.directory.path().join("data/jeton.db");
-            let mut connection =
-                SqliteConnection::connect(&format!("sqlite://{}", file.display())).await.unwrap();
-            before.run(&mut connection).await.unwrap();
-        }
+    if let Some(url) = &database.url {
+        before.run(&mut PgConnection::connect(url).await.unwrap()).await.unwrap();
+    } else {
+        let file = database.directory.path().join("data/jeton.db");
+        let mut connection =
+            SqliteConnection::connect(&format!("sqlite://{}", file.display())).await.unwrap();
+        before.run(&mut connection).await.unwrap();
     }
     database
 }
