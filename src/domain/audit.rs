@@ -5,7 +5,6 @@
 //! and `docs/audit-event.schema.json` is made from the types here.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -17,6 +16,7 @@ use super::credential::CredentialKind;
 use super::error::Fault;
 pub use super::exchange_record::ExchangeRecord;
 use super::ids::{AdministratorName, ClientId, CredentialId, KeyId, RoleName, TrustedIssuerName};
+pub use super::request_record::{AskedFor, Origin, Repeated};
 use super::revocation::RevokedKind;
 use super::time::Timestamp;
 use super::words::words;
@@ -32,21 +32,6 @@ pub struct AuditEvent {
     pub origin: Origin,
     /// What happened.
     pub event: Event,
-}
-
-/// Where a request came from.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
-pub struct Origin {
-    /// The `x-request-id` of the response; absent for the command line.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub request_id: Option<String>,
-    /// The caller's address.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>)]
-    pub address: Option<IpAddr>,
-    /// The caller's trace (W3C Trace Context), when it sent one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub trace_id: Option<String>,
 }
 
 words! {
@@ -494,29 +479,6 @@ pub struct EventText<'a> {
     origin: &'a Origin,
 }
 
-/// Refusals that were counted instead of being recorded one by one.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
-pub struct Repeated {
-    /// How many.
-    pub count: u64,
-    /// The `x-request-id` of their answers, a hundred at most.
-    pub request_ids: Vec<String>,
-}
-
-/// What a token request asked for, in its own words, shortened.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
-pub struct AskedFor {
-    /// `scope`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub scope: Option<String>,
-    /// `resource`.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub resource: Vec<String>,
-    /// `audience`.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub audience: Vec<String>,
-}
-
 // === impl Event ===
 
 impl Event {
@@ -625,14 +587,6 @@ impl AuditEvent {
         serde_json::to_writer(&mut json, &text).map_err(Fault::internal)?;
         let text = String::from_utf8(json).map_err(Fault::internal)?;
         Ok(WrittenEvent { at: self.at, columns: self.event.columns(), text })
-    }
-}
-
-// === impl Origin ===
-
-impl Origin {
-    fn is_nothing(&self) -> bool {
-        self == &Self::default()
     }
 }
 

@@ -41,6 +41,7 @@ pub mod outside_identity;
 pub mod password;
 pub mod policy;
 pub mod presets;
+pub mod request_record;
 pub mod resource;
 pub mod revocation;
 pub mod role;

@@ -11,7 +11,7 @@ use crate::retention::leave_text;
 use crate::token::GRANT;
 use jeton::admin::audit_watch::AuditWatch;
 use jeton::config::{Config, MasterKeySource, OutageMode};
-use jeton::domain::audit::{AuditEvent, Event};
+use jeton::domain::audit::{Actor, AuditEvent, Event, Origin, RestoredKeys};
 use jeton::domain::time::{DAY, Timestamp};
 use jeton::runtime::expiry_watch::{EndingCounts, ExpiryWatch};
 use jeton::runtime::ledger::Recording;
@@ -179,8 +179,21 @@ async fn be_busy(server: &Server) {
     assert_eq!(ada.get("/admin/audit/export?client_id=billing").await.status, 200);
     ada.post("/admin/sign-out", &[]).await.expect_redirect("/admin/sign-in");
     leave_text(server, "by hand").await;
+    go_back(server).await;
     jeton(&server.database, &["clients", "create", "job", "--role", "order-reader"]);
     rewrap(server);
+}
+
+/// As if a backup was taken, and put back.
+async fn go_back(server: &Server) {
+    let (actor, sha256, at) = (Actor::System, "00".repeat(32), server.app.admin().ambient.now());
+    let backed_up = Event::BackedUp { actor: actor.clone(), taken_at: at, sha256: sha256.clone() };
+    let (keys, sha256) = (RestoredKeys::Kept, Some(sha256));
+    let restored = Event::Restored { actor, taken_at: at, sha256, keys, revoked_keys: 0, revocations: 0 };
+    for event in [backed_up, restored] {
+        let event = AuditEvent { at, origin: Origin::default(), event };
+        leave_text(server, &event.write_for_later().unwrap().text).await;
+    }
 }
 
 async fn guess(server: &Server) {

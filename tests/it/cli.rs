@@ -289,8 +289,14 @@ async fn sqlite_keeps_its_files_to_itself() {
     let data = database.directory.path().join("data");
     let mode = |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(&data), 0o700);
-    let files: Vec<_> = std::fs::read_dir(&data).unwrap().map(|entry| entry.unwrap().path()).collect();
-    assert!(files.len() >= 4, "database, log, index and master key: {files:?}");
+    let found = |folder: &std::path::Path| -> Vec<_> {
+        std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect()
+    };
+    let (folders, mut files): (Vec<_>, Vec<_>) = found(&data).into_iter().partition(|path| path.is_dir());
+    assert_eq!(folders, [data.join("spool")]);
+    assert_eq!(mode(&folders[0]), 0o700);
+    files.extend(found(&folders[0]));
+    assert!(files.len() >= 5, "database, log, index, master key and spool: {files:?}");
     for file in files {
         assert_eq!(mode(&file), 0o600, "{}", file.display());
     }

@@ -99,7 +99,7 @@ metrics! {
     }
     "While the database is away" {
         OUTAGE = "jeton_outage", Gauge [],
-            "1 while audit events go to the spool, because the database takes none";
+            "Whether audit events go to the spool, because the database takes none: 1, else 0";
         SPOOL_EVENTS = "jeton_spool_events", Gauge [],
             "Audit events in the spool";
         SPOOL_BYTES = "jeton_spool_bytes", Gauge in "bytes" [],
