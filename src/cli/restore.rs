@@ -108,7 +108,11 @@ pub(super) async fn run(wanted: Restore, config: &Config, json: bool) -> anyhow:
     .await
     .with_context(|| needs(&manifest))?;
     // What was written is in the write-ahead log.
-    ClaimedFile::claim(&staged).await?;
+    anyhow::ensure!(
+        ClaimedFile::claim(&staged).await?.is_whole(),
+        "what was settled could not be written into {}: is the disk full? Nothing was replaced",
+        staged.display()
+    );
     if claimed.exists() {
         claimed.fold().await?;
     }

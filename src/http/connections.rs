@@ -223,6 +223,10 @@ impl Connections {
             return Err(Full::Handshakes);
         }
         let link = Arc::new(Link::new(Arc::clone(&self.shared), shaking));
+        // Whoever is taken while everybody is told would not hear of it.
+        if self.stopping.load(Relaxed) != 0 {
+            link.tell(Order::Finish);
+        }
         let slot = open.insert(Slot { link: Arc::clone(&link), address });
         Ok(Place { connections: Arc::clone(self), slot, link })
     }

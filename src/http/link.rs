@@ -250,8 +250,10 @@ impl Link {
         if stalled != 0 {
             return Some((stalled, self.number));
         }
-        // What is not yet complete counts since the last that was: a drip does not make it younger.
-        let waits = self.bodies.load(Relaxed) >= self.requests.load(Relaxed);
+        // What is not yet complete counts since the last that was: a drip does not make it younger. Over HTTP/2 an answer
+        // that nobody reads stalls no connection.
+        let unsent = self.unsent.lock().unwrap_or_else(PoisonError::into_inner).len();
+        let waits = self.bodies.load(Relaxed) as usize + unsent >= self.requests.load(Relaxed) as usize;
         waits.then(|| (self.since.load(Relaxed), self.number))
     }
 
@@ -274,7 +276,9 @@ impl Link {
         if self.is_busy() {
             return None;
         }
-        if over(stopping, ARRIVING) || over(self.leaving.load(Relaxed), GOODBYE) {
+        // An answer that is being written has half of the deadline.
+        let arriving = self.stalled.load(Relaxed) == 0 && over(stopping, ARRIVING);
+        if arriving || over(self.leaving.load(Relaxed), GOODBYE) {
             return Some((Order::Cut, None));
         }
         let head = self.head.load(Relaxed);
@@ -358,11 +362,15 @@ impl UnderWay {
 impl Drop for UnderWay {
     fn drop(&mut self) {
         let link = &self.link;
+        let mut answered = false;
         if self.number != 0 {
             let mut unsent = link.unsent.lock().unwrap_or_else(PoisonError::into_inner);
+            let before = unsent.len();
             unsent.retain(|(number, _)| *number != self.number);
+            answered = unsent.len() < before;
         }
-        if link.requests.fetch_sub(1, Relaxed) == 1 {
+        // A gateway's connection may have requests under way for hours: one that was answered makes it young.
+        if link.requests.fetch_sub(1, Relaxed) == 1 || answered {
             link.since.store(link.shared.now(), Relaxed);
         }
     }
@@ -389,6 +397,31 @@ mod tests {
 
     fn told(link: &Link, now: u64) -> Option<(Order, Option<Reason>)> {
         link.verdict(now, &SPANS, 0)
+    }
+
+    #[test]
+    fn an_answer_over_http_2_that_nobody_reads_waits_for_its_client() {
+        let link = link(false);
+        let (one, two) = (UnderWay::begin(&link, true), UnderWay::begin(&link, true));
+        assert_eq!(link.waits_since(), None, "both are worked for");
+        one.is_answered();
+        assert_eq!(link.waits_since(), None);
+        two.is_answered();
+        assert!(link.waits_since().is_some());
+        assert_eq!(link.verdict(5_003, &SPANS, 1), Some((Order::Cut, None)), "half of the deadline is over");
+        drop(one);
+        drop(two);
+    }
+
+    #[test]
+    fn what_is_still_written_at_a_stop_has_half_of_the_deadline() {
+        let link = link(false);
+        drop(UnderWay::begin(&link, false));
+        link.stalls();
+        let (just_over, spans) = (ARRIVING + 2, Spans { idle: 60_000, write: 60_000, ..SPANS });
+        assert_eq!(link.verdict(just_over, &spans, 1), None);
+        link.has_written();
+        assert_eq!(link.verdict(just_over, &spans, 1), Some((Order::Cut, None)));
     }
 
     #[test]

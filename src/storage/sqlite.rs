@@ -263,6 +263,12 @@ impl ClaimedFile {
         fs::metadata(&self.path).is_ok_and(|file| file.len() > 0)
     }
 
+    /// Whether everything that was written is in the file itself.
+    #[must_use]
+    pub const fn is_whole(&self) -> bool {
+        self.readable
+    }
+
     /// Opens it. `None` when SQLite cannot read it, or finds damage in it.
     pub async fn open(&self) -> Option<Store> {
         if !self.readable {
@@ -300,8 +306,13 @@ async fn fold(path: &Path) -> Result<(), sqlx::Error> {
         .busy_timeout(Duration::from_millis(100))
         .disable_statement_logging();
     let mut connection = options.connect().await?;
-    sqlx::query("PRAGMA journal_mode = DELETE").fetch_all(&mut connection).await?;
-    connection.close().await
+    let mode: String = sqlx::query_scalar("PRAGMA journal_mode = DELETE").fetch_one(&mut connection).await?;
+    connection.close().await?;
+    // It answers the mode that it has, also when it could not leave the other one.
+    if mode != "delete" {
+        return Err(sqlx::Error::Protocol(format!("the journal mode is still {mode}")));
+    }
+    Ok(())
 }
 
 /// Whether somebody else has the file. The lowest byte of SQLite's codes is the kind of the error.
