@@ -146,7 +146,9 @@ impl Held {
     /// The database is away.
     pub async fn begin(&mut self) -> Result<LedgerTx<'_>, StoreError> {
         let inner = match &mut self.connection {
-            Connection::Postgres(connection) => Inner::Postgres(connection.begin().await?),
+            Connection::Postgres(connection) => {
+                Inner::Postgres(connection.begin_with(postgres::BEGIN).await?)
+            }
             Connection::Sqlite(connection, turn) => {
                 let turn = Arc::clone(turn).lock_owned().await;
                 Inner::Sqlite(connection.begin_with("BEGIN IMMEDIATE").await?, turn)

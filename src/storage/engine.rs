@@ -195,7 +195,7 @@ impl Store {
     /// The database is away.
     pub async fn begin(&self) -> Result<Tx, StoreError> {
         let inner = match self {
-            Self::Postgres(pool) => Inner::Postgres(pool.begin().await?),
+            Self::Postgres(pool) => Inner::Postgres(pool.begin_with(postgres::BEGIN).await?),
             // IMMEDIATE takes the write lock at once: a deferred one could fail half-way.
             Self::Sqlite { writer, turn, .. } => {
                 let turn = Arc::clone(turn).lock_owned().await;

@@ -25,6 +25,11 @@ const TRUSTED: Duration = Duration::from_secs(1);
 /// and there is room for few.
 const GIVEN_BACK: Duration = Duration::from_secs(2);
 
+/// Begins a transaction, in one round trip. When nobody goes on with it, for example because the network has swallowed
+/// the connection and its COMMIT, the server ends it: else it would keep its rows, and whoever waits for them, until
+/// TCP gives up, after two hours.
+pub(super) const BEGIN: &str = "BEGIN; SET LOCAL idle_in_transaction_session_timeout = '10s'";
+
 /// How long to wait before a server that only reads is asked again.
 const STANDBY_PAUSE: Duration = Duration::from_millis(300);
 

@@ -3,7 +3,10 @@
 use std::ffi::OsStr;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use std::{fs, io};
+
+use tokio::time::timeout;
 
 use super::BATCH;
 use super::committer::{Committer, own};
@@ -15,6 +18,10 @@ use crate::domain::text::quoted;
 use crate::runtime::audit_key::AuditKey;
 use crate::runtime::clock::Ambient;
 use crate::storage::Store;
+
+/// How long the database may take for a part of a spool: longer than a transaction that nobody goes on with keeps its
+/// rows.
+const ADOPTING: Duration = Duration::from_secs(20);
 
 /// What a file is called of which something could not be read: somebody may want to look at it.
 const UNREAD: &str = "unread";
@@ -76,7 +83,13 @@ async fn record(committer: &mut Committer, mut spool: Spool) -> Result<(), Fault
         if frames.is_empty() {
             break;
         }
-        committer.replay(&frames).await?;
+        let taken = timeout(ADOPTING, committer.replay(&frames)).await;
+        taken.unwrap_or_else(|_| {
+            Err(Fault::unavailable(format!(
+                "the database does not take in time what an outage has left in {}",
+                path.display()
+            )))
+        })?;
         events += frames.iter().map(|(_, frame)| frame.events.len() as u64).sum::<u64>();
         spool.replayed(place);
     }

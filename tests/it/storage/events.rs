@@ -158,3 +158,27 @@ async fn a_connection_of_the_ledger_that_has_died_is_replaced_postgres() {
     assert_eq!(tx.use_ids(&[&id]).await.unwrap().len(), 1);
     tx.commit().await.unwrap();
 }
+
+/// A network that has swallowed a connection closes nothing at the server's end.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_lost_transaction_holds_is_free_again_before_tcp_gives_up_postgres() {
+    let (store, _database) = fresh(Engine::Postgres).await;
+    let id = UsedId {
+        purpose: "p",
+        id: "a".to_owned(),
+        issued_at: None,
+        expires_at: START.plus(Duration::from_hours(1)),
+        possible_since: START,
+    };
+    let mut lost = LedgerConnection::new(store.clone()).hold().await.unwrap();
+    let mut lost = lost.begin().await.unwrap();
+    assert_eq!(lost.use_ids(&[&id]).await.unwrap().len(), 1);
+    let waiting = async {
+        let mut held = LedgerConnection::new(store.clone()).hold().await.unwrap();
+        let mut tx = held.begin().await.unwrap();
+        tx.use_ids(&[&id]).await.unwrap().len()
+    };
+    let first = tokio::time::timeout(Duration::from_secs(25), waiting).await.expect("it waits for ever");
+    assert_eq!(first, 1, "the other did not commit");
+    assert!(lost.commit().await.is_err());
+}
