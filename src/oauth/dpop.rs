@@ -165,7 +165,9 @@ impl Dpop {
         // no nonce from before is accepted.
         let possible_since = if claims.nonce.is_some() { expected.now } else { iat.minus(AHEAD) };
         let (id, expires_at) = (BASE64URL.encode(id), until.plus(LEEWAY));
-        let used = UsedId { purpose: PURPOSE, id, issued_at: Some(iat), expires_at, possible_since };
+        // Nor may a clock that is ahead say that it was made since an outage began.
+        let issued_at = (iat <= expected.now.plus(AHEAD)).then_some(iat);
+        let used = UsedId { purpose: PURPOSE, id, issued_at, expires_at, possible_since };
         Ok(Proof { jkt: thumbprint, ath: claims.ath, used, renew_nonce })
     }
 

@@ -8,6 +8,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use super::OVERTAKEN;
 use super::committer::{Committer, MARKED, SPOOL, own};
 use super::entry::chain_event;
 use super::frame::{Frame, Spooled, SpooledId, Tried};
@@ -35,11 +36,16 @@ impl Committer {
         self.make_room(now, times()).await?;
         let mut held = self.connection.hold().await.map_err(fault)?;
         let mut tx = held.begin().await.map_err(fault)?;
+        let earliest = times().fold(now, Timestamp::min);
+        if self.chain.as_ref().is_some_and(|chain| earliest.plus(OVERTAKEN) < chain.at()) {
+            // There they would be recorded later than their identifiers say, and not be found by them.
+            self.chain = None;
+        }
         let missing = not_written(&mut tx, frames, now).await.map_err(fault)?;
         let mut events = Vec::new();
         let mut chain = match &self.chain {
             Some(chain) => chain.clone(),
-            None => self.begin(&mut tx, times().fold(now, Timestamp::min), &mut events).await?,
+            None => self.begin(&mut tx, earliest, &mut events).await?,
         };
         let mut used = Vec::new();
         for frame in missing {

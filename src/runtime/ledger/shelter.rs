@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use aws_lc_rs::hmac;
 
-use super::BATCH;
 use super::committer::{Attempt, own};
 use super::entry::{Done, Entry, What};
 use super::frame::{Frame, Spooled};
 use super::spool::{Marked, Place, Spool};
-use super::standing::{Recording, Standing};
+use super::standing::Standing;
 use super::waiting::Releases;
+use super::{BATCH, OVERTAKEN};
 use crate::config::Outage;
 use crate::domain::audit::{Event, WrittenEvent};
 use crate::domain::error::Fault;
@@ -28,6 +28,8 @@ pub(super) struct Shelter {
     used: Used,
     /// The outage that there is.
     outage: Option<Began>,
+    /// Whether the spool could not be emptied after the last one. Whoever adopts it would not find what is added.
+    spent: bool,
 }
 
 /// An outage.
@@ -56,7 +58,7 @@ impl Shelter {
         standing: Arc<Standing>,
     ) -> Result<Self, Fault> {
         let spool = Spool::create(&settings.directory, settings.max_size, key, ambient.uuid()?)?;
-        Ok(Self { spool, standing, ambient, used: Used::default(), outage: None })
+        Ok(Self { spool, standing, ambient, used: Used::default(), outage: None, spent: false })
     }
 
     /// Whether there is an outage.
@@ -85,6 +87,9 @@ impl Shelter {
         asked: Timestamp,
         fault: &Fault,
     ) -> Result<(), Fault> {
+        if self.spent {
+            self.empty().await?;
+        }
         let first = batch.iter().filter_map(|entry| entry.what.at()).fold(asked, Timestamp::min);
         let began = own(first, Event::OutageBegan)?;
         self.spool.append(&Frame { tried: None, events: vec![Spooled::new(&began, &[])] }).await?;
@@ -102,7 +107,11 @@ impl Shelter {
     /// Spools what can be spooled, and tells everybody. What nobody waits for and did not fit stays in the batch.
     pub(super) async fn take(&mut self, batch: &mut Vec<Entry>) {
         let Some(mut outage) = self.outage else { return };
-        let (open, now) = (!matches!(self.standing.recording(), Recording::Fails), self.ambient.now());
+        let (open, now) = (self.standing.admits(), self.ambient.now());
+        if now.plus(OVERTAKEN) < outage.newest {
+            // The clock was set back. The chain of the replay goes forward; nobody waits for the clock to catch up.
+            outage.newest = now;
+        }
         let (mut frame, mut done) = (Frame::default(), Vec::with_capacity(batch.len()));
         let mut used = Vec::new();
         for entry in batch.iter() {
@@ -198,11 +207,7 @@ impl Shelter {
         if !self.spool.is_empty() {
             return None;
         }
-        let cleared = match self.ambient.uuid() {
-            Ok(name) => self.spool.clear(name).await,
-            Err(fault) => Err(fault),
-        };
-        if let Err(fault) = cleared {
+        if let Err(fault) = self.empty().await {
             // What is in it is marked as written, so that it is not written twice.
             tracing::warn!(%fault, "the spool could not be emptied");
         }
@@ -210,6 +215,13 @@ impl Shelter {
         self.standing.end();
         tracing::info!(events, %began, "the database is back, and has all events of the outage");
         own(self.ambient.now(), Event::OutageEnded { began, events }).ok()
+    }
+
+    async fn empty(&mut self) -> Result<(), Fault> {
+        self.spent = true;
+        self.spool.clear(self.ambient.uuid()?).await?;
+        self.spent = false;
+        Ok(())
     }
 
     /// The process ends. What is in the spool waits for the next one.

@@ -7,6 +7,9 @@ use tokio::time::Instant;
 
 use crate::domain::time::Timestamp;
 
+/// How long a spool that took nothing is left alone.
+const FULL_FOR: Duration = Duration::from_secs(1);
+
 /// How recording stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Recording {
@@ -41,8 +44,8 @@ pub(super) struct Standing {
 #[derive(Default)]
 struct State {
     failing: bool,
-    /// Whether the spool did not take the last event.
-    full: bool,
+    /// When the spool did not take an event, if that was the last.
+    full: Option<Instant>,
     /// When the database was last known to take nothing that it would take now.
     from: Option<Instant>,
     figures: OutageFigures,
@@ -66,7 +69,7 @@ impl Standing {
     pub(super) fn recording(&self) -> Recording {
         let state = self.state();
         match (state.from, self.grace) {
-            (Some(from), Some(grace)) if !state.full => match grace.checked_sub(from.elapsed()) {
+            (Some(from), Some(grace)) if state.full.is_none() => match grace.checked_sub(from.elapsed()) {
                 Some(left) if !left.is_zero() => Recording::Spooling(left),
                 _ => Recording::Fails,
             },
@@ -76,9 +79,17 @@ impl Standing {
         }
     }
 
+    /// Whether an event may go to the spool now. One that took nothing is tried again, for what is true of a disk for a
+    /// moment must not be for the whole outage.
+    pub(super) fn admits(&self) -> bool {
+        let state = self.state();
+        let left = state.from.zip(self.grace).is_some_and(|(from, grace)| from.elapsed() < grace);
+        left && state.full.is_none_or(|since| since.elapsed() >= FULL_FOR)
+    }
+
     /// Whether there is an outage in which nothing is spooled any more.
     pub(super) fn is_over(&self) -> bool {
-        self.state().from.is_some() && self.recording() == Recording::Fails
+        self.state().from.is_some() && !self.admits()
     }
 
     pub(super) fn figures(&self) -> OutageFigures {
@@ -105,7 +116,7 @@ impl Standing {
     /// The spool did, or did not, take so many events, and has so many bytes now.
     pub(super) fn spooled(&self, events: u64, taken: bool, bytes: u64) {
         let mut state = self.state();
-        state.full = !taken;
+        state.full = (!taken).then(Instant::now);
         if taken {
             state.figures.events += events;
         }
@@ -125,6 +136,6 @@ impl Standing {
     pub(super) fn end(&self) {
         let mut state = self.state();
         state.figures = OutageFigures { replayed: state.figures.replayed, ..OutageFigures::default() };
-        (state.from, state.full, state.failing) = (None, false, false);
+        (state.from, state.full, state.failing) = (None, None, false);
     }
 }

@@ -12,6 +12,7 @@ use super::shelter::Shelter;
 use super::standing::Standing;
 use super::waiting::Releases;
 use crate::domain::error::{Fault, FaultKind};
+use crate::runtime::trouble::Trouble;
 
 /// How long events that nobody waits for may gather.
 const GATHER: Duration = Duration::from_millis(50);
@@ -159,15 +160,13 @@ impl Writer {
     async fn ride_out(&mut self, queue: &mut mpsc::Receiver<Entry>, batch: &mut Vec<Entry>) -> bool {
         let Self { committer, shelter: Some(shelter), .. } = self else { return true };
         let (mut pause, mut answers) = (PAUSE.0, false);
+        let mut replaying = Trouble::with("the database does not take the events of the outage");
         loop {
             // What nobody waits for and did not fit.
             shelter.take(batch).await;
             let (frames, behind, is_all) = match shelter.next().await {
-                Ok((frames, behind, is_all)) => (frames, Some(behind), is_all),
-                Err(fault) => {
-                    tracing::error!(%fault, "the events of the outage cannot be written");
-                    (Vec::new(), None, false)
-                }
+                Ok((frames, behind, is_all)) => (frames, Ok(behind), is_all),
+                Err(fault) => (Vec::new(), Err(fault), false),
             };
             let wait = if answers { Duration::ZERO } else { pause };
             // The last part is not made longer while a database that answers takes it, or there would be no end.
@@ -175,9 +174,7 @@ impl Writer {
             let outcome = {
                 let attempt = async {
                     sleep(wait).await;
-                    let Some(behind) = behind else {
-                        return Err(Fault::internal("the spool cannot be read"));
-                    };
+                    let behind = behind?;
                     match timeout(PATIENCE, committer.replay(&frames)).await {
                         Ok(outcome) => outcome.map(|()| behind),
                         Err(_) => Err(Fault::unavailable("the database does not answer")),
@@ -197,24 +194,21 @@ impl Writer {
                     }
                 }
             };
-            match outcome {
-                Ok(behind) => {
-                    answers = true;
-                    let events = frames.iter().map(|(_, frame)| frame.events.len() as u64).sum();
-                    if let Some(ended) = shelter.replayed(behind, events).await {
-                        batch.push(Entry { what: What::Event(ended, Vec::new()), done: None });
-                    }
-                    if !shelter.is_open() {
-                        return true;
-                    }
+            replaying.note(outcome.as_ref().map(drop));
+            let Ok(behind) = outcome else {
+                committer.give_up();
+                if !std::mem::take(&mut answers) {
+                    pause = (pause * 2).min(PAUSE.1);
                 }
-                Err(fault) => {
-                    committer.give_up();
-                    tracing::debug!(%fault, "the database is still away");
-                    if !std::mem::take(&mut answers) {
-                        pause = (pause * 2).min(PAUSE.1);
-                    }
-                }
+                continue;
+            };
+            answers = true;
+            let events = frames.iter().map(|(_, frame)| frame.events.len() as u64).sum();
+            if let Some(ended) = shelter.replayed(behind, events).await {
+                batch.push(Entry { what: What::Event(ended, Vec::new()), done: None });
+            }
+            if !shelter.is_open() {
+                return true;
             }
         }
     }
