@@ -122,8 +122,11 @@ pub(super) static CHECKS: &[Check] = &[
             of.lifetime().map_or_else(|| "not known".to_owned(), |(lifetime, _)| format!("{lifetime} s"))
         },
         wanted: |of| format!("0 s to {} from iat to exp", seconds(of.issuer.max_lifetime)),
-        mend: |_| {
-            "ask the platform for a shorter token, or raise the trusted issuer's max_lifetime".to_owned()
+        mend: |of| match of.lifetime() {
+            Some((..0, _)) => "it ends before it begins: have the issuer correct its times".to_owned(),
+            _ => {
+                "ask the platform for a shorter token, or raise the trusted issuer's max_lifetime".to_owned()
+            }
         },
     },
     Check {
@@ -195,7 +198,8 @@ impl<'a> Judging<'a> {
         let most = self.issuer.max_lifetime;
         let (from, most) = match self.token.time("iat").ok()? {
             Some(iat) => (iat, most),
-            None => (self.now, most.saturating_add(self.issuer.leeway)),
+            // As `exp` is judged: with leeway at both ends.
+            None => (self.now.minus(self.issuer.leeway), most.saturating_add(2 * self.issuer.leeway)),
         };
         let most = i64::try_from(most.as_secs()).unwrap_or(i64::MAX);
         Some((exp.as_seconds().saturating_sub(from.as_seconds()), most))
