@@ -121,7 +121,8 @@ impl Keyring {
     /// Reads the stored keys again.
     ///
     /// # Errors
-    /// The database is away, or a key cannot be opened; the keys in memory stay.
+    /// The database is away, and the keys in memory stay; or a key cannot be opened, and the others count: what is known
+    /// to be revoked stops signing here all the same.
     pub async fn reload(&self) -> Result<(), Fault> {
         let reads = || self.reads.lock().unwrap_or_else(PoisonError::into_inner);
         let number = {
@@ -131,10 +132,16 @@ impl Keyring {
         };
         let stored = patiently(self.store.signing_keys()).await?;
         let mut rings = Rings::new();
+        let mut unread = None;
         for stored in stored {
-            let ring = rings.entry(stored.algorithm).or_default();
-            ring.keys.push(self.parsed(&stored).await?);
-            ring.lives.push(stored.life);
+            match self.parsed(&stored).await {
+                Ok(key) => {
+                    let ring = rings.entry(stored.algorithm).or_default();
+                    ring.keys.push(key);
+                    ring.lives.push(stored.life);
+                }
+                Err(fault) => unread = Some(fault),
+            }
         }
         let mut reads = reads();
         // One that began later has found whatever this one was asked for. To put this one over it could take a
@@ -143,7 +150,7 @@ impl Keyring {
             reads.shown = number;
             self.rings.store(Arc::new(rings));
         }
-        Ok(())
+        unread.map_or(Ok(()), Err)
     }
 
     /// A key ready for use: the one in memory, if it is there already.

@@ -25,7 +25,10 @@ both_engines!(
     a_replica_that_hears_nothing_publishes_and_signs_nothing,
 );
 
-both_replicas!(whoever_dies_half_way_leaves_rings_that_work);
+both_replicas!(
+    whoever_dies_half_way_leaves_rings_that_work,
+    a_key_that_was_revoked_stops_signing_although_another_cannot_be_opened,
+);
 
 const JWKS: &str = "/.well-known/jwks.json";
 
@@ -173,6 +176,32 @@ async fn whoever_dies_half_way_leaves_rings_that_work(dying: Replica, database: 
     }
     dying.kill().await;
     survivor.stop().await;
+}
+
+async fn a_key_that_was_revoked_stops_signing_although_another_cannot_be_opened(
+    replica: Replica,
+    database: Database,
+) {
+    replica.rotator.settle().await.unwrap();
+    let (now, rings) = (replica.clock.now(), replica.keyring.lives());
+    let kid = rings[&Algorithm::Es256][0].kid.as_str().to_owned();
+    let sign = async || {
+        replica.keyring.sign([Algorithm::Es256], TokenType::Jwt, &json!({ "a": 1 }), now).await.is_ok()
+    };
+    assert!(sign().await);
+    let fresh = format!(
+        "INSERT INTO signing_keys (kid, algorithm, generation, public_jwk, sealed_private, created_at, activates_at, \
+         longest_token) SELECT 'fresh', algorithm, generation + 1, public_jwk, substr(sealed_private, 2), created_at, \
+         activates_at, longest_token FROM signing_keys WHERE kid = '{kid}'"
+    );
+    database.execute(&fresh).await;
+    let revoked = format!("UPDATE signing_keys SET revoked_at = {} WHERE kid = '{kid}'", now.as_micros());
+    database.execute(&revoked).await;
+    let fault = replica.keyring.reload().await.unwrap_err();
+    assert!(fault.to_string().contains("fresh"), "{fault}");
+    assert!(replica.keyring.jwks(now).find(&kid).is_none(), "it is not published");
+    assert!(!sign().await, "and signs nothing");
+    replica.stop().await;
 }
 
 /// What is read later is newer: a slow reader must not put back what somebody else has replaced.
