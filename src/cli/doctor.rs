@@ -72,7 +72,7 @@ async fn open(config: &Config) -> Result<Store, String> {
             file.display()
         ));
     }
-    app::connect(config)
+    app::connect_to_read(config)
         .await
         .map_err(|fault| format!("{fault}: is it running, and are URL and password right?"))
 }

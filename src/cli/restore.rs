@@ -145,7 +145,7 @@ async fn stage(backup: &Path, manifest: &Manifest, staging: &PrivateDirectory) -
     if let Some(damage) = damage? {
         bail!("the backup's database is damaged: {damage}; use another backup");
     }
-    let (applied, known) = schema?;
+    let (applied, known, _) = schema?;
     Manifest { schema: applied.max(manifest.schema), ..manifest.clone() }
         .check(known)
         .with_context(|| format!("the backup {} cannot be used", backup.display()))?;

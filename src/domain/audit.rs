@@ -10,6 +10,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 pub use super::actor::Actor;
+pub use super::audit_words::{Outcome, ProcessKind, RestoredKeys, SignInMethod};
 use super::chain::ChainEnd;
 use super::client::{AuthMethod, GrantType};
 use super::credential::CredentialKind;
@@ -19,7 +20,6 @@ use super::ids::{AdministratorName, ClientId, CredentialId, KeyId, RoleName, Tru
 pub use super::request_record::{AskedFor, Origin, Repeated};
 use super::revocation::RevokedKind;
 use super::time::Timestamp;
-use super::words::words;
 pub use super::written_event::{Columns, NotAnEvent, Recorded, WrittenEvent};
 use crate::jose::Algorithm;
 
@@ -32,54 +32,6 @@ pub struct AuditEvent {
     pub origin: Origin,
     /// What happened.
     pub event: Event,
-}
-
-words! {
-    /// How it ended.
-    Outcome {
-        /// It was done.
-        Success = "success",
-        /// It was refused.
-        Refused = "refused",
-    }
-}
-
-words! {
-    /// What somebody showed who signed in to the pages; after the password, if they have a second factor.
-    SignInMethod {
-        /// The password alone.
-        Password = "password",
-        /// A one-time code.
-        OneTimeCode = "one-time-code",
-        /// A recovery code.
-        RecoveryCode = "recovery-code",
-        /// The link by which they set their password.
-        Link = "link",
-        /// What their OpenID provider says of them (single sign-on).
-        SingleSignOn = "single-sign-on",
-    }
-}
-
-words! {
-    /// What sort of process keeps a chain.
-    ProcessKind {
-        /// A server.
-        Server = "server",
-        /// A command that changed something.
-        Command = "command",
-    }
-}
-
-words! {
-    /// What became of the signing keys of a database that was restored.
-    RestoredKeys {
-        /// They are as they were in the backup.
-        Kept = "kept",
-        /// Those are revoked that were revoked since.
-        CarriedOver = "carried-over",
-        /// All are revoked.
-        Revoked = "revoked",
-    }
 }
 
 /// What happened.

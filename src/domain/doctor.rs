@@ -115,9 +115,10 @@ pub fn clock(ours: Timestamp, theirs: Timestamp, tolerance: Duration) -> Line {
     Line::ok("clock", says)
 }
 
-/// Whether the tables are those of this version.
+/// Whether the tables are those of this version: the migration that was applied, the one that it knows, and the one
+/// that a program must know to run on them.
 #[must_use]
-pub fn schema((applied, known): (i64, i64)) -> Line {
+pub fn schema((applied, known, oldest): (i64, i64, Option<i64>)) -> Line {
     match applied.cmp(&known) {
         std::cmp::Ordering::Equal => Line::ok("schema", format!("the schema is {applied}")),
         std::cmp::Ordering::Less => Line::advice(
@@ -126,6 +127,10 @@ pub fn schema((applied, known): (i64, i64)) -> Line {
                 "the schema is {applied}, this Jeton's {known}: take a backup; the next start or `jeton migrate` \
                  migrates"
             ),
+        ),
+        std::cmp::Ordering::Greater if oldest.is_some_and(|oldest| oldest <= known) => Line::advice(
+            "schema",
+            format!("the schema is {applied}, newer than this Jeton's {known}, and left usable for it"),
         ),
         std::cmp::Ordering::Greater => Line::wrong(
             "schema",
@@ -367,9 +372,15 @@ mod tests {
 
     #[test]
     fn a_newer_schema_is_wrong_and_an_older_one_is_migrated() {
-        assert_eq!(schema((15, 15)).state, State::Ok);
-        assert_eq!(schema((14, 15)).state, State::Advice);
-        assert_eq!(schema((16, 15)).state, State::Wrong);
+        for (facts, state) in [
+            ((15, 15, None), State::Ok),
+            ((14, 15, None), State::Advice),
+            ((16, 15, None), State::Wrong),
+            ((16, 15, Some(16)), State::Wrong),
+            ((16, 15, Some(15)), State::Advice),
+        ] {
+            assert_eq!(schema(facts).state, state, "{facts:?}");
+        }
     }
 
     #[test]

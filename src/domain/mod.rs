@@ -9,6 +9,7 @@ pub mod administrator;
 pub mod allowance;
 pub mod audit;
 mod audit_columns;
+pub mod audit_words;
 pub mod back_off;
 pub mod backup;
 pub mod binding;

@@ -64,7 +64,6 @@ async fn observe(
     mut application: Router,
     max_header_size: usize,
 ) -> Response {
-    let started = services.ambient.now();
     let path = request.uri().path();
     let measured =
         services.tokens.traffic.begin(endpoint(path.strip_prefix(services.issuer.path()).unwrap_or(path)));
@@ -114,9 +113,8 @@ async fn observe(
             FaultKind::Internal => tracing::error!(%fault, path, status, request_id, "answered with a fault"),
         }
     }
+    tracing::debug!(%method, path, status, took = ?measured.took(), request_id, "answered");
     measured.end(outcome(&response));
-    let micros = services.ambient.now().as_micros() - started.as_micros();
-    tracing::debug!(%method, path, status, micros, request_id, "answered");
     let headers = response.headers_mut();
     if let Ok(value) = HeaderValue::try_from(request_id) {
         headers.insert(REQUEST_ID, value);

@@ -105,9 +105,6 @@ impl Workers {
     }
 
     /// Serves until `stop`, with headers of at most so many bytes and so many streams on a connection.
-    ///
-    /// # Errors
-    /// The listener has no address.
     pub fn serve(
         &mut self,
         services: &Services,

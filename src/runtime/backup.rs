@@ -86,7 +86,7 @@ async fn describe(file: &Path, taken_at: Timestamp) -> Result<Manifest, Fault> {
             "the database is damaged, so its copy is worth nothing: {damage}"
         )));
     }
-    let (schema, _) = copy.schema().await.map_err(fault)?;
+    let (schema, ..) = copy.schema().await.map_err(fault)?;
     let master_keys = Survey::of(&copy).await?.ids().iter().map(ToString::to_string).collect();
     let keys = copy.signing_keys().await.map_err(fault)?;
     let mut pkcs11_tokens: Vec<String> = keys

@@ -74,17 +74,19 @@ impl Store {
         }
     }
 
-    /// The newest migration that was applied, and the newest that this program knows.
+    /// The newest migration that was applied, the newest that this program knows, and the one that a program must know
+    /// to run on it, where a migration has said so.
     ///
     /// # Errors
     /// The database is away, or none of Jeton's.
-    pub async fn schema(&self) -> Result<(i64, i64), StoreError> {
+    pub async fn schema(&self) -> Result<(i64, i64, Option<i64>), StoreError> {
         let applied = read!(self, pool => sqlx::query_scalar(SCHEMA).fetch_one(pool).await)?;
         let migrations = match self {
             Self::Sqlite { .. } => &sqlite::MIGRATIONS,
             Self::Postgres(_) => &postgres::MIGRATIONS,
         };
-        Ok((applied, migrations.iter().map(|migration| migration.version).max().unwrap_or(0)))
+        let known = migrations.iter().map(|migration| migration.version).max().unwrap_or(0);
+        Ok((applied, known, self.oldest_schema().await?))
     }
 
     /// The event that was recorded last.

@@ -125,7 +125,7 @@ metrics! {
         DIRECTORY_CLIENTS_MAX = "jeton_directory_max_clients", Gauge [],
             "How many clients are kept in memory at most: directory.clients";
         DIRECTORY_HEARD = "jeton_directory_change_age_seconds", Gauge in "seconds" [],
-            "How long ago it was last heard whether there are changes; from 10 seconds on nothing is decided from memory, and /readyz says 503";
+            "How long ago it was last heard whether there are changes; from 10 seconds on only clients in memory get tokens, until outage.grace is over";
         SECRET_CHECKS = "jeton_secret_checks", Counter ["result"],
             "Checks of client secrets that could be right: remembered, or verified anew";
         SIGNATURE_CHECKS = "jeton_token_signature_checks", Counter ["result"],

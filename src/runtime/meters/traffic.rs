@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -294,6 +295,12 @@ impl Seat {
 // === impl InFlight ===
 
 impl InFlight<'_> {
+    /// How long it has taken so far.
+    #[must_use]
+    pub fn took(&self) -> Duration {
+        self.begun.elapsed()
+    }
+
     /// It is answered.
     pub fn end(mut self, outcome: Outcome) {
         self.outcome = outcome;
