@@ -214,6 +214,8 @@ async fn what_was_revoked_since_does_not_come_back_with_a_backup() {
         (&"carried-over".into(), &kid.as_str().into())
     );
     assert_eq!(restored["revocations"], 1);
+    let stored = database.texts("SELECT CAST(COUNT(*) AS TEXT) FROM revocations").await;
+    assert_eq!(stored, ["1"], "what was taken back is again");
     assert_eq!(restored["undone"][0]["action"], "client.disable", "{restored}");
     // The one before is whole, and checked where it is.
     let aside = database.directory.path().join(restored["replaced"].as_str().unwrap());
@@ -242,6 +244,7 @@ async fn what_was_revoked_since_does_not_come_back_with_a_backup() {
         .flat_map(|ring| ring["keys"].as_array().unwrap())
         .filter(|key| key["state"] == "active")
         .collect();
+    assert!(!active.is_empty(), "fresh ones sign: {keys}");
     assert!(
         active.iter().all(|key| !restored["revoked_keys"].as_array().unwrap().contains(&key["kid"])),
         "{keys}"

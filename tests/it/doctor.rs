@@ -24,6 +24,11 @@ async fn all_is_well_and_one_thing_is_not(engine: Engine) {
     let (first, lines) = examined(&database, &[]);
     assert!(!database.directory.path().join("data/jeton.db").exists(), "nothing is made: {lines:?}");
     assert!(first.status.code().is_some_and(|code| code < 3));
+    assert!(!lines.is_empty(), "{first:?}");
+    if engine == Engine::Postgres {
+        let tables = "SELECT table_name::text FROM information_schema.tables WHERE table_schema = 'public'";
+        assert!(database.texts(tables).await.is_empty(), "nothing is made");
+    }
 
     // Any free port, known before: the issuer is where it listens.
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();

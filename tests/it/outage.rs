@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep, timeout};
 use jeton::config::{Database as DatabaseSetting, OutageMode};
 
 use crate::harness::{Answer, Client, Engine, Proxy, Server, Way, jeton};
+use crate::private_key_jwt::{Signer, present, refused};
 
 const ASK: &str = "grant_type=client_credentials";
 
@@ -115,6 +116,7 @@ async fn known_clients_get_tokens_and_every_one_is_recorded_once() {
     let ready = server.get("/readyz").await;
     assert!(ready.status == 200 && ready.body.starts_with("serving through an outage"), "{ready:?}");
     assert_eq!(ready.header("jeton-readiness"), Some("degraded"));
+    server.get("/livez").await.expect_text(200, "alive");
     expect_unavailable(&server.token(&Client::new("nobody", &billing.secret), ASK).await);
 
     // Ten seconds after changes were last heard of, nobody can say any more what counts.
@@ -139,8 +141,15 @@ async fn known_clients_get_tokens_and_every_one_is_recorded_once() {
     assert_eq!(kinds(&server, "outage_began").await.len(), 1);
     let ended = kinds(&server, "outage_ended").await;
     assert!(ended.len() == 1 && ended[0]["events"].as_u64().unwrap() >= 30, "{ended:?}");
-    let refused = kinds(&server, "token_refused").await;
-    assert!(refused.len() >= 3, "refusals are recorded too: {refused:?}");
+    let refusals = kinds(&server, "token_refused").await;
+    for (client_id, times, reason) in
+        [("stopped", 2, "is disabled"), ("billing", 1, "secret"), ("ending", 1, "expired")]
+    {
+        let of = |event: &&Value| {
+            event["client_id"] == *client_id && event["reason"].as_str().unwrap().contains(reason)
+        };
+        assert_eq!(refusals.iter().filter(of).count(), times, "{client_id}: {refusals:?}");
+    }
 }
 
 /// A network that swallows everything: the first answer waits for the database's patience, no other does; and when it
@@ -181,6 +190,51 @@ async fn after_the_grace_nobody_gets_a_token_and_it_recovers_by_itself() {
     recovered(&server).await;
     answered.extend(ask(&server, &billing, 2).await);
     expect_recorded_once(&server.database, &answered).await;
+}
+
+/// The other limit: how long memory is believed. Nobody asks for a token here, so the ledger's grace does not begin.
+#[tokio::test(flavor = "multi_thread")]
+async fn memory_is_not_believed_for_longer_than_the_grace() {
+    let (server, proxy) = server_behind_proxy(Duration::from_secs(11)).await;
+    let billing = server.billing().await;
+    ask(&server, &billing, 1).await;
+    proxy.is(Way::Gone);
+    let over = async {
+        while server.get("/readyz").await.status != 503 {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(Duration::from_secs(30), over).await.expect("memory is believed for ever");
+    server.get("/readyz").await.expect_text(503, "the database does not answer");
+    expect_unavailable(&server.token(&billing, ASK).await);
+}
+
+/// Assertions as they are sent: those from before the outage may have been used elsewhere.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_assertion_from_before_the_outage_is_503_and_one_made_in_it_counts_once() {
+    let server = Server::start_with(Engine::Sqlite, |config| config.outage.mode = OutageMode::Spool).await;
+    let signer = Signer::start(&server).await;
+    let billing = server.client(json!({ "client_id": "by-secret", "roles": ["order-reader"] })).await;
+    let used = signer.assertion(&server);
+    present(&server, &used).await.expect(200);
+    let unused = signer.assertion(&server);
+    server.clock.advance(Duration::from_secs(1));
+    server.database.refuse_rows("audit_events", "NEW.kind IN ('token_issued', 'outage_began')").await;
+    let mut answered = ask(&server, &billing, 1).await;
+    server.clock.advance(Duration::from_secs(1));
+    for old in [&used, &unused] {
+        expect_unavailable(&present(&server, old).await);
+    }
+    let fresh = signer.assertion(&server);
+    answered.push(jti(&present(&server, &fresh).await));
+    present(&server, &fresh).await.expect_oauth_error(401, "invalid_client");
+    server.database.take_rows("audit_events").await;
+    recovered(&server).await;
+    refused(&server, "after it", &present(&server, &fresh).await, "was used before").await;
+    expect_recorded_once(&server.database, &answered).await;
+    let reasons = kinds(&server, "token_refused").await;
+    let used_before = reasons.iter().filter(|event| event["reason"].to_string().contains("was used before"));
+    assert_eq!(used_before.count(), 2, "{reasons:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -120,10 +120,27 @@ async fn a_body_that_drips_is_cut_off_and_the_stop_is_a_clean_one() {
     let environment = [("JETON_SERVER__SHUTDOWN_DEADLINE", "4s"), ("JETON_SERVER__BODY_TIMEOUT", "1h")];
     let process = Process::serve(&database, &environment).await;
     let mut slow = TcpStream::connect(address(&process)).await.unwrap();
-    slow.write_all(b"POST /oauth2/token HTTP/1.1\r\nHost: x\r\nContent-Length: 99\r\n\r\nx").await.unwrap();
-    // The listener of the metrics has nobody else to wait for either.
-    sleep(Duration::from_millis(100)).await;
+    let head =
+        "POST /oauth2/token HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 999\r\n\r\n";
+    slow.write_all(head.as_bytes()).await.unwrap();
+    let mut interim = [0; 64];
+    let read = timeout(PATIENCE, slow.read(&mut interim)).await.unwrap().unwrap();
+    assert!(interim[..read].starts_with(b"HTTP/1.1 100"), "the body is waited for");
+    let (mut rest, mut drips) = slow.into_split();
+    let dripping = tokio::spawn(async move {
+        while drips.write_all(b"x").await.is_ok() {
+            sleep(Duration::from_millis(50)).await;
+        }
+    });
+    let began = Instant::now();
     process.stop().await;
+    let took = began.elapsed();
+    assert!(
+        took > Duration::from_millis(1_900) && took < Duration::from_millis(3_900),
+        "half of it: {took:?}"
+    );
+    assert_eq!(rest.read(&mut [0; 64]).await.unwrap_or(0), 0, "it was cut off");
+    dripping.abort();
     assert!(run(&database, &["audit", "verify"]).status.success());
 }
 

@@ -3,7 +3,6 @@
 use std::fs;
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
 
 use serde_json::Value;
 
@@ -100,7 +99,6 @@ async fn what_was_answered_on_a_full_disk_is_recorded_by_the_next_start() {
     let folder = database.directory.path().join("data/spool");
     fs::write(folder.join("made-up.spool"), "jeton spool 1\n\0\0 and an event that never was").unwrap();
     let process = Process::serve(&database, &[]).await;
-    tokio::time::sleep(Duration::from_millis(10)).await;
     super::expect_recorded_once(&database, &answered).await;
     let adopted =
         database.texts("SELECT event FROM audit_events WHERE kind = 'spool_adopted' ORDER BY at").await;
