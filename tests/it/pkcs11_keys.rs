@@ -172,9 +172,9 @@ async fn all_algorithms(engine: Engine) {
     let set = serde_json::to_value(jwks(&server).await).unwrap();
     let moduli: Vec<_> = set["keys"].as_array().unwrap().iter().filter_map(|key| key["n"].as_str()).collect();
     assert_eq!(moduli.iter().map(|n| n.len()).collect::<Vec<_>>(), [512, 512], "3072 bits in base64url");
-    let log = server.log();
+    let complaints = server.complaints();
     server.stop().await;
-    assert!(!log.contains("WARN") && !log.contains("ERROR"), "{log}");
+    assert_eq!(complaints, [""; 0]);
 
     // Nothing private is here, and what is there does not come out.
     assert_eq!(sealed(&database).await, [""; 0]);
@@ -329,14 +329,16 @@ async fn keys_move_into_the_token_and_back_by_rotating() {
         })
         .await;
     }
-    let log: String = servers.iter().map(Process::log).collect();
+    let mut complaints: Vec<_> = servers.iter().flat_map(Process::complaints).collect();
+    // For a moment, or longer, SoftHSM2 may hide what one of them has made while the other made something (`Token::stir`).
+    complaints.retain(|line| !line.contains("a signing key cannot be used here"));
     until(&token, "the token is empty", async || kept(&token, &database).await.is_empty()).await;
     for server in servers {
         server.stop().await;
     }
     assert_eq!(stored(&database).await, [""; 0]);
     assert!(!sealed(&database).await.is_empty());
-    assert!(!log.contains("ERROR"), "{log}");
+    assert_eq!(complaints, [""; 0]);
 }
 
 /// What is in the database works on while the token is away, and the token when it is back.

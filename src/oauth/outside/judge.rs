@@ -106,24 +106,19 @@ pub(super) static CHECKS: &[Check] = &[
     },
     Check {
         name: "iat",
-        holds: |of| match of.token.time("iat") {
-            Ok(Some(iat)) => of.has_come(iat),
-            Ok(None) => of.issuer.profile == IssuerProfile::Spiffe,
-            Err(_) => false,
-        },
+        // Of a JWT-SVID too, whose specification only recommends it: without it nobody knows how long it is good for.
+        holds: |of| matches!(of.token.time("iat"), Ok(Some(iat)) if of.has_come(iat)),
         found: |of| of.time_shown("iat"),
         wanted: |of| format!("a time not after {}, with {} leeway", of.now, seconds(of.issuer.leeway)),
         mend: |_| "compare the clocks, or give the trusted issuer more leeway".to_owned(),
     },
     Check {
         name: "lifetime",
-        holds: |of| of.lifetime().is_some_and(|(lifetime, most)| (0..=most).contains(&lifetime)),
-        found: |of| {
-            of.lifetime().map_or_else(|| "not known".to_owned(), |(lifetime, _)| format!("{lifetime} s"))
-        },
+        holds: |of| of.lifetime().is_some_and(|lifetime| (0..=of.most_seconds()).contains(&lifetime)),
+        found: |of| of.lifetime().map_or_else(|| "not known".to_owned(), |lifetime| format!("{lifetime} s")),
         wanted: |of| format!("0 s to {} from iat to exp", seconds(of.issuer.max_lifetime)),
         mend: |of| match of.lifetime() {
-            Some((..0, _)) => "it ends before it begins: have the issuer correct its times".to_owned(),
+            Some(..0) => "it ends before it begins: have the issuer correct its times".to_owned(),
             _ => {
                 "ask the platform for a shorter token, or raise the trusted issuer's max_lifetime".to_owned()
             }
@@ -191,18 +186,14 @@ impl<'a> Judging<'a> {
         time <= self.now.plus(self.issuer.leeway)
     }
 
-    /// How many seconds the token is good for, and how many it may be. One that does not say when it was made, which only
-    /// a JWT-SVID need not, is taken to be made now.
-    fn lifetime(&self) -> Option<(i64, i64)> {
-        let exp = self.token.time("exp").ok()??;
-        let most = self.issuer.max_lifetime;
-        let (from, most) = match self.token.time("iat").ok()? {
-            Some(iat) => (iat, most),
-            // As `exp` is judged: with leeway at both ends.
-            None => (self.now.minus(self.issuer.leeway), most.saturating_add(2 * self.issuer.leeway)),
-        };
-        let most = i64::try_from(most.as_secs()).unwrap_or(i64::MAX);
-        Some((exp.as_seconds().saturating_sub(from.as_seconds()), most))
+    /// How many seconds the token is good for.
+    fn lifetime(&self) -> Option<i64> {
+        let (exp, iat) = (self.token.time("exp").ok()??, self.token.time("iat").ok()??);
+        Some(exp.as_seconds().saturating_sub(iat.as_seconds()))
+    }
+
+    fn most_seconds(&self) -> i64 {
+        i64::try_from(self.issuer.max_lifetime.as_secs()).unwrap_or(i64::MAX)
     }
 
     fn shown(&self, name: &str) -> String {

@@ -116,6 +116,15 @@ impl Process {
         read(&self.log)
     }
 
+    /// What it complained of. What a slow machine makes it try again does not count.
+    #[cfg(feature = "pkcs11")]
+    pub(crate) fn complaints(&self) -> Vec<String> {
+        let log = self.log();
+        let complaints = log.lines().filter(|line| line.contains(" WARN ") || line.contains("ERROR "));
+        let passing = |line: &&str| !line.contains("trying again") && !line.contains("not ready");
+        complaints.filter(passing).map(str::to_owned).collect()
+    }
+
     /// Waits until this text is printed.
     pub(crate) async fn printed(&self, text: &str) -> String {
         let printed = async {
