@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, timeout};
 
-use self::collector::{Collector, Mood, Span};
+use self::collector::{Collector, Got, Line, Mood, Span};
 use crate::harness::{Authority, Database, Engine, Process, jeton, run};
 
 /// A caller's trace, and its span.
@@ -109,7 +109,32 @@ async fn a_collector_sees_the_callers_trace_and_no_secret() {
         assert!(!headers.contains_key("x-other") && !headers.contains_key("traceparent"), "{headers:?}");
     }
 
-    // The caller's: its trace, its span above ours, one span for each phase below.
+    of_the_caller(&got);
+    of_others(&got);
+    of_lines(&got);
+    elsewhere(&got, &lines(&said), &database);
+
+    // The link that makes the first administrator is the log's alone.
+    let first = said.split("there is no administrator yet: open ").nth(1).unwrap();
+    let first = first.split(' ').next().unwrap();
+    let raw = String::from_utf8_lossy(&got.raw);
+    assert!(!raw.contains(first) && !raw.contains("there is no administrator yet"), "the link was sent");
+    for secret in [
+        &secret,
+        &token_of_traced,
+        "in-the-query",
+        "in-the-body",
+        "in-a-header",
+        "made-up-grant",
+        "s3cret-of-the-collector",
+        "s3cret-of-another",
+    ] {
+        assert!(!raw.contains(secret) && !said.contains(secret), "a secret was sent or logged: {secret}");
+    }
+}
+
+/// The caller's trace: its span above ours, one span for each phase below.
+fn of_the_caller(got: &Got) {
     let span = got.span("traced").unwrap();
     assert_eq!((span.trace.as_str(), span.parent.as_str(), span.state.as_str()), (TRACE, PARENT, "vendor=1"));
     assert_eq!((span.name.as_str(), span.kind, span.flags), ("POST /oauth2/token", 2, 0x301));
@@ -136,6 +161,9 @@ async fn a_collector_sees_the_callers_trace_and_no_secret() {
     assert_eq!(names, ["authenticate", "decide", "record", "resolve", "sign"]);
     let within = |child: &Span| span.begun <= child.begun && child.ended <= span.ended && child.kind == 1;
     assert!(below.iter().all(|child| child.trace == TRACE && within(child)), "{below:?}");
+}
+
+fn of_others(got: &Got) {
     let mut ids: Vec<_> = got.spans.iter().map(|span| (&span.trace, &span.id)).collect();
     ids.sort_unstable();
     ids.dedup();
@@ -154,10 +182,13 @@ async fn a_collector_sees_the_callers_trace_and_no_secret() {
     assert_eq!(got.span("with-query").unwrap().says("jeton.outcome"), "invalid_request");
     // A caller's made-up words are not told, and a refusal is no error of ours.
     assert_eq!((told("jeton.grant_type"), told("jeton.client_id"), refused.is_error), ("other", "", false));
+}
 
-    // The lines, with the trace that they belong to.
+/// The lines, with the trace that they belong to.
+fn of_lines(got: &Got) {
+    let span = got.span("traced").unwrap();
     let answered = |id: &str| {
-        let of = |line: &&collector::Line| line.says("request_id") == id && line.body == "answered";
+        let of = |line: &&Line| line.says("request_id") == id && line.body == "answered";
         got.lines.iter().find(of).unwrap_or_else(|| panic!("no line of {id}"))
     };
     let line = answered("traced");
@@ -168,10 +199,11 @@ async fn a_collector_sees_the_callers_trace_and_no_secret() {
     assert_eq!((line.trace.as_str(), line.span.as_str()), ("ab".repeat(16).as_str(), ""));
     let serving = got.lines.iter().find(|line| line.body == "serving").unwrap();
     assert_eq!((serving.severity, serving.trace.as_str()), (9, ""));
+}
 
-    // The same on standard error, and in the audit.
-    let all = lines(&said);
-    let exported = String::from_utf8(run(&database, &["audit", "export"]).stdout).unwrap();
+/// The same trace on standard error, and in the audit.
+fn elsewhere(got: &Got, all: &[Value], database: &Database) {
+    let exported = String::from_utf8(run(database, &["audit", "export"]).stdout).unwrap();
     let events = lines(&exported);
     for (id, trace) in [
         ("traced", TRACE),
@@ -185,25 +217,7 @@ async fn a_collector_sees_the_callers_trace_and_no_secret() {
         assert_eq!(event.unwrap_or_else(|| panic!("{id}: {events:?}"))["event"]["trace_id"], trace);
     }
     let line = all.iter().find(|line| line["request_id"] == "traced").unwrap();
-    assert_eq!(line["span_id"], span.id);
-
-    // The link that makes the first administrator is the log's alone.
-    let first = said.split("there is no administrator yet: open ").nth(1).unwrap();
-    let first = first.split(' ').next().unwrap();
-    let raw = String::from_utf8_lossy(&got.raw);
-    assert!(!raw.contains(first) && !raw.contains("there is no administrator yet"), "the link was sent");
-    for secret in [
-        &secret,
-        &token_of_traced,
-        "in-the-query",
-        "in-the-body",
-        "in-a-header",
-        "made-up-grant",
-        "s3cret-of-the-collector",
-        "s3cret-of-another",
-    ] {
-        assert!(!raw.contains(secret) && !said.contains(secret), "a secret was sent or logged: {secret}");
-    }
+    assert_eq!(line["span_id"], got.span("traced").unwrap().id);
 }
 
 /// What `/metrics` says of this sample.
@@ -256,7 +270,7 @@ async fn a_collector_that_is_away_holds_up_nobody_and_gets_the_rest_when_it_is_b
     asked(4).await;
     // Nothing of that is lost when it is back.
     collector.is_now(Mood::Takes);
-    let of_silence = |got: &collector::Got| {
+    let of_silence = |got: &Got| {
         let waited = got.spans.iter().filter(|span| span.says("jeton.request_id") == "waits").count();
         (waited == 20).then_some(())
     };
@@ -314,7 +328,7 @@ async fn every_json_line_of_a_request_names_it_at_every_level() {
         probe.send().await.unwrap();
     };
     probed("at-debug").await;
-    let at_debug = |got: &collector::Got| {
+    let at_debug = |got: &Got| {
         got.lines.iter().find(|line| line.says("request_id") == "at-debug").map(|line| line.body.clone())
     };
     assert_eq!(collector.finds("a line of debugging", at_debug).await, "answered");

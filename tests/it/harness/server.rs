@@ -83,7 +83,7 @@ impl Server {
         change(&mut config);
         let clock = Arc::new(ManualClock::new(START));
         let ambient = Ambient::new(Arc::clone(&clock) as _, Arc::new(SystemEntropy));
-        let app = App::start(&config, ambient, Tracing::off()).await.unwrap();
+        let app = Box::pin(App::start(&config, ambient, Tracing::off())).await.unwrap();
         let callers = Callers::Apart(Arc::new(AtomicU32::new(u32::from(Ipv4Addr::LOCALHOST))));
         Self { app, config, clock, database, callers }
     }
@@ -126,7 +126,7 @@ impl Server {
         app.stop().await.unwrap();
         change(&mut config);
         let ambient = Ambient::new(Arc::clone(&clock) as _, Arc::new(SystemEntropy));
-        let app = App::start(&config, ambient, Tracing::off()).await?;
+        let app = Box::pin(App::start(&config, ambient, Tracing::off())).await?;
         Ok(Self { app, config, clock, database, callers })
     }
 

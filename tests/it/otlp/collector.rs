@@ -1,6 +1,7 @@
 //! A collector of the test's own: OTLP over HTTP, in protobuf, read by the numbers of opentelemetry-proto 1.x.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -220,7 +221,11 @@ impl Message {
     }
 
     fn hex(&self, field: u64) -> String {
-        self.bytes(field).iter().map(|byte| format!("{byte:02x}")).collect()
+        let mut text = String::new();
+        for byte in self.bytes(field) {
+            write!(text, "{byte:02x}").unwrap();
+        }
+        text
     }
 
     fn text(&self, field: u64) -> String {
