@@ -118,6 +118,7 @@ async fn a_collector_sees_the_callers_trace_and_no_secret() {
     let first = said.split("there is no administrator yet: open ").nth(1).unwrap();
     let first = first.split(' ').next().unwrap();
     let raw = String::from_utf8_lossy(&got.raw);
+    assert!(!said.contains("is not read"), "nobody misses a variable that has its setting: {said}");
     assert!(!raw.contains(first) && !raw.contains("there is no administrator yet"), "the link was sent");
     for secret in [
         &secret,
@@ -210,11 +211,14 @@ fn elsewhere(got: &Got, all: &[Value], database: &Database) {
         ("not-traced", &"ab".repeat(16)),
         ("malformed", &got.span("malformed").unwrap().trace),
         ("our-own", &got.span("our-own").unwrap().trace),
+        ("refused", &got.span("refused").unwrap().trace),
     ] {
         let of_request: Vec<_> = all.iter().filter(|line| line["request_id"] == id).collect();
         assert!(!of_request.is_empty() && of_request.iter().all(|line| line["trace_id"] == trace), "{id}");
-        let event = events.iter().find(|event| event["event"]["request_id"] == id);
-        assert_eq!(event.unwrap_or_else(|| panic!("{id}: {events:?}"))["event"]["trace_id"], trace);
+        let origins = events.iter().map(|event| &event["event"]["origin"]);
+        let traces: Vec<_> =
+            origins.filter(|origin| origin["request_id"] == id).map(|origin| &origin["trace_id"]).collect();
+        assert_eq!(traces, [trace], "{id}");
     }
     let line = all.iter().find(|line| line["request_id"] == "traced").unwrap();
     assert_eq!(line["span_id"], got.span("traced").unwrap().id);
