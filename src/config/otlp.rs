@@ -30,7 +30,8 @@ pub struct Share(f64);
 // === impl Share ===
 
 impl Share {
-    const ALL: Self = Self(1.0);
+    /// All of them.
+    pub const ALL: Self = Self(1.0);
 
     /// Whether what has this number, of 56 random bits, is among them. Those that a smaller share has, a larger one has
     /// too (OpenTelemetry's consistent probability sampling).

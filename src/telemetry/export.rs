@@ -176,7 +176,7 @@ impl<T: Signal> Sending<T> {
     }
 
     /// What has come meanwhile, as far as it goes together.
-    fn take_along(&mut self, records: &mut Vec<T>) {
+    pub(super) fn take_along(&mut self, records: &mut Vec<T>) {
         while records.len() < TOGETHER
             && let Ok(record) = self.queue.try_recv()
         {

@@ -360,3 +360,83 @@ where
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderMap;
+    use tracing::subscriber::with_default;
+    use tracing_subscriber::layer::SubscriberExt as _;
+
+    use super::*;
+    use crate::runtime::issuers::Outbound;
+    use crate::telemetry::export::{Collector, queue};
+    use crate::telemetry::otlp::Resource;
+
+    const CALLERS: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7";
+
+    /// What is recorded of one request with this header, of which somebody asks for keys and then goes away.
+    fn recorded(traceparent: &str) -> Vec<SpanRecord> {
+        let endpoint = "http://127.0.0.1:1".to_owned();
+        let outbound = Outbound::new(&endpoint).unwrap();
+        let collector = Collector { outbound, endpoint, headers: HeaderMap::new() };
+        let (spans, mut sending) = queue(collector, Resource(Vec::new()));
+        let (lines, ambient) = (Arc::default(), Ambient::system());
+        let recorder = Arc::new(Recorder { spans, lines, sampled: Share::ALL, ambient });
+        with_default(tracing_subscriber::registry().with(vec![recorder.hearing()]), || {
+            let trace = Tracing::by(recorder).begin(&Incoming {
+                method: "POST",
+                endpoint: "token",
+                route: "/oauth2/token",
+                scheme: "https",
+                request_id: "the-request",
+                parent: TraceParent::parse(traceparent),
+                state: None,
+            });
+            trace.span().in_scope(|| {
+                tracing::trace_span!(target: PHASE, "authenticate").in_scope(|| {
+                    tracing::trace_span!(target: PHASE, "fetch keys").in_scope(|| ());
+                });
+                Span::current().record("jeton.client_id", "billing");
+            });
+            drop(trace);
+            // Outside of a request there are no phases.
+            tracing::trace_span!(target: PHASE, "fetch keys").in_scope(|| ());
+        });
+        let mut records = Vec::new();
+        sending.take_along(&mut records);
+        records
+    }
+
+    #[test]
+    fn whoever_goes_away_leaves_a_trace_with_its_phases() {
+        let records = recorded(&format!("{CALLERS}-01"));
+        let [keys, authenticate, request] = &records[..] else { panic!("{records:?}") };
+        let below = |span: &SpanRecord, above: &SpanRecord| {
+            matches!(span.parent, Some(Parent::Ours(parent)) if parent == above.span_id)
+                && span.trace_id == above.trace_id
+                && span.span_id != above.span_id
+        };
+        assert!(below(keys, authenticate) && below(authenticate, request), "{records:?}");
+        assert_eq!(
+            (keys.kind, authenticate.kind, request.kind),
+            (Kind::Client, Kind::Internal, Kind::Server)
+        );
+        let callers = TraceParent::parse(&format!("{CALLERS}-01")).unwrap();
+        assert_eq!(request.trace_id, callers.trace_id);
+        assert!(matches!(&request.parent, Some(Parent::Callers(parent, _)) if *parent == callers.span_id));
+        let told = |wanted: &str, value: &'static str| {
+            request.attributes.contains(&("jeton.outcome", Value::Text("gone".into())))
+                && request
+                    .attributes
+                    .iter()
+                    .any(|(name, told)| *name == wanted && *told == Value::Text(value.into()))
+        };
+        assert!(told("jeton.client_id", "billing"), "{request:?}");
+    }
+
+    #[test]
+    fn what_the_caller_does_not_record_is_not_recorded_and_has_no_phases() {
+        assert!(recorded(&format!("{CALLERS}-00")).is_empty());
+        assert_eq!(recorded("not-a-traceparent").len(), 3);
+    }
+}
