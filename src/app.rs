@@ -49,6 +49,7 @@ use crate::runtime::tls::Tls;
 use crate::runtime::token_keys::TokenKeys;
 use crate::runtime::upkeep::Upkeep;
 use crate::storage::{ConnectOptions, LossySetting, Store};
+use crate::telemetry::{STAYS_HERE, Tracing};
 
 /// A running server.
 pub struct App {
@@ -264,11 +265,11 @@ async fn check_durable(config: &Config, store: &Store) -> Result<(), Fault> {
 // === impl App ===
 
 impl App {
-    /// Opens everything and starts to serve.
+    /// Opens everything and starts to serve. Requests are traced as `tracing` says.
     ///
     /// # Errors
     /// The address is taken, the database away or too new, the master key missing or another one.
-    pub async fn start(config: &Config, ambient: Ambient) -> Result<Self, Fault> {
+    pub async fn start(config: &Config, ambient: Ambient, tracing: Tracing) -> Result<Self, Fault> {
         let tls = Arc::new(Tls::open(&config.tls, &ambient)?);
         let doors = Doors::open(config, &tls).await?;
         let (address, issuer) = (doors.address, doors.issuer.clone());
@@ -333,7 +334,7 @@ impl App {
             &store,
             (keyring, rotator, live),
             (ledger, dpop, master_keys),
-            (credentials, Arc::clone(&connections)),
+            (credentials, Arc::clone(&connections), tracing),
         )?;
         let (admin, sign_in) = (services.admin.clone(), services.sign_in.clone());
         let metrics = metrics_listener(config.metrics).await?;
@@ -465,14 +466,18 @@ fn threads(config: &Config) -> NonZeroUsize {
 }
 
 /// While there is no administrator, whoever reads the log of the newest start becomes the first one. This is the one
-/// secret that is logged: it works once, for a day, and is void as soon as there is somebody.
+/// secret that is logged, here and not at a collector: it works once, for a day, and is void as soon as there is somebody.
 async fn first_link(sign_in: &SignIn) -> Result<Option<SecretString>, Fault> {
     let link = sign_in.first_link().await.map_err(|error| match error {
         AdminError::Fault(fault) => fault,
         other => Fault::internal(other),
     })?;
     if let Some(link) = &link {
-        tracing::info!("there is no administrator yet: open {} within a day", link.expose_secret());
+        tracing::info!(
+            target: STAYS_HERE,
+            "there is no administrator yet: open {} within a day",
+            link.expose_secret()
+        );
     }
     Ok(link)
 }

@@ -6,6 +6,7 @@ mod credentials;
 mod issuer;
 mod limits;
 mod master_key;
+mod otlp;
 mod outage;
 mod outbound;
 mod serving;
@@ -18,6 +19,7 @@ mod written;
 pub use self::issuer::Issuer;
 pub use self::limits::Limits;
 pub use self::master_key::{HeldIn, MasterKeySource, Pkcs11};
+pub use self::otlp::{Otlp, Share};
 pub use self::outage::{Outage, OutageMode};
 pub use self::outbound::{Assertions, Federation, Outbound};
 pub use self::serving::Serving;
@@ -108,6 +110,8 @@ pub struct Config {
     pub log_level: String,
     /// How log lines look.
     pub log_format: LogFormat,
+    /// The collector that traces and logs are sent to, if there is one.
+    pub otlp: Option<Otlp>,
     written: Written,
 }
 
@@ -321,6 +325,7 @@ impl Settings {
         let directory_clients = self.take("directory.clients", clients).unwrap_or(50_000);
         let log_level = self.take("log.level", log_directives).unwrap_or_else(|| "info".to_owned());
         let log_format = self.take("log.format", log_format).unwrap_or(LogFormat::Text);
+        let otlp = self.otlp();
         Config {
             issuer,
             listen,
@@ -352,6 +357,7 @@ impl Settings {
             directory_clients,
             log_level,
             log_format,
+            otlp,
             written,
         }
     }

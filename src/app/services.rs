@@ -33,6 +33,7 @@ use crate::runtime::rotator::Rotator;
 use crate::runtime::secrets::SecretVerifier;
 use crate::runtime::tls::ClientTrust;
 use crate::storage::Store;
+use crate::telemetry::Tracing;
 
 /// Everything that the handlers call.
 pub(super) fn services(
@@ -42,7 +43,7 @@ pub(super) fn services(
     store: &Store,
     (keyring, rotator, live): (Arc<Keyring>, Arc<Rotator>, LiveTokens),
     (ledger, dpop, master_keys): (Ledger, Arc<Dpop>, MasterKeys),
-    (Tended { ending, verified }, connections): (Tended, Arc<Connections>),
+    (Tended { ending, verified }, connections, tracing): (Tended, Arc<Connections>, Tracing),
 ) -> Result<Services, Fault> {
     let secrets = Arc::new(SecretVerifier::new(&config.limits, &ambient)?.upgrading(verified));
     let failures = Failures::new(&config.limits, &ambient);
@@ -138,6 +139,7 @@ pub(super) fn services(
         connections,
         mtls_url,
         remote_keys: remote,
+        tracing,
         started: ambient.now(),
         keyring,
         rotator,

@@ -143,14 +143,16 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let default = PathBuf::from("jeton.toml");
     let file = arguments.config.or_else(|| default.exists().then_some(default));
     let config = Config::load(file.as_deref(), environment())?;
-    let level = telemetry::start(&config.log_level, config.log_format);
     let runtime = tokio::runtime::Runtime::new().context("starting the runtime")?;
+    // A command is over before anybody would look for its traces.
+    let serves = matches!(arguments.command, Command::Serve | Command::Quickstart);
+    let telemetry = telemetry::start(&config, serves.then(|| runtime.handle()))?;
     let outcome = runtime.block_on(async {
         let json = arguments.json;
         let done = match arguments.command {
             Command::Doctor => return doctor::run(&config, json).await,
-            Command::Serve => serve::run(&config, file.as_deref(), &level).await,
-            Command::Quickstart => quickstart::run(&config).await,
+            Command::Serve => serve::run(&config, file.as_deref(), telemetry).await,
+            Command::Quickstart => quickstart::run(&config, telemetry).await,
             Command::Migrate => migrate(&config).await,
             Command::Clients(command) => {
                 offline(&config, async |offline| clients::run(command, offline, json).await).await

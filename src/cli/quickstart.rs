@@ -20,6 +20,7 @@ use crate::domain::claims::AccessTokenClaims;
 use crate::domain::ids::{ClientId, RoleName};
 use crate::jose::{PublicJwkSet, TokenType, Unverified, VerifyingKey};
 use crate::runtime::clock::Ambient;
+use crate::telemetry::Telemetry;
 
 const ADMINISTRATOR: &str = "quickstart-admin";
 const CLIENT: &str = "billing";
@@ -34,31 +35,25 @@ const ADMINISTRATOR_SECRET_LIFE: u32 = 600;
 /// Seconds that the example client's secret lives: long enough to play with it today.
 const CLIENT_SECRET_LIFE: u32 = 86_400;
 
-pub(super) async fn run(config: &Config) -> anyhow::Result<()> {
+pub(super) async fn run(config: &Config, telemetry: Telemetry) -> anyhow::Result<()> {
     let ambient = Ambient::system();
     let stop = stop_signal()?;
     tokio::pin!(stop);
-    let app = App::start(config, ambient.clone()).await?;
+    let app = App::start(config, ambient.clone(), telemetry.tracing().clone()).await?;
     let outcome = tokio::select! {
-        walked = walk(config, &app, &ambient) => walked,
-        () = &mut stop => return finish(app).await,
+        walked = walk(config, &app, &ambient) => walked.map(Some),
+        () = &mut stop => Ok(None),
     };
-    match outcome {
-        Ok(()) => {
-            stop.await;
-            finish(app).await
-        }
-        Err(error) => {
-            app.stop().await?;
-            Err(error)
-        }
+    if let Ok(Some(())) = outcome {
+        stop.await;
     }
-}
-
-async fn finish(app: App) -> anyhow::Result<()> {
-    println!("\nStopping.");
-    app.stop().await?;
-    Ok(())
+    if outcome.is_ok() {
+        println!("\nStopping.");
+    }
+    let stopped = app.stop().await;
+    telemetry.flush(config.serving.shutdown_deadline).await;
+    outcome?;
+    Ok(stopped?)
 }
 
 async fn walk(config: &Config, app: &App, ambient: &Ambient) -> anyhow::Result<()> {

@@ -11,14 +11,15 @@ use crate::app::App;
 use crate::config::Config;
 use crate::domain::schedule::Span;
 use crate::runtime::clock::Ambient;
-use crate::telemetry::LogLevel;
+use crate::telemetry::{LogLevel, Telemetry};
 
-pub(super) async fn run(config: &Config, file: Option<&Path>, level: &LogLevel) -> anyhow::Result<()> {
+pub(super) async fn run(config: &Config, file: Option<&Path>, telemetry: Telemetry) -> anyhow::Result<()> {
+    note_unread(config, |name| std::env::var_os(name).is_some());
     let stop = stop_signal()?;
     let mut hang_up = signal(SignalKind::hangup())?;
     let ambient = Ambient::system();
     let manager = ServiceManager::of(|name| std::env::var(name).ok(), std::process::id());
-    let app = App::start(config, ambient.clone()).await?;
+    let app = App::start(config, ambient.clone(), telemetry.tracing().clone()).await?;
     let status = format!("serving {} at {}", app.issuer(), app.address());
     manager.ready(&status);
     let reloading = async {
@@ -26,7 +27,7 @@ pub(super) async fn run(config: &Config, file: Option<&Path>, level: &LogLevel) 
         while hang_up.recv().await.is_some() {
             manager.reloading(&ambient);
             app.tls().look();
-            reload(&mut config, file, level);
+            reload(&mut config, file, telemetry.level());
             manager.ready(&status);
         }
     };
@@ -45,7 +46,11 @@ pub(super) async fn run(config: &Config, file: Option<&Path>, level: &LogLevel) 
             app.connections().drain();
             sleep(delay).await;
         }
-        app.stop().await
+        // What is sent to a collector at the end has what is left of the time.
+        let deadline = Instant::now() + config.serving.shutdown_deadline;
+        let stopped = app.stop().await;
+        telemetry.flush(deadline.saturating_duration_since(Instant::now())).await;
+        stopped
     };
     tokio::select! {
         stopped = in_order => Ok(stopped?),
@@ -93,6 +98,22 @@ fn reload(config: &mut Config, file: Option<&Path>, level: &LogLevel) {
             config.log_level_is_now(&new);
         }
         Err(error) => tracing::error!("the level of the log stays as it is: {error}"),
+    }
+}
+
+/// Says that a collector which is set for SDKs of OpenTelemetry gets nothing, where nothing says what does.
+fn note_unread(config: &Config, is_set: impl Fn(&str) -> bool) {
+    const OF_SDKS: [&str; 3] = [
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+        "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+        "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT",
+    ];
+    if config.otlp.is_none()
+        && let Some(name) = OF_SDKS.into_iter().find(|name| is_set(name))
+    {
+        tracing::info!(
+            "{name} is not read: set otlp.endpoint (JETON_OTLP__ENDPOINT) to send traces and logs"
+        );
     }
 }
 

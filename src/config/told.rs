@@ -109,6 +109,7 @@ impl Config {
         ];
         told.extend(self.outage.told());
         told.extend(self.serving_told());
+        told.extend(self.otlp_told());
         if let Some(Upstream { client_id, scopes, mapping, .. }) = &self.sso {
             told.extend([
                 ("sso.client_id", client_id.clone()),

@@ -58,6 +58,7 @@ pub mod tally;
 pub mod text;
 pub mod time;
 pub mod token_id;
+pub mod trace_context;
 pub mod trust;
 pub(crate) mod words;
 mod written_event;

@@ -1,5 +1,7 @@
 //! What a path is about, for what is counted and traced: one of a fixed list, whatever callers make up.
 
+use http::Method;
+
 use crate::runtime::meters::Endpoint;
 
 /// Where pages are, and what describes the API.
@@ -35,6 +37,37 @@ pub(super) fn endpoint(path: &str) -> Endpoint {
         _ if PAGES.into_iter().any(within) => Endpoint::Pages,
         _ => Endpoint::Other,
     }
+}
+
+/// The route that a trace names, one of a fixed list like the endpoint itself.
+pub(super) const fn route(endpoint: Endpoint) -> &'static str {
+    match endpoint {
+        Endpoint::Token => "/oauth2/token",
+        Endpoint::Introspect => "/oauth2/introspect",
+        Endpoint::Revoke => "/oauth2/revoke",
+        Endpoint::Jwks => "/.well-known/jwks.json",
+        Endpoint::Discovery => "/.well-known/*",
+        Endpoint::Probes => "/livez, /readyz",
+        Endpoint::Pages => "/admin/*",
+        Endpoint::ApiAdministrators => "/api/v1/administrators/*",
+        Endpoint::ApiAudit => "/api/v1/audit-*",
+        Endpoint::ApiClients => "/api/v1/clients/*",
+        Endpoint::ApiEndingCredentials => "/api/v1/ending-credentials",
+        Endpoint::ApiExchangeRules => "/api/v1/exchange-rules/*",
+        Endpoint::ApiResourceServers => "/api/v1/resource-servers/*",
+        Endpoint::ApiRevocations => "/api/v1/revocations",
+        Endpoint::ApiRoles => "/api/v1/roles/*",
+        Endpoint::ApiSigningKeys => "/api/v1/signing-keys/*",
+        Endpoint::ApiStatistics => "/api/v1/statistics/*",
+        Endpoint::ApiTrustedIssuers => "/api/v1/trusted-issuers/*",
+        Endpoint::Other => "*",
+    }
+}
+
+/// A method as it is traced (OpenTelemetry's semantic conventions for HTTP).
+pub(super) fn method(method: &Method) -> &'static str {
+    const KNOWN: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"];
+    KNOWN.into_iter().find(|known| *known == method.as_str()).unwrap_or("_OTHER")
 }
 
 /// What the API's path begins with.

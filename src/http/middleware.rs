@@ -18,13 +18,15 @@ use tracing::Instrument;
 use super::Shared;
 use super::client_certificate::ClientCertificate;
 use super::connection::Peer;
-use super::endpoints::endpoint;
+use super::endpoints::{self, endpoint};
 use super::error::{self, Broken, Refused};
 use super::head;
 use crate::domain::audit::Origin;
 use crate::domain::error::FaultKind;
+use crate::domain::trace_context::TraceParent;
 use crate::oauth::access::Scheme;
-use crate::runtime::meters::Outcome;
+use crate::runtime::meters::{Endpoint, Outcome};
+use crate::telemetry::{Incoming, RequestTrace};
 
 /// Who is on the other end, as far as the connection tells: the address as seen past trusted proxies, absent
 /// when a proxy did not say; the `x-request-id` of the answer; the trace. Every request has it as an extension.
@@ -65,9 +67,75 @@ async fn observe(
     max_header_size: usize,
 ) -> Response {
     let path = request.uri().path();
-    let measured =
-        services.tokens.traffic.begin(endpoint(path.strip_prefix(services.issuer.path()).unwrap_or(path)));
+    let about = endpoint(path.strip_prefix(services.issuer.path()).unwrap_or(path));
+    let measured = services.tokens.traffic.begin(about);
     let request_id = request_id(&services, request.headers());
+    let mut trace = trace(&services, &request, about, &request_id);
+    let span = trace.span().clone();
+    let address = span.in_scope(|| identify(&services, &mut request));
+    trace.came_from(address);
+    let trace_id = trace.trace_id().map(|id| id.to_string());
+    let origin = Origin { address, request_id: Some(request_id.clone()), trace_id };
+    request.extensions_mut().insert(Caller(Arc::new(origin)));
+    let method = request.method().clone();
+    let uri = request.uri().clone();
+
+    // Where the span is, every log line of this request carries its identifier; a fault's has it always.
+    let mut response = if let Some(problem) = head::refusal(&request, max_header_size) {
+        problem.into_response()
+    } else {
+        let answered = AssertUnwindSafe(application.call(request)).catch_unwind().instrument(span.clone());
+        match answered.await {
+            Ok(Ok(response)) => response,
+            Err(_) => span.in_scope(error::panicked),
+        }
+    };
+
+    // The path only: a query may hold what a careless client put there.
+    let (path, status) = (uri.path(), response.status().as_u16());
+    span.in_scope(|| {
+        if let Some(Broken(fault)) = response.extensions().get() {
+            match fault.kind {
+                FaultKind::Unavailable => {
+                    tracing::warn!(%fault, path, status, request_id, "answered with a fault");
+                }
+                FaultKind::Internal => {
+                    tracing::error!(%fault, path, status, request_id, "answered with a fault");
+                }
+            }
+        }
+        tracing::debug!(%method, path, status, took = ?measured.took(), request_id, "answered");
+    });
+    let outcome = outcome(&response);
+    trace.end(status, outcome.as_str());
+    measured.end(outcome);
+    let headers = response.headers_mut();
+    if let Ok(value) = HeaderValue::try_from(request_id) {
+        headers.insert(REQUEST_ID, value);
+    }
+    headers.insert(http::header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
+/// The trace of a request, if it has one, and the span that its log lines are told in.
+fn trace(services: &Shared, request: &Request, about: Endpoint, request_id: &str) -> RequestTrace {
+    let headers = request.headers();
+    let parent = trace_parent(headers);
+    // Without its parent it says nothing (W3C Trace Context §3.3).
+    let state = parent.and_then(|_| single(headers, "tracestate"));
+    services.tracing.begin(&Incoming {
+        method: endpoints::method(request.method()),
+        endpoint: about.as_str(),
+        route: endpoints::route(about),
+        scheme: if services.issuer.as_str().starts_with("https:") { "https" } else { "http" },
+        request_id,
+        parent,
+        state,
+    })
+}
+
+/// Who is on the other end: remembers the certificate, and where the request came by; answers the address.
+fn identify(services: &Shared, request: &mut Request) -> Option<IpAddr> {
     let peer = request.extensions().get::<ConnectInfo<Peer>>().map(|info| &info.0);
     let is_trusted =
         |address: &IpAddr| services.trusted_proxies.iter().any(|network| network.contains(address));
@@ -78,49 +146,14 @@ async fn observe(
     });
     let is_mutual = certificate.is_some() || peer.is_some_and(|peer| peer.mutual);
     let address = address.and_then(|address| caller_address(address, request.headers(), is_trusted));
-    let origin =
-        Origin { address, request_id: Some(request_id.clone()), trace_id: trace_id(request.headers()) };
-    request.extensions_mut().insert(Caller(Arc::new(origin)));
     if let Some(certificate) = certificate {
-        tracing::debug!(certificate = ?certificate.0, request_id, "the caller has a certificate");
+        tracing::debug!(certificate = ?certificate.0, "the caller has a certificate");
         request.extensions_mut().insert(certificate);
     }
     if let Some(url) = services.mtls_url.as_ref().filter(|_| is_mutual) {
         request.extensions_mut().insert(Base(Arc::clone(url)));
     }
-    let method = request.method().clone();
-    let uri = request.uri().clone();
-
-    // At the level of debugging every log line of this request carries its identifier; a fault's has it always.
-    let span = tracing::debug_span!("request", id = request_id);
-    let mut response = if let Some(problem) = head::refusal(&request, max_header_size) {
-        problem.into_response()
-    } else {
-        let answered = AssertUnwindSafe(application.call(request)).catch_unwind().instrument(span);
-        match answered.await {
-            Ok(Ok(response)) => response,
-            Err(_) => error::panicked(),
-        }
-    };
-
-    // The path only: a query may hold what a careless client put there.
-    let (path, status) = (uri.path(), response.status().as_u16());
-    if let Some(Broken(fault)) = response.extensions().get() {
-        match fault.kind {
-            FaultKind::Unavailable => {
-                tracing::warn!(%fault, path, status, request_id, "answered with a fault");
-            }
-            FaultKind::Internal => tracing::error!(%fault, path, status, request_id, "answered with a fault"),
-        }
-    }
-    tracing::debug!(%method, path, status, took = ?measured.took(), request_id, "answered");
-    measured.end(outcome(&response));
-    let headers = response.headers_mut();
-    if let Ok(value) = HeaderValue::try_from(request_id) {
-        headers.insert(REQUEST_ID, value);
-    }
-    headers.insert(http::header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    response
+    address
 }
 
 /// What became of a request, as it is counted.
@@ -167,27 +200,15 @@ fn request_id(services: &Shared, headers: &HeaderMap) -> String {
     }
 }
 
-/// The trace that the request belongs to (W3C Trace Context §3.2): the second field of one `traceparent`
-/// whose version we can read. A malformed one counts as none.
-fn trace_id(headers: &HeaderMap) -> Option<String> {
-    let mut all = headers.get_all("traceparent").iter();
-    let header = all.next().filter(|_| all.next().is_none())?.to_str().ok()?;
-    let mut fields = header.split('-');
-    let (version, trace, parent, flags) = (fields.next()?, fields.next()?, fields.next()?, fields.next()?);
-    let hexadecimal = |text: &str, length: usize| {
-        text.len() == length && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
-    };
-    let zero = |text: &str| text.bytes().all(|byte| byte == b'0');
-    let well_formed = hexadecimal(version, 2)
-        && version != "ff"
-        && hexadecimal(trace, 32)
-        && !zero(trace)
-        && hexadecimal(parent, 16)
-        && !zero(parent)
-        && hexadecimal(flags, 2)
-        // Only a later version may have more fields.
-        && (version != "00" || fields.next().is_none());
-    well_formed.then(|| trace.to_owned())
+/// The trace that the request belongs to, if it says so once (W3C Trace Context §3.2).
+fn trace_parent(headers: &HeaderMap) -> Option<TraceParent> {
+    TraceParent::parse(single(headers, "traceparent")?)
+}
+
+/// What a header says that is there once.
+fn single<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    let mut all = headers.get_all(name).iter();
+    all.next().filter(|_| all.next().is_none())?.to_str().ok()
 }
 
 /// The address of whoever stands before the trusted proxies: the last entry of `X-Forwarded-For` that
@@ -222,31 +243,13 @@ mod tests {
     }
 
     #[test]
-    fn a_malformed_trace_counts_as_none_w3c_trace_context_3_2() {
-        let trace = |values: &[&'static str]| {
-            let mut headers = HeaderMap::new();
-            for value in values {
-                headers.append("traceparent", HeaderValue::from_static(value));
-            }
-            trace_id(&headers)
-        };
-        let id = Some("4bf92f3577b34da6a3ce929d0e0e4736".to_owned());
-        assert_eq!(trace(&["00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"]), id);
-        assert_eq!(trace(&["01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-more"]), id);
-        for bad in [
-            "",
-            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7",
-            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-more",
-            "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
-            "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01",
-            "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
-            "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01",
-            "00-4bf92f3577b34da6a3ce929d0e0e473-00f067aa0ba902b7-01",
-        ] {
-            assert_eq!(trace(&[bad]), None, "{bad}");
-        }
-        let twice = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-        assert_eq!(trace(&[twice, twice]), None);
+    fn two_traces_are_none() {
+        let header = HeaderValue::from_static("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01");
+        let mut headers = HeaderMap::new();
+        headers.append("traceparent", header.clone());
+        assert!(trace_parent(&headers).is_some_and(|parent| parent.sampled));
+        headers.append("traceparent", header);
+        assert_eq!(trace_parent(&headers), None);
     }
 
     #[test]

@@ -59,6 +59,7 @@ use crate::runtime::remote_keys::RemoteKeys;
 use crate::runtime::rotator::Rotator;
 use crate::runtime::tls::ClientTrust;
 use crate::storage::Store;
+use crate::telemetry::Tracing;
 
 /// The largest body of a token request, in bytes.
 const TOKEN_BODY: usize = 64 * 1_024;
@@ -109,6 +110,8 @@ pub struct Services {
     pub mtls_url: Option<Arc<str>>,
     /// Keys that others publish.
     pub remote_keys: Arc<RemoteKeys>,
+    /// What begins the traces of requests.
+    pub tracing: Tracing,
     /// When this was put together.
     pub started: Timestamp,
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::SecretString;
+use tracing::{Instrument, Level, Span};
 
 use super::client_auth::{self, Authenticated, Caller, Verified, Verifiers};
 use super::dpop::{self, Dpop, Proof};
@@ -59,6 +60,13 @@ pub struct TokenEndpoint {
     pub dpop: Arc<Dpop>,
     /// What counts the requests.
     pub traffic: Traffic,
+}
+
+/// The span of a step. It exists where a trace is recorded, or at the level `trace`; elsewhere it is a comparison.
+macro_rules! phase {
+    ($name:literal) => {
+        tracing::trace_span!(target: "jeton::phase", $name)
+    };
 }
 
 /// A successful answer (RFC 6749 §5.1).
@@ -124,6 +132,7 @@ impl TokenEndpoint {
         let mut attempt = Attempt::default();
         let attempted = self.attempt(request, &mut attempt).await;
         let (grant, method) = (attempt.grant(), attempt.auth_method);
+        attempt.tell();
         let answer = match attempted {
             Ok(issued) => self.answer(request, attempt, issued).await,
             Err(Failure::Refused(error)) => Err(Box::pin(self.refused(request, attempt, error)).await),
@@ -150,7 +159,8 @@ impl TokenEndpoint {
         let Issued { response, at, event, credential, used, used_before } = issued;
         let event = AuditEvent { at, origin: request.origin.clone(), event };
         let used: Vec<UsedId> = credential.used.iter().cloned().chain(used).collect();
-        match self.ledger.record_issuance(&event, used).await {
+        let recording = self.ledger.record_issuance(&event, used);
+        match recording.instrument(phase!("record")).await {
             Ok(()) => {
                 self.verifiers.assertions.count(&credential);
                 Ok(response)
@@ -172,7 +182,7 @@ impl TokenEndpoint {
         let known = attempt.known;
         let at = self.ambient.now();
         let event = AuditEvent { at, origin: request.origin.clone(), event: attempt.refused(&error) };
-        match self.refusals.record(event, known).await {
+        match self.refusals.record(event, known).instrument(phase!("record")).await {
             Ok(()) => error.into(),
             Err(fault) => fault.into(),
         }
@@ -188,7 +198,8 @@ impl TokenEndpoint {
             resource: form.all("resource").take(10).map(quoted).collect(),
             audience: form.all("audience").take(10).map(quoted).collect(),
         };
-        let (client, grant) = self.authenticate(request, &form, attempt).await?;
+        let authenticating = self.authenticate(request, &form, attempt);
+        let (client, grant) = authenticating.instrument(phase!("authenticate")).await?;
         let possession = Possession { proof: self.prove(request)?, certificate: request.certificate.clone() };
 
         let asked = Asked {
@@ -207,7 +218,7 @@ impl TokenEndpoint {
             possession: &possession,
             now: self.ambient.now(),
         };
-        let resolved = grant.resolve(&context).await?;
+        let resolved = grant.resolve(&context).instrument(phase!("resolve")).await?;
         let granted = Granted {
             grant_type: grant.grant_type(),
             asked: &asked,
@@ -278,7 +289,8 @@ impl TokenEndpoint {
         // The time in the token is that of its event. From here on nothing waits, except for the signature of a key
         // in a PKCS#11 token, at most two seconds.
         let now = self.ambient.now();
-        let decision = policy::decide(catalog, &grantee, asked, self.longest, now)?;
+        let deciding = || policy::decide(catalog, &grantee, asked, self.longest, now);
+        let decision = phase!("decide").in_scope(deciding)?;
         possession.check_binding(&client.registration.client, catalog, &decision.audience)?;
         let proof = possession.proof.as_ref();
         let continues = txn.is_some();
@@ -299,7 +311,8 @@ impl TokenEndpoint {
         };
         let claims = claims::build(occasion, &decision);
         let algorithms = [Some(decision.algorithm), decision.algorithm_before].into_iter().flatten();
-        let signed = self.keyring.sign(algorithms, decision.profile.token_type(), &claims, now).await?;
+        let signing = self.keyring.sign(algorithms, decision.profile.token_type(), &claims, now);
+        let signed = signing.instrument(phase!("sign")).await?;
         let scope = decision.scope.to_string();
         let response = TokenResponse {
             access_token: SecretString::from(signed.token),
@@ -355,6 +368,20 @@ impl Attempt {
     /// Which grant was asked for, if it is one.
     fn grant(&self) -> Option<GrantType> {
         self.grant_type.as_deref().and_then(GrantType::from_word)
+    }
+
+    /// Tells the trace who asks for what, where one is recorded. A name that nobody has, and a grant that there is not,
+    /// are a caller's words, and not told.
+    fn tell(&self) {
+        if !tracing::enabled!(target: "jeton::request", Level::DEBUG) {
+            return;
+        }
+        let span = Span::current();
+        span.record("jeton.grant_type", self.grant().map_or("other", GrantType::as_str));
+        span.record("jeton.auth_method", self.auth_method.map_or("none", AuthMethod::as_str));
+        if let Some(client_id) = self.client_id.as_ref().filter(|_| self.known) {
+            span.record("jeton.client_id", client_id.as_str());
+        }
     }
 
     fn refused(self, error: &OAuthError) -> Event {

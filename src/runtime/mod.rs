@@ -36,7 +36,7 @@ pub mod secrets;
 pub mod statistics;
 pub mod tls;
 pub mod token_keys;
-mod trouble;
+pub mod trouble;
 pub mod upkeep;
 
 use std::time::Duration;

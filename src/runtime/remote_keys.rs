@@ -18,6 +18,7 @@ use std::time::Duration;
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 use tokio::sync::Semaphore;
+use tracing::Instrument;
 
 use self::place::Place;
 use super::clock::Ambient;
@@ -179,7 +180,10 @@ impl RemoteKeys {
         seen: Option<Arc<KeySet>>,
     ) -> Result<Arc<KeySet>, NoKeys> {
         let keys = Arc::clone(self);
-        let asking = tokio::spawn(async move { place.ask(&keys, seen.as_ref()).await });
+        // What is asked carries nothing of the trace: it goes to somebody else.
+        let span = tracing::trace_span!(target: "jeton::phase", "fetch keys");
+        let asking = async move { place.ask(&keys, seen.as_ref()).await };
+        let asking = tokio::spawn(asking.instrument(span).in_current_span());
         asking.await.map_err(Fault::internal)?
     }
 }

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 const EVERY: Duration = Duration::from_mins(1);
 
 /// What a loop has said of something that it tries again and again.
-pub(super) struct Trouble {
+pub struct Trouble {
     what: &'static str,
     said: Option<Instant>,
 }
@@ -18,12 +18,13 @@ pub(super) struct Trouble {
 
 impl Trouble {
     /// None yet. `what` is it, as a sentence.
-    pub(super) const fn with(what: &'static str) -> Self {
+    #[must_use]
+    pub const fn with(what: &'static str) -> Self {
         Self { what, said: None }
     }
 
     /// Takes note of one more try. Answers whether it went well.
-    pub(super) fn note<E: Display>(&mut self, outcome: Result<(), E>) -> bool {
+    pub fn note<E: Display>(&mut self, outcome: Result<(), E>) -> bool {
         match outcome {
             Ok(()) => {
                 if self.said.take().is_some() {

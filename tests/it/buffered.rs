@@ -10,6 +10,7 @@ use crate::token::GRANT;
 use jeton::app::App;
 use jeton::config::{Issuance, Issuer};
 use jeton::runtime::clock::Ambient;
+use jeton::telemetry::Tracing;
 
 both_engines!(
     an_event_is_written_without_another_one_that_comes_after_it,
@@ -80,7 +81,9 @@ async fn a_postgres_that_does_not_wait_for_its_disk_is_for_buffered_only() {
     let mut config = database.config();
     config.listen = "127.0.0.1:0".parse().unwrap();
     config.issuer = Some(Issuer::parse("http://localhost:8080").unwrap());
-    let Err(refused) = App::start(&config, Ambient::system()).await else { panic!("it starts") };
+    let Err(refused) = App::start(&config, Ambient::system(), Tracing::off()).await else {
+        panic!("it starts")
+    };
     let told = refused.to_string();
     for part in ["synchronous_commit = off", "SET synchronous_commit = on", "audit.issuance", "buffered"] {
         assert!(told.contains(part), "it says what to do, '{part}': {told}");
@@ -88,8 +91,8 @@ async fn a_postgres_that_does_not_wait_for_its_disk_is_for_buffered_only() {
     assert_eq!(database.texts("SELECT event FROM audit_events").await, [""; 0], "nothing has begun");
 
     config.audit_issuance = Issuance::Buffered;
-    App::start(&config, Ambient::system()).await.unwrap().stop().await.unwrap();
+    App::start(&config, Ambient::system(), Tracing::off()).await.unwrap().stop().await.unwrap();
     database.execute(&format!("ALTER DATABASE {name} SET synchronous_commit = local")).await;
     config.audit_issuance = Issuance::Durable;
-    App::start(&config, Ambient::system()).await.unwrap().stop().await.unwrap();
+    App::start(&config, Ambient::system(), Tracing::off()).await.unwrap().stop().await.unwrap();
 }

@@ -46,6 +46,7 @@ mod metrics_traffic;
 mod mutual_tls;
 mod openapi;
 mod operators;
+mod otlp;
 mod outage;
 mod packages;
 #[cfg(feature = "pkcs11")]

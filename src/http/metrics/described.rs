@@ -145,6 +145,12 @@ metrics! {
         LEGACY_AUDIENCES = "jeton_legacy_assertion_audiences", Counter [],
             "Client assertions that were accepted only because of legacy_assertion_audience";
     }
+    "What is sent to a collector" {
+        OTLP_SENT = "jeton_otlp_sent_records", Counter ["signal"],
+            "Spans (traces) and log lines (logs) that the collector of otlp.endpoint has taken";
+        OTLP_DROPPED = "jeton_otlp_dropped_records", Counter ["signal", "reason"],
+            "Those that were dropped: queue_full (more came than could be sent) or not_taken (the collector refused them, or was away for a minute)";
+    }
     "Database and clock" {
         CONNECTIONS = "jeton_database_connections", Gauge ["pool", "state"],
             "Open connections to the database: idle or in_use. PostgreSQL has the pool main, SQLite has readers and writers";

@@ -20,6 +20,7 @@ pub(super) fn families(services: &Services) -> Vec<Family> {
     families.extend(connections(&services.connections));
     families.extend(memory(services));
     families.extend(keys(services));
+    families.extend(exported(services));
     families.extend(database(services));
     families.extend(process(services));
     families
@@ -151,6 +152,17 @@ fn keys(services: &Services) -> [Family; 5] {
         Family::new(&of::EXPIRING, soon),
         Family::new(&of::EXPIRED, ended),
         Family::single(&of::LEGACY_AUDIENCES, services.tokens.verifiers.assertions.legacy_audiences()),
+    ]
+}
+
+fn exported(services: &Services) -> [Family; 2] {
+    let exported = services.tracing.exported();
+    let dropped = exported.into_iter().flat_map(|of| {
+        [([of.signal, "queue_full"], of.queue_full), ([of.signal, "not_taken"], of.not_taken)]
+    });
+    [
+        Family::new(&of::OTLP_SENT, exported.map(|of| ([of.signal], of.sent))),
+        Family::new(&of::OTLP_DROPPED, dropped),
     ]
 }
 

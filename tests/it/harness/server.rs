@@ -25,6 +25,7 @@ use jeton::domain::time::Timestamp;
 use jeton::runtime::clock::{Ambient, Clock, ManualClock, SystemEntropy};
 use jeton::runtime::clock_check::ClockCheck;
 use jeton::storage::Store;
+use jeton::telemetry::Tracing;
 
 use super::{Answer, Database, Engine};
 
@@ -82,7 +83,7 @@ impl Server {
         change(&mut config);
         let clock = Arc::new(ManualClock::new(START));
         let ambient = Ambient::new(Arc::clone(&clock) as _, Arc::new(SystemEntropy));
-        let app = App::start(&config, ambient).await.unwrap();
+        let app = Box::pin(App::start(&config, ambient, Tracing::off())).await.unwrap();
         let callers = Callers::Apart(Arc::new(AtomicU32::new(u32::from(Ipv4Addr::LOCALHOST))));
         Self { app, config, clock, database, callers }
     }
@@ -113,7 +114,7 @@ impl Server {
     /// Another replica with a clock of its own.
     pub(crate) async fn replica_at(&self, clock: Arc<dyn Clock>) -> Self {
         let ambient = Ambient::new(clock, Arc::new(SystemEntropy));
-        let app = App::start(&self.config, ambient).await.unwrap();
+        let app = App::start(&self.config, ambient, Tracing::off()).await.unwrap();
         let (config, clock) = (self.config.clone(), Arc::clone(&self.clock));
         let (database, callers) = (Arc::clone(&self.database), self.callers.clone());
         Self { app, config, clock, database, callers }
@@ -125,7 +126,7 @@ impl Server {
         app.stop().await.unwrap();
         change(&mut config);
         let ambient = Ambient::new(Arc::clone(&clock) as _, Arc::new(SystemEntropy));
-        let app = App::start(&config, ambient).await?;
+        let app = Box::pin(App::start(&config, ambient, Tracing::off())).await?;
         Ok(Self { app, config, clock, database, callers })
     }
 

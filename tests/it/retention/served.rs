@@ -13,6 +13,7 @@ use jeton::admin::By;
 use jeton::app::App;
 use jeton::runtime::clock::{Ambient, ManualClock, SystemEntropy};
 use jeton::runtime::upkeep::Upkeep;
+use jeton::telemetry::Tracing;
 
 both_engines!(
     what_a_killed_process_has_left_is_chained_at_the_next_start,
@@ -172,7 +173,7 @@ async fn tokens_are_issued_while_the_clock_is_behind(engine: Engine) {
     config.listen = "127.0.0.1:0".parse().unwrap();
     let clock = Arc::new(ManualClock::new(START));
     let ambient = Ambient::new(Arc::clone(&clock) as _, Arc::new(SystemEntropy));
-    let app = App::start(&config, ambient).await.unwrap();
+    let app = App::start(&config, ambient, Tracing::off()).await.unwrap();
     let (admin, by) = (app.admin(), By::system());
     let registered = async {
         let server =
