@@ -108,7 +108,7 @@ const LOCK_MIGRATIONS: &str = "SELECT pg_advisory_xact_lock(hashtextextended('je
 pub(super) async fn migrate(pool: &PgPool) -> Result<Result<(), MigrateError>, StoreError> {
     let mut migrator = Migrator::with_migrations(MIGRATIONS.migrations.to_vec());
     migrator.set_locking(false);
-    let mut tx = pool.begin().await?;
+    let mut tx = pool.begin_with(BEGIN).await?;
     sqlx::query(LOCK_MIGRATIONS).execute(&mut *tx).await?;
     let done = migrator.run(&mut *tx).await;
     if done.is_ok() {
@@ -272,7 +272,7 @@ pub(super) async fn make_partition(pool: &PgPool, day: Timestamp) -> Result<(), 
     const IS_THERE: &str = "SELECT EXISTS (SELECT 1 FROM pg_class WHERE relname = $1 AND relnamespace = \
         (SELECT relnamespace FROM pg_class WHERE oid = 'audit_events'::regclass))";
     let name = partition(day);
-    let mut tx = pool.begin().await?;
+    let mut tx = pool.begin_with(BEGIN).await?;
     // Nearly always: then nobody is waited for.
     if sqlx::query_scalar(IS_THERE).bind(&name).fetch_one(&mut *tx).await? {
         return Ok(());
@@ -299,7 +299,7 @@ pub(super) async fn make_partition(pool: &PgPool, day: Timestamp) -> Result<(), 
 /// Dropping needs the table for itself for a moment. It gives up rather than hold up the ledger behind
 /// somebody's long export; the next try comes.
 pub(super) async fn drop_partition(pool: &PgPool, cut: Timestamp) -> Result<bool, StoreError> {
-    let mut tx = pool.begin().await?;
+    let mut tx = pool.begin_with(BEGIN).await?;
     sqlx::query(LOCK_TIMEOUT).execute(&mut *tx).await?;
     sqlx::query(LOCK_PARTITIONS).execute(&mut *tx).await?;
     let oldest: Option<String> = sqlx::query_scalar(
