@@ -7,6 +7,7 @@ use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection as _, PgConnection, PgExecutor, PgPool, Row};
 
+use super::audit::IdRow;
 use super::{LossySetting, Store, StoreError};
 use crate::domain::audit::Recorded;
 use crate::domain::doctor::PostgresFacts;
@@ -180,19 +181,24 @@ async fn append(
 
 const USE_IDS: &str = r"
     INSERT INTO used_ids (purpose, id, expires_at)
-    SELECT * FROM UNNEST($1::TEXT[], $2::TEXT[], $3::BIGINT[])
+    SELECT purpose, id, expires_at
+    FROM UNNEST($1::TEXT[], $2::TEXT[], $3::BIGINT[], $4::BIGINT[]) AS shown (purpose, id, expires_at, possible_since)
+    WHERE possible_since > COALESCE((SELECT value FROM counters WHERE name = 'restored'), $5)
     ON CONFLICT (purpose, id) DO NOTHING
     RETURNING purpose, id";
 
-/// Marks identifiers as used, in this order. Answers the purposes and texts of those that were not.
+/// Marks identifiers as used, in this order. Answers the purposes and texts of those that were not, and were not
+/// possible before the database was restored.
 pub(super) async fn use_ids(
     executor: impl PgExecutor<'_>,
-    used: &[(&str, &str, Timestamp)],
+    used: &[IdRow<'_>],
 ) -> Result<Vec<(String, String)>, sqlx::Error> {
     sqlx::query_as(USE_IDS)
-        .bind(used.iter().map(|(purpose, ..)| *purpose).collect::<Vec<_>>())
-        .bind(used.iter().map(|(_, id, _)| *id).collect::<Vec<_>>())
-        .bind(used.iter().map(|(.., expires_at)| expires_at.as_micros()).collect::<Vec<_>>())
+        .bind(used.iter().map(|row| row.purpose).collect::<Vec<_>>())
+        .bind(used.iter().map(|row| row.id).collect::<Vec<_>>())
+        .bind(used.iter().map(|row| row.expires_at.as_micros()).collect::<Vec<_>>())
+        .bind(used.iter().map(|row| row.possible_since.as_micros()).collect::<Vec<_>>())
+        .bind(i64::MIN)
         .fetch_all(executor)
         .await
 }
