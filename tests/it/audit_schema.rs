@@ -9,6 +9,8 @@ use uuid::Uuid;
 use crate::harness::{Browser, Client, Database, Engine, Server, both_engines, command, jeton, run, token};
 use crate::retention::leave_text;
 use crate::token::GRANT;
+use jeton::admin::By;
+use jeton::admin::abandoned::{abandon, sealed_under};
 use jeton::admin::audit_watch::AuditWatch;
 use jeton::config::{Config, MasterKeySource, OutageMode};
 use jeton::domain::audit::{Actor, AuditEvent, Event, Origin, RestoredKeys};

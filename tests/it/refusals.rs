@@ -16,9 +16,9 @@ use jeton::domain::ids::ClientId;
 use jeton::runtime::refusals::Refusals;
 
 use crate::harness::{
-    Answer, Client, Database, Replica, START, Server, both_engines, both_replicas, http, refusal,
+    Answer, Client, Database, Replica, START, Server, both_engines, both_replicas, refusal,
 };
-use crate::metrics::{ANY, scrape, value};
+use crate::metrics::{ANY, value};
 use crate::token::GRANT;
 
 both_engines!(
@@ -302,14 +302,16 @@ async fn a_server_that_stops_records_the_refusals_that_wait(server: Server) {
     let server = server.restart_with(|config| config.metrics = MetricsListener::At(ANY)).await.unwrap();
     let server = server.at_one_address();
     let billing = server.billing().await;
-    let address = server.app.address();
+    let (address, metrics) = (server.app.address(), server.app.metrics_address().unwrap());
+    // One, because what comes from one address is counted together; it opens as many connections as it needs.
+    let http = reqwest::Client::new();
     let (mut sent, mut asked, mut answered) = (JoinSet::new(), 0_u32, 0_u32);
     // The first is answered at once; the others wait for their second. On a machine that is slow to send them that may be
     // over before the server has all of them, so it is stopped when it has, and some wait.
     loop {
         assert!(asked < 200, "none of {asked} refusals waits");
         for _ in 0..10 {
-            let request = http()
+            let request = http
                 .post(format!("http://{address}/oauth2/token"))
                 .basic_auth(&billing.id, Some(&billing.secret))
                 .form(&[("grant_type", "client_credentials"), ("scope", "nowhere")]);
@@ -319,7 +321,8 @@ async fn a_server_that_stops_records_the_refusals_that_wait(server: Server) {
         let mut here = 0.0;
         while f64::from(answered) + here < f64::from(asked) {
             sleep(Duration::from_millis(5)).await;
-            here = value(&scrape(&server).await, "jeton_requests_in_flight");
+            let scraped = http.get(format!("http://{metrics}/metrics")).send().await.unwrap();
+            here = value(&scraped.text().await.unwrap(), "jeton_requests_in_flight");
             while let Some(status) = sent.try_join_next() {
                 assert_eq!(status.unwrap(), 400);
                 answered += 1;
