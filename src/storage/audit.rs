@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::engine::{Inner, execute, within};
+use super::rows::IdRow;
 use super::{Store, StoreError, Tx, postgres, sqlite, statements};
 use crate::domain::audit::{Recorded, WrittenEvent};
 use crate::domain::time::Timestamp;
@@ -53,14 +54,6 @@ struct LeftRow {
     id: Uuid,
     at: i64,
     event: String,
-}
-
-/// An identifier as it is stored, and since when it is possible.
-pub(super) struct IdRow<'a> {
-    pub(super) purpose: &'a str,
-    pub(super) id: &'a str,
-    pub(super) expires_at: Timestamp,
-    pub(super) possible_since: Timestamp,
 }
 
 /// Where the ledger's connection is kept between batches: taking one from the pool and giving it back asks the

@@ -7,7 +7,7 @@ use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection as _, PgConnection, PgExecutor, PgPool, Row};
 
-use super::audit::IdRow;
+use super::rows::IdRow;
 use super::{LossySetting, Store, StoreError};
 use crate::domain::audit::Recorded;
 use crate::domain::doctor::PostgresFacts;

@@ -9,7 +9,7 @@ use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection as _, SqliteExecutor, SqlitePool};
 
-use super::audit::IdRow;
+use super::rows::IdRow;
 use super::{Store, StoreError};
 use crate::domain::audit::Recorded;
 use crate::domain::error::Fault;
