@@ -36,7 +36,7 @@ use crate::runtime::fault;
 use crate::runtime::issuer_keys::IssuerKeys;
 use crate::runtime::key_maker::KeyMaker;
 use crate::runtime::keyring::Keyring;
-use crate::runtime::ledger::{self, Ledger};
+use crate::runtime::ledger::{self, Ledger, Spools};
 use crate::runtime::master_key::MasterKeys;
 use crate::runtime::nonces::Nonces;
 use crate::runtime::refusals::Refusals;
@@ -169,13 +169,15 @@ pub async fn unseal(
     let key = AuditKey::open(store, &master_keys, ambient).await?;
     let token_keys = TokenKeys::of(config);
     let keyring = Keyring::open(store.clone(), master_keys.clone(), token_keys.clone()).await?;
+    let mut spools = None;
     if process == ProcessKind::Server {
+        let claimed = Spools::claim(&config.outage)?;
         // Whatever the mode is now. Before anything is answered: the identifiers in it are used.
-        ledger::adopt(&config.outage.directory, store, ambient, &key).await?;
+        ledger::adopt(&claimed, store, ambient, &key).await?;
+        spools = Some((claimed, store.restored().await.map_err(fault)?));
     }
     let world = (store.clone(), ambient.clone());
-    let (ledger, writing) =
-        Ledger::start(world, key, process, config.audit_issuance, &config.outage, writes_on)?;
+    let (ledger, writing) = Ledger::start(world, key, process, config.audit_issuance, spools, writes_on)?;
     let kept = (config.keys_held_in, config.rsa_bits);
     let maker = KeyMaker::new(store.clone(), master_keys.clone(), token_keys, kept, ambient.clone());
     let (keyring_too, ambient) = (Arc::clone(&keyring), ambient.clone());
@@ -290,8 +292,8 @@ impl App {
                 AdminError::Fault(fault) => fault,
                 other => Fault::internal(other),
             })?;
-        let nonces = Nonces::open(&store, &sealed.master_keys, &ambient).await?;
-        let dpop = Arc::new(Dpop::new(nonces, config.dpop_nonce_required));
+        let nonces = Arc::new(Nonces::open(&store, &sealed.master_keys, &ambient).await?);
+        let dpop = Arc::new(Dpop::new(Arc::clone(&nonces), config.dpop_nonce_required));
         let Sealed { master_keys, keyring, rotator, ledger, writing } = sealed;
         keyring.try_tokens(ambient.now()).await.map_err(|fault| lost_key(&fault))?;
         Box::pin(rotator.start()).await?;
@@ -317,6 +319,8 @@ impl App {
         tasks.spawn(Arc::clone(&directory).follow(stop.clone()));
         tasks.spawn(Arc::clone(&directory).learn_ids(stop.clone()));
         tasks.spawn(Arc::clone(&rotator).run(stop.clone()));
+        let secrets = (store.clone(), master_keys.clone(), ambient.clone());
+        tasks.spawn(nonces.follow(secrets, stop.clone()));
         let (records, time) = (ledger.clone(), (ambient.clone(), Arc::clone(&clock)));
         let upkeep = Upkeep::new(store.clone(), records.clone(), time.clone(), config.audit_retention);
         tasks.spawn(upkeep.run(stop.clone()));

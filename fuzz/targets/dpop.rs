@@ -57,7 +57,7 @@ fn signed(claims: &[u8]) {
 }
 
 fn check(header: &[u8]) -> Option<Proof> {
-    let dpop = Dpop::new(Nonces::new(&[7; 32]), false);
+    let dpop = Dpop::new(Nonces::new(&[7; 32]).into(), false);
     let now = Timestamp::from_seconds(NOW);
     let expected = Expected { method: "POST", url: URL, access_token: None, now };
     dpop.check(&[header], &expected).ok().flatten()

@@ -4,6 +4,7 @@
 //! its audit event and the note for the other replicas in one transaction. The ledger chains the event before
 //! the answer leaves.
 
+pub mod abandoned;
 pub mod administrators;
 pub mod assignments;
 pub mod audit;

@@ -5,12 +5,14 @@
 //! (`docs/decisions/042-backup-and-restore.md`).
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::{Admin, AdminError, By};
 use crate::domain::audit::{AuditEvent, Event, RestoredKeys};
 use crate::domain::backup::Manifest;
+use crate::domain::chain::{ChainEnd, Hash};
 use crate::domain::error::Fault;
 use crate::domain::ids::KeyId;
 use crate::domain::revocation::Revocation;
@@ -20,6 +22,9 @@ use crate::storage::{ChangeKind, EventCursor, EventFilter, Store};
 
 /// How many rows are read at a time.
 const PAGE: u32 = 500;
+
+/// How much later than it says an event may be recorded: far more than a transaction lasts, or a clock is set back.
+const LATE: Duration = Duration::from_hours(1);
 
 /// What happened between a backup and its restore, as the database says that was replaced.
 #[derive(Debug, Default)]
@@ -94,14 +99,14 @@ pub async fn record_backup(
 // === impl Lost ===
 
 impl Lost {
-    /// What a database says of the time after a backup of it. `None` when it does not go on where the backup ends, so
-    /// that it says nothing about that.
+    /// What a database says of the time after a backup of it, of which `copy` has what that was told. `None` when it does
+    /// not go on where the backup ends, so that it says nothing about that.
     ///
     /// # Errors
     /// It cannot be read.
     pub async fn read(
         replaced: &Store,
-        backup: &Manifest,
+        (backup, copy): (&Manifest, &Store),
         now: Timestamp,
     ) -> Result<Option<Self>, AdminError> {
         let Some(newest) = &backup.newest_event else { return Ok(None) };
@@ -109,15 +114,20 @@ impl Lost {
             return Ok(None);
         }
         let mut lost = Self::default();
-        // The newest event may be older than the backup, and changes of that time be chained later.
-        let from = Some(newest.at);
+        // An event has the time at which its transaction began, and is chained after it has ended: one with an earlier time
+        // than the backup's newest may be missing there. What the backup has is not lost.
+        let from = Some(newest.at.minus(LATE));
         for kind in ["changed", "key_revoked"] {
             let filter = EventFilter { from, kind: Some(kind.to_owned()), ..EventFilter::default() };
             let mut after = None;
             loop {
                 let page = replaced.events_oldest_first(&filter, after, PAGE).await?;
                 for found in &page {
-                    lost.take(found.at, &found.text)?;
+                    let hash = Hash::from_bytes(&found.hash).map_err(Fault::internal)?;
+                    let event = ChainEnd { writer: found.writer, seq: found.seq, at: found.at, hash };
+                    if !copy.has_event(&event).await? {
+                        lost.take(found.at, &found.text)?;
+                    }
                 }
                 let Some(end) = page.last().filter(|_| page.len() == PAGE as usize) else { break };
                 after = Some(EventCursor { at: end.at, writer: end.writer, seq: end.seq });

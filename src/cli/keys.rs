@@ -1,11 +1,18 @@
 //! `jeton keys …`
 
+use anyhow::bail;
 use clap::Subcommand;
 
-use super::{Offline, offline, output};
-use crate::config::Config;
+use super::{Offline, offline, output, whoever};
+use crate::admin::By;
+use crate::admin::abandoned::{SealedUnder, abandon, sealed_under};
+use crate::app;
+use crate::config::{Config, Database};
 use crate::jose::Algorithm;
+use crate::runtime::clock::Ambient;
+use crate::runtime::master_key::MasterKeys;
 use crate::runtime::sealed::Survey;
+use crate::storage::ClaimedFile;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -25,6 +32,14 @@ pub(super) enum Command {
     },
     /// Seal every private key in the database anew, under the current master key.
     Rewrap,
+    /// Give up what a lost master key seals, so that servers start with fresh keys. Stop them first.
+    AbandonMaster {
+        /// The id of the lost master key. Without it, this says what each of them seals.
+        id: Option<String>,
+        /// Lose the signing keys, secrets and second factors that it seals, for ever.
+        #[arg(long, requires = "id")]
+        lose_what_it_seals: bool,
+    },
     /// Make a master key in the PKCS#11 token of the configuration. Needs no database.
     #[cfg(feature = "pkcs11")]
     CreateMaster {
@@ -45,6 +60,9 @@ pub(super) async fn run(command: Command, config: &Config, json: bool) -> anyhow
         }
         Command::Revoke { kid } => offline(config, async |offline| revoke(offline, &kid, json).await).await,
         Command::Rewrap => offline(config, async |offline| rewrap(offline, json).await).await,
+        Command::AbandonMaster { id, lose_what_it_seals } => {
+            abandon_master(config, id.as_deref(), lose_what_it_seals, json).await
+        }
         #[cfg(feature = "pkcs11")]
         Command::CreateMaster { label } => create_master(config, &label, json).await,
     }
@@ -103,11 +121,82 @@ async fn rewrap(Offline { admin, by, master_keys }: &Offline, json: bool) -> any
     Ok(())
 }
 
+/// Without the use-cases around it: those need the master key.
+async fn abandon_master(
+    config: &Config,
+    id: Option<&str>,
+    confirmed: bool,
+    json: bool,
+) -> anyhow::Result<()> {
+    if matches!(config.database, Database::Sqlite) {
+        // Nobody else has it open.
+        drop(ClaimedFile::claim(&config.data_dir.join("jeton.db")).await?);
+    }
+    let (store, ambient) = (app::connect(config).await?, Ambient::system());
+    store.migrate().await?;
+    let all = sealed_under(&store).await?;
+    let seals = all.iter().map(told).collect::<Vec<_>>().join("\n");
+    let Some(id) = id else {
+        bail!("say which master key is lost; nothing was changed.\n{seals}");
+    };
+    let Some(lost) = all.iter().find(|one| one.master_key == id) else {
+        bail!("the master key {id} seals nothing in this database; nothing was changed.\n{seals}");
+    };
+    let configured = MasterKeys::load(config, false, &ambient).await;
+    if configured
+        .is_ok_and(|keys| keys.current().to_string() == id || keys.others().any(|key| key.to_string() == id))
+    {
+        bail!(
+            "the master key {id} is configured, and opens what it seals: nothing is lost, and nothing was changed. To \
+             change it: docs/configuration.md#changing-the-master-key. If somebody else has it: \
+             docs/operate/leaked-signing-key.md"
+        );
+    }
+    let lost_text = told(lost);
+    if !confirmed {
+        bail!(
+            "{lost_text}\nNothing was changed. Look for the master key first (docs/operate/lost-master-key.md). If \
+             there is none, stop every server, and say --lose-what-it-seals"
+        );
+    }
+    abandon(&store, &By::command_line(whoever()), lost, &ambient).await?;
+    store.close().await;
+    if json {
+        output::one(lost, json)?;
+    } else {
+        output::print(&lost_text)?;
+    }
+    eprintln!(
+        "\nThis is given up. Set a new master key, keep a copy of it apart, and start: servers make fresh keys.\n\
+         - Tokens of before are refused here, and by verifiers that have fetched the key set again. Restart those that \
+         refuse fresh tokens.\n\
+         - People without a second factor: `jeton admin reset-password NAME` makes a link for a new one.\n\
+         - Backups of before open with the lost master key only."
+    );
+    Ok(())
+}
+
+/// What a master key seals, for people.
+fn told(sealed: &SealedUnder) -> String {
+    let SealedUnder { master_key, signing_keys, audit_keys, shared_secrets, second_factors, .. } = sealed;
+    let mut lines = vec![format!("The master key {master_key} seals:")];
+    for (names, what) in [
+        (signing_keys, "keys that sign tokens"),
+        (audit_keys, "keys that sign the audit's checkpoints; those of before stay verifiable"),
+        (shared_secrets, "secrets that all servers share"),
+        (second_factors, "people's second factors"),
+    ] {
+        if !names.is_empty() {
+            lines.push(format!("  {} {what}: {}", names.len(), names.join(", ")));
+        }
+    }
+    lines.join("\n")
+}
+
 #[cfg(feature = "pkcs11")]
 async fn create_master(config: &Config, label: &str, json: bool) -> anyhow::Result<()> {
     use anyhow::Context;
 
-    use crate::runtime::clock::Ambient;
     use crate::runtime::master_key::create_in_token;
 
     let settings = config.pkcs11.as_ref().context(

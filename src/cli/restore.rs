@@ -92,7 +92,7 @@ pub(super) async fn run(wanted: Restore, config: &Config, json: bool) -> anyhow:
     let claimed = ClaimedFile::claim(&place).await?;
     let staging = PrivateDirectory::create(&config.data_dir, "restoring", &ambient)?;
     let staged = stage(&backup, &manifest, &staging).await?;
-    let lost = read_lost(&claimed, &manifest, ambient.now()).await?;
+    let lost = read_lost(&claimed, (&manifest, &staged), ambient.now()).await?;
     let known = lost.is_some();
     let fate = keys.fate(known).context(UNDECIDED)?;
     let (lost, undone) = taken_apart(lost);
@@ -155,12 +155,14 @@ async fn stage(backup: &Path, manifest: &Manifest, staging: &PrivateDirectory) -
 /// What the database that is replaced says of the time since the backup, if it can say anything.
 async fn read_lost(
     claimed: &ClaimedFile,
-    manifest: &Manifest,
+    (manifest, staged): (&Manifest, &Path),
     now: Timestamp,
 ) -> anyhow::Result<Option<Lost>> {
     let Some(replaced) = claimed.open().await else { return Ok(None) };
     // An older version of the tables may lack what is looked for: then it says nothing.
-    let lost = Lost::read(&replaced, manifest, now).await.unwrap_or(None);
+    let copy = Store::open_copy(staged).await?;
+    let lost = Lost::read(&replaced, (manifest, &copy), now).await.unwrap_or(None);
+    copy.close().await;
     replaced.close().await;
     Ok(lost)
 }

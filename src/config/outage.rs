@@ -99,6 +99,10 @@ impl Settings {
     }
 }
 
+/// The least that makes sense: the events of one batch are written together, and a spool that has no room for them takes
+/// none, however empty it is.
+const LEAST: u64 = 16 * MIB;
+
 /// A size such as `64MiB`.
 fn size(text: &str) -> Result<u64, String> {
     let of = |unit: &str, bytes: u64| {
@@ -106,8 +110,8 @@ fn size(text: &str) -> Result<u64, String> {
     };
     let bytes = of("MiB", MIB).or_else(|| of("GiB", 1_024 * MIB));
     bytes
-        .filter(|bytes| (MIB..=64 * 1_024 * MIB).contains(bytes))
-        .ok_or_else(|| "write a size from 1MiB to 64GiB, for example 256MiB".to_owned())
+        .filter(|bytes| (LEAST..=64 * 1_024 * MIB).contains(bytes))
+        .ok_or_else(|| "write a size from 16MiB to 64GiB, for example 256MiB".to_owned())
 }
 
 #[cfg(test)]
@@ -154,15 +158,19 @@ mod tests {
 
     #[test]
     fn what_makes_no_sense_is_refused() {
-        for (name, value) in [
-            ("JETON_OUTAGE__MODE", "on"),
-            ("JETON_OUTAGE__GRACE", "0s"),
-            ("JETON_OUTAGE__GRACE", "25h"),
-            ("JETON_OUTAGE__MAX_SIZE", "64"),
-            ("JETON_OUTAGE__MAX_SIZE", "0MiB"),
-            ("JETON_OUTAGE__MAX_SIZE", "65GiB"),
+        let size = "write a size from 16MiB to 64GiB";
+        for (name, value, said) in [
+            ("JETON_OUTAGE__MODE", "on", "write spool (known clients get tokens) or refuse"),
+            ("JETON_OUTAGE__GRACE", "0s", "1s to 1d"),
+            ("JETON_OUTAGE__GRACE", "25h", "1s to 1d"),
+            ("JETON_OUTAGE__MAX_SIZE", "64", size),
+            ("JETON_OUTAGE__MAX_SIZE", "0MiB", size),
+            ("JETON_OUTAGE__MAX_SIZE", "15MiB", size),
+            ("JETON_OUTAGE__MAX_SIZE", "65GiB", size),
         ] {
-            assert!(load(&[(name, value)]).is_err(), "{name} {value}");
+            let refused = load(&[(name, value)]).unwrap_err().to_string();
+            assert!(refused.contains(name) && refused.contains(said), "{value}: {refused}");
         }
+        assert_eq!(load(&[("JETON_OUTAGE__MAX_SIZE", "16MiB")]).unwrap().max_size, LEAST);
     }
 }

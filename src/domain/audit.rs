@@ -275,6 +275,21 @@ pub enum Event {
         /// How many second factors of people.
         second_factors: u64,
     },
+    /// A master key was lost, and what it seals was given up. What its keys have signed in the audit is verified as before.
+    KeysAbandoned {
+        /// Who did it.
+        actor: Actor,
+        /// The master key. It is named by a part of a hash, which opens nothing.
+        master_key: String,
+        /// The keys that signed tokens, which were removed.
+        signing_keys: Vec<String>,
+        /// The keys that signed the audit's checkpoints, which go on verifying them.
+        audit_keys: Vec<String>,
+        /// How many secrets that all replicas shared.
+        shared_secrets: u64,
+        /// Who has lost a second factor.
+        second_factors: Vec<String>,
+    },
     /// A credential of a client ends soon, and nothing has replaced it. Once for each credential and end.
     CredentialExpiresSoon {
         /// Whose.
@@ -451,6 +466,7 @@ impl Event {
             Self::KeyRevoked { .. } => "key_revoked",
             Self::KeyRemoved { .. } => "key_removed",
             Self::KeysRewrapped { .. } => "keys_rewrapped",
+            Self::KeysAbandoned { .. } => "keys_abandoned",
             Self::CredentialExpiresSoon { .. } => "credential_expires_soon",
             Self::Started { .. } => "started",
             Self::Stopped => "stopped",
@@ -483,6 +499,7 @@ impl Event {
         "key_revoked",
         "key_removed",
         "keys_rewrapped",
+        "keys_abandoned",
         "credential_expires_soon",
         "started",
         "stopped",

@@ -49,6 +49,7 @@ impl Event {
             | Self::Changed { actor, .. }
             | Self::KeyRevoked { actor, .. }
             | Self::KeysRewrapped { actor, .. }
+            | Self::KeysAbandoned { actor, .. }
             | Self::AuditExported { actor, .. }
             | Self::BackedUp { actor, .. }
             | Self::Restored { actor, .. }

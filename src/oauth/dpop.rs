@@ -6,6 +6,7 @@
 
 mod htu;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
@@ -47,7 +48,7 @@ const PURPOSE: &str = "dpop";
 
 /// Checks proofs.
 pub struct Dpop {
-    nonces: Nonces,
+    nonces: Arc<Nonces>,
     nonce_required: bool,
 }
 
@@ -93,7 +94,7 @@ struct Claims {
 impl Dpop {
     /// With these nonces, which every proof must have if they are required.
     #[must_use]
-    pub const fn new(nonces: Nonces, nonce_required: bool) -> Self {
+    pub const fn new(nonces: Arc<Nonces>, nonce_required: bool) -> Self {
         Self { nonces, nonce_required }
     }
 

@@ -34,12 +34,11 @@ impl AuditKey {
     /// # Errors
     /// The database is away, or the master key that sealed it is not configured.
     pub async fn open(store: &Store, master_keys: &MasterKeys, ambient: &Ambient) -> Result<Self, Fault> {
-        if store.audit_keys().await.map_err(fault)?.is_empty() {
+        if signing(store).await?.is_none() {
             // When another process is as fast, there are two, and all use the older one.
             create(store, master_keys, ambient).await?;
         }
-        let stored = store.audit_keys().await.map_err(fault)?;
-        let stored = stored.first().ok_or_else(|| Fault::internal("there is no audit key"))?;
+        let stored = signing(store).await?.ok_or_else(|| Fault::internal("there is no audit key"))?;
         let private = master_keys.open(&purpose(&stored.kid), &stored.sealed_private).await?;
         let key = SigningKey::from_pkcs8(Algorithm::Es256, &private).map_err(Fault::internal)?;
         let spool = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &private), SPOOL);
@@ -61,6 +60,12 @@ impl AuditKey {
     pub fn sign(&self, end: &ChainEnd) -> Result<String, Fault> {
         jose::sign(TokenType::AuditCheckpoint, self.kid.as_str(), &self.key, end).map_err(Fault::internal)
     }
+}
+
+/// The oldest key that has a private part.
+async fn signing(store: &Store) -> Result<Option<StoredAuditKey>, Fault> {
+    let stored = store.audit_keys().await.map_err(fault)?;
+    Ok(stored.into_iter().find(|key| !key.sealed_private.is_empty()))
 }
 
 async fn create(store: &Store, master_keys: &MasterKeys, ambient: &Ambient) -> Result<(), Fault> {

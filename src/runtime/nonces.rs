@@ -1,8 +1,9 @@
 //! Nonces for DPoP proofs (RFC 9449 §8): nothing is kept of those that were handed out.
 //!
 //! A nonce says which window of time it was made in, and that we made it. Every replica has the same secret and
-//! so the same nonces; whoever starts first makes it.
+//! so the same nonces; whoever starts first makes it. After a restore there is another one.
 
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
@@ -10,9 +11,13 @@ use aws_lc_rs::hmac;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
 
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
 use super::clock::Ambient;
 use super::fault;
 use super::master_key::MasterKeys;
+use super::trouble::Trouble;
 use crate::domain::error::Fault;
 use crate::domain::time::Timestamp;
 use crate::storage::{Store, StoreError};
@@ -20,6 +25,10 @@ use crate::storage::{Store, StoreError};
 /// How long a nonce is handed out. It is accepted for as long again, so a proof is never older than five minutes,
 /// and a client that keeps its nonce is told a new one every two and a half.
 const WINDOW: Duration = Duration::from_secs(150);
+
+/// How often the store is asked for another secret, and how long it may take to say so.
+const LOOK: Duration = Duration::from_millis(500);
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What the secret is called in the store.
 const NAME: &str = "dpop-nonce";
@@ -32,7 +41,7 @@ const NUMBER: usize = 8;
 const TAG: usize = 16;
 
 /// Makes nonces and knows its own again. It holds a secret, so it has no `Debug` form.
-pub struct Nonces(hmac::Key);
+pub struct Nonces(RwLock<hmac::Key>);
 
 /// What a nonce of ours is still good for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,20 +60,43 @@ impl Nonces {
     /// # Errors
     /// The database is away, or the master key that sealed it is not configured.
     pub async fn open(store: &Store, master_keys: &MasterKeys, ambient: &Ambient) -> Result<Self, Fault> {
-        if store.shared_secret(NAME).await.map_err(fault)?.is_none() {
-            let sealed = master_keys.seal(&purpose(NAME), &ambient.bytes::<32>()?).await?;
-            insert(store, &sealed, ambient.now()).await.map_err(fault)?;
-        }
-        let stored = store.shared_secret(NAME).await.map_err(fault)?;
-        let sealed = stored.ok_or_else(|| Fault::internal("there is no secret for nonces"))?;
-        let secret = master_keys.open(&purpose(NAME), &sealed).await?;
-        Ok(Self::new(&secret))
+        let sealed = stored(store, master_keys, ambient).await?;
+        Ok(Self::new(&master_keys.open(&purpose(NAME), &sealed).await?))
     }
 
     /// From the secret.
     #[must_use]
     pub fn new(secret: &[u8]) -> Self {
-        Self(hmac::Key::new(hmac::HMAC_SHA256, secret))
+        Self(RwLock::new(hmac::Key::new(hmac::HMAC_SHA256, secret)))
+    }
+
+    /// Takes up another secret until it is told to stop: after a restore, the one of before ends.
+    pub async fn follow(self: Arc<Self>, world: (Store, MasterKeys, Ambient), stop: CancellationToken) {
+        let (mut known, mut reading) =
+            (Vec::new(), Trouble::with("the secret of the DPoP nonces cannot be read"));
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = sleep(LOOK) => {}
+            }
+            let taken = timeout(PATIENCE, self.take_up(&world, &mut known)).await;
+            reading.note(taken.unwrap_or_else(|_| Err(Fault::unavailable("the database does not answer"))));
+        }
+    }
+
+    async fn take_up(
+        &self,
+        (store, master_keys, ambient): &(Store, MasterKeys, Ambient),
+        known: &mut Vec<u8>,
+    ) -> Result<(), Fault> {
+        let sealed = stored(store, master_keys, ambient).await?;
+        if sealed != *known {
+            let secret = master_keys.open(&purpose(NAME), &sealed).await?;
+            let key = hmac::Key::new(hmac::HMAC_SHA256, &secret);
+            *self.0.write().unwrap_or_else(PoisonError::into_inner) = key;
+            *known = sealed;
+        }
+        Ok(())
     }
 
     /// The nonce that is handed out now, 32 characters of base64url.
@@ -96,11 +128,23 @@ impl Nonces {
     }
 
     fn tag(&self, number: [u8; NUMBER]) -> hmac::Tag {
-        let mut context = hmac::Context::with_key(&self.0);
+        let mut context = hmac::Context::with_key(&self.0.read().unwrap_or_else(PoisonError::into_inner));
         context.update(CONTEXT);
         context.update(&number);
         context.sign()
     }
+}
+
+/// The stored secret, sealed, which is made if there is none.
+async fn stored(store: &Store, master_keys: &MasterKeys, ambient: &Ambient) -> Result<Vec<u8>, Fault> {
+    if let Some(sealed) = store.shared_secret(NAME).await.map_err(fault)? {
+        return Ok(sealed);
+    }
+    let sealed = master_keys.seal(&purpose(NAME), &ambient.bytes::<32>()?).await?;
+    insert(store, &sealed, ambient.now()).await.map_err(fault)?;
+    // Another process may have been as fast: all use the first one.
+    let stored = store.shared_secret(NAME).await.map_err(fault)?;
+    stored.ok_or_else(|| Fault::internal("there is no secret for nonces"))
 }
 
 async fn insert(store: &Store, sealed: &[u8], at: Timestamp) -> Result<(), StoreError> {

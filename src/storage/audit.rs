@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::engine::{Inner, execute, within};
+use super::rows::IdRow;
 use super::{Store, StoreError, Tx, postgres, sqlite, statements};
 use crate::domain::audit::{Recorded, WrittenEvent};
 use crate::domain::time::Timestamp;
@@ -24,8 +25,6 @@ statements! {
         DELETE FROM audit_outbox
         WHERE id IN (SELECT id FROM audit_outbox ORDER BY at, id LIMIT $1)
         RETURNING id, at, event";
-
-    RESTORED = "SELECT value FROM counters WHERE name = 'restored'";
 
     FORGET_IDS = r"
         DELETE FROM used_ids WHERE (purpose, id) IN (
@@ -40,12 +39,13 @@ pub struct UsedId {
     pub purpose: &'static str,
     /// The identifier, with whatever it is unique within: the issuer's or the key's name.
     pub id: String,
-    /// When what it is of was made, if that says so, by the clock of whoever made it.
+    /// When what it is of was made, if that says so, by the clock of whoever made it. It is believed in an outage, where
+    /// a clock that is ahead is found out afterwards ([`crate::domain::once`]).
     pub issued_at: Option<Timestamp>,
     /// When it may be forgotten: the end of what it guards, and the leeway beyond.
     pub expires_at: Timestamp,
-    /// Before this instant nobody can have used it: what it guards would not have been accepted yet. A database that
-    /// was restored since then may have forgotten the use.
+    /// Before this instant nobody can have used it, whatever its maker's clock says: what it guards would not have been
+    /// accepted yet. A database that was restored since then may have forgotten the use, and nothing finds that out.
     pub possible_since: Timestamp,
 }
 
@@ -68,14 +68,11 @@ pub struct Held {
     connection: Connection,
     since: Instant,
     used: Instant,
-    /// When the database was last restored, once that was asked for; long ago, if it never was.
-    restored: Option<Timestamp>,
 }
 
 /// A transaction on it. Dropped without [`LedgerTx::commit`], it did nothing.
 pub struct LedgerTx<'c> {
     pub(super) inner: Inner<'c>,
-    restored: &'c mut Option<Timestamp>,
 }
 
 enum Connection {
@@ -154,7 +151,7 @@ impl Held {
                 Inner::Sqlite(connection.begin_with("BEGIN IMMEDIATE").await?, turn)
             }
         };
-        Ok(LedgerTx { inner, restored: &mut self.restored })
+        Ok(LedgerTx { inner })
     }
 
     async fn take(store: &Store) -> Result<Self, StoreError> {
@@ -171,7 +168,7 @@ impl Held {
             }
         };
         let now = Instant::now();
-        Ok(Self { connection, since: now, used: now, restored: None })
+        Ok(Self { connection, since: now, used: now })
     }
 
     async fn is_alive(&mut self) -> bool {
@@ -272,15 +269,19 @@ impl LedgerTx<'_> {
         &mut self,
         used: &[&'u UsedId],
     ) -> Result<HashSet<(&'static str, &'u str)>, StoreError> {
-        let restored = self.restored().await?;
-        let possible = used.iter().filter(|used| used.possible_since > restored);
-        let rows: Vec<_> = possible.map(|used| (used.purpose, &*used.id, used.expires_at)).collect();
-        let rows = self.use_up(&rows).await?;
+        let row = |used: &&'u UsedId| IdRow {
+            purpose: used.purpose,
+            id: &used.id,
+            expires_at: used.expires_at,
+            possible_since: used.possible_since,
+        };
+        let rows = self.mark_used(&used.iter().map(row).collect::<Vec<_>>()).await?;
         let first: HashSet<(&str, &str)> = rows.iter().map(|(purpose, id)| (&**purpose, &**id)).collect();
         Ok(used.iter().map(|used| (used.purpose, &*used.id)).filter(|one| first.contains(one)).collect())
     }
 
-    /// The same for identifiers of any purpose: its text, the identifier's, and when that may be forgotten.
+    /// The same for identifiers of any purpose that no restore matters to: the purpose's text, the identifier's, and when
+    /// that may be forgotten.
     ///
     /// # Errors
     /// The database is away.
@@ -288,6 +289,12 @@ impl LedgerTx<'_> {
         &mut self,
         used: &[(&str, &str, Timestamp)],
     ) -> Result<Vec<(String, String)>, StoreError> {
+        let possible_since = Timestamp::from_micros(i64::MAX);
+        let row = |&(purpose, id, expires_at)| IdRow { purpose, id, expires_at, possible_since };
+        self.mark_used(&used.iter().map(row).collect::<Vec<_>>()).await
+    }
+
+    async fn mark_used(&mut self, used: &[IdRow<'_>]) -> Result<Vec<(String, String)>, StoreError> {
         let mut rows = Vec::new();
         match &mut self.inner {
             Inner::Postgres(tx) => rows = postgres::use_ids(&mut **tx, used).await?,
@@ -298,16 +305,5 @@ impl LedgerTx<'_> {
             }
         }
         Ok(rows)
-    }
-
-    /// When the database was last restored; asked once a connection, which does not outlive a restore.
-    async fn restored(&mut self) -> Result<Timestamp, StoreError> {
-        if let Some(known) = *self.restored {
-            return Ok(known);
-        }
-        let at: Option<i64> = within!(self, connection => {
-            sqlx::query_scalar(RESTORED).fetch_optional(connection).await
-        })?;
-        Ok(*self.restored.insert(Timestamp::from_micros(at.unwrap_or(i64::MIN))))
     }
 }

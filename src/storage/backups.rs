@@ -24,6 +24,8 @@ statements! {
         INSERT INTO counters (name, value) VALUES ('restored', $1)
         ON CONFLICT (name) DO UPDATE SET value = excluded.value";
 
+    RESTORED = "SELECT value FROM counters WHERE name = 'restored'";
+
     END_SESSIONS = "DELETE FROM administrator_sessions";
 
     END_LINKS = "DELETE FROM administrator_links";
@@ -100,6 +102,15 @@ impl Store {
             Ok(ChainEnd { writer, seq: seq.unsigned_abs(), at: Timestamp::from_micros(at), hash })
         };
         row.map(end).transpose()
+    }
+
+    /// When the database was last restored; long ago, if it never was.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn restored(&self) -> Result<Timestamp, StoreError> {
+        let at: Option<i64> = read!(self, pool => sqlx::query_scalar(RESTORED).fetch_optional(pool).await)?;
+        Ok(Timestamp::from_micros(at.unwrap_or(i64::MIN)))
     }
 
     /// Whether an event is there, as it was.

@@ -89,7 +89,7 @@ pub struct StoredAuditKey {
     pub kid: KeyId,
     /// The public part.
     pub public_jwk: PublicJwk,
-    /// The private part, sealed under the master key.
+    /// The private part, sealed under the master key; empty, where that was lost and the key only verifies.
     pub sealed_private: Vec<u8>,
 }
 

@@ -7,6 +7,7 @@ use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection as _, PgConnection, PgExecutor, PgPool, Row};
 
+use super::rows::IdRow;
 use super::{LossySetting, Store, StoreError};
 use crate::domain::audit::Recorded;
 use crate::domain::doctor::PostgresFacts;
@@ -108,7 +109,7 @@ const LOCK_MIGRATIONS: &str = "SELECT pg_advisory_xact_lock(hashtextextended('je
 pub(super) async fn migrate(pool: &PgPool) -> Result<Result<(), MigrateError>, StoreError> {
     let mut migrator = Migrator::with_migrations(MIGRATIONS.migrations.to_vec());
     migrator.set_locking(false);
-    let mut tx = pool.begin().await?;
+    let mut tx = pool.begin_with(BEGIN).await?;
     sqlx::query(LOCK_MIGRATIONS).execute(&mut *tx).await?;
     let done = migrator.run(&mut *tx).await;
     if done.is_ok() {
@@ -180,19 +181,24 @@ async fn append(
 
 const USE_IDS: &str = r"
     INSERT INTO used_ids (purpose, id, expires_at)
-    SELECT * FROM UNNEST($1::TEXT[], $2::TEXT[], $3::BIGINT[])
+    SELECT purpose, id, expires_at
+    FROM UNNEST($1::TEXT[], $2::TEXT[], $3::BIGINT[], $4::BIGINT[]) AS shown (purpose, id, expires_at, possible_since)
+    WHERE possible_since > COALESCE((SELECT value FROM counters WHERE name = 'restored'), $5)
     ON CONFLICT (purpose, id) DO NOTHING
     RETURNING purpose, id";
 
-/// Marks identifiers as used, in this order. Answers the purposes and texts of those that were not.
+/// Marks identifiers as used, in this order. Answers the purposes and texts of those that were not, and were not
+/// possible before the database was restored.
 pub(super) async fn use_ids(
     executor: impl PgExecutor<'_>,
-    used: &[(&str, &str, Timestamp)],
+    used: &[IdRow<'_>],
 ) -> Result<Vec<(String, String)>, sqlx::Error> {
     sqlx::query_as(USE_IDS)
-        .bind(used.iter().map(|(purpose, ..)| *purpose).collect::<Vec<_>>())
-        .bind(used.iter().map(|(_, id, _)| *id).collect::<Vec<_>>())
-        .bind(used.iter().map(|(.., expires_at)| expires_at.as_micros()).collect::<Vec<_>>())
+        .bind(used.iter().map(|row| row.purpose).collect::<Vec<_>>())
+        .bind(used.iter().map(|row| row.id).collect::<Vec<_>>())
+        .bind(used.iter().map(|row| row.expires_at.as_micros()).collect::<Vec<_>>())
+        .bind(used.iter().map(|row| row.possible_since.as_micros()).collect::<Vec<_>>())
+        .bind(i64::MIN)
         .fetch_all(executor)
         .await
 }
@@ -272,7 +278,7 @@ pub(super) async fn make_partition(pool: &PgPool, day: Timestamp) -> Result<(), 
     const IS_THERE: &str = "SELECT EXISTS (SELECT 1 FROM pg_class WHERE relname = $1 AND relnamespace = \
         (SELECT relnamespace FROM pg_class WHERE oid = 'audit_events'::regclass))";
     let name = partition(day);
-    let mut tx = pool.begin().await?;
+    let mut tx = pool.begin_with(BEGIN).await?;
     // Nearly always: then nobody is waited for.
     if sqlx::query_scalar(IS_THERE).bind(&name).fetch_one(&mut *tx).await? {
         return Ok(());
@@ -299,7 +305,7 @@ pub(super) async fn make_partition(pool: &PgPool, day: Timestamp) -> Result<(), 
 /// Dropping needs the table for itself for a moment. It gives up rather than hold up the ledger behind
 /// somebody's long export; the next try comes.
 pub(super) async fn drop_partition(pool: &PgPool, cut: Timestamp) -> Result<bool, StoreError> {
-    let mut tx = pool.begin().await?;
+    let mut tx = pool.begin_with(BEGIN).await?;
     sqlx::query(LOCK_TIMEOUT).execute(&mut *tx).await?;
     sqlx::query(LOCK_PARTITIONS).execute(&mut *tx).await?;
     let oldest: Option<String> = sqlx::query_scalar(

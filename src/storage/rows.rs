@@ -281,3 +281,11 @@ fn token_binding(word: &str) -> Result<TokenBinding, StoreError> {
 pub(super) fn algorithm(word: &str) -> Result<Algorithm, StoreError> {
     word.parse().map_err(|_| corrupt("signing algorithm", word))
 }
+
+/// An identifier as it is stored, and since when it is possible.
+pub(super) struct IdRow<'a> {
+    pub(super) purpose: &'a str,
+    pub(super) id: &'a str,
+    pub(super) expires_at: Timestamp,
+    pub(super) possible_since: Timestamp,
+}

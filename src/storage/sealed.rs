@@ -12,6 +12,7 @@ statements! {
         WHERE sealed_private IS NOT NULL
         UNION ALL
         SELECT 'audit' AS holder, kid, sealed_private, created_at FROM audit_keys
+        WHERE LENGTH(sealed_private) > 0
         UNION ALL
         SELECT 'shared' AS holder, name AS kid, sealed AS sealed_private, created_at FROM shared_secrets
         UNION ALL
@@ -26,6 +27,12 @@ statements! {
         UPDATE audit_keys SET sealed_private = $3 WHERE kid = $1 AND sealed_private = $2";
 
     RESEAL_SECOND_FACTOR = "UPDATE administrators SET second_factor = $3 WHERE name = $1 AND second_factor = $2";
+
+    ABANDON_SIGNING_KEY = "DELETE FROM signing_keys WHERE kid = $1 AND sealed_private = $2";
+
+    ABANDON_SECOND_FACTOR = "UPDATE administrators SET second_factor = NULL WHERE name = $1 AND second_factor = $2";
+
+    ABANDON_SHARED_SECRET = "DELETE FROM shared_secrets WHERE name = $1 AND sealed = $2";
 
     RESEAL_SHARED_SECRET = "UPDATE shared_secrets SET sealed = $3 WHERE name = $1 AND sealed = $2";
 }
@@ -81,7 +88,7 @@ impl TryFrom<SealedRow> for SealedKey {
 // === impl Store ===
 
 impl Store {
-    /// Every sealed key, oldest first; not those that are in a token.
+    /// Every sealed key, oldest first; not those that are in a token or were given up.
     ///
     /// # Errors
     /// The database is away.
@@ -106,5 +113,20 @@ impl Tx {
             Holder::Person => RESEAL_SECOND_FACTOR,
         };
         Ok(execute!(self, sql, key.kid.as_str(), &key.sealed_private, envelope)? > 0)
+    }
+
+    /// Gives up a key that cannot be opened any more, unless somebody else has replaced or removed it. Of a key of the
+    /// audit the public part stays, with nothing sealed. Answers whether it did.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn abandon(&mut self, key: &SealedKey) -> Result<bool, StoreError> {
+        let sql = match key.holder {
+            Holder::Signing => ABANDON_SIGNING_KEY,
+            Holder::Audit => return self.reseal(key, &[]).await,
+            Holder::Shared => ABANDON_SHARED_SECRET,
+            Holder::Person => ABANDON_SECOND_FACTOR,
+        };
+        Ok(execute!(self, sql, key.kid.as_str(), &key.sealed_private)? > 0)
     }
 }

@@ -9,6 +9,7 @@ use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection as _, SqliteExecutor, SqlitePool};
 
+use super::rows::IdRow;
 use super::{Store, StoreError};
 use crate::domain::audit::Recorded;
 use crate::domain::error::Fault;
@@ -157,21 +158,25 @@ async fn append(
     Ok(statement.execute(executor).await?.rows_affected())
 }
 
-/// Marks at most [`ROWS`] identifiers as used, in this order. Answers the purposes and texts of those that were not.
+/// Marks at most [`ROWS`] identifiers as used, in this order. Answers the purposes and texts of those that were not, and
+/// were not possible before the database was restored.
 pub(super) async fn use_ids(
     executor: impl SqliteExecutor<'_>,
-    used: &[(&str, &str, Timestamp)],
+    used: &[IdRow<'_>],
 ) -> Result<Vec<(String, String)>, sqlx::Error> {
-    const COLUMNS: &str = "INSERT INTO used_ids (purpose, id, expires_at) VALUES ";
-    const FIRST: &str = " ON CONFLICT (purpose, id) DO NOTHING RETURNING purpose, id";
+    const COLUMNS: &str = "INSERT INTO used_ids (purpose, id, expires_at) \
+        SELECT column1, column2, column3 FROM (VALUES ";
+    const FIRST: &str = ") WHERE column4 > COALESCE((SELECT value FROM counters WHERE name = 'restored'), ?) \
+        ON CONFLICT (purpose, id) DO NOTHING RETURNING purpose, id";
     if used.is_empty() {
         return Ok(Vec::new());
     }
-    let mut statement = sqlx::query_as(with_rows(COLUMNS, "(?,?,?)", used.len(), FIRST));
-    for (purpose, id, expires_at) in used {
-        statement = statement.bind(*purpose).bind(*id).bind(expires_at.as_micros());
+    let mut statement = sqlx::query_as(with_rows(COLUMNS, "(?,?,?,?)", used.len(), FIRST));
+    for IdRow { purpose, id, expires_at, possible_since } in used {
+        statement = statement.bind(*purpose).bind(*id);
+        statement = statement.bind(expires_at.as_micros()).bind(possible_since.as_micros());
     }
-    statement.fetch_all(executor).await
+    statement.bind(i64::MIN).fetch_all(executor).await
 }
 
 /// Of the newest tokens of a time, how many there were to look at, and how many a key signed that live on.

@@ -13,6 +13,9 @@ from pathlib import Path
 # How long a change may take to hold everywhere: Jeton promises a second, and asking all replicas takes a while.
 A_SECOND = 1.2
 
+# How long a transaction may stay that nobody goes on with: PostgreSQL is told to end it after ten seconds.
+IDLE_TRANSACTIONS = 12
+
 
 class Stage:
     """Everything that a fault may touch, and what it notes down."""
@@ -146,6 +149,37 @@ def lost_while_idle(stage):
     yield
     stage.background.call(stage.proxy.reset)
     stage.change("through")
+
+
+@contextmanager
+def lost(stage):
+    """Everything on the way is discarded. What was open stays open for both sides, and leads nowhere also when the network
+    is back: PostgreSQL is not told that nobody goes on with a transaction, and has to end it by itself."""
+    stage.change("lost")
+    time.sleep(1.5)
+    left = idle_transactions(stage.postgres)
+    stage.notes.append(f"{len(left)} transactions left idle: {'; '.join(left)}")
+    if not left:
+        stage.broken.append("no transaction was left idle, so this showed less than it should")
+    yield
+    stage.notes.append(f"{stage.proxy.half_open()} ends of connections lead nowhere")
+    stage.change("through")
+    stage.lift()
+    deadline = time.monotonic() + IDLE_TRANSACTIONS
+    while left := idle_transactions(stage.postgres):
+        if time.monotonic() > deadline:
+            stage.broken.append(f"after {IDLE_TRANSACTIONS} s transactions are idle: {left}")
+            break
+        time.sleep(0.1)
+
+
+def idle_transactions(postgres):
+    """What sessions of Jeton's hold that have begun a transaction, and for a second gone on with it no more."""
+    return postgres.psql(
+        "SELECT s.pid || ' ' || s.state || ', ' || count(l.pid) || ' locks, since ' || s.state_change"
+        " FROM pg_stat_activity s LEFT JOIN pg_locks l ON l.pid = s.pid"
+        " WHERE s.application_name = 'jeton' AND s.state LIKE 'idle in transaction%'"
+        " AND s.state_change < clock_timestamp() - interval '1 second' GROUP BY s.pid, s.state, s.state_change")
 
 
 @contextmanager

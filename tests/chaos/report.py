@@ -61,6 +61,7 @@ def after(name, stage, times, expects_outage_mode):
         broken=list(stage.broken),
     )
     row.recovery_ms = round((recovered - lifted) * 1000) if recovered else -1
+    row.broken += [f"replica {replica} still keeps events in its spool" for replica in spooling(stage)]
     findings = stage.replicas.findings()
     row.chains = len(findings)
     row.broken += [f"{answer.how} at replica {answer.replica}: {answer.status} {answer.words}" for answer in wrong[:3]]
@@ -104,6 +105,18 @@ def wait(load, lifted, replicas):
         if len(recent) >= replicas * len(ways):
             return last
     return None
+
+
+def spooling(stage):
+    """The replicas that have not written everything into the database, also after a while."""
+    deadline, replicas = time.monotonic() + REPLAY, range(len(stage.replicas.servers))
+    while True:
+        # What each has said last.
+        said = {replica: words for _, _, replica, _, words in stage.load.probes}
+        left = [replica for replica in replicas if "outage" in said.get(replica, "")]
+        if not left or time.monotonic() > deadline:
+            return left
+        time.sleep(0.2)
 
 
 def reversed_since(answers, moment):

@@ -251,6 +251,24 @@ async fn what_was_revoked_since_does_not_come_back_with_a_backup() {
     );
 }
 
+/// An event has the time at which its transaction began. One that was committed after the backup may be older than what
+/// the backup has.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_that_was_recorded_late_is_told_as_well() {
+    let database = Database::create(Engine::Sqlite).await;
+    register(&database);
+    let backup = database.directory.path().join("backup");
+    let place = backup.to_str().unwrap();
+    jeton(&database, &["backup", place]);
+    jeton(&database, &["clients", "disable", "job"]);
+    let earlier = "UPDATE audit_events SET at = at - 600000000 WHERE event LIKE '%client.disable%'";
+    database.execute(earlier).await;
+    let restored = jeton(&database, &["restore", place, "--replace"]);
+    let undone = restored["undone"].as_array().unwrap();
+    assert_eq!(undone.len(), 1, "what the backup has is not undone: {restored}");
+    assert_eq!(undone[0]["action"], "client.disable");
+}
+
 /// `PostgreSQL`'s own programs, as `docs/backup.md` has them, with the audit's partitions.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dump_of_postgres_is_restored_and_serves() {

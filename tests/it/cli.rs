@@ -285,7 +285,7 @@ async fn a_lost_master_key_is_an_error_and_never_a_new_set_of_keys() {
 #[tokio::test(flavor = "multi_thread")]
 async fn sqlite_keeps_its_files_to_itself() {
     let database = Database::create(Engine::Sqlite).await;
-    let server = Process::serve(&database, &[]).await;
+    let server = Process::serve(&database, &[("JETON_OUTAGE__DIRECTORY", "data/spool")]).await;
     let data = database.directory.path().join("data");
     let mode = |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(&data), 0o700);

@@ -36,6 +36,7 @@ both_engines!(
     a_nonce_is_renewed_and_ends_rfc9449_8_2,
     a_nonce_of_another_replica_is_taken_rfc9449_8,
     a_nonce_outlives_a_restart_rfc9449_8,
+    a_nonce_ends_with_a_restore_beside_a_running_server,
     without_required_nonces_iat_decides_rfc9449_11_1,
     a_client_can_want_bound_tokens_only_rfc9449_5_2,
     a_resource_server_can_want_bound_tokens_only_rfc9449_5,
@@ -444,6 +445,30 @@ async fn a_nonce_outlives_a_restart_rfc9449_8(server: Server) {
     bound(&server, &ask(&server, &billing, &[&prover.proof(&server)]).await, &prover).await;
     let secrets = server.database.texts("SELECT name FROM shared_secrets").await;
     assert_eq!(secrets, ["dpop-nonce"]);
+}
+
+/// A restore is settled while a server runs: what was used with a nonce of before is forgotten.
+async fn a_nonce_ends_with_a_restore_beside_a_running_server(server: Server) {
+    let billing = server.billing().await;
+    let old = Prover::start(&server, &billing).await;
+    bound(&server, &ask(&server, &billing, &[&old.proof(&server)]).await, &old).await;
+    let store = jeton::app::connect(&server.database.config()).await.unwrap();
+    let mut tx = store.begin().await.unwrap();
+    tx.settle_restore(server.clock.now()).await.unwrap();
+    tx.commit().await.unwrap();
+    let ended = async {
+        while challenge(&server, &billing, &old).await == *old.nonce.as_ref().unwrap() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), ended)
+        .await
+        .expect("the secret of before is never given up");
+    let answer = ask(&server, &billing, &[&old.proof(&server)]).await;
+    answer.expect_oauth_error(400, "use_dpop_nonce");
+    server.clock.advance(Duration::from_secs(1));
+    let fresh = Prover::start(&server, &billing).await;
+    bound(&server, &ask(&server, &billing, &[&fresh.proof(&server)]).await, &fresh).await;
 }
 
 async fn without_required_nonces_iat_decides_rfc9449_11_1(server: Server) {

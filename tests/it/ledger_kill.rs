@@ -51,7 +51,8 @@ async fn serve(
     received: &Arc<Mutex<Vec<String>>>,
     stop: &Arc<AtomicBool>,
 ) -> (Process, JoinSet<()>) {
-    let process = Process::serve(database, &[]).await;
+    // The same each time: what is left of one is the next one's.
+    let process = Process::serve(database, &[("JETON_OUTAGE__DIRECTORY", "data/spool")]).await;
     let mut loads = JoinSet::new();
     for _ in 0..CONNECTIONS {
         let (base, secret) = (process.base.clone(), secret.to_owned());

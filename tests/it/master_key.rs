@@ -287,6 +287,71 @@ async fn two_rewraps_at_once_do_no_harm_on_postgres() {
     two_rewraps_at_once(Engine::Postgres).await;
 }
 
+/// The master key is lost. What it seals is given up by a command that says what, and everything else goes on.
+async fn a_lost_master_key_is_given_up(engine: Engine) {
+    let database = Database::create(engine).await;
+    let server = Process::serve(&database, BEFORE).await;
+    let (made, _) = done(&database, BEFORE, &["clients", "create", "job", "--role", "auditor"]);
+    let secret = made["secret"]["client_secret"].as_str().unwrap().to_owned();
+    let issued = jwks(&server).await;
+    server.stop().await;
+
+    let abandon = ["keys", "abandon-master", OLD_ID];
+    let before = database.dump().await;
+    let confirmed = [&abandon[..], &["--lose-what-it-seals"]].concat();
+    for environment in [BEFORE, NEXT_SEALS] {
+        let said = refused(&database, environment, &confirmed);
+        assert!(said.contains(&format!("{OLD_ID} is configured, and opens what it seals")), "{said}");
+    }
+    let said = refused(&database, AFTER, &abandon);
+    assert!(said.contains("2 keys that sign tokens: ") && said.contains("--lose-what-it-seals"), "{said}");
+    for arguments in
+        [&["keys", "abandon-master"][..], &["keys", "abandon-master", NEW_ID, "--lose-what-it-seals"]]
+    {
+        let said = refused(&database, AFTER, arguments);
+        assert!(said.contains(&format!("The master key {OLD_ID} seals:")), "it says which there are: {said}");
+    }
+    assert!(database.dump().await == before, "nothing was changed");
+
+    let (lost, notes) = done(&database, AFTER, &confirmed);
+    assert_eq!(lost["signing_keys"].as_array().unwrap().len(), 2, "{lost}");
+    assert_eq!((&lost["master_key"], &lost["shared_secrets"]), (&json!(OLD_ID), &json!(["dpop-nonce"])));
+    assert!(notes.contains("reset-password"), "{notes}");
+    let server = Process::serve(&database, AFTER).await;
+    let published = jwks(&server).await;
+    for kid in lost["signing_keys"].as_array().unwrap() {
+        let kid = kid.as_str().unwrap();
+        assert!(issued.contains(kid) && !published.contains(kid), "{kid}: {published}");
+    }
+    let answer = reqwest::Client::new()
+        .post(format!("{}/oauth2/token", server.base))
+        .basic_auth("job", Some(&secret))
+        .form(&[("grant_type", "client_credentials"), ("resource", "http://localhost:8080/api/v1")])
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(answer.status(), 200, "{}", answer.text().await.unwrap());
+    server.stop().await;
+    let events = database.texts("SELECT event FROM audit_events WHERE kind = 'keys_abandoned'").await;
+    let event: Value = serde_json::from_str(&events[0]).unwrap();
+    assert_eq!((events.len(), &event["signing_keys"]), (1, &lost["signing_keys"]), "{events:?}");
+    // The checkpoints of before are verified by the public key, which stayed.
+    let (report, _) = done(&database, AFTER, &["audit", "verify"]);
+    assert_eq!(report["findings"], json!([]), "{report}");
+    let keys = database.texts("SELECT kid FROM audit_keys ORDER BY created_at").await;
+    assert_eq!((keys.len(), &json!(keys[..1])), (2, &lost["audit_keys"]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_master_key_is_given_up_on_sqlite() {
+    a_lost_master_key_is_given_up(Engine::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_master_key_is_given_up_on_postgres() {
+    a_lost_master_key_is_given_up(Engine::Postgres).await;
+}
+
 /// The key that Jeton has made for SQLite is changed like another: by the steps of docs/configuration.md.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_generated_key_of_sqlite_is_changed() {

@@ -30,7 +30,7 @@ const RFC_PROOF: &str = "eyJ0eXAiOiJkcG9wK2p3dCIsImFsZyI6IkVTMjU2IiwiandrIjp7Imt
     OptxRimPPToA1plemAgR6pxHF8y6-yqyVnmcw6Fy1dqd-jfxSYoMxhAJpLjA";
 
 fn dpop(nonce_required: bool) -> Dpop {
-    Dpop::new(Nonces::new(&[7; 32]), nonce_required)
+    Dpop::new(Arc::new(Nonces::new(&[7; 32])), nonce_required)
 }
 
 fn at(now: i64) -> Expected<'static> {

@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 use std::{fs, io};
 
@@ -11,7 +11,8 @@ use tokio::time::timeout;
 use super::BATCH;
 use super::committer::{Committer, own};
 use super::entry::{Entry, What};
-use super::spool::{EXTENSION, Spool};
+use super::spool::Spool;
+use super::spools::Spools;
 use crate::domain::audit::{Event, ProcessKind};
 use crate::domain::error::Fault;
 use crate::domain::text::quoted;
@@ -30,10 +31,10 @@ const UNREAD: &str = "unread";
 ///
 /// # Errors
 /// The database is away, or a file cannot be opened: what it holds would be lost in silence.
-pub async fn adopt(directory: &Path, store: &Store, ambient: &Ambient, key: &AuditKey) -> Result<(), Fault> {
+pub async fn adopt(spools: &Spools, store: &Store, ambient: &Ambient, key: &AuditKey) -> Result<(), Fault> {
     let (store, ambient, process) = (store.clone(), ambient.clone(), ProcessKind::Server);
     let mut committer = Committer::new(store, ambient, key.clone(), process, true);
-    for path in spools(directory).map_err(|error| problem(directory, &error))? {
+    for path in spools.left().map_err(|error| problem(&spools.settings.directory, &error))? {
         match Spool::adopt(&path, key.spool()) {
             Ok(Some(spool)) => record(&mut committer, spool).await?,
             Ok(None) => {}
@@ -57,23 +58,6 @@ fn problem(path: &Path, error: &io::Error) -> Fault {
          without them",
         path.display()
     ))
-}
-
-fn spools(directory: &Path) -> io::Result<Vec<PathBuf>> {
-    let entries = match fs::read_dir(directory) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-        entries => entries?,
-    };
-    let mut spools = Vec::new();
-    for entry in entries {
-        let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == EXTENSION) {
-            spools.push(path);
-        }
-    }
-    // Their names begin with the time.
-    spools.sort();
-    Ok(spools)
 }
 
 async fn record(committer: &mut Committer, mut spool: Spool) -> Result<(), Fault> {

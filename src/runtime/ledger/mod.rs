@@ -12,12 +12,14 @@ mod meter;
 mod replay;
 mod shelter;
 mod spool;
+mod spools;
 mod standing;
 mod waiting;
 mod writer;
 
 pub use self::adoption::adopt;
 pub use self::meter::Meter;
+pub use self::spools::Spools;
 pub use self::standing::{OutageFigures, Recording};
 
 use std::sync::Arc;
@@ -36,9 +38,10 @@ use self::waiting::{Home, Waiting};
 use self::writer::Writer;
 use super::audit_key::AuditKey;
 use super::clock::Ambient;
-use crate::config::{Issuance, Outage, OutageMode};
+use crate::config::{Issuance, OutageMode};
 use crate::domain::audit::{AuditEvent, ProcessKind};
 use crate::domain::error::Fault;
+use crate::domain::time::Timestamp;
 use crate::storage::{Store, UsedId};
 
 /// The most entries of one transaction, which bounds how long the first of them waits.
@@ -86,8 +89,8 @@ pub enum RecordError {
 
 impl Ledger {
     /// Starts the writer. It ends, with everything written and its chain closed, once every clone of the
-    /// ledger is gone. The chain begins with the first event. It runs on the given runtime. A server keeps events in
-    /// a file while the database is away, if it is to.
+    /// ledger is gone. The chain begins with the first event. It runs on the given runtime. A server has claimed a
+    /// directory, where it keeps events while the database is away, if it is to; and asks when that was restored.
     ///
     /// # Errors
     /// The file cannot be made.
@@ -96,16 +99,16 @@ impl Ledger {
         key: AuditKey,
         process: ProcessKind,
         issuance: Issuance,
-        outage: &Outage,
+        spools: Option<(Spools, Timestamp)>,
         runtime: &Handle,
     ) -> Result<(Self, JoinHandle<()>), Fault> {
         let (queue, entries) = mpsc::channel(QUEUE);
-        let spools = process == ProcessKind::Server && outage.mode == OutageMode::Spool;
-        let standing = Arc::new(Standing::new(spools.then_some(outage.grace)));
+        let spools = spools.filter(|(spools, _)| spools.settings.mode == OutageMode::Spool);
+        let standing = Arc::new(Standing::new(spools.as_ref().map(|(spools, _)| spools.settings.grace)));
         let shelter = spools
-            .then(|| Shelter::build(outage, key.spool(), ambient.clone(), Arc::clone(&standing)))
+            .map(|spools| Shelter::build(spools, key.spool(), ambient.clone(), Arc::clone(&standing)))
             .transpose()?;
-        let committer = Committer::new(store, ambient, key, process, spools);
+        let committer = Committer::new(store, ambient, key, process, shelter.is_some());
         let meter = Arc::new(Meter::new());
         let told = (Arc::clone(&standing), Arc::clone(&meter));
         let writer = Writer::new(committer, shelter, told);

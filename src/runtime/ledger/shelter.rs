@@ -9,6 +9,7 @@ use super::committer::{Attempt, own};
 use super::entry::{Done, Entry, What};
 use super::frame::{Frame, Spooled};
 use super::spool::{Marked, Place, Spool};
+use super::spools::{Spools, unusable};
 use super::standing::Standing;
 use super::waiting::Releases;
 use super::{BATCH, OVERTAKEN};
@@ -23,6 +24,8 @@ use crate::storage::UsedId;
 /// The spool, and what must be known to put something into it.
 pub(super) struct Shelter {
     spool: Spool,
+    /// Where it is, which no other server may have meanwhile.
+    _directory: Spools,
     standing: Arc<Standing>,
     ambient: Ambient,
     used: Used,
@@ -44,21 +47,28 @@ struct Began {
 
 /// Identifiers that were used here and of which the rule would say otherwise: in this outage, or shortly before by a
 /// clock that was ahead.
-#[derive(Default)]
-struct Used(HashMap<(&'static str, String), Option<Timestamp>>);
+struct Used {
+    here: HashMap<(&'static str, String), Option<Timestamp>>,
+    /// When the database was restored, and has forgotten what was used before.
+    restored: Timestamp,
+}
 
 // === impl Shelter ===
 
 impl Shelter {
-    /// Makes a spool. It is there before it is needed, with all of its room.
+    /// Makes a spool, beside a database that was `restored` last at this time. It is there before it is needed, with all
+    /// of its room.
     pub(super) fn build(
-        settings: &Outage,
+        (spools, restored): (Spools, Timestamp),
         key: hmac::Key,
         ambient: Ambient,
         standing: Arc<Standing>,
     ) -> Result<Self, Fault> {
-        let spool = Spool::create(&settings.directory, settings.max_size, key, ambient.uuid()?)?;
-        Ok(Self { spool, standing, ambient, used: Used::default(), outage: None, spent: false })
+        let Outage { directory, max_size, .. } = &spools.settings;
+        let spool = Spool::create(directory, *max_size, key, ambient.uuid()?)
+            .map_err(|error| unusable(&spools.settings, &error))?;
+        let used = Used { here: HashMap::new(), restored };
+        Ok(Self { spool, _directory: spools, standing, ambient, used, outage: None, spent: false })
     }
 
     /// Whether there is an outage.
@@ -269,8 +279,10 @@ impl Used {
     ) -> Result<Option<&'static str>, Fault> {
         let mut unknown = false;
         for used in used {
-            let here = self.0.contains_key(&(used.purpose, used.id.clone()));
-            match once::judge(began, now, used.issued_at, here) {
+            // As the database itself would say.
+            let forgotten = used.possible_since <= self.restored;
+            let here = self.here.contains_key(&(used.purpose, used.id.clone()));
+            match once::judge(began, now, used.issued_at, here || forgotten) {
                 Use::First => {}
                 Use::Again => return Ok(Some(used.purpose)),
                 Use::Unknown => unknown = true,
@@ -286,19 +298,19 @@ impl Used {
     }
 
     fn remember(&mut self, used: &[UsedId]) {
-        self.0.extend(used.iter().map(|used| ((used.purpose, used.id.clone()), used.issued_at)));
+        self.here.extend(used.iter().map(|used| ((used.purpose, used.id.clone()), used.issued_at)));
     }
 
     fn remember_written(&mut self, used: &UsedId, now: Timestamp) {
         if once::must_be_remembered(now, used.issued_at) {
-            self.0.retain(|_, issued_at| once::must_be_remembered(now, *issued_at));
+            self.here.retain(|_, issued_at| once::must_be_remembered(now, *issued_at));
             self.remember(std::slice::from_ref(used));
         }
     }
 
     fn forget(&mut self, used: &[UsedId]) {
         for used in used {
-            self.0.remove(&(used.purpose, used.id.clone()));
+            self.here.remove(&(used.purpose, used.id.clone()));
         }
     }
 }

@@ -9,9 +9,9 @@
 //! the file is made, so that a full disk leaves it. A process has a file of its own and holds a lock on it; what a
 //! killed one has left, the next start takes over ([`super::adoption`]).
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -20,8 +20,10 @@ use rustix::fs::FallocateFlags;
 use tokio::task::spawn_blocking;
 use uuid::Uuid;
 
-use super::frame::{AROUND, Frame, SEAL, Seal, seal};
+use super::OVERTAKEN;
+use super::frame::{AROUND, Frame, SEAL, Seal, Spooled, seal};
 use crate::domain::error::Fault;
+use crate::domain::time::Timestamp;
 
 const MAGIC: &[u8; 16] = b"jeton spool 1\n\0\0";
 const NAME: usize = 16;
@@ -29,6 +31,9 @@ const HEADER: usize = MAGIC.len() + NAME + SEAL;
 
 /// What the files are called.
 pub(super) const EXTENSION: &str = "spool";
+
+/// What they are called until they are whole.
+pub(super) const UNFINISHED: &str = "unfinished";
 
 /// How many bytes are written at a time where the room is taken by writing.
 const STEP: usize = 1_024 * 1_024;
@@ -62,25 +67,16 @@ pub(super) type Marked = (String, Frame);
 // === impl Spool ===
 
 impl Spool {
-    /// A new file in a directory, which is made if it is not there.
+    /// A new file in a directory.
     ///
     /// # Errors
     /// It cannot be made, or there is no room.
-    pub(super) fn create(directory: &Path, size: u64, key: hmac::Key, name: Uuid) -> Result<Self, Fault> {
-        let fault = |error: io::Error| {
-            Fault::internal(format!(
-                "the directory for events while the database is away, {}: {error}; set outage.directory to one that \
-                 can be written and has {} MiB free (outage.max_size), or outage.mode to refuse",
-                directory.display(),
-                size / (1_024 * 1_024),
-            ))
-        };
-        DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(fault)?;
+    pub(super) fn create(directory: &Path, size: u64, key: hmac::Key, name: Uuid) -> io::Result<Self> {
         let path = directory.join(format!("{name}.{EXTENSION}"));
         // Under another name until it is locked and whole, or somebody could take it for one that was left.
-        let unfinished = path.with_extension("unfinished");
+        let unfinished = path.with_extension(UNFINISHED);
         let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&unfinished);
-        let file = file.map_err(fault)?;
+        let file = file?;
         let made = file.try_lock().map_err(io::Error::from).and_then(|()| {
             take_room(&file, size)?;
             let start = write_header(&file, &key, name)?;
@@ -94,7 +90,7 @@ impl Spool {
             Ok(start) => Ok(Self { file: Arc::new(file), path, key, size, name, next: start, end: start }),
             Err(error) => {
                 let _ = fs::remove_file(&unfinished);
-                Err(fault(error))
+                Err(error)
             }
         }
     }
@@ -167,7 +163,12 @@ impl Spool {
         let (offset, after) = (self.end.offset, self.end.offset + bytes.len() as u64);
         // Behind the last frame there is room for a length, which says that there is none.
         if after + AROUND as u64 > self.size {
-            return Err(Fault::unavailable("the spool is full (outage.max_size)"));
+            return Err(Fault::unavailable(format!(
+                "the spool is full (outage.max_size): {} of its {} bytes are used, and these events take {}",
+                self.end.offset,
+                self.size,
+                bytes.len()
+            )));
         }
         let file = Arc::clone(&self.file);
         let written = spawn_blocking(move || {
@@ -263,7 +264,8 @@ impl Spool {
     }
 }
 
-/// Reads frames until there are so many events, the end, or one that cannot be read; and says which, in that case.
+/// Reads frames until there are so many events, the end, one of before the clock was set back, or one that cannot be read;
+/// and says which, in that case.
 fn read_frames(
     file: &File,
     key: &hmac::Key,
@@ -272,9 +274,17 @@ fn read_frames(
     is_end: impl Fn(Place) -> bool,
 ) -> (Vec<Frame>, Place, Option<String>) {
     let (mut frames, mut place, mut found) = (Vec::new(), from, 0);
+    let mut newest: Option<Timestamp> = None;
     while found < events && !is_end(place) {
         match read_frame(file, key, place) {
             Ok((frame, behind)) => {
+                let times = || frame.events.iter().map(Spooled::at);
+                if newest > times().min().map(|earliest| earliest.plus(OVERTAKEN)) {
+                    // It begins the next part, which has a chain of its own: in this one it would be recorded later than
+                    // its identifiers say.
+                    break;
+                }
+                newest = newest.max(times().max());
                 found += frame.events.len().max(1);
                 frames.push(frame);
                 place = behind;

@@ -1,7 +1,5 @@
 use super::*;
 use crate::domain::audit::{AuditEvent, Event, Origin};
-use crate::domain::time::Timestamp;
-use crate::runtime::ledger::frame::Spooled;
 use std::os::unix::fs::PermissionsExt;
 
 const SIZE: u64 = 64 * 1_024;
@@ -35,8 +33,7 @@ async fn all(spool: &mut Spool) -> Vec<Frame> {
 #[tokio::test]
 async fn what_a_process_has_left_is_read_by_the_next_one() {
     let directory = tempfile::tempdir().unwrap();
-    let folder = directory.path().join("spool");
-    let mut spool = create(&folder, 1);
+    let mut spool = create(directory.path(), 1);
     let path = spool.path().to_owned();
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     assert_eq!(fs::metadata(&path).unwrap().len(), SIZE, "the room is taken");
@@ -114,4 +111,21 @@ async fn it_has_an_end_and_says_so() {
     assert!(spool.end.offset <= SIZE);
     let (frames, place) = spool.peek(usize::MAX).await.unwrap();
     assert_eq!((frames.len(), place), (usize::try_from(kept).unwrap(), spool.end));
+}
+
+/// What was issued then is found by the time in its identifier, so it is not recorded behind what is of later.
+#[tokio::test]
+async fn where_the_clock_was_set_back_another_part_begins() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut spool = create(directory.path(), 1);
+    for second in [5, 100, 99, 50, 51, 49] {
+        spool.append(&frame(second)).await.unwrap();
+    }
+    for part in [&[5, 100, 99][..], &[50, 51], &[49]] {
+        let (frames, place) = spool.peek(100).await.unwrap();
+        let frames: Vec<_> = frames.into_iter().map(|(_, frame)| frame).collect();
+        assert_eq!(frames, part.iter().copied().map(frame).collect::<Vec<_>>());
+        spool.replayed(place);
+    }
+    assert!(spool.is_empty());
 }

@@ -1,3 +1,4 @@
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -169,8 +170,13 @@ impl Writer {
                 Err(fault) => (Vec::new(), Err(fault), false),
             };
             let wait = if answers { Duration::ZERO } else { pause };
-            // The last part is not made longer while a database that answers takes it, or there would be no end.
-            let takes_more = !(answers && is_all);
+            // A database that answers takes at least twice as many as come meanwhile, and the last part is not made longer:
+            // or there would be no end. What waits for that does so for one part, and not for all of them.
+            let mut left = match (answers, is_all) {
+                (false, _) => usize::MAX,
+                (true, false) => BATCH / 2,
+                (true, true) => 0,
+            };
             let outcome = {
                 let attempt = async {
                     sleep(wait).await;
@@ -182,14 +188,17 @@ impl Writer {
                 };
                 tokio::pin!(attempt);
                 loop {
-                    let room = BATCH.saturating_sub(batch.len());
+                    let room = BATCH.saturating_sub(batch.len()).min(left);
                     tokio::select! {
                         outcome = &mut attempt => break outcome,
-                        received = queue.recv_many(batch, room), if takes_more && room > 0 => {
+                        received = queue.recv_many(batch, room), if room > 0 => {
                             if received == 0 {
                                 return false;
                             }
-                            shelter.take(batch).await;
+                            left -= received;
+                            if let Some(outcome) = beside(attempt.as_mut(), shelter.take(batch)).await {
+                                break outcome;
+                            }
                         }
                     }
                 }
@@ -233,6 +242,22 @@ impl Writer {
     }
 }
 
+/// Does what has to be done while an attempt goes on, and answers its outcome, if it has one by then: a disk that is slow
+/// to take what comes does not keep the database waiting.
+async fn beside<T>(
+    mut attempt: Pin<&mut impl Future<Output = T>>,
+    work: impl Future<Output = ()>,
+) -> Option<T> {
+    tokio::pin!(work);
+    tokio::select! {
+        () = &mut work => None,
+        outcome = &mut attempt => {
+            work.await;
+            Some(outcome)
+        }
+    }
+}
+
 /// Lets a batch grow: by what requests that are ready to run bring along while this task steps back, for as long
 /// as that brings something; and by whatever comes for a while when nobody waits.
 async fn gather(queue: &mut mpsc::Receiver<Entry>, batch: &mut Vec<Entry>) {
@@ -250,5 +275,28 @@ async fn gather(queue: &mut mpsc::Receiver<Entry>, batch: &mut Vec<Entry>) {
         if queue.is_empty() || queue.recv_many(batch, room).await == 0 {
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::sync::oneshot;
+
+    #[tokio::test]
+    async fn an_attempt_goes_on_while_the_disk_is_slow() {
+        let (asked, answer) = oneshot::channel();
+        let attempt = async {
+            tokio::task::yield_now().await;
+            asked.send(()).unwrap();
+            7
+        };
+        tokio::pin!(attempt);
+        // A disk that is not done before the database has answered.
+        let slow = async { answer.await.unwrap() };
+        assert_eq!(timeout(GATHER * 20, beside(attempt, slow)).await, Ok(Some(7)));
+        let never = std::future::pending::<()>();
+        tokio::pin!(never);
+        assert_eq!(beside(never, async {}).await, None, "and nothing waits for it");
     }
 }

@@ -70,7 +70,15 @@ class Deployment:
         common = {"PATH": os.environ["PATH"], "JETON_ISSUER": f"http://{addresses[0]}"}
         self.environment = {**common, **self.pooler.through(store)}
         self.servers = [
-            Server({**self.environment, "JETON_LISTEN": address}, directory / f"jeton-{number}.log")
+            Server(
+                {
+                    **self.environment,
+                    "JETON_LISTEN": address,
+                    # One server at a time has a directory of spools.
+                    "JETON_OUTAGE__DIRECTORY": str(directory / f"spools-{number}"),
+                },
+                directory / f"jeton-{number}.log",
+            )
             for number, address in enumerate(addresses)
         ]
 

@@ -54,7 +54,15 @@ class Replicas:
         self.environment = {"PATH": os.environ["PATH"], "JETON_ISSUER": issuer, **store, **settings}
         self.addresses = [f"127.0.0.1:{free_port()}" for _ in range(count)]
         self.servers = [
-            Server({**self.environment, "JETON_LISTEN": address}, directory / f"jeton-{index}.log")
+            Server(
+                {
+                    **self.environment,
+                    "JETON_LISTEN": address,
+                    # One server at a time has a directory of spools.
+                    "JETON_OUTAGE__DIRECTORY": str(directory / f"spools-{index}"),
+                },
+                directory / f"jeton-{index}.log",
+            )
             for index, address in enumerate(self.addresses)
         ]
         self._credentials = None

@@ -97,7 +97,7 @@ impl Database {
         let mut environment = vec![
             ("JETON_DATA_DIR".to_owned(), data_dir.display().to_string()),
             // Six tests at a time, in memory.
-            ("JETON_OUTAGE__MAX_SIZE".to_owned(), "1MiB".to_owned()),
+            ("JETON_OUTAGE__MAX_SIZE".to_owned(), "16MiB".to_owned()),
         ];
         if let Some(url) = &self.url {
             environment.push(("JETON_DATABASE_URL".to_owned(), url.clone()));

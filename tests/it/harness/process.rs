@@ -52,12 +52,16 @@ impl Process {
     }
 
     /// Starts `jeton serve`, which this signal does not reach, and waits until it is ready.
-    pub(crate) async fn serve_unsignalled(database: &Database, signal: &str) -> Self {
+    pub(crate) async fn serve_unsignalled(
+        database: &Database,
+        signal: &str,
+        environment: &[(&str, &str)],
+    ) -> Self {
         let mut shell = Command::new("/bin/sh");
         let serve = format!("trap '' {signal}; exec \"$0\" serve");
         shell.args(["-c", &serve, env!("CARGO_BIN_EXE_jeton")]).stdin(Stdio::null());
         shell.env_clear().envs(database.environment()).current_dir(database.directory.path());
-        let process = Self::spawn(shell, "serve", database, &[]);
+        let process = Self::spawn(shell, "serve", database, environment);
         process.ready().await;
         process
     }
@@ -71,6 +75,8 @@ impl Process {
         let child = command
             .env("JETON_LISTEN", format!("127.0.0.1:{port}"))
             .env("JETON_ISSUER", "http://localhost:8080")
+            // One server at a time has a directory of spools, and a test may have two.
+            .env("JETON_OUTAGE__DIRECTORY", database.directory.path().join(format!("{name}.spools")))
             .envs(environment.iter().copied())
             .stdout(File::create(&output).unwrap())
             .stderr(File::create(&log).unwrap())

@@ -62,9 +62,12 @@ async fn what_was_made_in_the_outage_counts_once_and_of_what_is_older_nothing_is
         .await;
 
     database.take_rows("audit_events").await;
-    while replica.ledger.recording() != Recording::Works {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    let over = async {
+        while replica.ledger.recording() != Recording::Works {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), over).await.expect("the outage does not end by itself");
     assert_eq!(present(&replica, id("new", later(7))).await, "used before", "now the database knows");
     assert_eq!(present(&replica, id("old", later(4))).await, "issued", "nothing was used up");
     let twice = database.texts("SELECT event FROM audit_events WHERE kind = 'identifier_used_twice'").await;
@@ -74,4 +77,29 @@ async fn what_was_made_in_the_outage_counts_once_and_of_what_is_older_nothing_is
     );
     replica.stop().await;
     super::expect_recorded_once(&database, &[]).await;
+}
+
+/// A caller whose clock is ahead has used an assertion before the database was restored, which has forgotten it; and
+/// shows it again in an outage that begins right after, as if it were of that time.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_possible_before_a_restore_counts_as_used_in_an_outage_too() {
+    let database = Database::create_migrated(Engine::Sqlite).await;
+    let mut config = database.config();
+    config.outage.mode = OutageMode::Spool;
+    let later = |seconds: u64| START.plus(Duration::from_secs(seconds));
+    let store = jeton::app::connect(&config).await.unwrap();
+    let mut tx = store.begin().await.unwrap();
+    tx.settle_restore(later(10)).await.unwrap();
+    tx.commit().await.unwrap();
+    store.close().await;
+
+    let replica = Replica::start_with(&config, later(11)).await;
+    database.refuse_rows("audit_events", "NEW.kind IN ('token_issued', 'outage_began')").await;
+    let old = UsedId { possible_since: later(11), ..id("old", START) };
+    assert_eq!(present(&replica, old).await, "unavailable", "the outage begins");
+    replica.clock.set(later(13));
+    let shown = |name, possible_since| UsedId { possible_since, ..id(name, later(12)) };
+    assert_eq!(present(&replica, shown("before", later(10))).await, "used before");
+    assert_eq!(present(&replica, shown("after", later(11))).await, "issued");
+    replica.stop().await;
 }

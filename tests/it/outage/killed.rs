@@ -6,7 +6,10 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::harness::{Database, Engine, Process, http, jeton};
+use crate::harness::{Database, Engine, Process, command, http, jeton};
+
+/// Where each process of a test finds what the one before has left.
+const SPOOLS: [(&str, &str); 1] = [("JETON_OUTAGE__DIRECTORY", "data/spool")];
 
 async fn ask(process: &Process, secret: &str) -> reqwest::Response {
     http()
@@ -34,7 +37,7 @@ async fn readiness(process: &Process) -> String {
 
 fn spools(database: &Database) -> usize {
     let entries = fs::read_dir(database.directory.path().join("data/spool")).unwrap();
-    entries.filter(|entry| entry.as_ref().unwrap().path().extension().unwrap() == "spool").count()
+    entries.filter(|entry| entry.as_ref().unwrap().path().extension().is_some_and(|is| is == "spool")).count()
 }
 
 /// No file of the process may grow beyond the size that the database's log has: writing to it fails as on a full disk.
@@ -65,7 +68,7 @@ async fn what_was_answered_on_a_full_disk_is_recorded_by_the_next_start() {
     let log = database.directory.path().join("data/jeton.db-wal");
 
     // A process that is told nothing when it meets the limit, but that the write failed.
-    let process = Process::serve_unsignalled(&database, "XFSZ").await;
+    let process = Process::serve_unsignalled(&database, "XFSZ", &SPOOLS).await;
     let mut answered = vec![jti(ask(&process, secret).await).await];
     fill_disk(&process, &log);
     // The log's file may have room that it was given before.
@@ -82,13 +85,20 @@ async fn what_was_answered_on_a_full_disk_is_recorded_by_the_next_start() {
     assert!(!process.signal("KILL").await.success());
     assert_eq!(spools(&database), 1);
 
-    let process = Process::serve(&database, &[]).await;
+    let process = Process::serve(&database, &SPOOLS).await;
     assert_eq!(readiness(&process).await, "ready\n");
     answered.push(jti(ask(&process, secret).await).await);
     super::expect_recorded_once(&database, &answered).await;
     let adopted = database.texts("SELECT event FROM audit_events WHERE kind = 'spool_adopted'").await;
     assert!(adopted.len() == 1 && !adopted[0].contains("problem"), "{adopted:?}");
     assert_eq!(spools(&database), 1, "its own");
+    let beside = command(&database, &["serve"]).envs(SPOOLS).output().unwrap();
+    let said = String::from_utf8_lossy(&beside.stderr);
+    let holder = format!("another server (process {})", process.id());
+    assert!(
+        !beside.status.success() && said.contains(&holder) && said.contains("outage.directory"),
+        "{said}"
+    );
 
     // Stopped in an outage, it says so and keeps them; then somebody writes to the file.
     database.refuse_rows("audit_events", "NEW.kind IN ('token_issued', 'outage_began')").await;
@@ -98,7 +108,7 @@ async fn what_was_answered_on_a_full_disk_is_recorded_by_the_next_start() {
     assert_eq!(spools(&database), 1);
     let folder = database.directory.path().join("data/spool");
     fs::write(folder.join("made-up.spool"), "jeton spool 1\n\0\0 and an event that never was").unwrap();
-    let process = Process::serve(&database, &[]).await;
+    let process = Process::serve(&database, &SPOOLS).await;
     super::expect_recorded_once(&database, &answered).await;
     let adopted =
         database.texts("SELECT event FROM audit_events WHERE kind = 'spool_adopted' ORDER BY at").await;

@@ -122,18 +122,27 @@ async fn after_a_restore_an_identifier_from_before_it_counts_as_used(store: Stor
         expires_at: START.plus(Duration::from_hours(1)),
         possible_since,
     };
+    // A connection that was there before the restore says the same.
+    let mut held = LedgerConnection::new(store.clone()).hold().await.unwrap();
+    let mut tx = held.begin().await.unwrap();
+    let early = id("early", START.minus(Duration::from_secs(1)));
+    assert_eq!(tx.use_ids(&[&early]).await.unwrap().len(), 1);
+    tx.commit().await.unwrap();
     let mut tx = store.begin().await.unwrap();
     tx.settle_restore(START).await.unwrap();
     tx.commit().await.unwrap();
+    assert_eq!(store.restored().await.unwrap(), START);
     let (before, at, after) = (
         id("a", START.minus(Duration::from_secs(1))),
         id("b", START),
         id("c", START.plus(Duration::from_micros(1))),
     );
-    let mut held = LedgerConnection::new(store).hold().await.unwrap();
     let mut tx = held.begin().await.unwrap();
     let first = tx.use_ids(&[&before, &at, &after]).await.unwrap();
     assert_eq!(first.into_iter().collect::<Vec<_>>(), [("p", "c")]);
+    // What is written again after an outage was let in when it was used.
+    let marked = tx.use_up(&[("p", "a", START)]).await.unwrap();
+    assert_eq!(marked, [("p".to_owned(), "a".to_owned())]);
     tx.commit().await.unwrap();
 }
 

@@ -158,13 +158,18 @@ async fn a_newer_schema_is_used_when_it_says_so(store: Store, database: Database
         .await;
     let refused = store.migrate().await.unwrap_err().to_string();
     assert!(refused.contains("migration 9999") && refused.contains("run the newer Jeton"), "{refused}");
-    for (oldest, usable) in [(newest.as_str(), true), ("9999", false)] {
+    for (oldest, refused) in [(newest.as_str(), None), ("9999", Some("migration 9999"))] {
         let sql = format!(
             "INSERT INTO counters (name, value) VALUES ('oldest_schema', {oldest})
              ON CONFLICT (name) DO UPDATE SET value = excluded.value"
         );
         database.execute(&sql).await;
-        assert_eq!(store.migrate().await.is_ok(), usable, "{oldest}");
+        let said = store.migrate().await.map_err(|error| error.to_string());
+        match (&said, refused) {
+            (Ok(()), None) => {}
+            (Err(said), Some(word)) if said.contains(word) && said.contains("run the newer Jeton") => {}
+            _ => panic!("{oldest}: {said:?}"),
+        }
     }
 }
 
