@@ -129,7 +129,7 @@ pub fn create_private_directory(config: &Config) -> Result<(), Fault> {
 /// A secret that an operator put into a file. White space around it is ignored.
 fn read_secret(what: &str, path: &std::path::Path) -> Result<SecretString, Fault> {
     let text = std::fs::read_to_string(path)
-        .map_err(|error| Fault::internal(format!("{what} {}: {error}", path.display())))?;
+        .map_err(|error| Fault::setup(format!("{what} {}: {error}", path.display())))?;
     Ok(SecretString::from(text.trim().to_owned()))
 }
 
@@ -248,7 +248,7 @@ async fn check_durable(config: &Config, store: &Store) -> Result<(), Fault> {
     match (store.lossy_setting().await.map_err(fault)?, config.audit_issuance) {
         (None, _) => {}
         (Some(LossySetting::SynchronousCommit), Issuance::Durable) => {
-            return Err(Fault::internal(
+            return Err(Fault::setup(
                 "PostgreSQL has synchronous_commit = off, so it can lose what it has committed, and a token would \
                  leave unrecorded: run `ALTER DATABASE … SET synchronous_commit = on`, or set audit.issuance to \
                  buffered if that is what you want",
@@ -287,6 +287,8 @@ impl App {
             .await
             .map_err(|error| match error {
                 AdminError::Fault(fault) => fault,
+                // It serves another issuer, or somebody else's `jeton`.
+                conflict @ AdminError::Conflict(_) => Fault::setup(conflict),
                 other => Fault::internal(other),
             })?;
         let nonces = Nonces::open(&store, &sealed.master_keys, &ambient).await?;

@@ -13,6 +13,7 @@ mod client_secrets;
 mod clients;
 mod doctor;
 mod exchange_rules;
+mod exit;
 mod explain;
 mod federated_credentials;
 mod health;
@@ -125,7 +126,7 @@ pub fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             eprintln!("jeton: {error:#}");
-            ExitCode::FAILURE
+            exit::code(&error)
         }
     }
 }

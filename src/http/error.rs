@@ -324,7 +324,7 @@ impl From<&Fault> for Problem {
                 "nothing was decided and nothing was changed; try again shortly",
             )
             .header(RETRY_AFTER, RETRY_SECONDS),
-            FaultKind::Internal => Self::new(
+            FaultKind::Internal | FaultKind::Setup => Self::new(
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "internal",
                 "Something is broken here",

@@ -110,7 +110,9 @@ async fn observe(
             FaultKind::Unavailable => {
                 tracing::warn!(%fault, path, status, request_id, "answered with a fault");
             }
-            FaultKind::Internal => tracing::error!(%fault, path, status, request_id, "answered with a fault"),
+            FaultKind::Internal | FaultKind::Setup => {
+                tracing::error!(%fault, path, status, request_id, "answered with a fault");
+            }
         }
     }
     tracing::debug!(%method, path, status, took = ?measured.took(), request_id, "answered");

@@ -44,7 +44,9 @@ pub(super) async fn connect(
     max_connections: u32,
     may_be_standby: bool,
 ) -> Result<Store, StoreError> {
-    let options = PgConnectOptions::from_str(url)?.application_name("jeton").disable_statement_logging();
+    let options = PgConnectOptions::from_str(url)
+        .map_err(|error| Fault::setup(format!("the database's URL cannot be read: {error}")))?;
+    let options = options.application_name("jeton").disable_statement_logging();
     // There is none in the schema, and PgBouncer refuses connections that ask for it.
     let mut options = options.extra_float_digits(None);
     if let Some(password) = password {
@@ -87,7 +89,7 @@ pub(super) async fn connect(
     let encoding: String = sqlx::query_scalar("SHOW server_encoding").fetch_one(&pool).await?;
     if encoding != "UTF8" {
         return Err(
-            Fault::internal(format!("the database's encoding is {encoding}; create it with UTF8")).into()
+            Fault::setup(format!("the database's encoding is {encoding}; create it with UTF8")).into()
         );
     }
     Ok(Store::Postgres(pool))

@@ -222,7 +222,12 @@ async fn mistakes_name_the_way_out_and_exit_with_an_error() {
         (&["serve", "--config", "/nowhere.toml"], "/nowhere.toml"),
     ] {
         let output = run(&database, arguments);
-        assert!(!output.status.success(), "{arguments:?}");
+        let code = match words {
+            "/nowhere.toml" => 78,
+            _ if output.stderr.starts_with(b"error:") => 2,
+            _ => 1,
+        };
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}");
         assert!(stderr(&output).contains(words), "{arguments:?}: {}", stderr(&output));
         assert!(output.stdout.is_empty(), "{arguments:?}");
     }
@@ -237,7 +242,7 @@ async fn the_configuration_tells_all_its_errors() {
         .env("JETON_LISTEN", "0.0.0.0:80")
         .output()
         .unwrap();
-    assert!(!output.status.success());
+    assert_eq!(output.status.code(), Some(78), "starting again does not help");
     let text = stderr(&output);
     for words in ["isuer", "behind_tls_proxy", "listen on 127.0.0.1"] {
         assert!(text.contains(words), "{words}: {text}");
@@ -337,4 +342,15 @@ async fn a_taken_port_is_told_with_the_way_out() {
         .unwrap();
     assert!(!output.status.success());
     assert!(stderr(&output).contains("JETON_LISTEN"), "{}", stderr(&output));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_may_pass_is_worth_another_start() {
+    let database = Database::create(Engine::Sqlite).await;
+    let away = command(&database, &["serve"])
+        .env("JETON_DATABASE_URL", "postgres://jeton@127.0.0.1:1/jeton")
+        .env("JETON_MASTER_KEY", "07".repeat(32))
+        .output()
+        .unwrap();
+    assert_eq!(away.status.code(), Some(1), "the database is away: {}", stderr(&away));
 }
