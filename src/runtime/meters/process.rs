@@ -3,6 +3,8 @@
 use std::fs;
 use std::time::Duration;
 
+use rustix::process::{Resource, getrlimit};
+
 /// How many ticks of `/proc/self/stat` are a second. Linux tells programs so on every architecture that we build for,
 /// whatever the kernel itself counts in.
 const TICKS: u64 = 100;
@@ -32,7 +34,7 @@ impl Process {
             resident: resident(&text("status")),
             // Without the one that the count itself was made with.
             open_files: open.map(|open| open.saturating_sub(1)),
-            most_files: most_files(&text("limits")),
+            most_files: most_files(),
             computed: computed(&text("stat")),
         }
     }
@@ -43,9 +45,10 @@ fn resident(status: &str) -> Option<u64> {
     Some(kilobytes.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1_024)
 }
 
-fn most_files(limits: &str) -> Option<u64> {
-    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
-    line.split_whitespace().next()?.parse().ok()
+/// How many file descriptors this process may have, if there is a limit.
+#[must_use]
+pub fn most_files() -> Option<u64> {
+    getrlimit(Resource::Nofile).current
 }
 
 /// The 14th and the 15th field. The second is the name, in which anything may be, parentheses too.
@@ -62,13 +65,10 @@ mod tests {
     #[test]
     fn the_files_of_proc_are_read() {
         assert_eq!(resident("VmHWM:\t   9000 kB\nVmRSS:\t   5120 kB\n"), Some(5 * 1_024 * 1_024));
-        let limits = "Limit   Soft Limit  Hard Limit  Units\nMax open files   1024   524288   files\n";
-        assert_eq!(most_files(limits), Some(1_024));
-        assert_eq!(most_files("Max open files   unlimited   unlimited   files\n"), None);
         let stat = "42 (an odd) name) S 1 42 42 0 -1 4194560 1 0 0 0 150 25 0 0 20 0 9 0 1 2 3";
         assert_eq!(computed(stat), Some(Duration::from_millis(1_750)));
         for text in ["", "VmRSS:", "42 (short) S 1"] {
-            assert_eq!((resident(text), most_files(text), computed(text)), (None, None, None));
+            assert_eq!((resident(text), computed(text)), (None, None));
         }
     }
 
