@@ -354,3 +354,45 @@ async fn what_may_pass_is_worth_another_start() {
         .unwrap();
     assert_eq!(away.status.code(), Some(1), "the database is away: {}", stderr(&away));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_is_there_gets_roles_and_grants() {
+    let database = Database::create(Engine::Sqlite).await;
+    let server = ["resource-servers", "create", "orders", "--identifier", "https://o.example"];
+    jeton(&database, &[&server[..], &["--permission", "read"]].concat());
+    jeton(&database, &["roles", "create", "reader", "--permission", "orders/read"]);
+    let create =
+        ["clients", "create", "billing", "--owner", "finance", "--allow-from", "10.0.0.0/8", "--no-secret"];
+    jeton(&database, &create);
+    let listed = || jeton(&database, &["clients", "role", "list", "billing"]);
+    jeton(&database, &["clients", "role", "add", "billing", "reader"]);
+    assert_eq!(listed(), serde_json::json!([{ "role": "reader" }]));
+    jeton(&database, &["clients", "role", "remove", "billing", "reader"]);
+    assert_eq!(listed(), serde_json::json!([]));
+
+    let change = ["clients", "change", "billing", "--grant-type", "client_credentials", "--grant-type"];
+    let more = ["token-exchange", "--no-owner", "--allow-from-anywhere", "--description", "Sends invoices"];
+    let changed = jeton(&database, &[&change[..], &more].concat());
+    let grants = ["client_credentials", "urn:ietf:params:oauth:grant-type:token-exchange"];
+    assert_eq!(changed["grant_types"], serde_json::json!(grants));
+    assert_eq!(changed["owner"], serde_json::Value::Null);
+    assert_eq!(changed["allowed_networks"], serde_json::json!([]));
+    assert_eq!(changed["auth_methods"].as_array().unwrap().len(), 2, "what is not named stays");
+    let actions = "SELECT event FROM audit_events WHERE kind = 'changed' ORDER BY at, seq";
+    let told = database.texts(actions).await.join("\n");
+    for action in ["client.role.assign", "client.role.unassign", "client.update"] {
+        assert!(told.contains(&format!("\"{action}\"")), "{action}: {told}");
+    }
+    for (arguments, words) in [
+        (&["clients", "change", "billing"][..], "required"),
+        (&["clients", "change", "billing", "--owner", "x", "--no-owner"], "cannot be used with"),
+        (&["clients", "role", "add", "billing", "nothing"], "there is no role 'nothing'"),
+        (&["clients", "role", "add", "nobody", "reader"], "there is no client 'nobody'"),
+        (&["tokens", "revoke", "--client", "--help"], "--help stands where the value should"),
+        (&["keys", "revoke", "--json"], "--json stands where the value should"),
+    ] {
+        let output = run(&database, arguments);
+        assert!(!output.status.success(), "{arguments:?}");
+        assert!(stderr(&output).contains(words), "{arguments:?}: {}", stderr(&output));
+    }
+}
