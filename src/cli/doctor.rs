@@ -22,7 +22,7 @@ use crate::domain::time::Timestamp;
 use crate::runtime::clock::Ambient;
 use crate::runtime::issuers::Outbound;
 use crate::runtime::master_key::MasterKeys;
-use crate::runtime::meters::most_files;
+use crate::runtime::meters::{free_at, most_files};
 use crate::runtime::sealed::Survey;
 use crate::runtime::tls::Tls;
 use crate::storage::{Cursor, Store};
@@ -290,7 +290,7 @@ fn machine(config: &Config) -> Vec<Line> {
         place(path, false);
     }
     if config.data_dir.exists() {
-        lines.push(match free(&config.data_dir) {
+        lines.push(match free_at(&config.data_dir) {
             Ok(bytes) => doctor::room(&config.data_dir.display().to_string(), bytes),
             Err(error) => {
                 Line::unknown("disk", format!("how much room there is cannot be found out: {error}"))
@@ -306,10 +306,4 @@ fn machine(config: &Config) -> Vec<Line> {
         trusted: &config.trusted_proxies,
     }));
     lines
-}
-
-/// The bytes that are free for a user where a directory is.
-fn free(directory: &Path) -> std::io::Result<u64> {
-    let there = rustix::fs::statvfs(directory)?;
-    Ok(there.f_bavail.saturating_mul(there.f_frsize))
 }

@@ -1,8 +1,11 @@
 //! What the operating system says of this process.
 
 use std::fs;
+use std::io;
+use std::path::Path;
 use std::time::Duration;
 
+use rustix::fs::statvfs;
 use rustix::process::{Resource, getrlimit};
 
 /// How many ticks of `/proc/self/stat` are a second. Linux tells programs so on every architecture that we build for,
@@ -51,6 +54,15 @@ pub fn most_files() -> Option<u64> {
     getrlimit(Resource::Nofile).current
 }
 
+/// The bytes that are free for a user where a directory is.
+///
+/// # Errors
+/// It is not there, or may not be looked at.
+pub fn free_at(directory: &Path) -> io::Result<u64> {
+    let there = statvfs(directory)?;
+    Ok(there.f_bavail.saturating_mul(there.f_frsize))
+}
+
 /// The 14th and the 15th field. The second is the name, in which anything may be, parentheses too.
 fn computed(stat: &str) -> Option<Duration> {
     let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
@@ -77,5 +89,6 @@ mod tests {
         let process = Process::read();
         assert!(process.resident.is_some_and(|bytes| bytes > 1_000_000), "{process:?}");
         assert!(process.open_files.is_some_and(|files| files > 2), "{process:?}");
+        assert!(free_at(Path::new("/")).is_ok() && free_at(Path::new("/nowhere")).is_err());
     }
 }
