@@ -5,7 +5,7 @@ mod descriptors;
 mod doors;
 mod services;
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
@@ -90,7 +90,7 @@ async fn open(config: &Config, may_be_standby: bool) -> Result<Store, Fault> {
     let options = match &config.database {
         Database::Sqlite => {
             create_private_directory(config)?;
-            ConnectOptions::Sqlite { path: config.data_dir.join("jeton.db") }
+            ConnectOptions::Sqlite { path: config.sqlite_file() }
         }
         Database::Postgres { url, password_file, max_connections } => ConnectOptions::Postgres {
             url: url.clone(),
@@ -103,6 +103,21 @@ async fn open(config: &Config, may_be_standby: bool) -> Result<Store, Fault> {
         },
     };
     Store::connect(&options).await.map_err(fault)
+}
+
+/// Makes sure that there is a database, for those who make none.
+///
+/// # Errors
+/// SQLite's file is not there. Whether PostgreSQL answers is not asked.
+pub fn require_database(config: &Config) -> Result<(), Fault> {
+    let file = config.sqlite_file();
+    if matches!(config.database, Database::Sqlite) && !file.exists() {
+        return Err(Fault::internal(format!(
+            "there is no database {}: set JETON_DATA_DIR to the one of the server, whose first start makes it",
+            file.display()
+        )));
+    }
+    Ok(())
 }
 
 /// Makes the data directory, if it is not there, so that only its owner looks into it.
@@ -130,7 +145,7 @@ pub fn create_private_directory(config: &Config) -> Result<(), Fault> {
 /// A secret that an operator put into a file. White space around it is ignored.
 fn read_secret(what: &str, path: &std::path::Path) -> Result<SecretString, Fault> {
     let text = std::fs::read_to_string(path)
-        .map_err(|error| Fault::internal(format!("{what} {}: {error}", path.display())))?;
+        .map_err(|error| Fault::setup(format!("{what} {}: {error}", path.display())))?;
     Ok(SecretString::from(text.trim().to_owned()))
 }
 
@@ -185,6 +200,15 @@ pub async fn unseal(
     Ok(Sealed { master_keys, keyring, rotator: Arc::new(rotator), ledger, writing })
 }
 
+/// The keys of trusted issuers, as somebody without a server gets them.
+#[must_use]
+pub fn issuer_keys(config: &Config, ambient: &Ambient) -> IssuerKeys {
+    let outbound = &config.outbound;
+    let patience = Patience { stale_for: outbound.keys_stale_for, cooldown: outbound.keys_cooldown };
+    let remote = RemoteKeys::new(Arc::new(outbound.outside.clone()), patience, ambient.clone());
+    IssuerKeys::new(Arc::new(remote), config.federation.bundle_dir.clone(), ambient.clone())
+}
+
 /// The use-cases without a server around them, for the command line.
 #[must_use]
 pub fn offline_admin(store: Store, config: &Config, sealed: &Sealed, ambient: Ambient) -> Admin {
@@ -192,11 +216,7 @@ pub fn offline_admin(store: Store, config: &Config, sealed: &Sealed, ambient: Am
     let refusals = Refusals::new(ledger.clone());
     let rotator = Arc::clone(&sealed.rotator);
     let outside = Arc::new(config.outbound.outside.clone());
-    let patience =
-        Patience { stale_for: config.outbound.keys_stale_for, cooldown: config.outbound.keys_cooldown };
-    let remote = Arc::new(RemoteKeys::new(Arc::clone(&outside), patience, ambient.clone()));
-    let bundles = config.federation.bundle_dir.clone();
-    let issuer_keys = Arc::new(IssuerKeys::new(remote, bundles, ambient.clone()));
+    let issuer_keys = Arc::new(issuer_keys(config, &ambient));
     Admin {
         store,
         directory: None,
@@ -212,26 +232,17 @@ pub fn offline_admin(store: Store, config: &Config, sealed: &Sealed, ambient: Am
     }
 }
 
-/// The usual place of exporters of OpenTelemetry's metrics.
-const METRICS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9464);
-
 async fn metrics_listener(wanted: MetricsListener) -> Result<Option<TcpListener>, Fault> {
-    match wanted {
-        MetricsListener::Off => Ok(None),
-        MetricsListener::At(address) => match TcpListener::bind(address).await {
-            Ok(listener) => Ok(Some(listener)),
-            Err(error) => Err(Fault::unavailable(format!(
-                "cannot listen on {address} for metrics: {error}; set JETON_METRICS__LISTEN to another address, or \
-                 to off"
-            ))),
-        },
-        MetricsListener::Usual => match TcpListener::bind(METRICS).await {
-            Ok(listener) => Ok(Some(listener)),
-            Err(error) => {
-                tracing::warn!(address = %METRICS, %error, "no metrics: set JETON_METRICS__LISTEN to another address");
-                Ok(None)
-            }
-        },
+    let Some(address) = wanted.address() else { return Ok(None) };
+    match (TcpListener::bind(address).await, wanted) {
+        (Ok(listener), _) => Ok(Some(listener)),
+        (Err(error), MetricsListener::Usual) => {
+            tracing::warn!(%address, %error, "no metrics: set JETON_METRICS__LISTEN to another address");
+            Ok(None)
+        }
+        (Err(error), _) => Err(Fault::unavailable(format!(
+            "cannot listen on {address} for metrics: {error}; set JETON_METRICS__LISTEN to another address, or to off"
+        ))),
     }
 }
 
@@ -251,7 +262,7 @@ async fn check_durable(config: &Config, store: &Store) -> Result<(), Fault> {
     match (store.lossy_setting().await.map_err(fault)?, config.audit_issuance) {
         (None, _) => {}
         (Some(LossySetting::SynchronousCommit), Issuance::Durable) => {
-            return Err(Fault::internal(
+            return Err(Fault::setup(
                 "PostgreSQL has synchronous_commit = off, so it can lose what it has committed, and a token would \
                  leave unrecorded: run `ALTER DATABASE … SET synchronous_commit = on`, or set audit.issuance to \
                  buffered if that is what you want",
@@ -272,6 +283,8 @@ impl App {
     /// # Errors
     /// The address is taken, the database away or too new, the master key missing or another one.
     pub async fn start(config: &Config, ambient: Ambient, tracing: Tracing) -> Result<Self, Fault> {
+        // Before anything is waited for: the database may take its time.
+        let started = ambient.now();
         let tls = Arc::new(Tls::open(&config.tls, &ambient)?);
         let doors = Doors::open(config, &tls).await?;
         let (address, issuer) = (doors.address, doors.issuer.clone());
@@ -290,6 +303,8 @@ impl App {
             .await
             .map_err(|error| match error {
                 AdminError::Fault(fault) => fault,
+                // It serves another issuer, or somebody else's `jeton`.
+                conflict @ AdminError::Conflict(_) => Fault::setup(conflict),
                 other => Fault::internal(other),
             })?;
         let nonces = Arc::new(Nonces::open(&store, &sealed.master_keys, &ambient).await?);
@@ -334,7 +349,7 @@ impl App {
         let services = services(
             config,
             (&issuer, doors.mtls_url.clone()),
-            (ambient, Arc::clone(&tls.trust)),
+            (ambient, started, Arc::clone(&tls.trust)),
             &store,
             (keyring, rotator, live),
             (ledger, dpop, master_keys),

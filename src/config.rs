@@ -29,7 +29,7 @@ pub use self::told::ToldSetting;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -66,6 +66,8 @@ pub struct Config {
     pub other_master_keys: Vec<MasterKeySource>,
     /// The PKCS#11 token that master keys and signing keys may be in.
     pub pkcs11: Option<Pkcs11>,
+    /// Whether a proxy ends TLS.
+    pub behind_tls_proxy: bool,
     /// Proxies that are believed about callers: `X-Forwarded-For`, and the header with certificates if there is one.
     pub trusted_proxies: Vec<IpNet>,
     /// TLS, and whose certificates are trusted.
@@ -186,6 +188,12 @@ impl Config {
         }
     }
 
+    /// The file of SQLite.
+    #[must_use]
+    pub fn sqlite_file(&self) -> PathBuf {
+        self.data_dir.join(SQLITE_FILE)
+    }
+
     /// Reads the file and the environment.
     ///
     /// # Errors
@@ -206,9 +214,29 @@ impl Config {
     }
 }
 
+/// What the file of SQLite is called, in the data directory and in a backup.
+pub const SQLITE_FILE: &str = "jeton.db";
+
+/// The usual place of exporters of OpenTelemetry's metrics.
+const METRICS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9464);
+
 /// One connection that listens for changes, four that load clients, one for the ledger, two for what is done in
 /// the background.
 const LEAST_CONNECTIONS: u32 = 8;
+
+// === impl MetricsListener ===
+
+impl MetricsListener {
+    /// Where it is to be, if anywhere.
+    #[must_use]
+    pub const fn address(self) -> Option<SocketAddr> {
+        match self {
+            Self::Off => None,
+            Self::Usual => Some(METRICS),
+            Self::At(address) => Some(address),
+        }
+    }
+}
 
 /// Settings as texts under dotted names, with where each came from.
 #[derive(Default)]
@@ -335,6 +363,7 @@ impl Settings {
             master_key: master_keys.current,
             other_master_keys: master_keys.others,
             pkcs11: master_keys.pkcs11,
+            behind_tls_proxy,
             trusted_proxies,
             tls,
             server_threads,

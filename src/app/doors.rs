@@ -36,7 +36,7 @@ impl Doors {
         let issuer = match &config.issuer {
             Some(issuer) => issuer.clone(),
             None => Issuer::parse(&format!("{scheme}://{address}")).map_err(|problem| {
-                Fault::internal(format!("issuer: set JETON_ISSUER to the URL that callers use ({problem})"))
+                Fault::setup(format!("issuer: set JETON_ISSUER to the URL that callers use ({problem})"))
             })?,
         };
         let mut all = vec![Door { listener, speaks }];

@@ -9,6 +9,7 @@ use crate::admin::sign_in::SignIn;
 use crate::admin::single_sign_on::SingleSignOn;
 use crate::config::{ClientSecretSource, Config, Issuer, Upstream};
 use crate::domain::error::Fault;
+use crate::domain::time::Timestamp;
 use crate::http::{Connections, SSO_CALLBACK, Services};
 use crate::oauth::access::AccessVerifier;
 use crate::oauth::client_auth::{Assertions, Verifiers};
@@ -39,7 +40,7 @@ use crate::telemetry::Tracing;
 pub(super) fn services(
     config: &Config,
     (issuer, mtls_url): (&Issuer, Option<Arc<str>>),
-    (ambient, client_trust): (Ambient, Arc<ClientTrust>),
+    (ambient, started, client_trust): (Ambient, Timestamp, Arc<ClientTrust>),
     store: &Store,
     (keyring, rotator, live): (Arc<Keyring>, Arc<Rotator>, LiveTokens),
     (ledger, dpop, master_keys): (Ledger, Arc<Dpop>, MasterKeys),
@@ -140,7 +141,7 @@ pub(super) fn services(
         mtls_url,
         remote_keys: remote,
         tracing,
-        started: ambient.now(),
+        started,
         keyring,
         rotator,
         ambient,

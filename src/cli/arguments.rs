@@ -35,3 +35,11 @@ pub(super) fn pair(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or("write NAME=VALUE")?;
     Ok((name.to_owned(), value.to_owned()))
 }
+
+/// A value that may begin with a hyphen, as identifiers do, and is none of the program's own flags.
+pub(super) fn no_flag(text: &str) -> Result<String, String> {
+    match text {
+        "--help" | "-h" | "--json" | "--config" => Err(format!("{text} stands where the value should")),
+        value => Ok(value.to_owned()),
+    }
+}

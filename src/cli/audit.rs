@@ -8,12 +8,13 @@ use anyhow::{Context, bail};
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
+use super::arguments::no_flag;
 use super::{audit_tree, output};
 use crate::admin::audit::schema;
 use crate::admin::audit_check::{self, AuditError, TrustedKeys};
 use crate::admin::audit_tree::exchange_tree;
 use crate::app;
-use crate::config::{Config, Database};
+use crate::config::Config;
 use crate::domain::chain_check::{ChainReport, Report, Window};
 use crate::domain::time::Timestamp;
 use crate::jose::PublicJwkSet;
@@ -43,7 +44,7 @@ pub(super) enum Command {
     /// Show a chain of token exchanges: which token was exchanged for which, and what was taken back.
     Tree {
         /// The chain, as `txn` in each of its tokens names it.
-        #[arg(value_name = "TXN", allow_hyphen_values = true)]
+        #[arg(value_name = "TXN", allow_hyphen_values = true, value_parser = no_flag)]
         txn: String,
     },
     /// Print the public keys that verify checkpoints, as a JWK Set. Keep them where the database is not.
@@ -123,10 +124,7 @@ pub(super) async fn run(command: Command, config: &Config, json: bool) -> anyhow
 
 /// Opens what is there, and changes nothing: whoever may read may check.
 async fn open(config: &Config) -> anyhow::Result<Store> {
-    let file = config.data_dir.join("jeton.db");
-    if matches!(config.database, Database::Sqlite) && !file.exists() {
-        bail!("there is no database {}: set JETON_DATA_DIR to the one of the server", file.display());
-    }
+    app::require_database(config)?;
     Ok(app::connect_to_read(config).await?)
 }
 

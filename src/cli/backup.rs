@@ -7,7 +7,7 @@ use anyhow::bail;
 use clap::Args;
 use serde::Serialize;
 
-use super::{output, whoever};
+use super::{interruptible, output, whoever};
 use crate::admin::By;
 use crate::admin::restored::record_backup;
 use crate::app;
@@ -39,16 +39,17 @@ pub(super) async fn run(Backup { place }: Backup, config: &Config, json: bool) -
              and how to restore"
         );
     }
-    let file = config.data_dir.join("jeton.db");
-    if !file.exists() {
-        bail!("there is no database {}: set JETON_DATA_DIR to the one of the server", file.display());
-    }
-    let ambient = Ambient::system();
-    let store = app::connect(config).await?;
-    let draft = Draft::take(&store, &place, &ambient).await?;
-    // Nothing leaves unrecorded: the event is durable before the backup has its name.
-    record_backup(&store, &By::command_line(whoever()), draft.manifest(), &ambient).await?;
-    store.close().await;
+    app::require_database(config)?;
+    let taken = interruptible(async {
+        let ambient = Ambient::system();
+        let store = app::connect(config).await?;
+        let draft = Draft::take(&store, &place, &ambient).await?;
+        // Nothing leaves unrecorded: the event is durable before the backup has its name.
+        record_backup(&store, &By::command_line(whoever()), draft.manifest(), &ambient).await?;
+        store.close().await;
+        Ok(draft)
+    });
+    let draft = taken.await?;
     let (backup, manifest) = draft.publish()?;
     let note = what_to_keep(&manifest, config.master_key.as_ref());
     output::one(&Made { backup, manifest }, json)?;

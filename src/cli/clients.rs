@@ -6,7 +6,8 @@ use serde::Serialize;
 use super::arguments::{client_id, grant_type, pair, resource_server_name, role_name, timestamp};
 use super::client_secrets::{self, Secret, shown_once};
 use super::{
-    Offline, client_certificates, client_import, client_keys, federated_credentials, output, try_client,
+    Offline, client_certificates, client_change, client_import, client_keys, client_roles,
+    federated_credentials, output, try_client,
 };
 use crate::admin::PageRequest;
 use crate::admin::client_certificates::{CertificateSubject, CertificateView};
@@ -45,6 +46,11 @@ pub(super) enum Command {
         #[arg(value_parser = client_id)]
         client_id: ClientId,
     },
+    /// Change what is registered of a client.
+    Change(Box<client_change::Change>),
+    /// A client's roles.
+    #[command(subcommand)]
+    Role(client_roles::Role),
     /// Switch a client off. It gets no tokens from the next second on.
     Disable {
         /// Which.
@@ -230,6 +236,8 @@ pub(super) async fn run(command: Command, offline: &Offline, json: bool) -> anyh
             };
             output::one(&shown, json)
         }
+        Command::Change(change) => client_change::run(*change, offline, json).await,
+        Command::Role(role) => client_roles::run(role, offline, json).await,
         Command::Disable { client_id } => {
             output::one(&admin.set_client_enabled(by, &client_id, false).await?, json)
         }

@@ -1,31 +1,37 @@
 //! `jeton doctor`: gathers what can be known without changing anything, and has `domain::doctor` judge it.
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use http::Request;
 use http::header::CACHE_CONTROL;
 use serde_json::Value;
 
 use super::output;
 use crate::app;
-use crate::config::{Config, Database, MasterKeySource, MetricsListener};
+use crate::config::{Config, Database, MasterKeySource};
 use crate::domain::credential::CredentialKind;
 use crate::domain::doctor::{self, Line, PublishedFacts, State};
+use crate::domain::doctor_trust::{self, ProxyFacts};
 use crate::domain::rotation::{KeyState, state};
+use crate::domain::time::Timestamp;
 use crate::runtime::clock::Ambient;
 use crate::runtime::issuers::Outbound;
 use crate::runtime::master_key::MasterKeys;
+use crate::runtime::meters::{free_at, most_files};
 use crate::runtime::sealed::Survey;
 use crate::runtime::tls::Tls;
 use crate::storage::{Cursor, Store};
 
 /// The most administrators that are looked at.
 const PEOPLE: u32 = 500;
+
+/// The most trusted issuers whose keys are asked for.
+const ISSUERS: usize = 100;
 
 /// Looks at everything, and at what is left when something is away.
 pub(super) async fn run(config: &Config, json: bool) -> anyhow::Result<ExitCode> {
@@ -65,13 +71,7 @@ pub(super) async fn run(config: &Config, json: bool) -> anyhow::Result<ExitCode>
 
 /// Connects, and makes nothing.
 async fn open(config: &Config) -> Result<Store, String> {
-    let file = config.data_dir.join("jeton.db");
-    if matches!(config.database, Database::Sqlite) && !file.exists() {
-        return Err(format!(
-            "there is no database {}: the first start makes it, or set JETON_DATA_DIR",
-            file.display()
-        ));
-    }
+    app::require_database(config).map_err(|fault| fault.to_string())?;
     app::connect_to_read(config)
         .await
         .map_err(|fault| format!("{fault}: is it running, and are URL and password right?"))
@@ -100,14 +100,19 @@ async fn database(config: &Config, store: &Store, ambient: &Ambient) -> Vec<Line
     }
     lines.push(master_key(config, store, ambient).await);
     match store.newest_event().await {
-        Ok(newest) => lines.push(doctor::audit(newest.map(|newest| newest.at), now, tolerance)),
+        Ok(newest) => {
+            let newest = newest.map(|newest| newest.at);
+            lines.push(doctor::audit(newest, now, tolerance));
+            match store.signed_until().await {
+                Ok(signed) => lines.extend(doctor_trust::checkpoint(newest, signed, now)),
+                Err(error) => lines.push(away("checkpoint", &error)),
+            }
+        }
         Err(error) => lines.push(away("audit", &error)),
     }
-    let soon = now.plus(config.warn_before);
-    match store.count_ending_credentials(CredentialKind::Secret, now, soon).await {
-        Ok(count) => lines.push(doctor::credentials(count.soon)),
-        Err(error) => lines.push(away("credentials", &error)),
-    }
+    lines.extend(rotation(config, store, now).await);
+    lines.push(credentials(config, store, now).await);
+    lines.extend(trusted_issuers(config, store, ambient).await);
     match store.administrators(&Cursor { after: String::new(), limit: PEOPLE }).await {
         Ok(people) => {
             let without = people.iter().filter(|person| {
@@ -119,6 +124,52 @@ async fn database(config: &Config, store: &Store, ambient: &Ambient) -> Vec<Line
         Err(error) => lines.push(away("administrators", &error)),
     }
     lines
+}
+
+/// Whether each key that signs is followed by another in time.
+async fn rotation(config: &Config, store: &Store, now: Timestamp) -> Vec<Line> {
+    let keys = match store.signing_keys().await {
+        Ok(keys) => keys,
+        Err(error) => return vec![Line::unknown("rotation", error.to_string())],
+    };
+    let rings = keys.chunk_by(|a, b| a.algorithm == b.algorithm).filter_map(|ring| {
+        let lives: Vec<_> = ring.iter().map(|key| key.life.clone()).collect();
+        doctor_trust::rotation(ring.first()?.algorithm, &lives, &config.keys, now)
+    });
+    rings.collect()
+}
+
+/// What of the clients' credentials ends soon.
+async fn credentials(config: &Config, store: &Store, now: Timestamp) -> Line {
+    let soon = now.plus(config.warn_before);
+    let mut counts = Vec::new();
+    for kind in CredentialKind::ALL.iter().copied() {
+        match store.count_ending_credentials(kind, now, soon).await {
+            Ok(count) => counts.push((kind, count.soon)),
+            Err(error) => return Line::unknown("credentials", error.to_string()),
+        }
+    }
+    doctor_trust::credentials(&counts)
+}
+
+/// Whether the keys of trusted issuers can be had, as a server gets them.
+async fn trusted_issuers(config: &Config, store: &Store, ambient: &Ambient) -> Vec<Line> {
+    let mut issuers = match store.all_trusted_issuers().await {
+        Ok(issuers) => issuers,
+        Err(error) => return vec![Line::unknown("trusted issuers", error.to_string())],
+    };
+    issuers.retain(|issuer| issuer.enabled);
+    issuers.truncate(ISSUERS);
+    if issuers.is_empty() {
+        return Vec::new();
+    }
+    let keys = app::issuer_keys(config, ambient);
+    let asked = join_all(issuers.iter().map(|issuer| keys.keys(issuer))).await;
+    let answers = issuers.iter().zip(asked);
+    let problems: Vec<_> = answers
+        .filter_map(|(issuer, keys)| keys.err().map(|problem| (issuer.name.to_string(), problem.to_string())))
+        .collect();
+    doctor_trust::issuer_keys(issuers.len(), &problems)
 }
 
 /// Whether the configured master key opens what is sealed. None is made.
@@ -225,7 +276,6 @@ fn tls(config: &Config, ambient: &Ambient) -> Vec<Line> {
 
 /// What is about this machine.
 fn machine(config: &Config) -> Vec<Line> {
-    const USUAL: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9464);
     let mut lines = Vec::new();
     let mut place = |path: &Path, directory| {
         if let Ok(found) = std::fs::metadata(path) {
@@ -234,39 +284,26 @@ fn machine(config: &Config) -> Vec<Line> {
     };
     if matches!(config.database, Database::Sqlite) {
         place(&config.data_dir, true);
-        place(&config.data_dir.join("jeton.db"), false);
+        place(&config.sqlite_file(), false);
     }
     if let Some(MasterKeySource::File(path) | MasterKeySource::Managed(path)) = &config.master_key {
         place(path, false);
     }
     if config.data_dir.exists() {
-        lines.push(match free(&config.data_dir) {
-            Some(bytes) => doctor::room(&config.data_dir.display().to_string(), bytes),
-            None => Line::unknown("disk", "`df` does not tell how much room there is"),
+        lines.push(match free_at(&config.data_dir) {
+            Ok(bytes) => doctor::room(&config.data_dir.display().to_string(), bytes),
+            Err(error) => {
+                Line::unknown("disk", format!("how much room there is cannot be found out: {error}"))
+            }
         });
     }
-    lines.push(match descriptors() {
-        Some(most) => doctor::descriptors(most),
-        None => Line::unknown("descriptors", "/proc/self/limits does not tell how many files may be open"),
-    });
-    lines.push(doctor::metrics(match config.metrics {
-        MetricsListener::Off => None,
-        MetricsListener::Usual => Some(USUAL),
-        MetricsListener::At(address) => Some(address),
+    lines.push(doctor::descriptors(most_files()));
+    lines.push(doctor::metrics(config.metrics.address()));
+    lines.push(doctor_trust::proxies(ProxyFacts {
+        behind: config.behind_tls_proxy,
+        tls: config.tls.main.is_some(),
+        https: config.issuer.as_ref().is_some_and(|issuer| issuer.as_str().starts_with("https:")),
+        trusted: &config.trusted_proxies,
     }));
     lines
-}
-
-/// The bytes that are free for a user where a directory is, as `df` says.
-fn free(directory: &Path) -> Option<u64> {
-    let told = Command::new("df").arg("-Pk").arg(directory).output().ok()?;
-    let text = String::from_utf8(told.stdout).ok()?;
-    text.lines().nth(1)?.split_whitespace().nth(3)?.parse::<u64>().ok()?.checked_mul(1_024)
-}
-
-fn descriptors() -> Option<u64> {
-    let limits = std::fs::read_to_string("/proc/self/limits").ok()?;
-    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
-    let most = line.split_whitespace().next()?;
-    if most == "unlimited" { Some(u64::MAX) } else { most.parse().ok() }
 }

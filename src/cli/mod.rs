@@ -7,12 +7,15 @@ mod audit;
 mod audit_tree;
 mod backup;
 mod client_certificates;
+mod client_change;
 mod client_import;
 mod client_keys;
+mod client_roles;
 mod client_secrets;
 mod clients;
 mod doctor;
 mod exchange_rules;
+mod exit;
 mod explain;
 mod federated_credentials;
 mod health;
@@ -125,7 +128,7 @@ pub fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             eprintln!("jeton: {error:#}");
-            ExitCode::FAILURE
+            exit::code(&error)
         }
     }
 }
@@ -223,6 +226,15 @@ struct Offline {
     admin: Admin,
     by: By,
     master_keys: MasterKeys,
+}
+
+/// Does what leaves nothing behind when it is dropped. Ctrl-C or SIGTERM drop it.
+async fn interruptible<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    let interrupted = serve::stop_signal()?;
+    tokio::select! {
+        done = work => done,
+        () = interrupted => anyhow::bail!("interrupted: nothing was made or replaced"),
+    }
 }
 
 /// Runs a command, and waits until what it did is in the ledger and its chain closed.

@@ -6,7 +6,7 @@ use anyhow::{Context, bail};
 use clap::Args;
 use serde::Serialize;
 
-use super::{Offline, offline, on, output};
+use super::{Offline, interruptible, offline, on, output};
 use crate::admin::restored::{Lost, LostChange, Settled, WentBack};
 use crate::app;
 use crate::config::{Config, Database};
@@ -75,20 +75,29 @@ fn time(text: &str) -> Result<Timestamp, String> {
 }
 
 pub(super) async fn run(wanted: Restore, config: &Config, json: bool) -> anyhow::Result<()> {
-    let Restore { backup, replace, keys } = wanted;
     if matches!(config.database, Database::Postgres { .. }) {
         bail!(
             "PostgreSQL is restored with its own programs; then `jeton after-restore` settles the rest \
              (docs/backup.md#postgresql)"
         );
     }
-    let manifest = read_manifest(&backup)?;
+    let manifest = read_manifest(&wanted.backup)?;
     app::create_private_directory(config)?;
-    let ambient = Ambient::system();
-    let place = config.data_dir.join("jeton.db");
-    if !replace && std::fs::metadata(&place).is_ok_and(|file| file.len() > 0) {
+    let place = config.sqlite_file();
+    if !wanted.replace && std::fs::metadata(&place).is_ok_and(|file| file.len() > 0) {
         bail!("{} is there: say --replace to put the backup in its place; it is kept", place.display());
     }
+    interruptible(Box::pin(put_back(wanted, (manifest, place), config, json))).await
+}
+
+/// Makes the database of the backup beside its place, and puts it there, which nothing interrupts.
+async fn put_back(
+    Restore { backup, keys, .. }: Restore,
+    (manifest, place): (Manifest, PathBuf),
+    config: &Config,
+    json: bool,
+) -> anyhow::Result<()> {
+    let ambient = Ambient::system();
     let claimed = ClaimedFile::claim(&place).await?;
     let staging = PrivateDirectory::create(&config.data_dir, "restoring", &ambient)?;
     let staged = stage(&backup, &manifest, &staging).await?;

@@ -10,6 +10,7 @@ use super::service_manager::ServiceManager;
 use crate::app::App;
 use crate::config::Config;
 use crate::domain::schedule::Span;
+use crate::http::Connections;
 use crate::runtime::clock::Ambient;
 use crate::telemetry::{LogLevel, Telemetry};
 
@@ -34,7 +35,7 @@ pub(super) async fn run(config: &Config, file: Option<&Path>, telemetry: Telemet
     tokio::select! {
         () = stop => {}
         () = reloading => {}
-        () = beating(&manager, &app) => {}
+        () = beating(&manager, app.connections()) => {}
     }
     // From here on another signal ends everything.
     let at_once = stop_signal()?;
@@ -59,17 +60,20 @@ pub(super) async fn run(config: &Config, file: Option<&Path>, telemetry: Telemet
 }
 
 /// Says that the server runs, for as long as it does.
-async fn beating(manager: &ServiceManager, app: &App) {
+async fn beating(manager: &ServiceManager, connections: &Connections) {
     let Some(every) = manager.beat() else { return std::future::pending().await };
     let mut beats = interval_at(Instant::now(), every);
     loop {
         beats.tick().await;
-        match app.connections().check_running() {
-            Ok(()) => manager.runs(),
-            Err(problem) => {
-                tracing::error!("the service manager is not told that the server runs: {problem}");
-            }
-        }
+        tell(manager, connections.check_running());
+    }
+}
+
+/// Says that the server runs, if it does: who hears nothing starts it anew.
+fn tell(manager: &ServiceManager, running: Result<(), &str>) {
+    match running {
+        Ok(()) => manager.runs(),
+        Err(problem) => tracing::error!("the service manager is not told that the server runs: {problem}"),
     }
 }
 
@@ -127,4 +131,26 @@ pub(super) fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
             _ = terminate.recv() => {}
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::linux::net::SocketAddrExt;
+    use std::os::unix::net::{SocketAddr, UnixDatagram};
+
+    use super::*;
+
+    #[test]
+    fn the_watchdog_hears_nothing_while_a_thread_hangs() {
+        let name = format!("jeton-watchdog-{}", std::process::id());
+        let socket = UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
+        socket.set_nonblocking(true).unwrap();
+        let place = format!("@{name}");
+        let manager = ServiceManager::of(|wanted| (wanted == "NOTIFY_SOCKET").then(|| place.clone()), 1);
+        let heard = || socket.recv(&mut [0; 64]).is_ok();
+        tell(&manager, Ok(()));
+        assert!(heard());
+        tell(&manager, Err("a thread that serves is stuck"));
+        assert!(!heard(), "it is to be started anew");
+    }
 }

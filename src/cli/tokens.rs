@@ -2,6 +2,7 @@
 
 use clap::{Args, Subcommand};
 
+use super::arguments::no_flag;
 use super::{Offline, output};
 use crate::admin::revocations::RevokeTokens;
 use crate::domain::revocation::RevokedKind;
@@ -16,13 +17,13 @@ pub(super) enum Command {
 #[group(required = true, multiple = false)]
 pub(super) struct Which {
     /// One token, by its jti.
-    #[arg(long, value_name = "JTI", allow_hyphen_values = true)]
+    #[arg(long, value_name = "JTI", allow_hyphen_values = true, value_parser = no_flag)]
     jti: Option<String>,
     /// A chain of exchanges, by its txn.
-    #[arg(long, value_name = "TXN", allow_hyphen_values = true)]
+    #[arg(long, value_name = "TXN", allow_hyphen_values = true, value_parser = no_flag)]
     txn: Option<String>,
     /// Everything that was issued to a client or about it until now, or that it acts in.
-    #[arg(long, value_name = "CLIENT_ID", allow_hyphen_values = true)]
+    #[arg(long, value_name = "CLIENT_ID", allow_hyphen_values = true, value_parser = no_flag)]
     client: Option<String>,
 }
 

@@ -49,12 +49,12 @@ enum Form {
 // === impl ExpectedSubject ===
 
 impl ExpectedSubject {
-    /// Reads a subject of this kind. White space at its ends does not count.
+    /// Reads a subject of this kind. White space at its ends does not count, unless it is escaped (RFC 4514 §2.4).
     ///
     /// # Errors
     /// No certificate could have it; what is wrong with it, for whoever registers it.
     pub fn new(kind: SubjectKind, text: &str) -> Result<Self, FieldError> {
-        let text = text.trim();
+        let text = trimmed(kind, text);
         if text.is_empty() || text.chars().count() > LONGEST {
             return Err(refused(
                 kind,
@@ -104,6 +104,17 @@ impl ExpectedSubject {
             Form::Email => names.emails.iter().any(|email| same_mailbox(email, &self.text)),
         }
     }
+}
+
+/// Without the white space at its ends. Of a distinguished name the last space may be escaped, and belongs to it then.
+fn trimmed(kind: SubjectKind, text: &str) -> &str {
+    let text = text.trim_start();
+    let bare = text.trim_end();
+    let backslashes = bare.len() - bare.trim_end_matches('\\').len();
+    let is_escaped = kind == SubjectKind::SubjectDn && backslashes % 2 == 1;
+    // The space after an odd number of backslashes.
+    let kept = text[bare.len()..].chars().next().filter(|_| is_escaped).map_or(0, char::len_utf8);
+    &text[..bare.len() + kept]
 }
 
 fn refused(kind: SubjectKind, problem: &str, fix: &'static str) -> FieldError {
@@ -171,6 +182,16 @@ mod tests {
     use SubjectKind::{SanDns, SanEmail, SanIp, SanUri, SubjectDn};
     use proptest::prelude::*;
     use rcgen::{CertificateParams, DnType, KeyPair, SanType};
+
+    #[test]
+    fn an_escaped_space_at_the_end_belongs_to_the_name_rfc4514_2_4() {
+        let text =
+            |text| ExpectedSubject::new(SubjectKind::SubjectDn, text).map(|read| read.as_str().to_owned());
+        assert_eq!(text(r" CN=a\  ").unwrap(), r"CN=a\ ");
+        assert_eq!(text(r"CN=a\ ").unwrap(), r"CN=a\ ");
+        assert_eq!(text(r"CN=a\\  ").unwrap(), r"CN=a\\", "the backslash itself is escaped");
+        assert!(text(r"CN=a\").is_err(), "it escapes nothing");
+    }
 
     fn certificate(common_name: &str, names: Vec<SanType>) -> PeerCertificate {
         let mut params = CertificateParams::default();

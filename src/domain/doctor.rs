@@ -50,6 +50,9 @@ pub struct PostgresFacts {
     pub max_connections: u32,
     /// Whether it is a standby, which takes no writes.
     pub standby: bool,
+    /// Whether something in between gives several connections one of its processes, as `PgBouncer` does in transaction
+    /// mode.
+    pub pooled: bool,
 }
 
 /// What a verifier gets from the issuer's URL.
@@ -176,6 +179,15 @@ pub fn postgres(facts: &PostgresFacts, pool: u32) -> Vec<Line> {
             ),
         ));
     }
+    lines.push(Line::ok(
+        "pooler",
+        if facts.pooled {
+            "a pooler hands on transactions and knows prepared statements; changes are heard of by asking, within a \
+             second (docs/scaling.md#pgbouncer)"
+        } else {
+            "each connection has a process of PostgreSQL's own"
+        },
+    ));
     lines
 }
 
@@ -282,10 +294,13 @@ pub fn room(path: &str, free: u64) -> Line {
     }
 }
 
-/// How many descriptors a process may have.
+/// How many descriptors a process may have, if there is a limit.
 #[must_use]
-pub fn descriptors(most: u64) -> Line {
+pub fn descriptors(most: Option<u64>) -> Line {
     const LEAST: u64 = 4_096;
+    let Some(most) = most else {
+        return Line::ok("descriptors", "a process of this user may open any number of files");
+    };
     if most < LEAST {
         let says = format!(
             "a process of this user may open {most} files, and each connection is one: set LimitNOFILE (systemd) or \
@@ -321,15 +336,6 @@ pub fn audit(newest: Option<Timestamp>, now: Timestamp, tolerance: Duration) -> 
             Line::ok("audit", format!("the newest event is of {at}; `jeton audit verify` checks them"))
         }
     }
-}
-
-/// Credentials that end soon or have ended.
-#[must_use]
-pub fn credentials(soon: u64) -> Line {
-    if soon == 0 {
-        return Line::ok("credentials", "no secret ends soon");
-    }
-    Line::advice("credentials", format!("secrets that end soon: {soon}; `jeton clients ending` lists them"))
 }
 
 /// People who sign in with a password alone.
@@ -393,6 +399,7 @@ mod tests {
             full_page_writes: on(),
             max_connections: 100,
             standby: false,
+            pooled: false,
         };
         assert_eq!(postgres(&good, 10)[0].state, State::Ok);
         for bad in [
@@ -404,6 +411,8 @@ mod tests {
             assert_eq!(postgres(&bad, 10)[0].state, State::Wrong, "{bad:?}");
         }
         assert_eq!(postgres(&good, 80)[0].state, State::Advice);
+        let says = |pooled| postgres(&PostgresFacts { pooled, ..good.clone() }, 10)[1].says.clone();
+        assert!(says(true).contains("pooler") && !says(false).contains("pooler"));
     }
 
     #[test]
@@ -450,14 +459,14 @@ mod tests {
         assert_eq!(room("/", 0).state, State::Wrong);
         assert_eq!(room("/", 1 << 30).state, State::Advice);
         assert_eq!(room("/", 1 << 40).state, State::Ok);
-        assert_eq!(descriptors(1_024).state, State::Advice);
-        assert_eq!(descriptors(65_536).state, State::Ok);
+        assert_eq!(descriptors(Some(1_024)).state, State::Advice);
+        assert_eq!(descriptors(Some(65_536)).state, State::Ok);
+        assert_eq!(descriptors(None).state, State::Ok);
         assert_eq!(metrics(Some(([0, 0, 0, 0], 9_464).into())).state, State::Advice);
         assert_eq!(metrics(Some(([127, 0, 0, 1], 9_464).into())).state, State::Ok);
         assert_eq!(audit(Some(NOW.plus(2 * MINUTE)), NOW, MINUTE).state, State::Wrong);
         assert_eq!(audit(Some(NOW), NOW, MINUTE).state, State::Ok);
         assert_eq!(audit(None, NOW, MINUTE).state, State::Advice);
         assert_eq!(administrators(&["ada".to_owned()]).state, State::Advice);
-        assert_eq!(credentials(1).state, State::Advice);
     }
 }

@@ -169,6 +169,8 @@ pub enum FaultKind {
     Unavailable,
     /// A bug or a corrupt store: 500.
     Internal,
+    /// What an operator has set up cannot work, and no restart mends it: 500, and the program ends with 78.
+    Setup,
 }
 
 // === impl Fault ===
@@ -177,6 +179,11 @@ impl Fault {
     /// A fault that may pass by itself.
     pub fn unavailable(detail: impl fmt::Display) -> Self {
         Self { kind: FaultKind::Unavailable, detail: detail.to_string() }
+    }
+
+    /// What an operator has set up cannot work until they change it.
+    pub fn setup(detail: impl fmt::Display) -> Self {
+        Self { kind: FaultKind::Setup, detail: detail.to_string() }
     }
 
     /// A fault that somebody must mend.

@@ -29,6 +29,7 @@ pub mod credential;
 pub mod delegation;
 pub mod distinguished_name;
 pub mod doctor;
+pub mod doctor_trust;
 pub mod error;
 pub mod exchange_record;
 pub mod exchange_rule;

@@ -40,8 +40,6 @@ pub(super) enum Full {
     All,
     /// `server.max_connections_per_address`, and all of those are worked for.
     Address,
-    /// Too many TLS handshakes are under way.
-    Handshakes,
 }
 
 /// How many connections are doing what.
@@ -107,13 +105,12 @@ pub(super) struct Place {
 // === impl Full ===
 
 impl Full {
-    pub(super) const ALL: [Self; 3] = [Self::All, Self::Address, Self::Handshakes];
+    pub(super) const ALL: [Self; 2] = [Self::All, Self::Address];
 
     pub(super) const fn as_str(self) -> &'static str {
         match self {
             Self::All => "all",
             Self::Address => "address",
-            Self::Handshakes => "handshakes",
         }
     }
 }
@@ -219,8 +216,8 @@ impl Connections {
                 return Err(Full::Address);
             }
         }
-        if shaking && !self.may_shake(open, address.as_ref()) {
-            return Err(Full::Handshakes);
+        if shaking {
+            self.make_room_to_shake(open, address.as_ref());
         }
         let link = Arc::new(Link::new(Arc::clone(&self.shared), shaking));
         // Whoever is taken while everybody is told would not hear of it.
@@ -254,22 +251,22 @@ impl Connections {
         self.close_oldest(open, waiting, self.limits.per_address)
     }
 
-    /// Whether one more TLS handshake may begin. Where too many are under way in all, the oldest end.
-    fn may_shake(&self, open: &mut Open, address: Option<&IpAddr>) -> bool {
-        let shaking = |slot: &Option<Slot>| slot.as_ref().is_some_and(|slot| slot.link.is_shaking());
+    /// Lets the oldest TLS handshakes end where too many are under way, of one address or in all.
+    fn make_room_to_shake(&self, open: &mut Open, address: Option<&IpAddr>) {
         if let Some(own) = address.and_then(|address| open.shares.get(address))
             && own.len() >= HANDSHAKES_PER_ADDRESS
-            && own.iter().filter(|slot| shaking(&open.slots[**slot])).count() >= HANDSHAKES_PER_ADDRESS
         {
-            return false;
+            let own: Vec<_> = own.iter().filter_map(|slot| open.shakes_since(*slot)).collect();
+            if own.len() >= HANDSHAKES_PER_ADDRESS {
+                self.close_oldest(open, own, HANDSHAKES_PER_ADDRESS);
+            }
         }
-        if open.count < HANDSHAKES {
-            return true;
+        if open.count >= HANDSHAKES {
+            let all: Vec<_> = (0..open.slots.len()).filter_map(|slot| open.shakes_since(slot)).collect();
+            if all.len() >= HANDSHAKES {
+                self.close_oldest(open, all, HANDSHAKES);
+            }
         }
-        let all = open.slots.iter().enumerate().filter(|(_, slot)| shaking(slot));
-        let all: Vec<_> =
-            all.filter_map(|(slot, taken)| Some((taken.as_ref()?.link.waits_since()?, slot))).collect();
-        all.len() < HANDSHAKES || self.close_oldest(open, all, HANDSHAKES)
     }
 
     /// Closes the oldest of these, one of [`ROOM`] that there may be.
@@ -333,7 +330,10 @@ impl Connections {
     /// # Errors
     /// What does not.
     pub fn check_running(&self) -> Result<(), &'static str> {
-        let now = self.elapsed();
+        self.running_at(self.elapsed())
+    }
+
+    fn running_at(&self, now: u64) -> Result<(), &'static str> {
         let stuck = |since: u64| now.saturating_sub(since) > STUCK;
         if stuck(self.shared.now()) {
             return Err("the background tasks are stuck");
@@ -371,6 +371,13 @@ impl Connections {
 // === impl Open ===
 
 impl Open {
+    /// Since when a TLS handshake is under way there, with the place itself.
+    fn shakes_since(&self, slot: usize) -> Option<((u64, u64), usize)> {
+        let link = &self.slots.get(slot)?.as_ref()?.link;
+        let since = link.waits_since().filter(|_| link.is_shaking())?;
+        Some((since, slot))
+    }
+
     fn insert(&mut self, taken: Slot) -> usize {
         let slot = self.free.pop().unwrap_or_else(|| {
             self.slots.push(None);
@@ -497,15 +504,61 @@ mod tests {
     }
 
     #[test]
-    fn handshakes_of_one_address_end_before_they_take_the_place_of_others() {
+    fn of_handshakes_the_oldest_give_way_and_no_other_address_pays() {
         let all = connections(10_000, 5_000);
-        let places: Vec<_> =
+        let elsewhere = all.admit(address(2), true).unwrap();
+        let served = all.admit(address(1), false).unwrap();
+        let half: Vec<_> =
             (0..HANDSHAKES_PER_ADDRESS).map(|_| all.admit(address(1), true).unwrap()).collect();
-        assert_eq!(all.admit(address(1), true).err(), Some(Full::Handshakes));
-        assert!(all.admit(address(1), false).is_ok());
-        assert!(all.admit(address(2), true).is_ok());
-        places[0].link.has_shaken();
-        assert!(all.admit(address(1), true).is_ok());
+        let newest = all.admit(address(1), true).unwrap();
+        let gone = half.iter().filter(|place| place.link.order() == Order::Cut).count();
+        assert_eq!(gone, HANDSHAKES_PER_ADDRESS / ROOM);
+        assert!(half[..gone].iter().all(|place| place.link.order() == Order::Cut), "the oldest");
+        for place in [&elsewhere, &served, &newest] {
+            assert_eq!(place.link.order(), Order::None);
+        }
+        // There is room again: for the next nobody goes.
+        let _next = all.admit(address(1), true).unwrap();
+        assert_eq!(half[gone].link.order(), Order::None);
+    }
+
+    #[test]
+    fn of_all_handshakes_the_oldest_give_way_too() {
+        let all = connections(10_000, 5_000);
+        let of = |n: usize| address(u32::try_from(n / 100).unwrap());
+        let half: Vec<_> = (0..HANDSHAKES).map(|n| all.admit(of(n), true).unwrap()).collect();
+        assert!(half.iter().all(|place| place.link.order() == Order::None));
+        let _newest = all.admit(address(100), true).unwrap();
+        assert_eq!(half[0].link.order(), Order::Cut);
+        assert_eq!(all.closed(Reason::Room), (HANDSHAKES / ROOM) as u64);
+    }
+
+    #[test]
+    fn a_thread_that_hangs_is_noticed_and_so_is_the_task_that_looks() {
+        let all = Connections::new(&Serving::default(), 10, Vec::new(), 2);
+        let beat = |thread: usize, now| all.beats[thread].store(now, Relaxed);
+        let late = 1 + STUCK;
+        assert_eq!(all.running_at(late), Ok(()));
+        all.shared.set_now(late);
+        beat(0, late);
+        assert_eq!(all.running_at(late), Ok(()));
+        assert_eq!(all.running_at(late + 1), Err("a thread that serves is stuck"), "the other says nothing");
+        beat(1, late);
+        assert_eq!(all.running_at(late + 1), Ok(()), "it runs again");
+        beat(0, 2 * late);
+        beat(1, 2 * late);
+        assert_eq!(all.running_at(2 * late), Err("the background tasks are stuck"));
+    }
+
+    #[tokio::test]
+    async fn a_thread_says_that_it_runs_before_it_does_anything_else() {
+        let all = Arc::new(Connections::new(&Serving::default(), 10, Vec::new(), 1));
+        all.beats[0].store(0, Relaxed);
+        let beating = tokio::spawn(Arc::clone(&all).beat(0));
+        while all.beats[0].load(Relaxed) == 0 {
+            tokio::task::yield_now().await;
+        }
+        beating.abort();
     }
 
     #[test]

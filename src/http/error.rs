@@ -159,7 +159,13 @@ pub(super) struct Broken(pub(super) Fault);
 // === impl Problem ===
 
 impl Problem {
-    fn new(status: StatusCode, kind: &str, title: &'static str, detail: impl Into<String>) -> Self {
+    /// A problem of this sort, in these words.
+    pub(super) fn new(
+        status: StatusCode,
+        kind: &str,
+        title: &'static str,
+        detail: impl Into<String>,
+    ) -> Self {
         Self {
             kind: format!("urn:jeton:problem:{kind}").into(),
             title,
@@ -200,11 +206,6 @@ impl Problem {
     /// The body did not arrive in time.
     pub(super) fn slow_body() -> Self {
         Self::new(StatusCode::REQUEST_TIMEOUT, "slow-body", "The body did not arrive in time", SLOW_BODY)
-    }
-
-    /// The head of the request is too large.
-    pub(super) fn head(status: StatusCode, kind: &str, title: &'static str, detail: String) -> Self {
-        Self::new(status, kind, title, detail)
     }
 
     /// Fields are wrong.
@@ -324,7 +325,7 @@ impl From<&Fault> for Problem {
                 "nothing was decided and nothing was changed; try again shortly",
             )
             .header(RETRY_AFTER, RETRY_SECONDS),
-            FaultKind::Internal => Self::new(
+            FaultKind::Internal | FaultKind::Setup => Self::new(
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "internal",
                 "Something is broken here",

@@ -15,7 +15,7 @@ const URI: usize = 8_192;
 pub(super) fn refusal(request: &Request, max_header_size: usize) -> Option<Problem> {
     let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
     if target > URI {
-        return Some(Problem::head(
+        return Some(Problem::new(
             StatusCode::URI_TOO_LONG,
             "uri-too-long",
             "The URL is too long",
@@ -25,7 +25,7 @@ pub(super) fn refusal(request: &Request, max_header_size: usize) -> Option<Probl
     let headers = request.headers();
     let size: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
     if size > max_header_size || headers.len() > HEADER_LINES {
-        return Some(Problem::head(
+        return Some(Problem::new(
             StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             "headers-too-large",
             "The headers are too large",

@@ -40,7 +40,11 @@ struct Known {
 
 /// The process runs, each of its threads. Nothing else is asked: what is away elsewhere no restart brings back.
 pub(super) async fn alive(State(services): State<Shared>) -> Response {
-    match services.connections.check_running() {
+    aliveness(services.connections.check_running())
+}
+
+fn aliveness(running: Result<(), &'static str>) -> Response {
+    match running {
         Ok(()) => (StatusCode::OK, "alive\n").into_response(),
         Err(problem) => {
             tracing::error!(problem, "not alive");
@@ -118,6 +122,13 @@ mod tests {
     fn told(answers: bool, usable: u64, recording: Recording, spools: bool) -> Readiness {
         let answers = if answers { Ok(()) } else { Err("away".to_owned()) };
         readiness(&Known { answers, usable: Duration::from_secs(usable), recording, spools, now: NOW })
+    }
+
+    #[test]
+    fn it_is_alive_while_all_of_its_threads_run() {
+        assert_eq!(aliveness(Ok(())).status(), StatusCode::OK);
+        let hangs = aliveness(Err("a thread that serves is stuck"));
+        assert_eq!(hangs.status(), StatusCode::SERVICE_UNAVAILABLE);
     }
 
     #[test]

@@ -61,6 +61,7 @@ pub(super) struct Shared {
     /// Milliseconds since the server's start, as of the last look; never 0. Whoever notes a time takes this one, which
     /// costs nothing.
     now: AtomicU64,
+    /// How many connections there have been.
     numbers: AtomicU64,
     closed: [AtomicU64; Reason::ALL.len()],
     /// How long a body may take.
@@ -81,6 +82,10 @@ pub(super) struct Link {
     shaking: AtomicBool,
     /// Whether HTTP/2 is spoken.
     multiplexed: AtomicBool,
+    /// How many requests have come over HTTP/2.
+    asked: AtomicU64,
+    /// When the last of them came, if that was after it was told to finish.
+    asked_late: AtomicU64,
     /// How many requests are under way.
     requests: AtomicU32,
     /// How many of those wait for the rest of their body.
@@ -143,7 +148,7 @@ impl Shared {
         self.now.store(now, Relaxed);
     }
 
-    /// A number that nothing else has; never 0.
+    /// The number of the next connection; never 0.
     fn number(&self) -> u64 {
         self.numbers.fetch_add(1, Relaxed) + 1
     }
@@ -172,6 +177,8 @@ impl Link {
             stalled: AtomicU64::new(0),
             shaking: AtomicBool::new(shaking),
             multiplexed: AtomicBool::new(false),
+            asked: AtomicU64::new(0),
+            asked_late: AtomicU64::new(0),
             requests: AtomicU32::new(0),
             bodies: AtomicU32::new(0),
             unsent: Mutex::default(),
@@ -263,6 +270,12 @@ impl Link {
         if over(stopping, spans.stop / 2) && self.waits_since().is_some() {
             return Some((Order::Cut, None));
         }
+        // Over HTTP/2 whoever does not answer the ping of our goodbye may go on asking.
+        let leaving = self.leaving.load(Relaxed);
+        let goodbye = GOODBYE.min(spans.stop / 2);
+        if leaving != 0 && self.asked_late.load(Relaxed) > leaving.saturating_add(goodbye) {
+            return Some((Order::Cut, None));
+        }
         if self.is_shaking() {
             let slow = over(self.since.load(Relaxed), spans.handshake);
             let slow = slow.then_some((Order::Cut, Some(Reason::SlowHandshake)));
@@ -278,7 +291,7 @@ impl Link {
         }
         // An answer that is being written has half of the deadline.
         let arriving = self.stalled.load(Relaxed) == 0 && over(stopping, ARRIVING);
-        if arriving || over(self.leaving.load(Relaxed), GOODBYE) {
+        if arriving || over(leaving, GOODBYE) {
             return Some((Order::Cut, None));
         }
         let head = self.head.load(Relaxed);
@@ -341,7 +354,11 @@ impl UnderWay {
         let mut number = 0;
         if multiplexed {
             link.multiplexed.store(true, Relaxed);
-            number = link.shared.number();
+            // Of this connection alone: what all count at, all wait for.
+            number = link.asked.fetch_add(1, Relaxed) + 1;
+            if link.order() != Order::None {
+                link.asked_late.store(link.shared.now(), Relaxed);
+            }
         }
         if link.requests.fetch_add(1, Relaxed) == 0 {
             link.since.store(link.shared.now(), Relaxed);
@@ -422,6 +439,24 @@ mod tests {
         assert_eq!(link.verdict(just_over, &spans, 1), None);
         link.has_written();
         assert_eq!(link.verdict(just_over, &spans, 1), Some((Order::Cut, None)));
+    }
+
+    #[test]
+    fn who_goes_on_asking_after_the_goodbye_is_cut_off_before_the_deadline() {
+        let link = link(false);
+        let at = |now| {
+            link.shared.set_now(now);
+            link.verdict(now, &SPANS, 1)
+        };
+        let _under_way = UnderWay::begin(&link, true);
+        link.tell(Order::Finish);
+        assert_eq!(at(9_000), None, "what was asked before has all of the deadline");
+        let goodbye = 1 + GOODBYE.min(SPANS.stop / 2);
+        assert_eq!(at(goodbye), None);
+        let _on_its_way = UnderWay::begin(&link, true);
+        assert_eq!(at(goodbye + 1), None, "its caller had not heard of it");
+        let _more = UnderWay::begin(&link, true);
+        assert_eq!(at(goodbye + 1), Some((Order::Cut, None)));
     }
 
     #[test]

@@ -99,7 +99,7 @@ async fn observe(
                 FaultKind::Unavailable => {
                     tracing::warn!(%fault, path, status, request_id, "answered with a fault");
                 }
-                FaultKind::Internal => {
+                FaultKind::Internal | FaultKind::Setup => {
                     tracing::error!(%fault, path, status, request_id, "answered with a fault");
                 }
             }

@@ -8,6 +8,7 @@
 //! That a token counts says who somebody is at that issuer. Who it is here, a client's federated credentials say, or
 //! an exchange rule.
 
+mod asked;
 mod explain;
 mod judge;
 mod read;

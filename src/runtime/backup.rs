@@ -13,13 +13,14 @@ use aws_lc_rs::digest;
 use super::clock::Ambient;
 use super::fault;
 use super::sealed::Survey;
+use crate::config::SQLITE_FILE;
 use crate::domain::backup::{Manifest, name};
 use crate::domain::error::Fault;
 use crate::domain::time::Timestamp;
 use crate::storage::{Store, StoredPrivate};
 
 /// What the files are called.
-const DATABASE: &str = "jeton.db";
+const DATABASE: &str = SQLITE_FILE;
 const MANIFEST: &str = "manifest.json";
 
 /// A backup that is written, but not under its name yet. Dropped without [`Draft::publish`], it is removed.
@@ -30,7 +31,14 @@ pub struct Draft {
 }
 
 /// A directory that only its owner can look into, and that goes when this does.
-pub struct PrivateDirectory(PathBuf);
+pub struct PrivateDirectory {
+    path: PathBuf,
+    /// Locked for as long as it is in use: what of its sort nobody has locked was left by a process that was killed.
+    _lock: File,
+}
+
+/// What a directory is called until it is locked.
+const UNLOCKED: &str = "new";
 
 // === impl Draft ===
 
@@ -189,27 +197,54 @@ pub fn exchange(fresh: &Path, place: &Path, aside: &str) -> Result<Option<PathBu
 // === impl PrivateDirectory ===
 
 impl PrivateDirectory {
-    /// Makes one with a name of its own.
+    /// Makes one with a name of its own, and removes those that killed processes have left.
     ///
     /// # Errors
     /// It cannot be made there.
     pub fn create(beside: &Path, name: &str, ambient: &Ambient) -> Result<Self, Fault> {
+        remove_left(beside, name);
         let path = beside.join(format!("{name}-{}", ambient.uuid()?.simple()));
-        DirBuilder::new().mode(0o700).create(&path).map_err(|error| at(&path, &error))?;
-        Ok(Self(path))
+        let unlocked = path.with_extension(UNLOCKED);
+        let create = || {
+            DirBuilder::new().mode(0o700).create(&unlocked)?;
+            let lock = File::open(&unlocked)?;
+            // Where the file system has no locks, nobody else gets one either, and nothing is removed.
+            let _ = lock.try_lock();
+            fs::rename(&unlocked, &path)?;
+            Ok(lock)
+        };
+        let lock = create().map_err(|error| at(&path, &error))?;
+        Ok(Self { path, _lock: lock })
     }
 
     /// Where it is.
     #[must_use]
     pub fn path(&self) -> &Path {
-        &self.0
+        &self.path
+    }
+}
+
+/// Removes the directories of this sort that nobody uses. Whatever cannot be removed stays, and is in nobody's way.
+fn remove_left(beside: &Path, name: &str) {
+    for entry in fs::read_dir(beside).into_iter().flatten().flatten() {
+        let file_name = entry.file_name();
+        let id = file_name.to_str().and_then(|file_name| file_name.strip_prefix(name)?.strip_prefix('-'));
+        let is_ours = id.is_some_and(|id| id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit()));
+        if !is_ours || !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            continue;
+        }
+        let path = entry.path();
+        if File::open(&path).is_ok_and(|directory| directory.try_lock().is_ok()) {
+            tracing::info!(path = %path.display(), "a copy that was not finished is removed");
+            let _ = fs::remove_dir_all(&path);
+        }
     }
 }
 
 impl Drop for PrivateDirectory {
     fn drop(&mut self) {
         // Nothing is there when it was renamed, and there is nobody to tell if it cannot be removed.
-        let _ = fs::remove_dir_all(&self.0);
+        let _ = fs::remove_dir_all(&self.path);
     }
 }
 
@@ -263,4 +298,29 @@ fn parent(path: &Path) -> &Path {
 
 fn at(path: &Path, error: &std::io::Error) -> Fault {
     Fault::internal(format!("{}: {error}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_killed_process_has_left_is_removed_and_what_is_in_use_is_not() {
+        let place = tempfile::tempdir().unwrap();
+        let make = || PrivateDirectory::create(place.path(), ".copy", &Ambient::system()).unwrap();
+        let left = place.path().join(format!(".copy-{}", "0a".repeat(16)));
+        let others =
+            [".copy-of-mine", ".copying-0a", "jeton-20261128T021507Z"].map(|name| place.path().join(name));
+        for path in others.iter().chain([&left]) {
+            fs::create_dir(path).unwrap();
+            fs::write(path.join(DATABASE), b"half").unwrap();
+        }
+        let used = make();
+        assert!(!left.exists());
+        let other = make();
+        assert!(used.path().exists() && others.iter().all(|path| path.exists()));
+        let gone = used.path().to_owned();
+        drop(used);
+        assert!(!gone.exists() && other.path().exists());
+    }
 }

@@ -61,7 +61,7 @@ impl Token {
     pub fn load(settings: &config::Pkcs11) -> Result<Self, Fault> {
         let pin_file = settings.pin_file.display().to_string();
         let pin = private_file::read(&settings.pin_file)
-            .map_err(|error| Fault::internal(format!("the PIN {pin_file} (pkcs11.pin_file): {error}")))?;
+            .map_err(|error| Fault::setup(format!("the PIN {pin_file} (pkcs11.pin_file): {error}")))?;
         let pin = AuthPin::from(pin.expose_secret().trim().to_owned());
         let module = load(&settings.module)?;
         let label = settings.token.clone();
@@ -152,7 +152,7 @@ impl Token {
                 state.pin_refused = true;
                 Err(self.wrong_pin())
             }
-            Err(Error::Pkcs11(RvError::PinLocked, _)) => Err(Fault::internal(format!(
+            Err(Error::Pkcs11(RvError::PinLocked, _)) => Err(Fault::setup(format!(
                 "the PKCS#11 token '{}' has locked itself after wrong PINs: its security officer can set a new one",
                 self.label
             ))),
@@ -161,7 +161,7 @@ impl Token {
     }
 
     fn wrong_pin(&self) -> Fault {
-        Fault::internal(format!(
+        Fault::setup(format!(
             "the PKCS#11 token '{}' does not take the PIN in {}: put the right one there before the next start, \
              because a token locks itself after a few wrong ones",
             self.label, self.pin_file
@@ -189,7 +189,7 @@ impl std::fmt::Debug for Token {
 
 fn load(path: &Path) -> Result<Pkcs11, Fault> {
     let fault = |error: Error| {
-        Fault::internal(format!("the PKCS#11 library {} (pkcs11.module): {error}", path.display()))
+        Fault::setup(format!("the PKCS#11 library {} (pkcs11.module): {error}", path.display()))
     };
     let module = Pkcs11::new(path).map_err(fault)?;
     match module.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)) {

@@ -62,7 +62,7 @@ impl Survey {
              everywhere before it becomes the current one anywhere"
                 .to_owned()
         };
-        Err(Fault::internal(format!(
+        Err(Fault::setup(format!(
             "of {all} sealed keys in the database {some} {} under master key {}, which is not configured; \
              configured: {keys}. Nothing was changed. {advice} (docs/configuration.md#changing-the-master-key)",
             if some == 1 { "is" } else { "are" },

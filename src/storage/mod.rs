@@ -118,7 +118,7 @@ fn migration_fault(error: &sqlx::migrate::MigrateError) -> StoreError {
     use sqlx::migrate::MigrateError;
     let fault = match error {
         MigrateError::Execute(error) => fault(error),
-        MigrateError::VersionMissing(version) => Fault::internal(format!(
+        MigrateError::VersionMissing(version) => Fault::setup(format!(
             "the database has migration {version}, which this program does not know: run the newer Jeton"
         )),
         other => Fault::internal(format!("migrating the database: {other}")),

@@ -45,7 +45,9 @@ pub(super) async fn connect(
     max_connections: u32,
     may_be_standby: bool,
 ) -> Result<Store, StoreError> {
-    let options = PgConnectOptions::from_str(url)?.application_name("jeton").disable_statement_logging();
+    let options = PgConnectOptions::from_str(url)
+        .map_err(|error| Fault::setup(format!("the database's URL cannot be read: {error}")))?;
+    let options = options.application_name("jeton").disable_statement_logging();
     // There is none in the schema, and PgBouncer refuses connections that ask for it.
     let mut options = options.extra_float_digits(None);
     if let Some(password) = password {
@@ -88,7 +90,7 @@ pub(super) async fn connect(
     let encoding: String = sqlx::query_scalar("SHOW server_encoding").fetch_one(&pool).await?;
     if encoding != "UTF8" {
         return Err(
-            Fault::internal(format!("the database's encoding is {encoding}; create it with UTF8")).into()
+            Fault::setup(format!("the database's encoding is {encoding}; create it with UTF8")).into()
         );
     }
     Ok(Store::Postgres(pool))
@@ -237,6 +239,23 @@ const FACTS: &str = r"
         current_setting('fsync'), current_setting('full_page_writes'),
         CAST(current_setting('max_connections') AS BIGINT), pg_is_in_recovery()";
 
+/// Prepared, so that whatever is in between has to know prepared statements.
+const PROCESS: &str = "SELECT pg_backend_pid()";
+
+/// Whether two connections that are open at the same time may have the same process of the server. A pooler that hands
+/// on transactions gives the next one mostly to the process that was used last.
+async fn is_pooled(pool: &PgPool) -> Result<bool, sqlx::Error> {
+    let (mut one, mut other) = (pool.acquire().await?, pool.acquire().await?);
+    for _ in 0..3 {
+        let here: i32 = sqlx::query_scalar(PROCESS).fetch_one(&mut *one).await?;
+        let there: i32 = sqlx::query_scalar(PROCESS).fetch_one(&mut *other).await?;
+        if here == there {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// How the server is set up, as it is in force for this session.
 pub(super) async fn facts(pool: &PgPool) -> Result<PostgresFacts, StoreError> {
     let (version, synchronous_commit, fsync, full_page_writes, max_connections, standby): (
@@ -255,6 +274,7 @@ pub(super) async fn facts(pool: &PgPool) -> Result<PostgresFacts, StoreError> {
         full_page_writes,
         max_connections: number(max_connections),
         standby,
+        pooled: is_pooled(pool).await?,
     })
 }
 

@@ -7,10 +7,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
 use serde_json::Value;
+use tokio::time::{sleep, timeout};
 
 use crate::harness::{Database, Engine, Process, http, jeton, run};
 use jeton::domain::time::Timestamp;
@@ -316,4 +318,34 @@ async fn a_dump_of_postgres_is_restored_and_serves() {
     assert_ne!(part(&fresh["access_token"], 0)["kid"], part(&token["access_token"], 0)["kid"]);
     server.stop().await;
     verified(&database);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_interrupted_backup_leaves_nothing_behind() {
+    let database = Database::create_migrated(Engine::Sqlite).await;
+    let place = database.directory.path().join("backups");
+    std::fs::create_dir(&place).unwrap();
+    let inside = || std::fs::read_dir(&place).unwrap().map(|entry| entry.unwrap().path()).collect::<Vec<_>>();
+    for signal in ["TERM", "INT"] {
+        // Its event waits for the database, and the copy is made.
+        let held = database.hold_events().await;
+        let backup = Process::start(&database, &["backup", place.to_str().unwrap()], &[]);
+        let made = async {
+            while !inside().iter().any(|path| path.join("manifest.json").exists()) {
+                sleep(Duration::from_millis(10)).await;
+            }
+        };
+        timeout(Duration::from_secs(30), made).await.expect("no copy is made");
+        let log = backup.log();
+        let status = backup.signal(signal).await;
+        assert_eq!(status.code(), Some(1), "{signal}: {log}");
+        assert_eq!(inside(), Vec::<PathBuf>::new(), "{signal}");
+        held.release().await;
+    }
+    // What a kill has left goes with the next one.
+    let left = place.join(format!(".jeton-backup-{}", "0a".repeat(16)));
+    std::fs::create_dir(&left).unwrap();
+    jeton(&database, &["backup", place.to_str().unwrap()]);
+    assert!(!left.exists());
+    assert_eq!(inside().len(), 1);
 }

@@ -222,7 +222,12 @@ async fn mistakes_name_the_way_out_and_exit_with_an_error() {
         (&["serve", "--config", "/nowhere.toml"], "/nowhere.toml"),
     ] {
         let output = run(&database, arguments);
-        assert!(!output.status.success(), "{arguments:?}");
+        let code = match words {
+            "/nowhere.toml" => 78,
+            _ if output.stderr.starts_with(b"error:") => 2,
+            _ => 1,
+        };
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}");
         assert!(stderr(&output).contains(words), "{arguments:?}: {}", stderr(&output));
         assert!(output.stdout.is_empty(), "{arguments:?}");
     }
@@ -237,7 +242,7 @@ async fn the_configuration_tells_all_its_errors() {
         .env("JETON_LISTEN", "0.0.0.0:80")
         .output()
         .unwrap();
-    assert!(!output.status.success());
+    assert_eq!(output.status.code(), Some(78), "starting again does not help");
     let text = stderr(&output);
     for words in ["isuer", "behind_tls_proxy", "listen on 127.0.0.1"] {
         assert!(text.contains(words), "{words}: {text}");
@@ -337,4 +342,57 @@ async fn a_taken_port_is_told_with_the_way_out() {
         .unwrap();
     assert!(!output.status.success());
     assert!(stderr(&output).contains("JETON_LISTEN"), "{}", stderr(&output));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_may_pass_is_worth_another_start() {
+    let database = Database::create(Engine::Sqlite).await;
+    let away = command(&database, &["serve"])
+        .env("JETON_DATABASE_URL", "postgres://jeton@127.0.0.1:1/jeton")
+        .env("JETON_MASTER_KEY", "07".repeat(32))
+        .output()
+        .unwrap();
+    assert_eq!(away.status.code(), Some(1), "the database is away: {}", stderr(&away));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_is_there_gets_roles_and_grants() {
+    let database = Database::create(Engine::Sqlite).await;
+    let server = ["resource-servers", "create", "orders", "--identifier", "https://o.example"];
+    jeton(&database, &[&server[..], &["--permission", "read"]].concat());
+    jeton(&database, &["roles", "create", "reader", "--permission", "orders/read"]);
+    let create =
+        ["clients", "create", "billing", "--owner", "finance", "--allow-from", "10.0.0.0/8", "--no-secret"];
+    jeton(&database, &create);
+    let listed = || jeton(&database, &["clients", "role", "list", "billing"]);
+    jeton(&database, &["clients", "role", "add", "billing", "reader"]);
+    assert_eq!(listed(), serde_json::json!([{ "role": "reader" }]));
+    jeton(&database, &["clients", "role", "remove", "billing", "reader"]);
+    assert_eq!(listed(), serde_json::json!([]));
+
+    let change = ["clients", "change", "billing", "--grant-type", "client_credentials", "--grant-type"];
+    let more = ["token-exchange", "--no-owner", "--allow-from-anywhere", "--description", "Sends invoices"];
+    let changed = jeton(&database, &[&change[..], &more].concat());
+    let grants = ["client_credentials", "urn:ietf:params:oauth:grant-type:token-exchange"];
+    assert_eq!(changed["grant_types"], serde_json::json!(grants));
+    assert_eq!(changed["owner"], serde_json::Value::Null);
+    assert_eq!(changed["allowed_networks"], serde_json::json!([]));
+    assert_eq!(changed["auth_methods"].as_array().unwrap().len(), 2, "what is not named stays");
+    let actions = "SELECT event FROM audit_events WHERE kind = 'changed' ORDER BY at, seq";
+    let told = database.texts(actions).await.join("\n");
+    for action in ["client.role.assign", "client.role.unassign", "client.update"] {
+        assert!(told.contains(&format!("\"{action}\"")), "{action}: {told}");
+    }
+    for (arguments, words) in [
+        (&["clients", "change", "billing"][..], "required"),
+        (&["clients", "change", "billing", "--owner", "x", "--no-owner"], "cannot be used with"),
+        (&["clients", "role", "add", "billing", "nothing"], "there is no role 'nothing'"),
+        (&["clients", "role", "add", "nobody", "reader"], "there is no client 'nobody'"),
+        (&["tokens", "revoke", "--client", "--help"], "--help stands where the value should"),
+        (&["keys", "revoke", "--json"], "--json stands where the value should"),
+    ] {
+        let output = run(&database, arguments);
+        assert!(!output.status.success(), "{arguments:?}");
+        assert!(stderr(&output).contains(words), "{arguments:?}: {}", stderr(&output));
+    }
 }

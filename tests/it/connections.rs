@@ -183,6 +183,116 @@ async fn of_http2_too() {
     server.app.stop().await.unwrap();
 }
 
+/// A frame of HTTP/2 (RFC 9113 §4.1).
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+}
+
+const HEADERS: u8 = 1;
+const RST_STREAM: u8 = 3;
+const SETTINGS: u8 = 4;
+const GOAWAY: u8 = 7;
+const CONTINUATION: u8 = 9;
+
+/// `GET /` in HPACK, all of it from the static table, and what comes after it.
+fn get(more: &[u8]) -> Vec<u8> {
+    [&[0x82, 0x86, 0x84], more].concat()
+}
+
+/// A header line in HPACK with so long a value, neither indexed nor in Huffman's code (RFC 7541 §5.1, §6.2.2).
+fn literal(name: &[u8], length: usize) -> Vec<u8> {
+    let mut line = [&[0, u8::try_from(name.len()).unwrap()], name, &[0x7f]].concat();
+    let mut rest = length - 0x7f;
+    while rest >= 0x80 {
+        line.push(0x80 | u8::try_from(rest % 0x80).unwrap());
+        rest /= 0x80;
+    }
+    line.push(u8::try_from(rest).unwrap());
+    line.extend(vec![b'y'; length]);
+    line
+}
+
+/// A connection of HTTP/2, whose preface and settings are sent.
+async fn http2(server: &Server) -> TcpStream {
+    let mut stream = connect(server).await;
+    let hello = [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", &frame(SETTINGS, 0, 0, &[])[..]].concat();
+    stream.write_all(&hello).await.unwrap();
+    stream
+}
+
+/// The next frame of one of these kinds: its kind, its stream and its payload.
+async fn next_frame(stream: &mut TcpStream, wanted: &[u8]) -> (u8, u32, Vec<u8>) {
+    let reading = async {
+        loop {
+            let mut head = [0; 9];
+            stream.read_exact(&mut head).await.expect("it was closed without saying why");
+            let mut payload = vec![0; u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize];
+            stream.read_exact(&mut payload).await.unwrap();
+            if wanted.contains(&head[3]) {
+                return (head[3], u32::from_be_bytes([head[5], head[6], head[7], head[8]]), payload);
+            }
+        }
+    };
+    timeout(PATIENCE, reading).await.expect("no such frame")
+}
+
+/// RFC 9113 §5.1.2, §6.5.2 and CVE-2023-44487: what a connection of HTTP/2 may take is said, and kept to.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_of_http2_has_limits_of_its_own() {
+    let server = limited(|serving| {
+        serving.max_streams = 3;
+        serving.max_header_size = Some(8_192);
+    })
+    .await;
+    let mut stream = http2(&server).await;
+    let (.., settings) = next_frame(&mut stream, &[SETTINGS]).await;
+    let told: Vec<_> = settings
+        .chunks(6)
+        .map(|one| (one[1], u32::from_be_bytes([one[2], one[3], one[4], one[5]])))
+        .collect();
+    assert!(told.contains(&(3, 3)), "SETTINGS_MAX_CONCURRENT_STREAMS: {told:?}");
+    assert!(told.contains(&(6, 8_192 + 16_384)), "SETTINGS_MAX_HEADER_LIST_SIZE: {told:?}");
+
+    // Requests whose bodies do not come: the fourth is refused (REFUSED_STREAM), the others are not.
+    let post = [&[0x83, 0x86, 0x04, 13][..], b"/oauth2/token"].concat();
+    for number in 0..4 {
+        stream.write_all(&frame(HEADERS, 4, 1 + 2 * number, &post)).await.unwrap();
+    }
+    assert_eq!(next_frame(&mut stream, &[RST_STREAM]).await, (RST_STREAM, 7, vec![0, 0, 0, 7]));
+
+    // Headers over our limit, and over hyper's, which answers without a text.
+    for length in [9_000, 30_000] {
+        let mut stream = http2(&server).await;
+        let block = get(&literal(b"x", length));
+        let parts: Vec<_> = block.chunks(16_000).collect();
+        for (at, part) in parts.iter().enumerate() {
+            let kind = if at == 0 { HEADERS } else { CONTINUATION };
+            // END_STREAM belongs to the first, END_HEADERS to the last.
+            let flags = u8::from(at == 0) | (u8::from(at + 1 == parts.len()) << 2);
+            stream.write_all(&frame(kind, flags, 1, part)).await.unwrap();
+        }
+        let (kind, number, answer) = next_frame(&mut stream, &[HEADERS, GOAWAY, RST_STREAM]).await;
+        assert_eq!((kind, number), (HEADERS, 1), "{answer:?}");
+        // `:status` of the static table, and 431 in Huffman's code.
+        assert!(answer.starts_with(&[0x48, 0x83, 0x69, 0x90, 0xff]), "{length}: {answer:x?}");
+    }
+
+    // Opened and taken back, again and again.
+    let mut hasty = http2(&server).await;
+    let streams = (0..60).map(|number| 1 + 2 * number);
+    let frames: Vec<u8> = streams
+        .flat_map(|number| {
+            [frame(HEADERS, 5, number, &get(&[])), frame(RST_STREAM, 0, number, &[0, 0, 0, 8])].concat()
+        })
+        .collect();
+    hasty.write_all(&frames).await.unwrap();
+    let (.., goodbye) = next_frame(&mut hasty, &[GOAWAY]).await;
+    assert_eq!(goodbye[4..8], [0, 0, 0, 11], "ENHANCE_YOUR_CALM");
+    drop(stream);
+    server.app.stop().await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn where_all_places_are_taken_whoever_asks_still_gets_in() {
     let server = limited(|serving| {

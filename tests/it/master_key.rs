@@ -64,7 +64,9 @@ async fn wrong_key_changes_nothing(engine: Engine) {
     );
     for arguments in [&["serve"][..], &["clients", "list"], &["clients", "create", "x"], &["keys", "rewrap"]]
     {
-        let said = refused(&database, AFTER, arguments);
+        let output = jeton_with(&database, AFTER, arguments);
+        assert_eq!(output.status.code(), Some(78), "starting again does not help: {arguments:?}");
+        let said = String::from_utf8(output.stderr).unwrap();
         assert_eq!(said.trim_end(), expected, "{arguments:?}");
         assert!(!said.contains(OLD) && !said.contains(NEW), "{said}");
     }

@@ -45,3 +45,11 @@ fn compose_settings_are_settings() {
     });
     usable("docker-compose.yml", None, environment.collect());
 }
+
+#[test]
+fn the_unit_is_started_again_unless_that_cannot_help() {
+    let unit = fs::read_to_string("deploy/systemd/jeton.service").unwrap();
+    for line in ["Restart=on-failure", "RestartPreventExitStatus=78"] {
+        assert!(unit.lines().any(|written| written == line), "{line}");
+    }
+}

@@ -176,7 +176,7 @@ fn explained(error: &AdminError) -> (StatusCode, Explained) {
                 "The database, or something else that is needed, does not answer. Nothing was changed.".to_owned(),
                 "Try again in a few seconds. Clients may get tokens meanwhile.",
             ),
-            FaultKind::Internal => say(
+            FaultKind::Internal | FaultKind::Setup => say(
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "Something is broken here",
                 "This is not your doing.".to_owned(),

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::asked::{Asked, Judge, NotOne, Said};
 use super::read::{Claimed, Signature};
 use super::{Ground, NotAccepted, UsedAs};
 use crate::domain::error::Fault;
@@ -10,7 +11,7 @@ use crate::domain::spiffe::SpiffeId;
 use crate::domain::text::quoted;
 use crate::domain::trust::{IssuerProfile, TrustedIssuer};
 use crate::jose::Algorithm;
-use crate::runtime::remote_keys::{KeySet, NoKeys};
+use crate::runtime::remote_keys::KeySet;
 
 /// Why no trusted issuer is known to have signed a token.
 pub(super) enum Unsigned {
@@ -55,26 +56,22 @@ impl Ground<'_> {
         claimed: &Claimed,
         used_as: UsedAs,
     ) -> Result<Arc<TrustedIssuer>, Unsigned> {
-        let mut asked = Asked::default();
-        let mut unsure = Vec::new();
+        let mut asked = Asked::nobody();
         for issuer in self.named(claimed, used_as)? {
-            if !issuer.algorithms.contains(&claimed.algorithm) {
-                asked.denials.push(Denial { issuer, why: Why::Algorithm(claimed.algorithm) });
-                continue;
-            }
-            match self.keys.keys(&issuer).await {
-                Ok(keys) if claimed.signature(&keys) == Signature::KeyUnknown => unsure.push((issuer, keys)),
-                found => asked.note(claimed, issuer, found),
+            if issuer.algorithms.contains(&claimed.algorithm) {
+                let known = self.keys.keys(&issuer).await;
+                asked.ask(issuer, known, claimed);
+            } else {
+                asked.denies(issuer, Why::Algorithm(claimed.algorithm));
             }
         }
-        // Perhaps a key that is newer than what is known: asked for last, and once in a while.
-        if asked.signers.is_empty() {
-            for (issuer, keys) in unsure {
-                let newer = self.keys.after(&issuer, &keys).await;
-                asked.note(claimed, issuer, newer.map(|newer| newer.unwrap_or(keys)));
+        asked.only(self.keys, claimed).await.map_err(|not_one| match not_one {
+            NotOne::Several(signers) => Unsigned::Shared(signers),
+            NotOne::Away(fault) => Unsigned::Away(fault),
+            NotOne::Nobody(denials) => {
+                Unsigned::NotTheirs(denials.into_iter().map(|(issuer, why)| Denial { issuer, why }).collect())
             }
-        }
-        asked.verdict()
+        })
     }
 
     /// The enabled issuers that a token may be of, by what it says: by its `iss`, or where it is a SPIFFE ID by the trust
@@ -100,46 +97,20 @@ impl Ground<'_> {
     }
 }
 
-/// What those say of a token who may have signed it.
-#[derive(Default)]
-struct Asked {
-    signers: Vec<Arc<TrustedIssuer>>,
-    denials: Vec<Denial>,
-    away: Option<Fault>,
-}
+// === impl Claimed ===
 
-// === impl Asked ===
-
-impl Asked {
-    /// Notes what the keys of one of them say.
-    fn note(&mut self, claimed: &Claimed, issuer: Arc<TrustedIssuer>, found: Result<Arc<KeySet>, NoKeys>) {
-        let kid = claimed.kid.clone();
-        let why = match found {
-            Ok(keys) => match claimed.signature(&keys) {
-                Signature::Good => return self.signers.push(issuer),
-                Signature::Wrong => Why::Forged { kid },
-                Signature::KeyUnknown => Why::KeyUnknown { kid, keys },
-            },
-            Err(NoKeys::Away(fault)) => {
-                self.away = Some(fault);
-                return;
-            }
-            Err(NoKeys::None(why)) => Why::NoKeys(why),
-        };
-        self.denials.push(Denial { issuer, why });
+impl Judge<Why> for Claimed {
+    fn says(&self, set: &Arc<KeySet>) -> Said<Why> {
+        let kid = self.kid.clone();
+        match self.signature(set) {
+            Signature::Good => Said::Vouches,
+            Signature::Wrong => Said::Denies(Why::Forged { kid }),
+            Signature::KeyUnknown => Said::Lacks(Why::KeyUnknown { kid, keys: Arc::clone(set) }),
+        }
     }
 
-    /// Of whom it is: the only one whose signature it is.
-    fn verdict(mut self) -> Result<Arc<TrustedIssuer>, Unsigned> {
-        match (self.signers.pop(), self.away) {
-            (Some(only), _) if self.signers.is_empty() => Ok(only),
-            (Some(last), _) => {
-                self.signers.push(last);
-                Err(Unsigned::Shared(self.signers))
-            }
-            (None, Some(fault)) => Err(Unsigned::Away(fault)),
-            (None, None) => Err(Unsigned::NotTheirs(self.denials)),
-        }
+    fn without_keys(&self, why: String) -> Why {
+        Why::NoKeys(why)
     }
 }
 

@@ -6,22 +6,20 @@
 
 use std::sync::Arc;
 
+use super::asked::{Asked, Judge, NotOne, Said};
 use super::{NotAccepted, OutsideToken, OutsideTokens, Reason};
 use crate::domain::certificate::PeerCertificate;
-use crate::domain::error::Fault;
 use crate::domain::text::quoted;
 use crate::domain::time::Timestamp;
 use crate::domain::trust::{IssuerProfile, TrustedIssuer};
 use crate::domain::x509_svid::spiffe_id;
 use crate::jose::Object;
-use crate::runtime::remote_keys::{KeySet, NoKeys};
+use crate::runtime::remote_keys::KeySet;
 
-/// What the issuers of a trust domain say of a certificate.
-#[derive(Default)]
-struct Asked {
-    vouchers: Vec<Arc<TrustedIssuer>>,
-    denials: Vec<String>,
-    away: Option<Fault>,
+/// A certificate, about which authorities are asked.
+struct Shown<'a> {
+    certificate: &'a PeerCertificate,
+    now: Timestamp,
 }
 
 // === impl OutsideTokens ===
@@ -41,7 +39,13 @@ impl OutsideTokens {
         })?;
         self.directory.check_usable().map_err(NotAccepted::Fault)?;
         let of_domain = self.of_trust_domain(id.trust_domain_id()).map_err(NotAccepted::Refused)?;
-        let issuer = self.ask(of_domain, certificate, now).await.verdict(id.as_str())?;
+        let (mut asked, shown) = (Asked::nobody(), Shown { certificate, now });
+        for issuer in of_domain {
+            let known = self.keys.authorities(&issuer).await;
+            asked.ask(issuer, known, &shown);
+        }
+        let only = asked.only(&self.keys, &shown).await;
+        let issuer = only.map_err(|not_one| refusal(not_one, id.as_str()))?;
         self.directory.check_usable().map_err(NotAccepted::Fault)?;
         self.check_unchanged(&issuer)?;
         Ok(OutsideToken {
@@ -67,70 +71,43 @@ impl OutsideTokens {
         let enabled: Vec<_> = of_domain.into_iter().filter(|issuer| issuer.enabled).collect();
         if enabled.is_empty() { Err(disabled.into()) } else { Ok(enabled) }
     }
+}
 
-    async fn ask(
-        &self,
-        issuers: Vec<Arc<TrustedIssuer>>,
-        certificate: &PeerCertificate,
-        now: Timestamp,
-    ) -> Asked {
-        let (mut asked, mut unsure) = (Asked::default(), Vec::new());
-        for issuer in issuers {
-            match self.keys.authorities(&issuer).await {
-                Ok(set) if vouched(&set, certificate, now).is_err() => unsure.push((issuer, set)),
-                found => asked.note(issuer, found.map(|_| Ok(()))),
-            }
+// === impl Shown ===
+
+impl Judge<String> for Shown<'_> {
+    /// An authority that it leads to may be newer than any that is known.
+    fn says(&self, set: &Arc<KeySet>) -> Said<String> {
+        let authorities = set.authorities().ok_or_else(|| "its bundle has no authority any more".to_owned());
+        match authorities.and_then(|authorities| authorities.vouch_for(self.certificate, self.now)) {
+            Ok(()) => Said::Vouches,
+            Err(why) => Said::Lacks(why),
         }
-        // Perhaps an authority that is newer than what is known: asked for last, and once in a while.
-        if asked.vouchers.is_empty() {
-            for (issuer, set) in unsure {
-                let newer = self.keys.after(&issuer, &set).await;
-                asked.note(issuer, newer.map(|newer| vouched(&newer.unwrap_or(set), certificate, now)));
-            }
-        }
-        asked
+    }
+
+    fn without_keys(&self, why: String) -> String {
+        why
     }
 }
 
-fn vouched(set: &KeySet, certificate: &PeerCertificate, now: Timestamp) -> Result<(), String> {
-    let authorities = set.authorities().ok_or("its bundle has no authority any more")?;
-    authorities.vouch_for(certificate, now)
-}
-
-// === impl Asked ===
-
-impl Asked {
-    /// Notes what the authorities of one of them say.
-    fn note(&mut self, issuer: Arc<TrustedIssuer>, said: Result<Result<(), String>, NoKeys>) {
-        match said {
-            Ok(Ok(())) => self.vouchers.push(issuer),
-            Ok(Err(why)) | Err(NoKeys::None(why)) => self.denials.push(format!("{}: {why}", issuer.name)),
-            Err(NoKeys::Away(fault)) => self.away = Some(fault),
+/// Why nobody, or nobody alone, vouches for the certificate with this SPIFFE ID.
+fn refusal(not_one: NotOne<String>, id: &str) -> NotAccepted {
+    let id = quoted(id);
+    let reason = match not_one {
+        NotOne::Away(fault) => return NotAccepted::Fault(fault),
+        NotOne::Several(issuers) => {
+            let names: Vec<&str> = issuers.iter().map(|issuer| issuer.name.as_str()).collect();
+            format!(
+                "the trusted issuers {} are one trust domain and each vouches for the certificate of '{id}', so nobody \
+                 knows of which it is: disable all of them but one",
+                names.join(" and ")
+            )
         }
-    }
-
-    /// Whose it is: the only one that vouches.
-    fn verdict(mut self, id: &str) -> Result<Arc<TrustedIssuer>, NotAccepted> {
-        let id = quoted(id);
-        let reason = match (self.vouchers.pop(), self.away) {
-            (Some(only), _) if self.vouchers.is_empty() => return Ok(only),
-            (Some(last), _) => {
-                self.vouchers.push(last);
-                let names: Vec<&str> = self.vouchers.iter().map(|issuer| issuer.name.as_str()).collect();
-                format!(
-                    "the trusted issuers {} are one trust domain and both vouch for the certificate of '{id}', so \
-                     nobody knows of which it is: disable all of them but one",
-                    names.join(" and ")
-                )
-            }
-            (None, Some(fault)) => return Err(NotAccepted::Fault(fault)),
-            (None, None) => {
-                format!(
-                    "no trusted issuer vouches for the certificate of '{id}': {}",
-                    self.denials.join("; ")
-                )
-            }
-        };
-        Err(NotAccepted::Refused(reason.into()))
-    }
+        NotOne::Nobody(denials) => {
+            let denials: Vec<_> =
+                denials.iter().map(|(issuer, why)| format!("{}: {why}", issuer.name)).collect();
+            format!("no trusted issuer vouches for the certificate of '{id}': {}", denials.join("; "))
+        }
+    };
+    NotAccepted::Refused(reason.into())
 }

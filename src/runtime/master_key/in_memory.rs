@@ -28,7 +28,7 @@ pub(super) struct InMemory {
 impl InMemory {
     pub(super) fn read(path: &Path) -> Result<Self, Fault> {
         let text = private_file::read(path).map_err(|error| {
-            Fault::internal(format!(
+            Fault::setup(format!(
                 "the master key {}: {error}; without it the stored signing keys cannot be opened",
                 path.display()
             ))
@@ -53,7 +53,7 @@ impl InMemory {
             if text.len() == 2 * KEY { from_hex(text) } else { BASE64.decode(text).ok() }.unwrap_or_default(),
         );
         if bytes.len() != KEY {
-            return Err(Fault::internal(format!(
+            return Err(Fault::setup(format!(
                 "{origin} does not hold 32 bytes in base64 or hexadecimal; make one with `openssl rand -base64 32`"
             )));
         }

@@ -46,7 +46,7 @@ pub(super) async fn open(config: &Config) -> Result<Option<Arc<Token>>, Fault> {
 
 /// Finds the key with this label.
 pub(super) async fn find(token: Option<&Arc<Token>>, label: &str) -> Result<InToken, Fault> {
-    let token = Arc::clone(token.ok_or_else(|| Fault::internal("there is no PKCS#11 token"))?);
+    let token = Arc::clone(token.ok_or_else(|| Fault::setup("there is no PKCS#11 token"))?);
     let label: Arc<str> = label.into();
     waiting(move || {
         let object_id = describe(&token, &label)?;
@@ -158,7 +158,7 @@ fn describe(token: &Token, label: &str) -> Result<Vec<u8>, Fault> {
     let place = format!("the PKCS#11 token '{}'", token.label());
     let found = objects(token, label)?;
     let [key] = found[..] else {
-        return Err(Fault::internal(if found.is_empty() {
+        return Err(Fault::setup(if found.is_empty() {
             format!("{place} has no key '{label}': make it with `jeton keys create-master {label}`")
         } else {
             format!("{place} has several keys '{label}': give each a label of its own")
@@ -171,17 +171,17 @@ fn describe(token: &Token, label: &str) -> Result<Vec<u8>, Fault> {
     for attribute in attributes {
         match attribute {
             Attribute::KeyType(kind) if kind != KeyType::AES => {
-                return Err(Fault::internal(format!("the key '{label}' of {place} is no AES key")));
+                return Err(Fault::setup(format!("the key '{label}' of {place} is no AES key")));
             }
             Attribute::ValueLen(length) if *length != KEY => {
-                return Err(Fault::internal(format!("the key '{label}' of {place} is not of 256 bits")));
+                return Err(Fault::setup(format!("the key '{label}' of {place} is not of 256 bits")));
             }
             Attribute::Id(id) => object_id = id,
             _ => {}
         }
     }
     if object_id.len() < LEAST_ID {
-        return Err(Fault::internal(format!(
+        return Err(Fault::setup(format!(
             "the key '{label}' of {place} needs a CKA_ID of {LEAST_ID} random bytes or more, because sealed keys \
              name it by that"
         )));

@@ -49,7 +49,7 @@ impl MasterKeys {
     #[cfg_attr(not(feature = "pkcs11"), expect(clippy::unused_async, reason = "a token's key waits for it"))]
     pub async fn load(config: &Config, may_create: bool, ambient: &Ambient) -> Result<Self, Fault> {
         let current = config.master_key.as_ref().ok_or_else(|| {
-            Fault::internal(
+            Fault::setup(
                 "PostgreSQL needs a master key, which all replicas and commands share: \
                  run `openssl rand -base64 32 > master.key` once and set JETON_MASTER_KEY_FILE to it",
             )
@@ -75,7 +75,7 @@ impl MasterKeys {
                     MasterKey::InToken(in_token::find(token.as_ref(), label).await?)
                 }
                 #[cfg(not(feature = "pkcs11"))]
-                MasterKeySource::Token(_) => return Err(Fault::internal("built without PKCS#11")),
+                MasterKeySource::Token(_) => return Err(Fault::setup("built without PKCS#11")),
             };
             // Twice the same is no harm: the list may be the same file on all replicas, at every step.
             if keys.iter().all(|known| known.id() != key.id()) {

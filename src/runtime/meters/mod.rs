@@ -8,6 +8,6 @@ mod recalls;
 mod traffic;
 
 pub use self::histogram::{Distribution, Histogram};
-pub use self::process::Process;
+pub use self::process::{Process, free_at, most_files};
 pub use self::recalls::{Lookup, Lookups, Recalls};
 pub use self::traffic::{Endpoint, InFlight, Outcome, TokenCount, Traffic};

@@ -1,7 +1,12 @@
 //! What the operating system says of this process.
 
 use std::fs;
+use std::io;
+use std::path::Path;
 use std::time::Duration;
+
+use rustix::fs::statvfs;
+use rustix::process::{Resource, getrlimit};
 
 /// How many ticks of `/proc/self/stat` are a second. Linux tells programs so on every architecture that we build for,
 /// whatever the kernel itself counts in.
@@ -32,7 +37,7 @@ impl Process {
             resident: resident(&text("status")),
             // Without the one that the count itself was made with.
             open_files: open.map(|open| open.saturating_sub(1)),
-            most_files: most_files(&text("limits")),
+            most_files: most_files(),
             computed: computed(&text("stat")),
         }
     }
@@ -43,9 +48,19 @@ fn resident(status: &str) -> Option<u64> {
     Some(kilobytes.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1_024)
 }
 
-fn most_files(limits: &str) -> Option<u64> {
-    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
-    line.split_whitespace().next()?.parse().ok()
+/// How many file descriptors this process may have, if there is a limit.
+#[must_use]
+pub fn most_files() -> Option<u64> {
+    getrlimit(Resource::Nofile).current
+}
+
+/// The bytes that are free for a user where a directory is.
+///
+/// # Errors
+/// It is not there, or may not be looked at.
+pub fn free_at(directory: &Path) -> io::Result<u64> {
+    let there = statvfs(directory)?;
+    Ok(there.f_bavail.saturating_mul(there.f_frsize))
 }
 
 /// The 14th and the 15th field. The second is the name, in which anything may be, parentheses too.
@@ -62,13 +77,10 @@ mod tests {
     #[test]
     fn the_files_of_proc_are_read() {
         assert_eq!(resident("VmHWM:\t   9000 kB\nVmRSS:\t   5120 kB\n"), Some(5 * 1_024 * 1_024));
-        let limits = "Limit   Soft Limit  Hard Limit  Units\nMax open files   1024   524288   files\n";
-        assert_eq!(most_files(limits), Some(1_024));
-        assert_eq!(most_files("Max open files   unlimited   unlimited   files\n"), None);
         let stat = "42 (an odd) name) S 1 42 42 0 -1 4194560 1 0 0 0 150 25 0 0 20 0 9 0 1 2 3";
         assert_eq!(computed(stat), Some(Duration::from_millis(1_750)));
         for text in ["", "VmRSS:", "42 (short) S 1"] {
-            assert_eq!((resident(text), most_files(text), computed(text)), (None, None, None));
+            assert_eq!((resident(text), computed(text)), (None, None));
         }
     }
 
@@ -77,5 +89,6 @@ mod tests {
         let process = Process::read();
         assert!(process.resident.is_some_and(|bytes| bytes > 1_000_000), "{process:?}");
         assert!(process.open_files.is_some_and(|files| files > 2), "{process:?}");
+        assert!(free_at(Path::new("/")).is_ok() && free_at(Path::new("/nowhere")).is_err());
     }
 }
