@@ -2,7 +2,6 @@
 
 use clap::Subcommand;
 
-use super::arguments::no_flag;
 use super::{Offline, offline, output};
 use crate::config::Config;
 use crate::jose::Algorithm;
@@ -21,7 +20,7 @@ pub(super) enum Command {
     /// Withdraw a signing key that somebody else may have.
     Revoke {
         /// Its identifier.
-        #[arg(allow_hyphen_values = true, value_parser = no_flag)]
+        #[arg(allow_hyphen_values = true)]
         kid: String,
     },
     /// Seal every private key in the database anew, under the current master key.
