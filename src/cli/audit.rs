@@ -8,7 +8,6 @@ use anyhow::{Context, bail};
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
-use super::arguments::no_flag;
 use super::{audit_tree, output};
 use crate::admin::audit::schema;
 use crate::admin::audit_check::{self, AuditError, TrustedKeys};
@@ -44,7 +43,7 @@ pub(super) enum Command {
     /// Show a chain of token exchanges: which token was exchanged for which, and what was taken back.
     Tree {
         /// The chain, as `txn` in each of its tokens names it.
-        #[arg(value_name = "TXN", allow_hyphen_values = true, value_parser = no_flag)]
+        #[arg(value_name = "TXN", allow_hyphen_values = true)]
         txn: String,
     },
     /// Print the public keys that verify checkpoints, as a JWK Set. Keep them where the database is not.

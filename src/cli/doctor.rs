@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::join_all;
 use http::Request;
 use http::header::CACHE_CONTROL;
 use serde_json::Value;
+use tokio::task::JoinSet;
 
 use super::output;
 use crate::app;
@@ -163,13 +164,18 @@ async fn trusted_issuers(config: &Config, store: &Store, ambient: &Ambient) -> V
     if issuers.is_empty() {
         return Vec::new();
     }
-    let keys = app::issuer_keys(config, ambient);
-    let asked = join_all(issuers.iter().map(|issuer| keys.keys(issuer))).await;
-    let answers = issuers.iter().zip(asked);
-    let problems: Vec<_> = answers
-        .filter_map(|(issuer, keys)| keys.err().map(|problem| (issuer.name.to_string(), problem.to_string())))
-        .collect();
-    doctor_trust::issuer_keys(issuers.len(), &problems)
+    let (keys, count) = (Arc::new(app::issuer_keys(config, ambient)), issuers.len());
+    let mut asking = JoinSet::new();
+    for issuer in issuers {
+        let keys = Arc::clone(&keys);
+        asking.spawn(async move {
+            let problem = keys.keys(&issuer).await.err()?;
+            Some((issuer.name.to_string(), problem.to_string()))
+        });
+    }
+    let mut problems: Vec<_> = asking.join_all().await.into_iter().flatten().collect();
+    problems.sort_unstable();
+    doctor_trust::issuer_keys(count, &problems)
 }
 
 /// Whether the configured master key opens what is sealed. None is made.

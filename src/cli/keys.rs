@@ -3,7 +3,6 @@
 use anyhow::bail;
 use clap::Subcommand;
 
-use super::arguments::no_flag;
 use super::{Offline, offline, output, whoever};
 use crate::admin::By;
 use crate::admin::abandoned::{SealedUnder, abandon, sealed_under};
@@ -28,7 +27,7 @@ pub(super) enum Command {
     /// Withdraw a signing key that somebody else may have.
     Revoke {
         /// Its identifier.
-        #[arg(allow_hyphen_values = true, value_parser = no_flag)]
+        #[arg(allow_hyphen_values = true)]
         kid: String,
     },
     /// Seal every private key in the database anew, under the current master key.

@@ -389,7 +389,7 @@ async fn a_client_that_is_there_gets_roles_and_grants() {
         (&["clients", "role", "add", "billing", "nothing"], "there is no role 'nothing'"),
         (&["clients", "role", "add", "nobody", "reader"], "there is no client 'nobody'"),
         (&["tokens", "revoke", "--client", "--help"], "--help stands where the value should"),
-        (&["keys", "revoke", "--json"], "--json stands where the value should"),
+        (&["tokens", "revoke", "--jti", "--json"], "--json stands where the value should"),
     ] {
         let output = run(&database, arguments);
         assert!(!output.status.success(), "{arguments:?}");
