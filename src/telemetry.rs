@@ -1,6 +1,7 @@
 //! Logs, on standard error, so that standard output stays for what a command answers; and, where a collector is
 //! configured, traces and the same lines by OpenTelemetry.
 
+mod asked;
 mod export;
 mod fields;
 mod json_lines;
@@ -28,6 +29,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
 
+use self::asked::Asked;
 use self::export::{Collector, Figures, queue};
 use self::fields::Value;
 use self::json_lines::JsonLines;
@@ -43,7 +45,7 @@ use crate::runtime::issuers::Outbound;
 type Teller = Box<dyn Layer<Registry> + Send + Sync>;
 
 /// What decides which lines are told, and can be replaced.
-type Filter = reload::Layer<EnvFilter, Registry>;
+type Filter = Asked<reload::Layer<EnvFilter, Registry>>;
 
 /// What sets the level of the log while the program runs.
 #[derive(Clone)]
@@ -102,7 +104,7 @@ fn on_standard_error(config: &Config, levels: &mut Vec<Box<Set>>) -> Teller {
 fn reloadable(level: &str, filter: fn(&str) -> EnvFilter, levels: &mut Vec<Box<Set>>) -> Filter {
     let (layer, handle) = reload::Layer::new(filter(level));
     levels.push(Box::new(move |level| handle.reload(filter(level))));
-    layer
+    Asked(layer)
 }
 
 /// `level` was checked when the configuration was read; a wrong one falls back to `info`.

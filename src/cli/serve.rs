@@ -20,7 +20,14 @@ pub(super) async fn run(config: &Config, file: Option<&Path>, telemetry: Telemet
     let mut hang_up = signal(SignalKind::hangup())?;
     let ambient = Ambient::system();
     let manager = ServiceManager::of(|name| std::env::var(name).ok(), std::process::id());
-    let app = App::start(config, ambient.clone(), telemetry.tracing().clone()).await?;
+    let app = match App::start(config, ambient.clone(), telemetry.tracing().clone()).await {
+        Ok(app) => app,
+        Err(fault) => {
+            // What was said on the way here is what is looked for then.
+            telemetry.flush(config.serving.shutdown_deadline).await;
+            return Err(fault.into());
+        }
+    };
     let status = format!("serving {} at {}", app.issuer(), app.address());
     manager.ready(&status);
     let reloading = async {

@@ -110,7 +110,8 @@ fn endpoint(text: &str) -> Result<String, String> {
             "leave user and password out, and put what the collector wants into otlp.headers".to_owned()
         );
     }
-    let base = text.trim_end_matches('/');
+    // As it was understood: `HTTPS:` is `https:`.
+    let base = url.as_str().trim_end_matches('/');
     if base.ends_with("/v1/traces") || base.ends_with("/v1/logs") {
         return Err("leave /v1/traces out: it is added, as /v1/logs is".to_owned());
     }

@@ -222,6 +222,11 @@ impl Source {
             Self::JwksUri(url) | Self::Discovery(url) | Self::BundleEndpoint(url) => url,
         }
     }
+
+    /// As the log tells it: a query may hold a key for the place.
+    fn without_query(&self) -> &str {
+        self.as_str().split_once('?').map_or(self.as_str(), |(place, _)| place)
+    }
 }
 
 #[cfg(test)]

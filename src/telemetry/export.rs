@@ -10,7 +10,7 @@ use std::time::Duration;
 use http::Request;
 use http::header::{CONTENT_TYPE, HeaderMap};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::otlp::{self, Resource, Signal};
@@ -157,9 +157,17 @@ impl<T: Signal> Sending<T> {
                 some = self.queue.recv_many(&mut records, TOGETHER) => if some == 0 { return },
             }
             if records.len() < TOGETHER {
+                let gathered = async {
+                    while records.len() < TOGETHER {
+                        let room = TOGETHER - records.len();
+                        if self.queue.recv_many(&mut records, room).await == 0 {
+                            return;
+                        }
+                    }
+                };
                 tokio::select! {
                     () = stop.cancelled() => {}
-                    () = sleep(GATHER) => {}
+                    _ = timeout(GATHER, gathered) => {}
                 }
             }
             self.take_along(&mut records);
@@ -194,7 +202,7 @@ impl<T: Signal> Sending<T> {
         records.clear();
         let (begun, mut wait) = (Instant::now(), AGAIN);
         loop {
-            let is_last = stop.is_cancelled() || begun.elapsed() + wait > GIVE_UP;
+            let is_last = stop.is_cancelled() || begun.elapsed() >= GIVE_UP;
             let outcome = self.collector.send(T::PATH, body.clone()).await;
             let fate = match &outcome {
                 Ok(()) => Some(&self.figures.sent),

@@ -2,7 +2,7 @@
 //!
 //! A request has one span of `tracing`, which exists where somebody listens: log lines as JSON, a log at the level of
 //! debugging, or a collector. Elsewhere nothing is made for it. Whether it is also recorded for the collector is decided
-//! before, by its caller or by a share, so that one that is not costs a comparison.
+//! before, by its caller or by a share; of one that is not, nothing is written down.
 
 use std::net::IpAddr;
 use std::sync::Arc;

@@ -71,7 +71,7 @@ impl Place {
                 if known.is_some_and(|known| set.sequence() < known.sequence()) {
                     // Perhaps a replica that lags, perhaps a trust domain that was set up anew: it is what it says now.
                     tracing::warn!(
-                        source = self.source.as_str(),
+                        source = self.source.without_query(),
                         "a SPIFFE bundle is older than the one before"
                     );
                 }
@@ -81,7 +81,7 @@ impl Place {
                 Ok(set)
             }
             Err(problem) => {
-                tracing::warn!(source = self.source.as_str(), %problem, "public keys cannot be fetched");
+                tracing::warn!(source = self.source.without_query(), %problem, "public keys cannot be fetched");
                 // An answer without keys is an answer: what was there before was taken away. Only silence is bridged.
                 if matches!(problem, NoKeys::None(_)) {
                     self.known.store(None);

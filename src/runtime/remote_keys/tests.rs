@@ -264,3 +264,12 @@ async fn only_a_place_that_is_gone_takes_its_keys_away() {
         }
     }
 }
+
+#[test]
+fn the_log_tells_a_place_without_its_query() {
+    for (url, told) in
+        [("https://a.example/k?key=1", "https://a.example/k"), ("https://a.example/k", "https://a.example/k")]
+    {
+        assert_eq!(Source::JwksUri(url.to_owned()).without_query(), told);
+    }
+}
