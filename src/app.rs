@@ -39,6 +39,7 @@ use crate::runtime::keyring::Keyring;
 use crate::runtime::ledger::{self, Ledger, Spools};
 use crate::runtime::master_key::MasterKeys;
 use crate::runtime::nonces::Nonces;
+use crate::runtime::private_file;
 use crate::runtime::refusals::Refusals;
 use crate::runtime::remote_keys::{Patience, RemoteKeys};
 use crate::runtime::revocations::Revocations;
@@ -96,7 +97,7 @@ async fn open(config: &Config, may_be_standby: bool) -> Result<Store, Fault> {
             url: url.clone(),
             password: password_file
                 .as_deref()
-                .map(|path| read_secret("the database password", path))
+                .map(|path| private_file::read_setting("the database password", path))
                 .transpose()?,
             max_connections: *max_connections,
             may_be_standby,
@@ -140,13 +141,6 @@ pub fn create_private_directory(config: &Config) -> Result<(), Fault> {
             path.display()
         ))
     })
-}
-
-/// A secret that an operator put into a file. White space around it is ignored.
-fn read_secret(what: &str, path: &std::path::Path) -> Result<SecretString, Fault> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| Fault::setup(format!("{what} {}: {error}", path.display())))?;
-    Ok(SecretString::from(text.trim().to_owned()))
 }
 
 /// What needs the master key: the ledger, whose checkpoints are signed, and what opens the signing keys.

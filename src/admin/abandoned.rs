@@ -6,6 +6,8 @@ use serde::Serialize;
 
 use super::{AdminError, By};
 use crate::domain::audit::{AuditEvent, Event};
+use crate::domain::error::Fault;
+use crate::domain::ids::{AdministratorName, AdministratorUid};
 use crate::runtime::clock::Ambient;
 use crate::runtime::sealed;
 use crate::storage::{ChangeKind, Holder, SealedKey, Store};
@@ -45,8 +47,8 @@ pub async fn sealed_under(store: &Store) -> Result<Vec<SealedUnder>, AdminError>
 }
 
 /// Gives up what a lost master key seals, with its audit event, all or nothing: signing keys and shared secrets are
-/// removed, people lose their second factors, and of a key that has signed checkpoints the public part stays, which
-/// verifies them. There is no permission for it: whoever has the database may. Servers make fresh keys when they start.
+/// removed, and of a key that has signed checkpoints the public part stays, which verifies them. People lose their second
+/// factors, and what else lets them in, or whoever has only stolen a password could make a second factor to go with it. There is no permission for it: whoever has the database may. Servers make fresh keys when they start.
 ///
 /// # Errors
 /// The database is away, or something of it has changed meanwhile.
@@ -56,6 +58,7 @@ pub async fn abandon(
     lost: &SealedUnder,
     ambient: &Ambient,
 ) -> Result<(), AdminError> {
+    let people = people(store, lost).await?;
     let mut tx = store.begin().await?;
     for key in &lost.sealed {
         if !tx.abandon(key).await? {
@@ -64,6 +67,11 @@ pub async fn abandon(
                 sealed::purpose(key)
             )));
         }
+    }
+    for uid in people {
+        tx.replace_recovery_codes(uid, &[]).await?;
+        tx.end_sessions_of(uid).await?;
+        tx.void_links_of(uid).await?;
     }
     let event = Event::KeysAbandoned {
         actor: by.actor.clone(),
@@ -77,6 +85,16 @@ pub async fn abandon(
     tx.leave_event(ambient.uuid()?, &event.write_for_later()?).await?;
     tx.note_change(&ChangeKind::Unknown, ambient.now()).await?;
     Ok(tx.commit().await?)
+}
+
+/// Whose second factors go.
+async fn people(store: &Store, lost: &SealedUnder) -> Result<Vec<AdministratorUid>, AdminError> {
+    let mut people = Vec::new();
+    for name in &lost.second_factors {
+        let name = AdministratorName::new(name.as_str()).map_err(Fault::internal)?;
+        people.extend(store.administrator(&name).await?.map(|person| person.uid));
+    }
+    Ok(people)
 }
 
 // === impl SealedUnder ===

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use super::credentials::Tended;
-use super::read_secret;
 use crate::admin::Admin;
 use crate::admin::sign_in::SignIn;
 use crate::admin::single_sign_on::SingleSignOn;
@@ -27,6 +26,7 @@ use crate::runtime::keyring::Keyring;
 use crate::runtime::ledger::Ledger;
 use crate::runtime::master_key::MasterKeys;
 use crate::runtime::meters::Traffic;
+use crate::runtime::private_file;
 use crate::runtime::provider::Provider;
 use crate::runtime::refusals::Refusals;
 use crate::runtime::remote_keys::{Patience, RemoteKeys};
@@ -153,7 +153,9 @@ pub(super) fn services(
 fn single_sign_on(upstream: &Upstream, issuer: &Issuer, sign_in: &SignIn) -> Result<SingleSignOn, Fault> {
     let secret = match &upstream.client_secret {
         ClientSecretSource::Value(secret) => secret.clone(),
-        ClientSecretSource::File(path) => read_secret("the client secret of single sign-on", path)?,
+        ClientSecretSource::File(path) => {
+            private_file::read_setting("the client secret of single sign-on", path)?
+        }
     };
     let redirect = format!("{}{SSO_CALLBACK}", issuer.as_str());
     let provider = Provider::new(upstream, secret, &redirect, sign_in.admin.ambient.clone())?;

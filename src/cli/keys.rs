@@ -128,12 +128,12 @@ async fn abandon_master(
     confirmed: bool,
     json: bool,
 ) -> anyhow::Result<()> {
+    app::require_database(config)?;
     if matches!(config.database, Database::Sqlite) {
         // Nobody else has it open.
-        drop(ClaimedFile::claim(&config.data_dir.join("jeton.db")).await?);
+        drop(ClaimedFile::claim(&config.sqlite_file()).await?);
     }
-    let (store, ambient) = (app::connect(config).await?, Ambient::system());
-    store.migrate().await?;
+    let store = app::connect(config).await?;
     let all = sealed_under(&store).await?;
     let seals = all.iter().map(told).collect::<Vec<_>>().join("\n");
     let Some(id) = id else {
@@ -142,10 +142,7 @@ async fn abandon_master(
     let Some(lost) = all.iter().find(|one| one.master_key == id) else {
         bail!("the master key {id} seals nothing in this database; nothing was changed.\n{seals}");
     };
-    let configured = MasterKeys::load(config, false, &ambient).await;
-    if configured
-        .is_ok_and(|keys| keys.current().to_string() == id || keys.others().any(|key| key.to_string() == id))
-    {
+    if MasterKeys::is_configured(config, id).await? {
         bail!(
             "the master key {id} is configured, and opens what it seals: nothing is lost, and nothing was changed. To \
              change it: docs/configuration.md#changing-the-master-key. If somebody else has it: \
@@ -159,7 +156,8 @@ async fn abandon_master(
              there is none, stop every server, and say --lose-what-it-seals"
         );
     }
-    abandon(&store, &By::command_line(whoever()), lost, &ambient).await?;
+    store.migrate().await?;
+    abandon(&store, &By::command_line(whoever()), lost, &Ambient::system()).await?;
     store.close().await;
     if json {
         output::one(lost, json)?;
@@ -170,7 +168,8 @@ async fn abandon_master(
         "\nThis is given up. Set a new master key, keep a copy of it apart, and start: servers make fresh keys.\n\
          - Tokens of before are refused here, and by verifiers that have fetched the key set again. Restart those that \
          refuse fresh tokens.\n\
-         - People without a second factor: `jeton admin reset-password NAME` makes a link for a new one.\n\
+         - People whose second factor this was cannot sign in, and were signed out: `jeton admin reset-password NAME` \
+         makes a link for a new password and a new one.\n\
          - Backups of before open with the lost master key only."
     );
     Ok(())

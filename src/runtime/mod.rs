@@ -24,7 +24,7 @@ pub mod meters;
 pub mod nonces;
 #[cfg(feature = "pkcs11")]
 pub mod pkcs11;
-mod private_file;
+pub(crate) mod private_file;
 pub mod provider;
 pub mod refusals;
 pub mod remote_keys;

@@ -60,8 +60,9 @@ impl Token {
     /// The library cannot be loaded, or the PIN not be read.
     pub fn load(settings: &config::Pkcs11) -> Result<Self, Fault> {
         let pin_file = settings.pin_file.display().to_string();
-        let pin = private_file::read(&settings.pin_file)
-            .map_err(|error| Fault::setup(format!("the PIN {pin_file} (pkcs11.pin_file): {error}")))?;
+        let pin = private_file::read(&settings.pin_file).map_err(|error| {
+            private_file::fault(format_args!("the PIN {pin_file} (pkcs11.pin_file)"), &error)
+        })?;
         let pin = AuthPin::from(pin.expose_secret().trim().to_owned());
         let module = load(&settings.module)?;
         let label = settings.token.clone();
@@ -188,14 +189,13 @@ impl std::fmt::Debug for Token {
 }
 
 fn load(path: &Path) -> Result<Pkcs11, Fault> {
-    let fault = |error: Error| {
-        Fault::setup(format!("the PKCS#11 library {} (pkcs11.module): {error}", path.display()))
-    };
-    let module = Pkcs11::new(path).map_err(fault)?;
+    let what = |error: Error| format!("the PKCS#11 library {} (pkcs11.module): {error}", path.display());
+    let module = Pkcs11::new(path).map_err(|error| Fault::setup(what(error)))?;
     match module.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)) {
         // By another part of this process: that counts for all of it.
         Ok(()) | Err(Error::Pkcs11(RvError::CryptokiAlreadyInitialized, _)) => Ok(module),
-        Err(error) => Err(fault(error)),
+        // Some look for their device then.
+        Err(error) => Err(Fault::unavailable(what(error))),
     }
 }
 

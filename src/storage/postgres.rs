@@ -245,6 +245,9 @@ const PROCESS: &str = "SELECT pg_backend_pid()";
 /// Whether two connections that are open at the same time may have the same process of the server. A pooler that hands
 /// on transactions gives the next one mostly to the process that was used last.
 async fn is_pooled(pool: &PgPool) -> Result<bool, sqlx::Error> {
+    if pool.options().get_max_connections() < 2 {
+        return Ok(false);
+    }
     let (mut one, mut other) = (pool.acquire().await?, pool.acquire().await?);
     for _ in 0..3 {
         let here: i32 = sqlx::query_scalar(PROCESS).fetch_one(&mut *one).await?;

@@ -30,7 +30,10 @@ statements! {
 
     ABANDON_SIGNING_KEY = "DELETE FROM signing_keys WHERE kid = $1 AND sealed_private = $2";
 
-    ABANDON_SECOND_FACTOR = "UPDATE administrators SET second_factor = NULL WHERE name = $1 AND second_factor = $2";
+    /// The password alone must not let its owner make another second factor: with it goes the password.
+    ABANDON_SECOND_FACTOR = r"
+        UPDATE administrators SET second_factor = NULL, password_hash = NULL, version = version + 1
+        WHERE name = $1 AND second_factor = $2";
 
     ABANDON_SHARED_SECRET = "DELETE FROM shared_secrets WHERE name = $1 AND sealed = $2";
 
@@ -116,7 +119,8 @@ impl Tx {
     }
 
     /// Gives up a key that cannot be opened any more, unless somebody else has replaced or removed it. Of a key of the
-    /// audit the public part stays, with nothing sealed. Answers whether it did.
+    /// audit the public part stays, with nothing sealed; whose second factor it was loses the password too. Answers
+    /// whether it did.
     ///
     /// # Errors
     /// The database is away.

@@ -297,14 +297,24 @@ async fn a_lost_master_key_is_given_up(engine: Engine) {
     let secret = made["secret"]["client_secret"].as_str().unwrap().to_owned();
     let issued = jwks(&server).await;
     server.stop().await;
+    done(&database, BEFORE, &["admin", "create", "ada", "--role", "administrator"]);
+    // What seals is all that counts here, not what is in it.
+    let enrolled =
+        "password_hash = 'hash', second_factor = (SELECT sealed_private FROM signing_keys LIMIT 1)";
+    database.execute(&format!("UPDATE administrators SET {enrolled} WHERE name = 'ada'")).await;
 
     let abandon = ["keys", "abandon-master", OLD_ID];
     let before = database.dump().await;
     let confirmed = [&abandon[..], &["--lose-what-it-seals"]].concat();
-    for environment in [BEFORE, NEXT_SEALS] {
+    // The file of another one is lost too, which is no reason to take this one for lost.
+    let half = &[("JETON_MASTER_KEY", OLD), ("JETON_OTHER_MASTER_KEY_FILES", "/nowhere/master.key")];
+    for environment in [BEFORE, NEXT_SEALS, half] {
         let said = refused(&database, environment, &confirmed);
         assert!(said.contains(&format!("{OLD_ID} is configured, and opens what it seals")), "{said}");
     }
+    let unreadable = &[("JETON_MASTER_KEY", NEW), ("JETON_OTHER_MASTER_KEY_FILES", "/")];
+    let said = refused(&database, unreadable, &confirmed);
+    assert!(said.contains("Is a directory"), "nobody knows what is in it: {said}");
     let said = refused(&database, AFTER, &abandon);
     assert!(said.contains("2 keys that sign tokens: ") && said.contains("--lose-what-it-seals"), "{said}");
     for arguments in
@@ -319,6 +329,11 @@ async fn a_lost_master_key_is_given_up(engine: Engine) {
     assert_eq!(lost["signing_keys"].as_array().unwrap().len(), 2, "{lost}");
     assert_eq!((&lost["master_key"], &lost["shared_secrets"]), (&json!(OLD_ID), &json!(["dpop-nonce"])));
     assert!(notes.contains("reset-password"), "{notes}");
+    assert_eq!(lost["second_factors"], json!(["ada"]));
+    let shut_out = "SELECT name FROM administrators WHERE password_hash IS NULL AND second_factor IS NULL";
+    assert_eq!(database.texts(shut_out).await, ["ada"], "a password alone makes no second factor");
+    let links = "SELECT name FROM administrators JOIN administrator_links ON administrator = uid";
+    assert_eq!(database.texts(links).await, [""; 0]);
     let server = Process::serve(&database, AFTER).await;
     let published = jwks(&server).await;
     for kid in lost["signing_keys"].as_array().unwrap() {

@@ -51,7 +51,10 @@ impl Spools {
             Err(TryLockError::WouldBlock) => return Err(taken(directory, &mut file)),
             Err(TryLockError::Error(error)) => return Err(fault(error)),
         }
-        file.set_len(0).and_then(|()| write!(file, "{}", process::id())).map_err(fault)?;
+        if let Err(error) = file.set_len(0).and_then(|()| write!(file, "{}", process::id())) {
+            // Only to tell others. The disk may be full of what is about to be recorded.
+            tracing::debug!(%error, "the lock does not say whose it is");
+        }
         // Whoever was making these has died: it held the lock.
         for path in files(directory, UNFINISHED).map_err(fault)? {
             fs::remove_file(path).map_err(fault)?;

@@ -28,10 +28,11 @@ pub(super) struct InMemory {
 impl InMemory {
     pub(super) fn read(path: &Path) -> Result<Self, Fault> {
         let text = private_file::read(path).map_err(|error| {
-            Fault::setup(format!(
-                "the master key {}: {error}; without it the stored signing keys cannot be opened",
+            let what = format_args!(
+                "the master key {}, without which the stored signing keys cannot be opened",
                 path.display()
-            ))
+            );
+            private_file::fault(what, &error)
         })?;
         Self::parse(&text, &path.display().to_string())
     }

@@ -32,8 +32,11 @@ pub(super) struct InToken {
     object_id: Arc<[u8]>,
 }
 
+/// The token, if a key in it is wanted.
+pub(super) type Opened = Option<Arc<Token>>;
+
 /// Opens the token, if a key in it is wanted.
-pub(super) async fn open(config: &Config) -> Result<Option<Arc<Token>>, Fault> {
+pub(super) async fn open(config: &Config) -> Result<Opened, Fault> {
     let in_token = |source: &MasterKeySource| matches!(source, MasterKeySource::Token(_));
     match &config.pkcs11 {
         Some(settings) if config.master_key.iter().chain(&config.other_master_keys).any(in_token) => {

@@ -22,7 +22,7 @@ pub use self::in_token::create as create_in_token;
 use self::envelope::{Envelope, NONCE, damaged};
 use self::in_memory::InMemory;
 #[cfg(feature = "pkcs11")]
-use self::in_token::InToken;
+use self::in_token::{InToken, Opened, open as open_token};
 use super::clock::Ambient;
 use crate::config::{Config, MasterKeySource};
 use crate::domain::error::Fault;
@@ -30,6 +30,16 @@ use crate::domain::error::Fault;
 /// The keys that seal and open. Its `Debug` form has their ids.
 #[derive(Clone)]
 pub struct MasterKeys(Arc<Vec<MasterKey>>);
+
+/// What keys in a token need: nothing, where there can be none.
+#[cfg(not(feature = "pkcs11"))]
+type Opened = Option<std::convert::Infallible>;
+
+#[cfg(not(feature = "pkcs11"))]
+#[expect(clippy::unused_async, reason = "a token's waits")]
+async fn open_token(_: &Config) -> Result<Opened, Fault> {
+    Ok(None)
+}
 
 /// One key.
 enum MasterKey {
@@ -46,7 +56,6 @@ impl MasterKeys {
     ///
     /// # Errors
     /// A key is absent, unreadable or not 32 bytes; the token is away, or does not let us in.
-    #[cfg_attr(not(feature = "pkcs11"), expect(clippy::unused_async, reason = "a token's key waits for it"))]
     pub async fn load(config: &Config, may_create: bool, ambient: &Ambient) -> Result<Self, Fault> {
         let current = config.master_key.as_ref().ok_or_else(|| {
             Fault::setup(
@@ -54,28 +63,14 @@ impl MasterKeys {
                  run `openssl rand -base64 32 > master.key` once and set JETON_MASTER_KEY_FILE to it",
             )
         })?;
-        #[cfg(feature = "pkcs11")]
-        let token = in_token::open(config).await?;
+        let token = open_token(config).await?;
         let mut keys: Vec<MasterKey> = Vec::with_capacity(1 + config.other_master_keys.len());
         for source in std::iter::once(current).chain(&config.other_master_keys) {
             let key = match source {
-                MasterKeySource::Value(text) => {
-                    let setting =
-                        if keys.is_empty() { "JETON_MASTER_KEY" } else { "JETON_OTHER_MASTER_KEYS" };
-                    MasterKey::InMemory(InMemory::parse(text, setting)?)
-                }
                 MasterKeySource::Managed(path) if may_create && !path.exists() => {
                     MasterKey::InMemory(InMemory::create(path, ambient)?)
                 }
-                MasterKeySource::File(path) | MasterKeySource::Managed(path) => {
-                    MasterKey::InMemory(InMemory::read(path)?)
-                }
-                #[cfg(feature = "pkcs11")]
-                MasterKeySource::Token(label) => {
-                    MasterKey::InToken(in_token::find(token.as_ref(), label).await?)
-                }
-                #[cfg(not(feature = "pkcs11"))]
-                MasterKeySource::Token(_) => return Err(Fault::setup("built without PKCS#11")),
+                _ => MasterKey::read(source, keys.is_empty(), &token).await?,
             };
             // Twice the same is no harm: the list may be the same file on all replicas, at every step.
             if keys.iter().all(|known| known.id() != key.id()) {
@@ -83,6 +78,26 @@ impl MasterKeys {
             }
         }
         Ok(Self(Arc::new(keys)))
+    }
+
+    /// Whether the master key with this id is configured. Each source is looked at by itself: while the file of one is
+    /// lost, that of another may be there.
+    ///
+    /// # Errors
+    /// One cannot be read, though it may be there: then nobody knows.
+    pub async fn is_configured(config: &Config, id: &str) -> Result<bool, Fault> {
+        let token = open_token(config).await?;
+        for (place, source) in config.master_key.iter().chain(&config.other_master_keys).enumerate() {
+            if let MasterKeySource::File(path) | MasterKeySource::Managed(path) = source
+                && matches!(path.try_exists(), Ok(false))
+            {
+                continue;
+            }
+            if MasterKey::read(source, place == 0, &token).await?.id().to_string() == id {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// The one that seals.
@@ -162,6 +177,28 @@ impl fmt::Debug for MasterKeys {
 // === impl MasterKey ===
 
 impl MasterKey {
+    #[cfg_attr(not(feature = "pkcs11"), expect(clippy::unused_async, reason = "a token's key waits for it"))]
+    async fn read(
+        source: &MasterKeySource,
+        is_current: bool,
+        #[cfg_attr(not(feature = "pkcs11"), expect(unused_variables, reason = "there is none"))]
+        token: &Opened,
+    ) -> Result<Self, Fault> {
+        match source {
+            MasterKeySource::Value(text) => {
+                let setting = if is_current { "JETON_MASTER_KEY" } else { "JETON_OTHER_MASTER_KEYS" };
+                InMemory::parse(text, setting).map(Self::InMemory)
+            }
+            MasterKeySource::File(path) | MasterKeySource::Managed(path) => {
+                InMemory::read(path).map(Self::InMemory)
+            }
+            #[cfg(feature = "pkcs11")]
+            MasterKeySource::Token(label) => in_token::find(token.as_ref(), label).await.map(Self::InToken),
+            #[cfg(not(feature = "pkcs11"))]
+            MasterKeySource::Token(_) => Err(Fault::setup("built without PKCS#11")),
+        }
+    }
+
     const fn id(&self) -> MasterKeyId {
         match self {
             Self::InMemory(key) => key.id,
