@@ -41,7 +41,6 @@ use crate::runtime::master_key::MasterKeys;
 use crate::runtime::nonces::Nonces;
 use crate::runtime::private_file;
 use crate::runtime::refusals::Refusals;
-use crate::runtime::remote_keys::{Patience, RemoteKeys};
 use crate::runtime::revocations::Revocations;
 use crate::runtime::rotator::Rotator;
 use crate::runtime::sealed::Survey;
@@ -196,11 +195,8 @@ pub async fn unseal(
 
 /// The keys of trusted issuers, as somebody without a server gets them.
 #[must_use]
-pub fn issuer_keys(config: &Config, ambient: &Ambient) -> IssuerKeys {
-    let outbound = &config.outbound;
-    let patience = Patience { stale_for: outbound.keys_stale_for, cooldown: outbound.keys_cooldown };
-    let remote = RemoteKeys::new(Arc::new(outbound.outside.clone()), patience, ambient.clone());
-    IssuerKeys::new(Arc::new(remote), config.federation.bundle_dir.clone(), ambient.clone())
+pub fn issuer_keys(config: &Config, ambient: &Ambient) -> Arc<IssuerKeys> {
+    services::keys_elsewhere(config, ambient).1
 }
 
 /// The use-cases without a server around them, for the command line.
@@ -210,7 +206,7 @@ pub fn offline_admin(store: Store, config: &Config, sealed: &Sealed, ambient: Am
     let refusals = Refusals::new(ledger.clone());
     let rotator = Arc::clone(&sealed.rotator);
     let outside = Arc::new(config.outbound.outside.clone());
-    let issuer_keys = Arc::new(issuer_keys(config, &ambient));
+    let issuer_keys = issuer_keys(config, &ambient);
     Admin {
         store,
         directory: None,

@@ -36,6 +36,15 @@ use crate::runtime::tls::ClientTrust;
 use crate::storage::Store;
 use crate::telemetry::Tracing;
 
+/// The keys that others publish, and of those the ones of trusted issuers.
+pub(super) fn keys_elsewhere(config: &Config, ambient: &Ambient) -> (Arc<RemoteKeys>, Arc<IssuerKeys>) {
+    let outbound = &config.outbound;
+    let patience = Patience { stale_for: outbound.keys_stale_for, cooldown: outbound.keys_cooldown };
+    let remote = Arc::new(RemoteKeys::new(Arc::new(outbound.outside.clone()), patience, ambient.clone()));
+    let bundles = config.federation.bundle_dir.clone();
+    (Arc::clone(&remote), Arc::new(IssuerKeys::new(remote, bundles, ambient.clone())))
+}
+
 /// Everything that the handlers call.
 pub(super) fn services(
     config: &Config,
@@ -49,11 +58,7 @@ pub(super) fn services(
     let secrets = Arc::new(SecretVerifier::new(&config.limits, &ambient)?.upgrading(verified));
     let failures = Failures::new(&config.limits, &ambient);
     let outside = Arc::new(config.outbound.outside.clone());
-    let patience =
-        Patience { stale_for: config.outbound.keys_stale_for, cooldown: config.outbound.keys_cooldown };
-    let remote = Arc::new(RemoteKeys::new(Arc::clone(&outside), patience, ambient.clone()));
-    let bundles = config.federation.bundle_dir.clone();
-    let issuer_keys = Arc::new(IssuerKeys::new(Arc::clone(&remote), bundles, ambient.clone()));
+    let (remote, issuer_keys) = keys_elsewhere(config, &ambient);
     let assertions = Assertions::new(issuer.as_str(), config.assertions.max_lifetime, Arc::clone(&remote))?;
     let directory = Arc::clone(&live.directory);
     let outside_tokens = Arc::new(OutsideTokens::new(

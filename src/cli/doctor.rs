@@ -160,11 +160,12 @@ async fn trusted_issuers(config: &Config, store: &Store, ambient: &Ambient) -> V
         Err(error) => return vec![Line::unknown("trusted issuers", error.to_string())],
     };
     issuers.retain(|issuer| issuer.enabled);
+    let left_out = issuers.len().saturating_sub(ISSUERS);
     issuers.truncate(ISSUERS);
     if issuers.is_empty() {
         return Vec::new();
     }
-    let (keys, count) = (Arc::new(app::issuer_keys(config, ambient)), issuers.len());
+    let (keys, count) = (app::issuer_keys(config, ambient), issuers.len());
     let mut asking = JoinSet::new();
     for issuer in issuers {
         let keys = Arc::clone(&keys);
@@ -175,7 +176,7 @@ async fn trusted_issuers(config: &Config, store: &Store, ambient: &Ambient) -> V
     }
     let mut problems: Vec<_> = asking.join_all().await.into_iter().flatten().collect();
     problems.sort_unstable();
-    doctor_trust::issuer_keys(count, &problems)
+    doctor_trust::issuer_keys(count, left_out, &problems)
 }
 
 /// Whether the configured master key opens what is sealed. None is made.

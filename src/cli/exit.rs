@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use crate::admin::AdminError;
 use crate::config::ConfigError;
 use crate::domain::error::{Fault, FaultKind};
 use crate::storage::StoreError;
@@ -17,10 +18,15 @@ pub(super) fn code(error: &anyhow::Error) -> ExitCode {
 /// Whether it is about what an operator has set up.
 fn cannot_work(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
-        let fault = cause.downcast_ref().or_else(|| match cause.downcast_ref() {
-            Some(StoreError::Fault(fault)) => Some(fault),
+        let stored = || match cause.downcast_ref()? {
+            StoreError::Fault(fault) => Some(fault),
             _ => None,
-        });
+        };
+        let managed = || match cause.downcast_ref()? {
+            AdminError::Fault(fault) => Some(fault),
+            _ => None,
+        };
+        let fault = cause.downcast_ref().or_else(stored).or_else(managed);
         cause.is::<ConfigError>() || fault.is_some_and(|fault: &Fault| fault.kind == FaultKind::Setup)
     })
 }
@@ -39,6 +45,7 @@ mod tests {
         let setup = || Fault::setup("the master key is another one");
         assert!(cannot_work(&setup().into()));
         assert!(cannot_work(&StoreError::Fault(setup()).into()));
+        assert!(cannot_work(&AdminError::Fault(setup()).into()));
         assert!(cannot_work(&Err::<(), _>(setup()).context("while starting").unwrap_err()));
         for other in [Fault::unavailable("the database is away"), Fault::internal("a bug")] {
             assert!(!cannot_work(&other.clone().into()));

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 
 use super::credential::CredentialKind;
 use super::doctor::Line;
-use super::rotation::{KeyState, RingKey, state};
+use super::rotation::{KeyState, RingKey, followed_at, state};
 use super::schedule::{Schedule, Span};
 use super::time::Timestamp;
 use crate::jose::Algorithm;
@@ -45,7 +45,7 @@ pub fn rotation(algorithm: Algorithm, keys: &[RingKey], schedule: &Schedule, now
         return None;
     }
     let (since, every) = (active.activates_at, Span(schedule.every()));
-    let due = since.plus(schedule.every()).minus(schedule.lead());
+    let due = followed_at(active, schedule).minus(schedule.lead());
     if now > due.plus(LATE) {
         return Some(Line::wrong(
             CHECK,
@@ -124,12 +124,16 @@ pub fn proxies(facts: ProxyFacts<'_>) -> Line {
     }
 }
 
-/// Whether the keys of trusted issuers can be had: how many issuers were asked, and what became of the others.
+/// Whether the keys of trusted issuers can be had: how many were asked, how many were left out, and who did not give any.
 #[must_use]
-pub fn issuer_keys(asked: usize, problems: &[(String, String)]) -> Vec<Line> {
+pub fn issuer_keys(asked: usize, left_out: usize, problems: &[(String, String)]) -> Vec<Line> {
     const CHECK: &str = "trusted issuers";
     if problems.is_empty() {
-        return vec![Line::ok(CHECK, format!("the keys of {asked} enabled issuers can be had from here"))];
+        let rest = if left_out == 0 { String::new() } else { format!("; {left_out} more were not asked") };
+        return vec![Line::ok(
+            CHECK,
+            format!("the keys of {asked} enabled issuers can be had from here{rest}"),
+        )];
     }
     let told = problems.iter().map(|(name, problem)| {
         Line::wrong(
@@ -214,8 +218,9 @@ mod tests {
 
     #[test]
     fn an_issuer_whose_keys_cannot_be_had_is_named() {
-        assert_eq!(issuer_keys(3, &[])[0].state, State::Ok);
-        let lines = issuer_keys(3, &[("github".to_owned(), "no answer".to_owned())]);
+        assert_eq!(issuer_keys(3, 0, &[])[0].state, State::Ok);
+        assert!(issuer_keys(100, 7, &[])[0].says.contains("7 more were not asked"));
+        let lines = issuer_keys(3, 0, &[("github".to_owned(), "no answer".to_owned())]);
         assert_eq!(lines[0].state, State::Wrong);
         assert!(lines[0].says.contains("github") && lines[0].says.contains("no answer"));
     }

@@ -185,6 +185,12 @@ fn next_generation(keys: &[RingKey]) -> i64 {
     keys.iter().map(|key| key.generation).max().unwrap_or(0) + 1
 }
 
+/// When the next key of its ring begins to sign: it is published a lead before.
+#[must_use]
+pub fn followed_at(key: &RingKey, schedule: &Schedule) -> Timestamp {
+    key.activates_at.plus(schedule.every())
+}
+
 // === impl Ring ===
 
 impl Ring<'_> {
@@ -204,7 +210,7 @@ impl Ring<'_> {
         if let Some(late) = self.dated_too_late() {
             return Some(late);
         }
-        let due = newest.activates_at.plus(self.schedule.every());
+        let due = followed_at(newest, self.schedule);
         let soonest = self.now.plus(self.schedule.lead());
         (due <= soonest).then(|| create(due.max(soonest)))
     }
@@ -213,8 +219,7 @@ impl Ring<'_> {
     fn dated_too_late(&self) -> Option<Action> {
         let alive: Vec<_> = self.keys.iter().filter(|key| key.is_alive(self.now)).collect();
         alive.windows(2).find_map(|pair| {
-            let due = pair[0].activates_at.plus(self.schedule.every());
-            let activates_at = due.max(self.now.plus(self.schedule.lead()));
+            let activates_at = followed_at(pair[0], self.schedule).max(self.now.plus(self.schedule.lead()));
             (pair[1].activates_at > activates_at)
                 .then(|| Action::Advance { kid: pair[1].kid.clone(), activates_at })
         })

@@ -343,6 +343,8 @@ async fn an_interrupted_backup_leaves_nothing_behind() {
         assert_eq!(inside(), Vec::<PathBuf>::new(), "{signal}");
         held.release().await;
     }
+    let told = "SELECT event FROM audit_events WHERE kind = 'backed_up'";
+    assert_eq!(database.texts(told).await, [""; 0], "what was not made is not told");
     // What a kill has left goes with the next one.
     let left = place.join(format!(".jeton-backup-{}", "0a".repeat(16)));
     std::fs::create_dir(&left).unwrap();

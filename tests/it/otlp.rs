@@ -258,9 +258,12 @@ async fn a_collector_that_is_away_holds_up_nobody_and_gets_the_rest_when_it_is_b
         token(&server, &secret, &[("x-request-id", "refused")]).await;
         asked(batch).await;
     }
-    while metric(metrics, NOT_TAKEN).await < 12 {
-        sleep(Duration::from_millis(20)).await;
-    }
+    let dropped = async {
+        while metric(metrics, NOT_TAKEN).await < 12 {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    assert!(timeout(Duration::from_secs(30), dropped).await.is_ok(), "what is refused is not counted");
     assert_eq!(server.log().matches("spans do not reach the collector").count(), 1, "{}", server.log());
     assert!(server.log().contains("it answers 500"));
 
@@ -281,6 +284,7 @@ async fn a_collector_that_is_away_holds_up_nobody_and_gets_the_rest_when_it_is_b
     collector.finds("what has waited", of_silence).await;
     logged(&server, "over: spans do not reach the collector").await;
     assert!(collector.got.lock().unwrap().span("refused").is_none());
+    assert!(collector.got.lock().unwrap().lines.is_empty(), "otlp.logs is off");
     assert!(metric(metrics, SENT).await >= 120);
     assert_eq!(server.log().matches("spans do not reach the collector; trying").count(), 1);
 

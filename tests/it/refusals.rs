@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use jeton::admin::By;
 use jeton::config::MetricsListener;
@@ -319,15 +319,19 @@ async fn a_server_that_stops_records_the_refusals_that_wait(server: Server) {
             asked += 1;
         }
         let mut here = 0.0;
-        while f64::from(answered) + here < f64::from(asked) {
-            sleep(Duration::from_millis(5)).await;
-            let scraped = http.get(format!("http://{metrics}/metrics")).send().await.unwrap();
-            here = value(&scraped.text().await.unwrap(), "jeton_requests_in_flight");
-            while let Some(status) = sent.try_join_next() {
-                assert_eq!(status.unwrap(), 400);
-                answered += 1;
+        let all_there = async {
+            while f64::from(answered) + here < f64::from(asked) {
+                sleep(Duration::from_millis(5)).await;
+                // Before it is looked, so that none counts as answered and as being there.
+                while let Some(status) = sent.try_join_next() {
+                    assert_eq!(status.unwrap(), 400);
+                    answered += 1;
+                }
+                let scraped = http.get(format!("http://{metrics}/metrics")).send().await.unwrap();
+                here = value(&scraped.text().await.unwrap(), "jeton_requests_in_flight");
             }
-        }
+        };
+        timeout(Duration::from_secs(30), all_there).await.expect("a request is neither answered nor there");
         if here > 0.0 {
             break;
         }

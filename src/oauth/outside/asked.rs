@@ -82,9 +82,9 @@ impl<W> Asked<W> {
     ) -> Result<Arc<TrustedIssuer>, NotOne<W>> {
         if self.vouchers.is_empty() {
             for (issuer, set, why) in std::mem::take(&mut self.unsure) {
-                match keys.after(&issuer, &set).await {
-                    Ok(None) => self.denies(issuer, why),
-                    newer => self.ask(issuer, newer.map(|newer| newer.unwrap_or(set)), judge),
+                match keys.after(&issuer, &set).await.transpose() {
+                    None => self.denies(issuer, why),
+                    Some(newer) => self.ask(issuer, newer, judge),
                 }
             }
             // Newer keys that lack it too are the last word.

@@ -122,13 +122,14 @@ impl Process {
         read(&self.log)
     }
 
-    /// What it complained of. What a slow machine makes it try again does not count.
+    /// What it complained of: each error, and each warning but those of what a slow machine makes it try again.
     #[cfg(feature = "pkcs11")]
     pub(crate) fn complaints(&self) -> Vec<String> {
         let log = self.log();
         let complaints = log.lines().filter(|line| line.contains(" WARN ") || line.contains("ERROR "));
-        let passing = |line: &&str| !line.contains("trying again") && !line.contains("not ready");
-        complaints.filter(passing).map(str::to_owned).collect()
+        let passes = |line: &str| line.contains("trying again") || line.contains("not ready");
+        let counts = |line: &&str| line.contains("ERROR ") || !passes(line);
+        complaints.filter(counts).map(str::to_owned).collect()
     }
 
     /// Waits until this text is printed.
