@@ -117,24 +117,33 @@ impl LedgerConnection {
 // === impl Held ===
 
 impl Held {
-    /// Appends events, all in one statement where they are few enough, and makes them durable.
+    /// Appends events and marks identifiers as used, in this order; all of it durable, or nothing. Answers whether it is
+    /// done: not where one of the identifiers was used before, as [`LedgerTx::use_ids`] counts.
     ///
     /// # Errors
-    /// The database is away. Whether they are written is not known then.
-    pub async fn append(&mut self, events: &[Recorded]) -> Result<(), StoreError> {
+    /// The database is away. Whether it is done is not known then.
+    pub async fn append(&mut self, events: &[Recorded], used: &[&UsedId]) -> Result<bool, StoreError> {
         match &mut self.connection {
-            Connection::Postgres(connection) => postgres::append_events(&mut **connection, events).await?,
-            Connection::Sqlite(connection, turn) if events.len() <= sqlite::ROWS => {
+            Connection::Postgres(connection) if used.is_empty() => {
+                postgres::append_events(&mut **connection, events).await?;
+            }
+            Connection::Postgres(connection) => {
+                return Ok(postgres::append_events_using(&mut **connection, events, &rows(used)).await?);
+            }
+            Connection::Sqlite(connection, turn) if used.is_empty() && events.len() <= sqlite::ROWS => {
                 let _turn = turn.lock().await;
                 sqlite::append_events(&mut **connection, events).await?;
             }
             Connection::Sqlite(..) => {
                 let mut tx = self.begin().await?;
+                if tx.use_ids(used).await?.len() < used.len() {
+                    return Ok(false);
+                }
                 tx.append_events(events).await?;
                 tx.commit().await?;
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Opens a transaction on it.
@@ -179,6 +188,16 @@ impl Held {
             Connection::Sqlite(..) => true,
         }
     }
+}
+
+fn rows<'u>(used: &[&'u UsedId]) -> Vec<IdRow<'u>> {
+    let row = |used: &&'u UsedId| IdRow {
+        purpose: used.purpose,
+        id: &used.id,
+        expires_at: used.expires_at,
+        possible_since: used.possible_since,
+    };
+    used.iter().map(row).collect()
 }
 
 // === impl Tx ===
@@ -269,13 +288,7 @@ impl LedgerTx<'_> {
         &mut self,
         used: &[&'u UsedId],
     ) -> Result<HashSet<(&'static str, &'u str)>, StoreError> {
-        let row = |used: &&'u UsedId| IdRow {
-            purpose: used.purpose,
-            id: &used.id,
-            expires_at: used.expires_at,
-            possible_since: used.possible_since,
-        };
-        let rows = self.mark_used(&used.iter().map(row).collect::<Vec<_>>()).await?;
+        let rows = self.mark_used(&rows(used)).await?;
         let first: HashSet<(&str, &str)> = rows.iter().map(|(purpose, id)| (&**purpose, &**id)).collect();
         Ok(used.iter().map(|used| (used.purpose, &*used.id)).filter(|one| first.contains(one)).collect())
     }

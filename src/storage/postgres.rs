@@ -3,9 +3,11 @@
 use std::str::FromStr;
 use std::time::Duration;
 
+use sqlx::error::ErrorKind;
 use sqlx::migrate::{MigrateError, Migrator};
-use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
-use sqlx::{AssertSqlSafe, ConnectOptions, Connection as _, PgConnection, PgExecutor, PgPool, Row};
+use sqlx::postgres::{PgArguments, PgConnectOptions, PgListener, PgPoolOptions};
+use sqlx::query::Query;
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection as _, PgConnection, PgExecutor, PgPool, Postgres, Row};
 
 use super::rows::IdRow;
 use super::{LossySetting, Store, StoreError};
@@ -152,16 +154,20 @@ pub(super) async fn append_events_again(
     append(APPEND_EVENTS_AGAIN, executor, events).await
 }
 
-/// A column a bind, so that the statement is the same for any number of events and is planned once.
 async fn append(
     statement: &'static str,
     executor: impl PgExecutor<'_>,
     events: &[Recorded],
 ) -> Result<u64, sqlx::Error> {
+    Ok(with_events(statement, events).execute(executor).await?.rows_affected())
+}
+
+/// A column a bind, so that the statement is the same for any number of events and is planned once.
+fn with_events(statement: &'static str, events: &[Recorded]) -> Query<'static, Postgres, PgArguments> {
     fn column<'a, T>(events: &'a [Recorded], value: impl Fn(&'a Recorded) -> T) -> Vec<T> {
         events.iter().map(value).collect()
     }
-    let done = sqlx::query(statement)
+    sqlx::query(statement)
         .bind(column(events, |event| event.link.writer))
         .bind(column(events, |event| event.link.seq.cast_signed()))
         .bind(column(events, |event| event.link.at.as_micros()))
@@ -176,9 +182,41 @@ async fn append(
         .bind(column(events, |event| event.event.columns.person.as_deref()))
         .bind(column(events, |event| event.event.columns.about.as_deref()))
         .bind(column(events, |event| event.event.text.as_str()))
-        .execute(executor)
-        .await?;
-    Ok(done.rows_affected())
+}
+
+/// One statement, so one round trip, and a transaction of its own. An identifier that was used before ends it: it is
+/// there already, or, where a restore may have forgotten it, is nothing at all, which the column does not take.
+const APPEND_EVENTS_USING: &str = r"
+    WITH used AS (
+        INSERT INTO used_ids (purpose, id, expires_at)
+        SELECT purpose, CASE WHEN possible_since >
+            COALESCE((SELECT value FROM counters WHERE name = 'restored'), $19) THEN id END, expires_at
+        FROM UNNEST($15::TEXT[], $16::TEXT[], $17::BIGINT[], $18::BIGINT[])
+            AS shown (purpose, id, expires_at, possible_since)
+    )
+    INSERT INTO audit_events
+        (writer, seq, at, prev, hash, kind, outcome, client_id, jti, txn, continues, person, about, event)
+    SELECT * FROM UNNEST($1::UUID[], $2::BIGINT[], $3::BIGINT[], $4::BYTEA[], $5::BYTEA[], $6::TEXT[],
+        $7::TEXT[], $8::TEXT[], $9::TEXT[], $10::TEXT[], $11::BOOLEAN[], $12::TEXT[], $13::TEXT[],
+        $14::TEXT[])";
+
+/// Appends events and marks identifiers as used, in this order. Answers whether that is done: nothing is where an
+/// identifier was used before, or was possible before the database was restored.
+pub(super) async fn append_events_using(
+    executor: impl PgExecutor<'_>,
+    events: &[Recorded],
+    used: &[IdRow<'_>],
+) -> Result<bool, sqlx::Error> {
+    let done = with_ids(with_events(APPEND_EVENTS_USING, events), used).execute(executor).await;
+    match done {
+        Ok(_) => Ok(true),
+        Err(sqlx::Error::Database(refused))
+            if matches!(refused.kind(), ErrorKind::UniqueViolation | ErrorKind::NotNullViolation) =>
+        {
+            Ok(false)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 const USE_IDS: &str = r"
@@ -195,14 +233,20 @@ pub(super) async fn use_ids(
     executor: impl PgExecutor<'_>,
     used: &[IdRow<'_>],
 ) -> Result<Vec<(String, String)>, sqlx::Error> {
-    sqlx::query_as(USE_IDS)
+    let rows = with_ids(sqlx::query(USE_IDS), used).fetch_all(executor).await?;
+    rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
+}
+
+fn with_ids<'q>(
+    query: Query<'q, Postgres, PgArguments>,
+    used: &[IdRow<'_>],
+) -> Query<'q, Postgres, PgArguments> {
+    query
         .bind(used.iter().map(|row| row.purpose).collect::<Vec<_>>())
         .bind(used.iter().map(|row| row.id).collect::<Vec<_>>())
         .bind(used.iter().map(|row| row.expires_at.as_micros()).collect::<Vec<_>>())
         .bind(used.iter().map(|row| row.possible_since.as_micros()).collect::<Vec<_>>())
         .bind(i64::MIN)
-        .fetch_all(executor)
-        .await
 }
 
 /// Of the newest tokens of a time, how many there were to look at, and how many a key signed that live on.

@@ -45,6 +45,9 @@ async fn open(path: &Path) -> Result<Store, StoreError> {
         .foreign_keys(true)
         .statement_cache_capacity(STATEMENTS)
         .busy_timeout(BUSY)
+        // What a statement would undo within a transaction goes into a temporary file otherwise: each page that a batch
+        // of identifiers touches, once more.
+        .pragma("temp_store", "MEMORY")
         .disable_statement_logging();
     let writer = pool(2).connect_with(options.clone()).await?;
     let readers = pool(READERS).connect_with(options.read_only(true)).await?;

@@ -86,7 +86,7 @@ async fn what_no_server_has_signed_counts_for_nothing(replica: Replica, database
     let event = Arc::new(WrittenEvent::read(at, text).unwrap());
     let link = Chain::new(Uuid::from_u128(7), at).append(at, &event.text);
     let mut held = LedgerConnection::new(replica.store.clone()).hold().await.unwrap();
-    held.append(&[Recorded { link, event }]).await.unwrap();
+    held.append(&[Recorded { link, event }], &[]).await.unwrap();
     drop(held);
     check(&replica, 30).await;
     assert_eq!(checked(&database).await.len(), 3, "a check was due, as if it were not there");

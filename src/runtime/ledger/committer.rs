@@ -17,7 +17,7 @@ use crate::domain::time::Timestamp;
 use crate::runtime::audit_key::AuditKey;
 use crate::runtime::clock::Ambient;
 use crate::runtime::fault;
-use crate::storage::{LedgerConnection, LedgerTx, Store, StoreError, UsedId};
+use crate::storage::{Held, LedgerConnection, LedgerTx, Store, StoreError, UsedId};
 
 /// How many of the events that committed transactions have left are read at a time.
 const LEFT: u32 = 256;
@@ -112,20 +112,9 @@ impl Committer {
         let silent = self.chain.take_if(|chain| chain.at().plus(SILENT) < now);
         self.make_room(now, batch.iter().filter_map(|entry| entry.what.at())).await?;
         let mut held = self.connection.hold().await.map_err(fault)?;
-        if let Some(chain) = &self.chain
-            && batch.iter().all(|entry| entry.what.is_plain(chain.at()))
-        {
-            let (before, mut chain) = (chain.end().clone(), chain.clone());
-            let mut done = Vec::with_capacity(batch.len());
-            let mut events = Vec::with_capacity(batch.len());
-            for entry in batch {
-                done.push(entry.chain(&mut chain, &mut events));
-            }
-            self.attempt = Some(Attempt { tried: Tried::Behind(before), done });
-            held.append(&events).await.map_err(fault)?;
+        if let Some(appended) = self.append(&mut held, batch).await? {
             self.connection.give_back(held);
-            self.keep(chain, events.len());
-            return Ok(self.attempt.take().map(|attempt| attempt.done).unwrap_or_default());
+            return Ok(appended);
         }
         let mut tx = held.begin().await.map_err(fault)?;
         let tried = match &self.chain {
@@ -143,6 +132,38 @@ impl Committer {
         self.connection.give_back(held);
         self.keep(chain, events);
         Ok(self.attempt.take().map(|attempt| attempt.done).unwrap_or_default())
+    }
+
+    /// [`Committer::commit`] for a batch that takes nothing but appending events to the chain and using their identifiers
+    /// up, all at once: nearly all are of that kind. `None`: it is another one, or one of the identifiers was used before,
+    /// and nothing is done.
+    async fn append(&mut self, held: &mut Held, batch: &[Entry]) -> Result<Option<Vec<Done>>, Fault> {
+        let Some(mut chain) = self.chain.clone() else { return Ok(None) };
+        if !batch.iter().all(|entry| entry.what.is_plain(chain.at())) {
+            return Ok(None);
+        }
+        let mut used: Vec<&UsedId> = batch.iter().flat_map(|entry| entry.what.used()).collect();
+        // In the same order everywhere, as in `use_up`.
+        used.sort();
+        let twice = used.windows(2).any(|two| (two[0].purpose, &two[0].id) == (two[1].purpose, &two[1].id));
+        // What is overtaken uses nothing up.
+        if twice || (!used.is_empty() && !overtaken(batch, chain.at()).is_empty()) {
+            return Ok(None);
+        }
+        let before = chain.end().clone();
+        let mut done = Vec::with_capacity(batch.len());
+        let mut events = Vec::with_capacity(batch.len());
+        for entry in batch {
+            done.push(entry.chain(&mut chain, &mut events));
+        }
+        self.attempt = Some(Attempt { tried: Tried::Behind(before), done });
+        let appended = held.append(&events, &used).await.map_err(fault)?;
+        let attempt = self.attempt.take();
+        if !appended {
+            return Ok(None);
+        }
+        self.keep(chain, events.len());
+        Ok(attempt.map(|attempt| attempt.done))
     }
 
     /// Marks a transaction that begins a chain, so that whether it was carried out can be found out: where a chain is

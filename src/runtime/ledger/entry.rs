@@ -78,9 +78,10 @@ impl What {
         }
     }
 
-    /// Whether it takes nothing but appending one event to a chain that has come to this time.
+    /// Whether it takes nothing but appending one event to a chain that has come to this time, and using its identifiers
+    /// up.
     pub(super) fn is_plain(&self, chain_at: Timestamp) -> bool {
-        self.uses_nothing_up() && self.at().is_some_and(|at| at.start_of_day() <= chain_at.start_of_day())
+        self.at().is_some_and(|at| at.start_of_day() <= chain_at.start_of_day())
     }
 
     pub(super) fn at(&self) -> Option<Timestamp> {

@@ -69,8 +69,8 @@ async fn events_are_appended_together_and_whole(store: Store, database: Database
     store.make_room(START).await.unwrap();
     let (few, many) = events.split_at(64);
     let mut held = LedgerConnection::new(store.clone()).hold().await.unwrap();
-    held.append(few).await.unwrap();
-    held.append(many).await.unwrap();
+    held.append(few, &[]).await.unwrap();
+    held.append(many, &[]).await.unwrap();
     let rows = database
         .texts("SELECT COALESCE(client_id, '-') || ' ' || event FROM audit_events ORDER BY seq")
         .await;
