@@ -31,6 +31,10 @@ pub(super) fn timestamp(text: &str) -> Result<Timestamp, String> {
     Timestamp::parse(text).map_err(|_| "write a time such as 2027-01-01T00:00:00Z".to_owned())
 }
 
+pub(super) fn seconds(text: &str) -> Result<u32, String> {
+    text.parse().map_err(|_| "write a number of seconds, for example 7776000 for 90 days".to_owned())
+}
+
 pub(super) fn pair(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or("write NAME=VALUE")?;
     Ok((name.to_owned(), value.to_owned()))

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use clap::Subcommand;
 
-use super::arguments::{client_id, timestamp};
+use super::arguments::{client_id, seconds, timestamp};
 use super::{Offline, output};
 use crate::admin::client_keys::{AddKey, UpdateKey};
 use crate::domain::error::FieldError;
@@ -30,7 +30,7 @@ pub(super) enum Key {
         #[arg(long, default_value = "")]
         description: String,
         /// Its end in seconds from now.
-        #[arg(long, value_name = "SECONDS")]
+        #[arg(long, value_name = "SECONDS", value_parser = seconds)]
         expires_in: Option<u32>,
     },
     /// List a client's keys, with when each was last used.

@@ -2,6 +2,7 @@
 
 use clap::{ArgGroup, Args, Subcommand};
 
+use super::arguments::seconds;
 use super::federated_credentials::condition;
 use super::{Offline, output};
 use crate::admin::PageRequest;
@@ -106,7 +107,7 @@ pub(super) struct Create {
     #[arg(long, value_name = "N", default_value_t = USUAL_ACTORS)]
     max_depth: u8,
     /// The most seconds that the new token lives.
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     token_lifetime: Option<u32>,
     /// Its end, for example 2027-01-01T00:00:00Z.
     #[arg(long, value_name = "TIME", value_parser = timestamp)]

@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 
-use super::arguments::{client_id, timestamp};
+use super::arguments::{client_id, seconds, timestamp};
 use super::preset_parameters::PresetParameters;
 use super::trusted_issuers::issuer_name;
 use super::{Offline, output};
@@ -82,7 +82,7 @@ pub(super) struct Add {
     #[arg(long, default_value = "")]
     description: String,
     /// Its end in seconds from now.
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     expires_in: Option<u32>,
 }
 

@@ -2,6 +2,7 @@
 
 use clap::{Args, Subcommand};
 
+use super::arguments::seconds;
 use super::{Offline, output};
 use crate::admin::PageRequest;
 use crate::admin::resource_servers::{CreateResourceServer, PermissionView};
@@ -37,7 +38,7 @@ pub(super) struct Create {
     #[arg(long = "permission", value_name = "NAME[=DESCRIPTION]", value_parser = permission)]
     permissions: Vec<PermissionView>,
     /// Seconds that its tokens live.
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     token_lifetime: Option<u32>,
     /// What its tokens are signed with: ES256, ES384, RS256, PS256, EdDSA or ML-DSA-65.
     #[arg(long, value_name = "ALG", default_value = "ES256")]

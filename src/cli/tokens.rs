@@ -38,9 +38,16 @@ pub(super) async fn run(command: Command, offline: &Offline, json: bool) -> anyh
     if json {
         return output::one(&view, true);
     }
+    let what = match view.kind {
+        RevokedKind::Token | RevokedKind::Chain => {
+            format!("The {} {} does not count", view.kind, view.subject)
+        }
+        // It may get new ones: this is not the switch that turns it off.
+        RevokedKind::Client => format!("Nothing that the client {} has got until now counts", view.subject),
+    };
     output::print(&format!(
-        "The {} {} does not count any more, wherever this server is asked. Verifiers that look at signatures alone \
-         may accept its tokens until {}.",
-        view.kind, view.subject, view.ends_at
+        "{what} any more, wherever this server is asked. Verifiers that look at signatures alone accept a token until \
+         it ends, at {} at the latest.",
+        view.ends_at
     ))
 }

@@ -7,6 +7,7 @@ use anyhow::Context as _;
 use clap::{ArgGroup, Args, Subcommand};
 use serde_json::Value;
 
+use super::arguments::seconds;
 use super::{Offline, output};
 use crate::admin::PageRequest;
 use crate::admin::trusted_issuers::{CreateTrustedIssuer, KeyPlace, KeysFrom, UpdateTrustedIssuer};
@@ -124,10 +125,10 @@ struct Rules {
     #[arg(long, value_parser = identifier)]
     audience: Option<Identifier>,
     /// The most seconds from a token's iat to its exp.
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     max_lifetime: Option<u32>,
     /// The seconds that its clock may be off.
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     leeway: Option<u32>,
     /// Whether a token may be presented again within its life: once, `without_jti` or `within_life`.
     #[arg(long)]

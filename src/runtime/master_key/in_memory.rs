@@ -29,7 +29,8 @@ impl InMemory {
     pub(super) fn read(path: &Path) -> Result<Self, Fault> {
         let text = private_file::read(path).map_err(|error| {
             let what = format_args!(
-                "the master key {}, without which the stored signing keys cannot be opened",
+                "the master key {}, without which the stored signing keys cannot be opened (where it is lost, see \
+                 docs/operate/lost-master-key.md)",
                 path.display()
             );
             private_file::fault(what, &error)

@@ -60,7 +60,7 @@ impl MasterKeys {
         let current = config.master_key.as_ref().ok_or_else(|| {
             Fault::setup(
                 "PostgreSQL needs a master key, which all replicas and commands share: \
-                 run `openssl rand -base64 32 > master.key` once and set JETON_MASTER_KEY_FILE to it",
+                 run `(umask 077; openssl rand -base64 32 > master.key)` once and set JETON_MASTER_KEY_FILE to it",
             )
         })?;
         let token = open_token(config).await?;
