@@ -273,7 +273,7 @@ impl LedgerTx<'_> {
             purpose: used.purpose,
             id: &used.id,
             expires_at: used.expires_at,
-            possible_since: used.possible_since,
+            possible_since: Some(used.possible_since),
         };
         let rows = self.mark_used(&used.iter().map(row).collect::<Vec<_>>()).await?;
         let first: HashSet<(&str, &str)> = rows.iter().map(|(purpose, id)| (&**purpose, &**id)).collect();
@@ -289,8 +289,7 @@ impl LedgerTx<'_> {
         &mut self,
         used: &[(&str, &str, Timestamp)],
     ) -> Result<Vec<(String, String)>, StoreError> {
-        let possible_since = Timestamp::from_micros(i64::MAX);
-        let row = |&(purpose, id, expires_at)| IdRow { purpose, id, expires_at, possible_since };
+        let row = |&(purpose, id, expires_at)| IdRow { purpose, id, expires_at, possible_since: None };
         self.mark_used(&used.iter().map(row).collect::<Vec<_>>()).await
     }
 

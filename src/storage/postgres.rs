@@ -185,7 +185,8 @@ const USE_IDS: &str = r"
     INSERT INTO used_ids (purpose, id, expires_at)
     SELECT purpose, id, expires_at
     FROM UNNEST($1::TEXT[], $2::TEXT[], $3::BIGINT[], $4::BIGINT[]) AS shown (purpose, id, expires_at, possible_since)
-    WHERE possible_since > COALESCE((SELECT value FROM counters WHERE name = 'restored'), $5)
+    WHERE possible_since IS NULL
+        OR possible_since > COALESCE((SELECT value FROM counters WHERE name = 'restored'), $5)
     ON CONFLICT (purpose, id) DO NOTHING
     RETURNING purpose, id";
 
@@ -199,7 +200,7 @@ pub(super) async fn use_ids(
         .bind(used.iter().map(|row| row.purpose).collect::<Vec<_>>())
         .bind(used.iter().map(|row| row.id).collect::<Vec<_>>())
         .bind(used.iter().map(|row| row.expires_at.as_micros()).collect::<Vec<_>>())
-        .bind(used.iter().map(|row| row.possible_since.as_micros()).collect::<Vec<_>>())
+        .bind(used.iter().map(|row| row.possible_since.map(Timestamp::as_micros)).collect::<Vec<_>>())
         .bind(i64::MIN)
         .fetch_all(executor)
         .await

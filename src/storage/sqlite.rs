@@ -166,7 +166,8 @@ pub(super) async fn use_ids(
 ) -> Result<Vec<(String, String)>, sqlx::Error> {
     const COLUMNS: &str = "INSERT INTO used_ids (purpose, id, expires_at) \
         SELECT column1, column2, column3 FROM (VALUES ";
-    const FIRST: &str = ") WHERE column4 > COALESCE((SELECT value FROM counters WHERE name = 'restored'), ?) \
+    const FIRST: &str = ") WHERE column4 IS NULL \
+        OR column4 > COALESCE((SELECT value FROM counters WHERE name = 'restored'), ?) \
         ON CONFLICT (purpose, id) DO NOTHING RETURNING purpose, id";
     if used.is_empty() {
         return Ok(Vec::new());
@@ -174,7 +175,7 @@ pub(super) async fn use_ids(
     let mut statement = sqlx::query_as(with_rows(COLUMNS, "(?,?,?,?)", used.len(), FIRST));
     for IdRow { purpose, id, expires_at, possible_since } in used {
         statement = statement.bind(*purpose).bind(*id);
-        statement = statement.bind(expires_at.as_micros()).bind(possible_since.as_micros());
+        statement = statement.bind(expires_at.as_micros()).bind(possible_since.map(Timestamp::as_micros));
     }
     statement.bind(i64::MIN).fetch_all(executor).await
 }
