@@ -24,7 +24,7 @@ use crate::admin::sign_in::SignIn;
 use crate::admin::{Admin, AdminError};
 use crate::config::{Config, Database, Issuance, Issuer, MetricsListener, OutageMode};
 use crate::domain::audit::ProcessKind;
-use crate::domain::error::Fault;
+use crate::domain::error::{Fault, FaultKind};
 use crate::domain::schedule::Span;
 use crate::http::{self, Connections, Workers};
 use crate::oauth::dpop::Dpop;
@@ -135,10 +135,11 @@ pub fn create_private_directory(config: &Config) -> Result<(), Fault> {
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     builder.create(path).map_err(|error| {
-        Fault::internal(format!(
-            "the data directory {}: {error}; set JETON_DATA_DIR to one that can be made",
-            path.display()
-        ))
+        let path = path.display();
+        Fault {
+            kind: FaultKind::of_path(error.kind()),
+            detail: format!("the data directory {path}: {error}; set JETON_DATA_DIR to one that can be made"),
+        }
     })
 }
 
@@ -179,7 +180,7 @@ pub async fn unseal(
     let keyring = Keyring::open(store.clone(), master_keys.clone(), token_keys.clone()).await?;
     let mut spools = None;
     if process == ProcessKind::Server {
-        let claimed = Spools::claim(&config.outage)?;
+        let claimed = Spools::claim(&config.outage, config.serving.longest_stop()).await?;
         // Whatever the mode is now. Before anything is answered: the identifiers in it are used.
         ledger::adopt(&claimed, store, ambient, &key).await?;
         spools = Some((claimed, store.restored().await.map_err(fault)?));

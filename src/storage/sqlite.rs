@@ -12,7 +12,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection as _, SqliteExecutor, Sqlit
 use super::rows::IdRow;
 use super::{Store, StoreError};
 use crate::domain::audit::Recorded;
-use crate::domain::error::Fault;
+use crate::domain::error::{Fault, FaultKind};
 use crate::domain::time::Timestamp;
 
 pub(super) static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
@@ -27,8 +27,10 @@ const STATEMENTS: usize = 384;
 const BUSY: Duration = Duration::from_secs(5);
 
 pub(super) async fn connect(path: &Path) -> Result<Store, StoreError> {
-    create_private(path)
-        .map_err(|error| Fault::unavailable(format!("the database file {}: {error}", path.display())))?;
+    create_private(path).map_err(|error| Fault {
+        kind: FaultKind::of_path(error.kind()),
+        detail: format!("the database file {}: {error}", path.display()),
+    })?;
     // Of two that switch a new file to write-ahead logging at the same time SQLite refuses one, without waiting.
     let opening = lock_other_processes_out(path).await?;
     let store = open(path).await?;
