@@ -38,7 +38,7 @@ use crate::runtime::key_maker::KeyMaker;
 use crate::runtime::keyring::Keyring;
 use crate::runtime::ledger::{self, Ledger, Spools};
 use crate::runtime::master_key::MasterKeys;
-use crate::runtime::nonces::Nonces;
+use crate::runtime::nonces::NonceSecret;
 use crate::runtime::private_file;
 use crate::runtime::refusals::Refusals;
 use crate::runtime::revocations::Revocations;
@@ -298,8 +298,8 @@ impl App {
                 conflict @ AdminError::Conflict(_) => Fault::setup(conflict),
                 other => Fault::internal(other),
             })?;
-        let nonces = Arc::new(Nonces::open(&store, &sealed.master_keys, &ambient).await?);
-        let dpop = Arc::new(Dpop::new(Arc::clone(&nonces), config.dpop_nonce_required));
+        let nonces = NonceSecret::open(store.clone(), sealed.master_keys.clone(), ambient.clone()).await?;
+        let dpop = Arc::new(Dpop::new(Arc::clone(nonces.nonces()), config.dpop_nonce_required));
         let Sealed { master_keys, keyring, rotator, ledger, writing } = sealed;
         keyring.try_tokens(ambient.now()).await.map_err(|fault| lost_key(&fault))?;
         Box::pin(rotator.start()).await?;
@@ -310,8 +310,9 @@ impl App {
             Limits { clients: config.directory_clients, keys_believed_for: config.keys.staleness(), grace };
         let clock = Arc::clone(rotator.clock());
         let revocations = Revocations::open(store.clone(), ambient.clone(), Arc::clone(&clock)).await?;
-        let memory = (Arc::clone(&keyring), Arc::clone(&revocations), Arc::clone(&clock));
-        let directory = Directory::open(store.clone(), memory, ambient.clone(), limits).await?;
+        let memory = (Arc::clone(&keyring), Arc::clone(&revocations), nonces);
+        let time = (ambient.clone(), Arc::clone(&clock));
+        let directory = Directory::open(store.clone(), memory, time, limits).await?;
         let live = LiveTokens {
             issuer: issuer.as_str().to_owned(),
             directory: Arc::clone(&directory),
@@ -325,8 +326,6 @@ impl App {
         tasks.spawn(Arc::clone(&directory).follow(stop.clone()));
         tasks.spawn(Arc::clone(&directory).learn_ids(stop.clone()));
         tasks.spawn(Arc::clone(&rotator).run(stop.clone()));
-        let secrets = (store.clone(), master_keys.clone(), ambient.clone());
-        tasks.spawn(nonces.follow(secrets, stop.clone()));
         let (records, time) = (ledger.clone(), (ambient.clone(), Arc::clone(&clock)));
         let upkeep = Upkeep::new(store.clone(), records.clone(), time.clone(), config.audit_retention);
         tasks.spawn(upkeep.run(stop.clone()));
