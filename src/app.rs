@@ -24,7 +24,7 @@ use crate::admin::sign_in::SignIn;
 use crate::admin::{Admin, AdminError};
 use crate::config::{Config, Database, Issuance, Issuer, MetricsListener, OutageMode};
 use crate::domain::audit::ProcessKind;
-use crate::domain::error::Fault;
+use crate::domain::error::{Fault, FaultKind};
 use crate::domain::schedule::Span;
 use crate::http::{self, Connections, Workers};
 use crate::oauth::dpop::Dpop;
@@ -38,7 +38,7 @@ use crate::runtime::key_maker::KeyMaker;
 use crate::runtime::keyring::Keyring;
 use crate::runtime::ledger::{self, Ledger, Spools};
 use crate::runtime::master_key::MasterKeys;
-use crate::runtime::nonces::Nonces;
+use crate::runtime::nonces::NonceSecret;
 use crate::runtime::private_file;
 use crate::runtime::refusals::Refusals;
 use crate::runtime::revocations::Revocations;
@@ -135,10 +135,11 @@ pub fn create_private_directory(config: &Config) -> Result<(), Fault> {
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     builder.create(path).map_err(|error| {
-        Fault::internal(format!(
-            "the data directory {}: {error}; set JETON_DATA_DIR to one that can be made",
-            path.display()
-        ))
+        let path = path.display();
+        Fault {
+            kind: FaultKind::of_path(error.kind()),
+            detail: format!("the data directory {path}: {error}; set JETON_DATA_DIR to one that can be made"),
+        }
     })
 }
 
@@ -179,7 +180,7 @@ pub async fn unseal(
     let keyring = Keyring::open(store.clone(), master_keys.clone(), token_keys.clone()).await?;
     let mut spools = None;
     if process == ProcessKind::Server {
-        let claimed = Spools::claim(&config.outage)?;
+        let claimed = Spools::claim(&config.outage, config.serving.longest_stop()).await?;
         // Whatever the mode is now. Before anything is answered: the identifiers in it are used.
         ledger::adopt(&claimed, store, ambient, &key).await?;
         spools = Some((claimed, store.restored().await.map_err(fault)?));
@@ -297,8 +298,8 @@ impl App {
                 conflict @ AdminError::Conflict(_) => Fault::setup(conflict),
                 other => Fault::internal(other),
             })?;
-        let nonces = Arc::new(Nonces::open(&store, &sealed.master_keys, &ambient).await?);
-        let dpop = Arc::new(Dpop::new(Arc::clone(&nonces), config.dpop_nonce_required));
+        let nonces = NonceSecret::open(store.clone(), sealed.master_keys.clone(), ambient.clone()).await?;
+        let dpop = Arc::new(Dpop::new(Arc::clone(nonces.nonces()), config.dpop_nonce_required));
         let Sealed { master_keys, keyring, rotator, ledger, writing } = sealed;
         keyring.try_tokens(ambient.now()).await.map_err(|fault| lost_key(&fault))?;
         Box::pin(rotator.start()).await?;
@@ -309,8 +310,9 @@ impl App {
             Limits { clients: config.directory_clients, keys_believed_for: config.keys.staleness(), grace };
         let clock = Arc::clone(rotator.clock());
         let revocations = Revocations::open(store.clone(), ambient.clone(), Arc::clone(&clock)).await?;
-        let memory = (Arc::clone(&keyring), Arc::clone(&revocations), Arc::clone(&clock));
-        let directory = Directory::open(store.clone(), memory, ambient.clone(), limits).await?;
+        let memory = (Arc::clone(&keyring), Arc::clone(&revocations), nonces);
+        let time = (ambient.clone(), Arc::clone(&clock));
+        let directory = Directory::open(store.clone(), memory, time, limits).await?;
         let live = LiveTokens {
             issuer: issuer.as_str().to_owned(),
             directory: Arc::clone(&directory),
@@ -324,8 +326,6 @@ impl App {
         tasks.spawn(Arc::clone(&directory).follow(stop.clone()));
         tasks.spawn(Arc::clone(&directory).learn_ids(stop.clone()));
         tasks.spawn(Arc::clone(&rotator).run(stop.clone()));
-        let secrets = (store.clone(), master_keys.clone(), ambient.clone());
-        tasks.spawn(nonces.follow(secrets, stop.clone()));
         let (records, time) = (ledger.clone(), (ambient.clone(), Arc::clone(&clock)));
         let upkeep = Upkeep::new(store.clone(), records.clone(), time.clone(), config.audit_retention);
         tasks.spawn(upkeep.run(stop.clone()));

@@ -35,11 +35,12 @@ use self::fields::Value;
 use self::json_lines::JsonLines;
 use self::line_records::LineRecords;
 use self::otlp::Resource;
-use self::requests::{REQUEST, Recorder};
+use self::requests::Recorder;
 use crate::config::{Config, LogFormat, Otlp};
 use crate::domain::error::Fault;
 use crate::runtime::clock::Ambient;
 use crate::runtime::issuers::Outbound;
+use crate::runtime::spans::REQUEST;
 
 /// Takes what is told somewhere.
 type Teller = Box<dyn Layer<Registry> + Send + Sync>;
@@ -227,6 +228,7 @@ mod tests {
 
     use super::*;
     use crate::domain::trace_context::TraceParent;
+    use crate::runtime::spans::{PHASE, RECORDED, SIGN};
 
     fn incoming(parent: &str) -> Incoming<'_> {
         Incoming {
@@ -246,8 +248,8 @@ mod tests {
         with_default(tracing_subscriber::registry().with(vec![text]), || {
             let trace = Tracing::off().begin(&incoming("-"));
             assert!(trace.span().is_disabled() && trace.trace_id().is_none());
-            assert!(tracing::trace_span!(target: "jeton::phase", "sign").is_disabled());
-            assert!(!tracing::enabled!(target: "jeton::request", Level::DEBUG));
+            assert!(tracing::trace_span!(target: PHASE, SIGN).is_disabled());
+            assert!(!tracing::enabled!(target: RECORDED, Level::DEBUG));
         });
     }
 

@@ -1,5 +1,8 @@
 //! What the arguments of commands about clients mean.
 
+use clap::{Arg, Command, CommandFactory};
+
+use super::Arguments;
 use crate::domain::client::GrantType;
 use crate::domain::error::FieldError;
 use crate::domain::ids::{ClientId, ResourceServerName, RoleName, SecretId};
@@ -42,8 +45,47 @@ pub(super) fn pair(text: &str) -> Result<(String, String), String> {
 
 /// A value that may begin with a hyphen, as identifiers do, and is none of the program's own flags.
 pub(super) fn no_flag(text: &str) -> Result<String, String> {
-    match text {
-        "--help" | "-h" | "--json" | "--config" => Err(format!("{text} stands where the value should")),
-        value => Ok(value.to_owned()),
+    let mut program = Arguments::command();
+    program.build();
+    if is_flag(&program, text) {
+        return Err(format!("{text} stands where the value should"));
+    }
+    Ok(text.to_owned())
+}
+
+/// Whether a command or one below it has this flag, which may have its value with it.
+fn is_flag(command: &Command, text: &str) -> bool {
+    let name = text.split_once('=').map_or(text, |(name, _)| name);
+    let is_its = |flag: &Arg| {
+        let long = flag.get_long_and_visible_aliases().into_iter().flatten();
+        let short = flag.get_short_and_visible_aliases().into_iter().flatten();
+        long.into_iter().any(|long| name.strip_prefix("--") == Some(long))
+            || short.into_iter().any(|short| name.strip_prefix('-') == Some(short.to_string().as_str()))
+    };
+    command.get_arguments().any(is_its) || command.get_subcommands().any(|below| is_flag(below, text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flag_is_no_value_and_what_only_begins_with_a_hyphen_is_one() {
+        let flags = [
+            "--help",
+            "-h",
+            "--json",
+            "--config",
+            "--config=jeton.toml",
+            "--client",
+            "--txn=-x",
+            "--version",
+        ];
+        for flag in flags {
+            assert!(no_flag(flag).is_err(), "{flag}");
+        }
+        for value in ["-3mFqk0C", "-hFqk0C", "--X9-_aZ", "-", "--", "billing", "--jti-of-somebody"] {
+            assert_eq!(no_flag(value).unwrap(), value);
+        }
     }
 }

@@ -70,6 +70,9 @@ struct Changes {
     /// The subject that its certificate must have, for `tls_client_auth`, as in `clients create`.
     #[arg(long, value_name = "KIND=TEXT", value_parser = client_certificates::subject)]
     certificate_subject: Option<CertificateSubject>,
+    /// No subject is expected of its certificate. As long as it has the method `tls_client_auth` it needs one.
+    #[arg(long, conflicts_with = "certificate_subject")]
+    no_certificate_subject: bool,
     /// Its end, for example 2027-01-01T00:00:00Z.
     #[arg(long, value_name = "TIME", value_parser = timestamp)]
     expires_at: Option<Timestamp>,
@@ -131,7 +134,7 @@ impl From<Changes> for UpdateClient {
             allowed_networks: if changes.allow_from_anywhere { Some(Vec::new()) } else { networks },
             may_act: or_none(changes.may_act, changes.no_may_act),
             token_binding: changes.token_binding,
-            tls_client_auth_subject: changes.certificate_subject.map(Some),
+            tls_client_auth_subject: or_none(changes.certificate_subject, changes.no_certificate_subject),
             may_rotate_own_secrets: None,
             jwks_uri: or_none(changes.jwks_uri, changes.no_jwks_uri),
             assertion_type_required: changes.assertion_type_required,

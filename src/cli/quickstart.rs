@@ -9,7 +9,7 @@ use reqwest::{Client, Response};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 
-use super::serve::stop_signal;
+use super::serve::{start, stop_signal};
 use crate::admin::clients::CreateClient;
 use crate::admin::secrets::AddSecret;
 use crate::admin::{Admin, AdminError, By};
@@ -39,7 +39,7 @@ pub(super) async fn run(config: &Config, telemetry: Telemetry) -> anyhow::Result
     let ambient = Ambient::system();
     let stop = stop_signal()?;
     tokio::pin!(stop);
-    let app = App::start(config, ambient.clone(), telemetry.tracing().clone()).await?;
+    let (app, telemetry) = start(config, &ambient, telemetry).await?;
     let outcome = tokio::select! {
         walked = walk(config, &app, &ambient) => walked.map(Some),
         () = &mut stop => Ok(None),

@@ -20,14 +20,7 @@ pub(super) async fn run(config: &Config, file: Option<&Path>, telemetry: Telemet
     let mut hang_up = signal(SignalKind::hangup())?;
     let ambient = Ambient::system();
     let manager = ServiceManager::of(|name| std::env::var(name).ok(), std::process::id());
-    let app = match App::start(config, ambient.clone(), telemetry.tracing().clone()).await {
-        Ok(app) => app,
-        Err(fault) => {
-            // What was said on the way here is what is looked for then.
-            telemetry.flush(config.serving.shutdown_deadline).await;
-            return Err(fault.into());
-        }
-    };
+    let (app, telemetry) = start(config, &ambient, telemetry).await?;
     let status = format!("serving {} at {}", app.issuer(), app.address());
     manager.ready(&status);
     let reloading = async {
@@ -63,6 +56,21 @@ pub(super) async fn run(config: &Config, file: Option<&Path>, telemetry: Telemet
     tokio::select! {
         stopped = in_order => Ok(stopped?),
         () = at_once => bail!("a second signal: ended at once, with what was under way"),
+    }
+}
+
+/// Starts a server. Where that fails, a collector gets what was said on the way: it is what is looked for then.
+pub(super) async fn start(
+    config: &Config,
+    ambient: &Ambient,
+    telemetry: Telemetry,
+) -> anyhow::Result<(App, Telemetry)> {
+    match App::start(config, ambient.clone(), telemetry.tracing().clone()).await {
+        Ok(app) => Ok((app, telemetry)),
+        Err(fault) => {
+            telemetry.flush(config.serving.shutdown_deadline).await;
+            Err(fault.into())
+        }
     }
 }
 

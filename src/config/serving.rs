@@ -57,6 +57,16 @@ impl Default for Serving {
     }
 }
 
+// === impl Serving ===
+
+impl Serving {
+    /// How long a server may take to stop from the moment that it is told to.
+    #[must_use]
+    pub const fn longest_stop(&self) -> Duration {
+        self.drain_delay.saturating_add(self.shutdown_deadline)
+    }
+}
+
 // === impl Config ===
 
 impl Config {

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::io::ErrorKind;
 use std::time::Duration;
 
 /// The `error` values of RFC 6749 §5.2, `invalid_target` of RFC 8707 §2, those of RFC 9449 §5 and §8, and
@@ -173,6 +174,27 @@ pub enum FaultKind {
     Setup,
 }
 
+// === impl FaultKind ===
+
+impl FaultKind {
+    /// Of a file or directory that an operator has named and that cannot be used. Where it is and who may use it stays as
+    /// it is until somebody changes it. What is not there may be on its way, from whatever writes secrets and
+    /// certificates; and what is wrong with the disk may pass.
+    #[must_use]
+    pub const fn of_path(error: ErrorKind) -> Self {
+        match error {
+            ErrorKind::PermissionDenied
+            | ErrorKind::NotADirectory
+            | ErrorKind::IsADirectory
+            | ErrorKind::ReadOnlyFilesystem
+            | ErrorKind::Unsupported
+            | ErrorKind::AlreadyExists
+            | ErrorKind::InvalidData => Self::Setup,
+            _ => Self::Unavailable,
+        }
+    }
+}
+
 // === impl Fault ===
 
 impl Fault {
@@ -253,6 +275,19 @@ impl std::error::Error for FieldError {}
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_restart_mends_is_no_wrong_set_up() {
+        let kind = |code| FaultKind::of_path(std::io::Error::from_raw_os_error(code).kind());
+        for (name, code) in [("EACCES", 13), ("EPERM", 1), ("EEXIST", 17), ("ENOTDIR", 20), ("EROFS", 30)] {
+            assert_eq!(kind(code), FaultKind::Setup, "{name}");
+        }
+        let passing =
+            [("ENOENT", 2), ("EIO", 5), ("EMFILE", 24), ("ENOSPC", 28), ("ETIMEDOUT", 110), ("ESTALE", 116)];
+        for (name, code) in passing {
+            assert_eq!(kind(code), FaultKind::Unavailable, "{name}");
+        }
+    }
 
     #[test]
     fn a_description_keeps_to_rfc6749_5_2_characters() {

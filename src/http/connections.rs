@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -83,10 +83,18 @@ struct Limits {
 struct Open {
     slots: Vec<Option<Slot>>,
     free: Vec<usize>,
-    shares: HashMap<IpAddr, Vec<usize>>,
+    shares: HashMap<IpAddr, Share>,
     count: usize,
     /// When it was last seen that nobody could make room.
     barren: u64,
+}
+
+/// What one address has.
+#[derive(Default)]
+struct Share {
+    slots: Vec<usize>,
+    /// How many of them are TLS handshakes under way.
+    shaking: Arc<AtomicUsize>,
 }
 
 struct Slot {
@@ -211,7 +219,7 @@ impl Connections {
             return Err(Full::All);
         }
         if let Some(address) = &address {
-            let own = open.shares.get(address).map_or(0, Vec::len);
+            let own = open.shares.get(address).map_or(0, |share| share.slots.len());
             if own >= self.limits.per_address && !self.make_room_of(open, address) {
                 return Err(Full::Address);
             }
@@ -219,7 +227,10 @@ impl Connections {
         if shaking {
             self.make_room_to_shake(open, address.as_ref());
         }
-        let link = Arc::new(Link::new(Arc::clone(&self.shared), shaking));
+        let shaking_there = address
+            .filter(|_| shaking)
+            .map(|address| Arc::clone(&open.shares.entry(address).or_default().shaking));
+        let link = Arc::new(Link::new(Arc::clone(&self.shared), shaking, shaking_there));
         // Whoever is taken while everybody is told would not hear of it.
         if self.stopping.load(Relaxed) != 0 {
             link.tell(Order::Finish);
@@ -245,27 +256,24 @@ impl Connections {
 
     /// The same among those of one address.
     fn make_room_of(&self, open: &mut Open, address: &IpAddr) -> bool {
-        let own = open.shares.get(address).into_iter().flatten();
+        let own = open.shares.get(address).into_iter().flat_map(|share| &share.slots);
         let waiting = own.filter_map(|slot| Some((open.slots[*slot].as_ref()?.link.waits_since()?, *slot)));
         let waiting = waiting.collect();
         self.close_oldest(open, waiting, self.limits.per_address)
     }
 
-    /// Lets the oldest TLS handshakes end where too many are under way, of one address or in all.
+    /// Lets the oldest TLS handshakes end where too many are under way, of one address or in all. Only then are the
+    /// connections looked at.
     fn make_room_to_shake(&self, open: &mut Open, address: Option<&IpAddr>) {
-        if let Some(own) = address.and_then(|address| open.shares.get(address))
-            && own.len() >= HANDSHAKES_PER_ADDRESS
+        if let Some(share) = address.and_then(|address| open.shares.get(address))
+            && share.shaking.load(Relaxed) >= HANDSHAKES_PER_ADDRESS
         {
-            let own: Vec<_> = own.iter().filter_map(|slot| open.shakes_since(*slot)).collect();
-            if own.len() >= HANDSHAKES_PER_ADDRESS {
-                self.close_oldest(open, own, HANDSHAKES_PER_ADDRESS);
-            }
+            let own = share.slots.iter().filter_map(|slot| open.shakes_since(*slot)).collect();
+            self.close_oldest(open, own, HANDSHAKES_PER_ADDRESS);
         }
-        if open.count >= HANDSHAKES {
-            let all: Vec<_> = (0..open.slots.len()).filter_map(|slot| open.shakes_since(slot)).collect();
-            if all.len() >= HANDSHAKES {
-                self.close_oldest(open, all, HANDSHAKES);
-            }
+        if self.shared.shaking() >= HANDSHAKES {
+            let all = (0..open.slots.len()).filter_map(|slot| open.shakes_since(slot)).collect();
+            self.close_oldest(open, all, HANDSHAKES);
         }
     }
 
@@ -384,7 +392,7 @@ impl Open {
             self.slots.len() - 1
         });
         if let Some(address) = taken.address {
-            self.shares.entry(address).or_default().push(slot);
+            self.shares.entry(address).or_default().slots.push(slot);
         }
         self.slots[slot] = Some(taken);
         self.count += 1;
@@ -393,10 +401,11 @@ impl Open {
 
     fn remove(&mut self, slot: usize) -> Option<Arc<Link>> {
         let Slot { link, address } = self.slots.get_mut(slot)?.take()?;
+        link.ends_shaking();
         self.free.push(slot);
         self.count -= 1;
         if let Some(address) = address
-            && let Some(own) = self.shares.get_mut(&address)
+            && let Some(Share { slots: own, .. }) = self.shares.get_mut(&address)
         {
             if let Some(at) = own.iter().position(|taken| *taken == slot) {
                 own.swap_remove(at);
@@ -520,6 +529,14 @@ mod tests {
         // There is room again: for the next nobody goes.
         let _next = all.admit(address(1), true).unwrap();
         assert_eq!(half[gone].link.order(), Order::None);
+        // Those that are done, and those that have gone, do not count any more.
+        for place in &half[gone..] {
+            place.link.has_shaken();
+        }
+        let counted = |open: &Open| open.shares[&address(1)].shaking.load(Relaxed);
+        assert_eq!((all.shared.shaking(), counted(&all.lock())), (3, 2));
+        drop((half, newest, elsewhere));
+        assert_eq!((all.shared.shaking(), counted(&all.lock())), (1, 1));
     }
 
     #[test]

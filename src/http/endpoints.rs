@@ -39,15 +39,16 @@ pub(super) fn endpoint(path: &str) -> Endpoint {
     }
 }
 
-/// The route that a trace names, one of a fixed list like the endpoint itself.
-pub(super) const fn route(endpoint: Endpoint) -> &'static str {
+/// The route that a trace names for a path that is about this, one of a fixed list like the endpoint itself.
+pub(super) fn route(endpoint: Endpoint, path: &str) -> &'static str {
     match endpoint {
         Endpoint::Token => "/oauth2/token",
         Endpoint::Introspect => "/oauth2/introspect",
         Endpoint::Revoke => "/oauth2/revoke",
         Endpoint::Jwks => "/.well-known/jwks.json",
         Endpoint::Discovery => "/.well-known/*",
-        Endpoint::Probes => "/livez, /readyz",
+        Endpoint::Probes if path == "/readyz" => "/readyz",
+        Endpoint::Probes => "/livez",
         Endpoint::Pages => "/admin/*",
         Endpoint::ApiAdministrators => "/api/v1/administrators/*",
         Endpoint::ApiAudit => "/api/v1/audit-*",
@@ -92,6 +93,13 @@ fn of_api(resource: &str) -> Endpoint {
 mod tests {
     use super::*;
     use crate::http::{docs, pages};
+
+    #[test]
+    fn each_probe_is_a_route() {
+        for path in ["/livez", "/readyz", "/oauth2/token"] {
+            assert_eq!(route(endpoint(path), path), path);
+        }
+    }
 
     #[test]
     fn pages_are_where_they_are_said_to_be() {

@@ -4,7 +4,7 @@
 //! Whether something takes too long is asked from outside (`connections.rs`), so that no request needs a timer of its
 //! own.
 
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -64,6 +64,8 @@ pub(super) struct Shared {
     /// How many connections there have been.
     numbers: AtomicU64,
     closed: [AtomicU64; Reason::ALL.len()],
+    /// How many TLS handshakes are under way.
+    shaking: AtomicUsize,
     /// How long a body may take.
     body_timeout: Duration,
 }
@@ -80,6 +82,8 @@ pub(super) struct Link {
     /// Since when something waits to be written.
     stalled: AtomicU64,
     shaking: AtomicBool,
+    /// How many TLS handshakes its address has under way, where that has a share.
+    shaking_there: Option<Arc<AtomicUsize>>,
     /// Whether HTTP/2 is spoken.
     multiplexed: AtomicBool,
     /// How many requests have come over HTTP/2.
@@ -134,6 +138,7 @@ impl Shared {
             now: AtomicU64::new(1),
             numbers: AtomicU64::new(0),
             closed: std::array::from_fn(|_| AtomicU64::new(0)),
+            shaking: AtomicUsize::new(0),
             body_timeout,
         }
     }
@@ -153,6 +158,11 @@ impl Shared {
         self.numbers.fetch_add(1, Relaxed) + 1
     }
 
+    /// How many TLS handshakes are under way.
+    pub(super) fn shaking(&self) -> usize {
+        self.shaking.load(Relaxed)
+    }
+
     pub(super) fn count_closed(&self, reason: Reason) {
         self.closed[reason as usize].fetch_add(1, Relaxed);
     }
@@ -166,9 +176,16 @@ impl Shared {
 // === impl Link ===
 
 impl Link {
-    /// A connection that was just accepted.
-    pub(super) fn new(shared: Arc<Shared>, shaking: bool) -> Self {
+    /// A connection that was just accepted. A TLS handshake that begins with it is counted, also among those of its
+    /// address, until [`Link::ends_shaking`].
+    pub(super) fn new(shared: Arc<Shared>, shaking: bool, shaking_there: Option<Arc<AtomicUsize>>) -> Self {
         let (now, number) = (shared.now(), shared.number());
+        if shaking {
+            shared.shaking.fetch_add(1, Relaxed);
+            if let Some(there) = &shaking_there {
+                there.fetch_add(1, Relaxed);
+            }
+        }
         Self {
             shared,
             number,
@@ -176,6 +193,7 @@ impl Link {
             head: AtomicU64::new(now),
             stalled: AtomicU64::new(0),
             shaking: AtomicBool::new(shaking),
+            shaking_there,
             multiplexed: AtomicBool::new(false),
             asked: AtomicU64::new(0),
             asked_late: AtomicU64::new(0),
@@ -208,7 +226,17 @@ impl Link {
         let now = self.shared.now();
         self.since.store(now, Relaxed);
         self.head.store(now, Relaxed);
-        self.shaking.store(false, Relaxed);
+        self.ends_shaking();
+    }
+
+    /// A TLS handshake is not under way any more: it is done, or given up.
+    pub(super) fn ends_shaking(&self) {
+        if self.shaking.swap(false, Relaxed) {
+            self.shared.shaking.fetch_sub(1, Relaxed);
+            if let Some(there) = &self.shaking_there {
+                there.fetch_sub(1, Relaxed);
+            }
+        }
     }
 
     /// Something has come.
@@ -409,7 +437,7 @@ mod tests {
 
     /// A connection that was accepted at 1.
     fn link(shaking: bool) -> Arc<Link> {
-        Arc::new(Link::new(Arc::new(Shared::new(Duration::from_secs(1))), shaking))
+        Arc::new(Link::new(Arc::new(Shared::new(Duration::from_secs(1))), shaking, None))
     }
 
     fn told(link: &Link, now: u64) -> Option<(Order, Option<Reason>)> {

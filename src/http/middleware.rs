@@ -1,5 +1,6 @@
 //! What holds for every request: an identifier, the caller's address, a log line.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
@@ -67,10 +68,11 @@ async fn observe(
     max_header_size: usize,
 ) -> Response {
     let path = request.uri().path();
-    let about = endpoint(path.strip_prefix(services.issuer.path()).unwrap_or(path));
+    let path = path.strip_prefix(services.issuer.path()).unwrap_or(path);
+    let about = endpoint(path);
     let measured = services.tokens.traffic.begin(about);
     let request_id = request_id(&services, request.headers());
-    let mut trace = trace(&services, &request, about, &request_id);
+    let mut trace = trace(&services, &request, (about, path), &request_id);
     let span = trace.span().clone();
     let address = span.in_scope(|| identify(&services, &mut request));
     trace.came_from(address);
@@ -117,20 +119,25 @@ async fn observe(
     response
 }
 
-/// The trace of a request, if it has one, and the span that its log lines are told in.
-fn trace(services: &Shared, request: &Request, about: Endpoint, request_id: &str) -> RequestTrace {
+/// The trace of a request for this path below the issuer's, if it has one, and the span that its log lines are told in.
+fn trace(
+    services: &Shared,
+    request: &Request,
+    (about, path): (Endpoint, &str),
+    request_id: &str,
+) -> RequestTrace {
     let headers = request.headers();
     let parent = trace_parent(headers);
     // Without its parent it says nothing (W3C Trace Context §3.3).
-    let state = parent.and_then(|_| single(headers, "tracestate"));
+    let state = parent.and_then(|_| combined(headers, "tracestate"));
     services.tracing.begin(&Incoming {
         method: endpoints::method(request.method()),
         endpoint: about.as_str(),
-        route: endpoints::route(about),
+        route: endpoints::route(about, path),
         scheme: if services.issuer.as_str().starts_with("https:") { "https" } else { "http" },
         request_id,
         parent,
-        state,
+        state: state.as_deref(),
     })
 }
 
@@ -211,6 +218,13 @@ fn single<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     all.next().filter(|_| all.next().is_none())?.to_str().ok()
 }
 
+/// What a header says that may be there several times, which means the same as once with all of it (RFC 9110 §5.3).
+fn combined<'a>(headers: &'a HeaderMap, name: &str) -> Option<Cow<'a, str>> {
+    let mut all = headers.get_all(name).iter().map(HeaderValue::to_str);
+    let first = all.next()?.ok()?;
+    all.try_fold(Cow::Borrowed(first), |before, next| Some(Cow::Owned(format!("{before},{}", next.ok()?))))
+}
+
 /// The address of whoever stands before the trusted proxies: the last entry of `X-Forwarded-For` that
 /// none of them added itself. What stands before that entry anybody could have written.
 fn caller_address(peer: IpAddr, headers: &HeaderMap, is_trusted: impl Fn(&IpAddr) -> bool) -> Option<IpAddr> {
@@ -250,6 +264,21 @@ mod tests {
         assert!(trace_parent(&headers).is_some_and(|parent| parent.sampled));
         headers.append("traceparent", header);
         assert_eq!(trace_parent(&headers), None);
+    }
+
+    #[test]
+    fn what_a_state_says_in_parts_it_says_together_w3c_trace_context_3_3() {
+        let state = |parts: &[&'static [u8]]| {
+            let mut headers = HeaderMap::new();
+            for part in parts {
+                headers.append("tracestate", HeaderValue::from_bytes(part).unwrap());
+            }
+            combined(&headers, "tracestate").map(Cow::into_owned)
+        };
+        assert_eq!(state(&[]), None);
+        assert_eq!(state(&[b"a=1,b=2"]).unwrap(), "a=1,b=2");
+        assert_eq!(state(&[b"a=1", b"b=2,c=3", b"d=4"]).unwrap(), "a=1,b=2,c=3,d=4");
+        assert_eq!(state(&[b"a=1", b"b=\xff"]), None);
     }
 
     #[test]

@@ -33,6 +33,7 @@ use crate::runtime::keyring::Keyring;
 use crate::runtime::ledger::{Ledger, RecordError};
 use crate::runtime::meters::{Outcome, Traffic};
 use crate::runtime::refusals::Refusals;
+use crate::runtime::spans;
 use crate::storage::UsedId;
 
 /// Issues tokens.
@@ -64,8 +65,8 @@ pub struct TokenEndpoint {
 
 /// The span of a step. It exists where a trace is recorded, or at the level `trace`; elsewhere it is a comparison.
 macro_rules! phase {
-    ($name:literal) => {
-        tracing::trace_span!(target: "jeton::phase", $name)
+    ($name:expr) => {
+        tracing::trace_span!(target: spans::PHASE, $name)
     };
 }
 
@@ -160,7 +161,7 @@ impl TokenEndpoint {
         let event = AuditEvent { at, origin: request.origin.clone(), event };
         let used: Vec<UsedId> = credential.used.iter().cloned().chain(used).collect();
         let recording = self.ledger.record_issuance(&event, used);
-        match recording.instrument(phase!("record")).await {
+        match recording.instrument(phase!(spans::RECORD)).await {
             Ok(()) => {
                 self.verifiers.assertions.count(&credential);
                 Ok(response)
@@ -182,7 +183,7 @@ impl TokenEndpoint {
         let known = attempt.known;
         let at = self.ambient.now();
         let event = AuditEvent { at, origin: request.origin.clone(), event: attempt.refused(&error) };
-        match self.refusals.record(event, known).instrument(phase!("record")).await {
+        match self.refusals.record(event, known).instrument(phase!(spans::RECORD)).await {
             Ok(()) => error.into(),
             Err(fault) => fault.into(),
         }
@@ -199,7 +200,7 @@ impl TokenEndpoint {
             audience: form.all("audience").take(10).map(quoted).collect(),
         };
         let authenticating = self.authenticate(request, &form, attempt);
-        let (client, grant) = authenticating.instrument(phase!("authenticate")).await?;
+        let (client, grant) = authenticating.instrument(phase!(spans::AUTHENTICATE)).await?;
         let possession = Possession { proof: self.prove(request)?, certificate: request.certificate.clone() };
 
         let asked = Asked {
@@ -218,7 +219,7 @@ impl TokenEndpoint {
             possession: &possession,
             now: self.ambient.now(),
         };
-        let resolved = grant.resolve(&context).instrument(phase!("resolve")).await?;
+        let resolved = grant.resolve(&context).instrument(phase!(spans::RESOLVE)).await?;
         let granted = Granted {
             grant_type: grant.grant_type(),
             asked: &asked,
@@ -290,7 +291,7 @@ impl TokenEndpoint {
         // in a PKCS#11 token, at most two seconds.
         let now = self.ambient.now();
         let deciding = || policy::decide(catalog, &grantee, asked, self.longest, now);
-        let decision = phase!("decide").in_scope(deciding)?;
+        let decision = phase!(spans::DECIDE).in_scope(deciding)?;
         possession.check_binding(&client.registration.client, catalog, &decision.audience)?;
         let proof = possession.proof.as_ref();
         let continues = txn.is_some();
@@ -312,7 +313,7 @@ impl TokenEndpoint {
         let claims = claims::build(occasion, &decision);
         let algorithms = [Some(decision.algorithm), decision.algorithm_before].into_iter().flatten();
         let signing = self.keyring.sign(algorithms, decision.profile.token_type(), &claims, now);
-        let signed = signing.instrument(phase!("sign")).await?;
+        let signed = signing.instrument(phase!(spans::SIGN)).await?;
         let scope = decision.scope.to_string();
         let response = TokenResponse {
             access_token: SecretString::from(signed.token),
@@ -373,14 +374,14 @@ impl Attempt {
     /// Tells the trace who asks for what, where one is recorded. A name that nobody has, and a grant that there is not,
     /// are a caller's words, and not told.
     fn tell(&self) {
-        if !tracing::enabled!(target: "jeton::request", Level::DEBUG) {
+        if !tracing::enabled!(target: spans::RECORDED, Level::DEBUG) {
             return;
         }
         let span = Span::current();
-        span.record("jeton.grant_type", self.grant().map_or("other", GrantType::as_str));
-        span.record("jeton.auth_method", self.auth_method.map_or("none", AuthMethod::as_str));
+        span.record(spans::GRANT_TYPE, self.grant().map_or("other", GrantType::as_str));
+        span.record(spans::AUTH_METHOD, self.auth_method.map_or("none", AuthMethod::as_str));
         if let Some(client_id) = self.client_id.as_ref().filter(|_| self.known) {
-            span.record("jeton.client_id", client_id.as_str());
+            span.record(spans::CLIENT_ID, client_id.as_str());
         }
     }
 

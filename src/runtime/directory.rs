@@ -21,6 +21,7 @@ use super::federation::Matches;
 use super::keyring::Keyring;
 use super::known_ids::KnownIds;
 use super::meters::{Lookup, Lookups};
+use super::nonces::NonceSecret;
 use super::revocations::Revocations;
 use super::trouble::Trouble;
 use super::{fault, patiently};
@@ -79,6 +80,7 @@ pub struct Directory {
     clock: Arc<ClockCheck>,
     keyring: Arc<Keyring>,
     revocations: Arc<Revocations>,
+    nonces: Arc<NonceSecret>,
     catalog: ArcSwap<Catalog>,
     matches: Matches,
     clients: Cache<ClientId, Known>,
@@ -186,8 +188,8 @@ impl Directory {
     /// The database is away.
     pub async fn open(
         store: Store,
-        (keyring, revocations, clock): (Arc<Keyring>, Arc<Revocations>, Arc<ClockCheck>),
-        ambient: Ambient,
+        (keyring, revocations, nonces): (Arc<Keyring>, Arc<Revocations>, Arc<NonceSecret>),
+        (ambient, clock): (Ambient, Arc<ClockCheck>),
         limits: Limits,
     ) -> Result<Arc<Self>, Fault> {
         // The change is read first: a change that comes in between is applied once too often, not missed.
@@ -196,6 +198,7 @@ impl Directory {
         let catalog = store.catalog().await.map_err(fault)?;
         keyring.reload().await?;
         revocations.reload().await?;
+        nonces.reload().await?;
         let matches = Matches::open(store.clone()).await?;
         Ok(Arc::new(Self {
             store,
@@ -204,6 +207,7 @@ impl Directory {
             clock,
             keyring,
             revocations,
+            nonces,
             catalog: ArcSwap::from_pointee(catalog),
             clients: Cache::new(limits.clients),
             known: ArcSwap::from_pointee(KnownIds::with_room(0)),
@@ -430,12 +434,17 @@ impl Directory {
             self.keyring.reload().await?;
         }
         if everything {
-            return self.revocations.reload().await;
-        }
-        for change in changes {
-            if let ChangeKind::Revocation(kind, subject) = &change.kind {
-                self.revocations.learn(*kind, subject).await?;
+            self.revocations.reload().await?;
+        } else {
+            for change in changes {
+                if let ChangeKind::Revocation(kind, subject) = &change.kind {
+                    self.revocations.learn(*kind, subject).await?;
+                }
             }
+        }
+        // Last: what cannot be opened here must not keep anything back that was taken away.
+        if everything || changes.iter().any(|change| change.kind == ChangeKind::Nonces) {
+            self.nonces.reload().await?;
         }
         Ok(())
     }

@@ -33,6 +33,7 @@ pub mod rotator;
 pub mod sealed;
 pub mod secret_upgrades;
 pub mod secrets;
+pub mod spans;
 pub mod statistics;
 pub mod tls;
 pub mod token_keys;

@@ -3,32 +3,25 @@
 //! A nonce says which window of time it was made in, and that we made it. Every replica has the same secret and
 //! so the same nonces; whoever starts first makes it. After a restore there is another one.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::hmac;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
 
-use tokio::time::{sleep, timeout};
-use tokio_util::sync::CancellationToken;
-
 use super::clock::Ambient;
-use super::fault;
 use super::master_key::MasterKeys;
-use super::trouble::Trouble;
+use super::patiently;
 use crate::domain::error::Fault;
 use crate::domain::time::Timestamp;
-use crate::storage::{Store, StoreError};
+use crate::storage::{ChangeKind, Store, StoreError};
 
 /// How long a nonce is handed out. It is accepted for as long again, so a proof is never older than five minutes,
 /// and a client that keeps its nonce is told a new one every two and a half.
 const WINDOW: Duration = Duration::from_secs(150);
-
-/// How often the store is asked for another secret, and how long it may take to say so.
-const LOOK: Duration = Duration::from_millis(500);
-const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What the secret is called in the store.
 const NAME: &str = "dpop-nonce";
@@ -41,7 +34,17 @@ const NUMBER: usize = 8;
 const TAG: usize = 16;
 
 /// Makes nonces and knows its own again. It holds a secret, so it has no `Debug` form.
-pub struct Nonces(RwLock<hmac::Key>);
+pub struct Nonces(ArcSwap<hmac::Key>);
+
+/// The secret of the nonces, as the store has it.
+pub struct NonceSecret {
+    store: Store,
+    master_keys: MasterKeys,
+    ambient: Ambient,
+    nonces: Arc<Nonces>,
+    /// What the nonces are made with, sealed.
+    known: ArcSwap<Vec<u8>>,
+}
 
 /// What a nonce of ours is still good for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,51 +55,52 @@ pub struct Fresh {
     pub renew: bool,
 }
 
-// === impl Nonces ===
+// === impl NonceSecret ===
 
-impl Nonces {
+impl NonceSecret {
     /// Opens the stored secret, or makes it.
     ///
     /// # Errors
     /// The database is away, or the master key that sealed it is not configured.
-    pub async fn open(store: &Store, master_keys: &MasterKeys, ambient: &Ambient) -> Result<Self, Fault> {
-        let sealed = stored(store, master_keys, ambient).await?;
-        Ok(Self::new(&master_keys.open(&purpose(NAME), &sealed).await?))
+    pub async fn open(store: Store, master_keys: MasterKeys, ambient: Ambient) -> Result<Arc<Self>, Fault> {
+        let sealed = Box::pin(stored(&store, &master_keys, &ambient)).await?;
+        let nonces = Nonces::new(&master_keys.open(&purpose(NAME), &sealed).await?);
+        let known = ArcSwap::from_pointee(sealed);
+        Ok(Arc::new(Self { store, master_keys, ambient, nonces: Arc::new(nonces), known }))
     }
 
+    /// The nonces that are made with it.
+    #[must_use]
+    pub const fn nonces(&self) -> &Arc<Nonces> {
+        &self.nonces
+    }
+
+    /// Takes up the stored secret, or makes one, if it is another by now: after a restore, the one of before ends.
+    ///
+    /// # Errors
+    /// As for [`NonceSecret::open`]; the nonces stay what they were.
+    pub async fn reload(&self) -> Result<(), Fault> {
+        // Boxed, because it is large: the future of every change that is waited for would carry its size about.
+        let sealed = Box::pin(stored(&self.store, &self.master_keys, &self.ambient)).await?;
+        if sealed != **self.known.load() {
+            self.nonces.make_with(&self.master_keys.open(&purpose(NAME), &sealed).await?);
+            self.known.store(Arc::new(sealed));
+        }
+        Ok(())
+    }
+}
+
+// === impl Nonces ===
+
+impl Nonces {
     /// From the secret.
     #[must_use]
     pub fn new(secret: &[u8]) -> Self {
-        Self(RwLock::new(hmac::Key::new(hmac::HMAC_SHA256, secret)))
+        Self(ArcSwap::from_pointee(key(secret)))
     }
 
-    /// Takes up another secret until it is told to stop: after a restore, the one of before ends.
-    pub async fn follow(self: Arc<Self>, world: (Store, MasterKeys, Ambient), stop: CancellationToken) {
-        let (mut known, mut reading) =
-            (Vec::new(), Trouble::with("the secret of the DPoP nonces cannot be read"));
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = sleep(LOOK) => {}
-            }
-            let taken = timeout(PATIENCE, self.take_up(&world, &mut known)).await;
-            reading.note(taken.unwrap_or_else(|_| Err(Fault::unavailable("the database does not answer"))));
-        }
-    }
-
-    async fn take_up(
-        &self,
-        (store, master_keys, ambient): &(Store, MasterKeys, Ambient),
-        known: &mut Vec<u8>,
-    ) -> Result<(), Fault> {
-        let sealed = stored(store, master_keys, ambient).await?;
-        if sealed != *known {
-            let secret = master_keys.open(&purpose(NAME), &sealed).await?;
-            let key = hmac::Key::new(hmac::HMAC_SHA256, &secret);
-            *self.0.write().unwrap_or_else(PoisonError::into_inner) = key;
-            *known = sealed;
-        }
-        Ok(())
+    fn make_with(&self, secret: &[u8]) {
+        self.0.store(Arc::new(key(secret)));
     }
 
     /// The nonce that is handed out now, 32 characters of base64url.
@@ -128,28 +132,35 @@ impl Nonces {
     }
 
     fn tag(&self, number: [u8; NUMBER]) -> hmac::Tag {
-        let mut context = hmac::Context::with_key(&self.0.read().unwrap_or_else(PoisonError::into_inner));
+        let mut context = hmac::Context::with_key(&self.0.load());
         context.update(CONTEXT);
         context.update(&number);
         context.sign()
     }
 }
 
+fn key(secret: &[u8]) -> hmac::Key {
+    hmac::Key::new(hmac::HMAC_SHA256, secret)
+}
+
 /// The stored secret, sealed, which is made if there is none.
 async fn stored(store: &Store, master_keys: &MasterKeys, ambient: &Ambient) -> Result<Vec<u8>, Fault> {
-    if let Some(sealed) = store.shared_secret(NAME).await.map_err(fault)? {
+    if let Some(sealed) = patiently(store.shared_secret(NAME)).await? {
         return Ok(sealed);
     }
     let sealed = master_keys.seal(&purpose(NAME), &ambient.bytes::<32>()?).await?;
-    insert(store, &sealed, ambient.now()).await.map_err(fault)?;
+    patiently(insert(store, &sealed, ambient.now())).await?;
     // Another process may have been as fast: all use the first one.
-    let stored = store.shared_secret(NAME).await.map_err(fault)?;
+    let stored = patiently(store.shared_secret(NAME)).await?;
     stored.ok_or_else(|| Fault::internal("there is no secret for nonces"))
 }
 
+/// Stores a secret, if there is none yet, and has every replica hear of it; also of a database that loses it again.
 async fn insert(store: &Store, sealed: &[u8], at: Timestamp) -> Result<(), StoreError> {
     let mut tx = store.begin().await?;
-    tx.insert_shared_secret(NAME, sealed, at).await?;
+    if tx.insert_shared_secret(NAME, sealed, at).await? {
+        tx.note_change(&ChangeKind::Nonces, at).await?;
+    }
     tx.commit().await
 }
 

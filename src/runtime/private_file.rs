@@ -1,13 +1,13 @@
 //! Reading files that hold secrets.
 
-use std::io::{self, ErrorKind};
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::{fmt, fs};
 
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::domain::error::Fault;
+use crate::domain::error::{Fault, FaultKind};
 
 /// Whom a mode lets in besides the owner.
 const GROUP_WRITES: u32 = 0o020;
@@ -43,18 +43,9 @@ pub(crate) fn read_setting(what: &str, path: &Path) -> Result<SecretString, Faul
     Ok(SecretString::from(text.expose_secret().trim().to_owned()))
 }
 
-/// Why a file that the configuration names cannot be read. What is wrong with the file stays; what is wrong with the disk
-/// may pass.
+/// Why a file that the configuration names cannot be read.
 pub(super) fn fault(what: impl fmt::Display, error: &io::Error) -> Fault {
-    let detail = format!("{what}: {error}");
-    match error.kind() {
-        ErrorKind::NotFound
-        | ErrorKind::PermissionDenied
-        | ErrorKind::NotADirectory
-        | ErrorKind::IsADirectory
-        | ErrorKind::InvalidData => Fault::setup(detail),
-        _ => Fault::unavailable(detail),
-    }
+    Fault { kind: FaultKind::of_path(error.kind()), detail: format!("{what}: {error}") }
 }
 
 /// Who else gets at a file. The rule is the one that `PostgreSQL` has for its private key: 0600, or 0640 when
@@ -72,18 +63,6 @@ const fn too_open(mode: u32, owner: u32) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::error::FaultKind;
-
-    #[test]
-    fn what_a_restart_mends_is_no_wrong_set_up() {
-        let kind = |code| fault("the PIN", &io::Error::from_raw_os_error(code)).kind;
-        for (name, code) in [("ENOENT", 2), ("EACCES", 13), ("ENOTDIR", 20), ("EISDIR", 21)] {
-            assert_eq!(kind(code), FaultKind::Setup, "{name}");
-        }
-        for (name, code) in [("EIO", 5), ("EMFILE", 24), ("ETIMEDOUT", 110), ("ESTALE", 116)] {
-            assert_eq!(kind(code), FaultKind::Unavailable, "{name}");
-        }
-    }
 
     #[test]
     fn the_owner_alone_may_read_or_a_group_what_is_roots() {

@@ -24,6 +24,7 @@ use self::place::Place;
 use super::clock::Ambient;
 use super::issuers::Outbound;
 use super::meters::Histogram;
+use super::spans;
 use crate::domain::error::Fault;
 use crate::domain::outside::Outside;
 
@@ -181,7 +182,7 @@ impl RemoteKeys {
     ) -> Result<Arc<KeySet>, NoKeys> {
         let keys = Arc::clone(self);
         // What is asked carries nothing of the trace: it goes to somebody else.
-        let span = tracing::trace_span!(target: "jeton::phase", "fetch keys");
+        let span = tracing::trace_span!(target: spans::PHASE, spans::FETCH_KEYS);
         let asking = async move { place.ask(&keys, seen.as_ref()).await };
         let asking = tokio::spawn(asking.instrument(span).in_current_span());
         asking.await.map_err(Fault::internal)?

@@ -195,7 +195,7 @@ fn rows<'u>(used: &[&'u UsedId]) -> Vec<IdRow<'u>> {
         purpose: used.purpose,
         id: &used.id,
         expires_at: used.expires_at,
-        possible_since: used.possible_since,
+        possible_since: Some(used.possible_since),
     };
     used.iter().map(row).collect()
 }
@@ -302,8 +302,7 @@ impl LedgerTx<'_> {
         &mut self,
         used: &[(&str, &str, Timestamp)],
     ) -> Result<Vec<(String, String)>, StoreError> {
-        let possible_since = Timestamp::from_micros(i64::MAX);
-        let row = |&(purpose, id, expires_at)| IdRow { purpose, id, expires_at, possible_since };
+        let row = |&(purpose, id, expires_at)| IdRow { purpose, id, expires_at, possible_since: None };
         self.mark_used(&used.iter().map(row).collect::<Vec<_>>()).await
     }
 

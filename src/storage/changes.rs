@@ -43,6 +43,8 @@ pub enum ChangeKind {
     Catalog,
     /// A signing key.
     Keys,
+    /// The secret of the nonces for DPoP proofs.
+    Nonces,
     /// Something that was taken back.
     Revocation(RevokedKind, String),
     /// Somebody who administers. Nothing in memory depends on it: sessions are read from the store.
@@ -79,6 +81,7 @@ impl ChangeKind {
             Self::Federation(client_id) => ("federation", client_id.as_str().into()),
             Self::Catalog => ("catalog", "".into()),
             Self::Keys => ("keys", "".into()),
+            Self::Nonces => ("nonces", "".into()),
             Self::Revocation(kind, subject) => ("revocation", format!("{kind} {subject}").into()),
             Self::Administrator => ("administrator", "".into()),
             Self::Unknown => ("unknown", "".into()),
@@ -101,6 +104,7 @@ impl TryFrom<ChangeRow> for Change {
             ),
             "catalog" => ChangeKind::Catalog,
             "keys" => ChangeKind::Keys,
+            "nonces" => ChangeKind::Nonces,
             "administrator" => ChangeKind::Administrator,
             "revocation" => {
                 let parts = row.subject.split_once(' ');

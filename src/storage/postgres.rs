@@ -189,8 +189,9 @@ fn with_events(statement: &'static str, events: &[Recorded]) -> Query<'static, P
 const APPEND_EVENTS_USING: &str = r"
     WITH used AS (
         INSERT INTO used_ids (purpose, id, expires_at)
-        SELECT purpose, CASE WHEN possible_since >
-            COALESCE((SELECT value FROM counters WHERE name = 'restored'), $19) THEN id END, expires_at
+        SELECT purpose, CASE WHEN possible_since IS NULL
+            OR possible_since > COALESCE((SELECT value FROM counters WHERE name = 'restored'), $19) THEN id END,
+            expires_at
         FROM UNNEST($15::TEXT[], $16::TEXT[], $17::BIGINT[], $18::BIGINT[])
             AS shown (purpose, id, expires_at, possible_since)
     )
@@ -223,7 +224,8 @@ const USE_IDS: &str = r"
     INSERT INTO used_ids (purpose, id, expires_at)
     SELECT purpose, id, expires_at
     FROM UNNEST($1::TEXT[], $2::TEXT[], $3::BIGINT[], $4::BIGINT[]) AS shown (purpose, id, expires_at, possible_since)
-    WHERE possible_since > COALESCE((SELECT value FROM counters WHERE name = 'restored'), $5)
+    WHERE possible_since IS NULL
+        OR possible_since > COALESCE((SELECT value FROM counters WHERE name = 'restored'), $5)
     ON CONFLICT (purpose, id) DO NOTHING
     RETURNING purpose, id";
 
@@ -245,7 +247,7 @@ fn with_ids<'q>(
         .bind(used.iter().map(|row| row.purpose).collect::<Vec<_>>())
         .bind(used.iter().map(|row| row.id).collect::<Vec<_>>())
         .bind(used.iter().map(|row| row.expires_at.as_micros()).collect::<Vec<_>>())
-        .bind(used.iter().map(|row| row.possible_since.as_micros()).collect::<Vec<_>>())
+        .bind(used.iter().map(|row| row.possible_since.map(Timestamp::as_micros)).collect::<Vec<_>>())
         .bind(i64::MIN)
 }
 

@@ -282,10 +282,10 @@ pub(super) fn algorithm(word: &str) -> Result<Algorithm, StoreError> {
     word.parse().map_err(|_| corrupt("signing algorithm", word))
 }
 
-/// An identifier as it is stored, and since when it is possible.
+/// An identifier as it is stored, and since when it is possible, where a restore matters to it.
 pub(super) struct IdRow<'a> {
     pub(super) purpose: &'a str,
     pub(super) id: &'a str,
     pub(super) expires_at: Timestamp,
-    pub(super) possible_since: Timestamp,
+    pub(super) possible_since: Option<Timestamp>,
 }

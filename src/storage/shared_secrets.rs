@@ -31,7 +31,7 @@ impl Store {
 // === impl Tx ===
 
 impl Tx {
-    /// Adds an envelope, unless there is one of this name.
+    /// Adds an envelope, unless there is one of this name. Answers whether there was none.
     ///
     /// # Errors
     /// The database is away.
@@ -40,8 +40,7 @@ impl Tx {
         name: &str,
         sealed: &[u8],
         at: Timestamp,
-    ) -> Result<(), StoreError> {
-        execute!(self, INSERT_SHARED_SECRET, name, sealed, at.as_micros())?;
-        Ok(())
+    ) -> Result<bool, StoreError> {
+        Ok(execute!(self, INSERT_SHARED_SECRET, name, sealed, at.as_micros())? > 0)
     }
 }

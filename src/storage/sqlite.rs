@@ -12,7 +12,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection as _, SqliteExecutor, Sqlit
 use super::rows::IdRow;
 use super::{Store, StoreError};
 use crate::domain::audit::Recorded;
-use crate::domain::error::Fault;
+use crate::domain::error::{Fault, FaultKind};
 use crate::domain::time::Timestamp;
 
 pub(super) static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
@@ -27,8 +27,10 @@ const STATEMENTS: usize = 384;
 const BUSY: Duration = Duration::from_secs(5);
 
 pub(super) async fn connect(path: &Path) -> Result<Store, StoreError> {
-    create_private(path)
-        .map_err(|error| Fault::unavailable(format!("the database file {}: {error}", path.display())))?;
+    create_private(path).map_err(|error| Fault {
+        kind: FaultKind::of_path(error.kind()),
+        detail: format!("the database file {}: {error}", path.display()),
+    })?;
     // Of two that switch a new file to write-ahead logging at the same time SQLite refuses one, without waiting.
     let opening = lock_other_processes_out(path).await?;
     let store = open(path).await?;
@@ -169,7 +171,8 @@ pub(super) async fn use_ids(
 ) -> Result<Vec<(String, String)>, sqlx::Error> {
     const COLUMNS: &str = "INSERT INTO used_ids (purpose, id, expires_at) \
         SELECT column1, column2, column3 FROM (VALUES ";
-    const FIRST: &str = ") WHERE column4 > COALESCE((SELECT value FROM counters WHERE name = 'restored'), ?) \
+    const FIRST: &str = ") WHERE column4 IS NULL \
+        OR column4 > COALESCE((SELECT value FROM counters WHERE name = 'restored'), ?) \
         ON CONFLICT (purpose, id) DO NOTHING RETURNING purpose, id";
     if used.is_empty() {
         return Ok(Vec::new());
@@ -177,7 +180,7 @@ pub(super) async fn use_ids(
     let mut statement = sqlx::query_as(with_rows(COLUMNS, "(?,?,?,?)", used.len(), FIRST));
     for IdRow { purpose, id, expires_at, possible_since } in used {
         statement = statement.bind(*purpose).bind(*id);
-        statement = statement.bind(expires_at.as_micros()).bind(possible_since.as_micros());
+        statement = statement.bind(expires_at.as_micros()).bind(possible_since.map(Timestamp::as_micros));
     }
     statement.bind(i64::MIN).fetch_all(executor).await
 }

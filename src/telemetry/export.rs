@@ -10,6 +10,7 @@ use std::time::Duration;
 use http::Request;
 use http::header::{CONTENT_TYPE, HeaderMap};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -17,8 +18,11 @@ use super::otlp::{self, Resource, Signal};
 use crate::runtime::issuers::{NoAnswer, Outbound};
 use crate::runtime::trouble::Trouble;
 
-/// How many spans, and how many log lines, may wait to be sent: some MiB of memory.
+/// How many spans, and how many log lines, may wait to be sent.
 const QUEUE: usize = 8_192;
+
+/// How many bytes of memory they may take, about: what callers send ends up in some of them, and may be long.
+const ROOM: usize = 16 << 20;
 
 /// How many are sent together, at most.
 const TOGETHER: usize = 2_048;
@@ -59,13 +63,21 @@ pub struct Exported {
 /// Where requests put what is to be sent.
 #[derive(Debug)]
 pub(super) struct Queue<T> {
-    sender: Sender<T>,
+    sender: Sender<Waiting<T>>,
+    room: Arc<Semaphore>,
     figures: Arc<Figures>,
+}
+
+/// A record that waits, and the room that it takes meanwhile.
+#[derive(Debug)]
+pub(super) struct Waiting<T> {
+    pub(super) record: T,
+    _room: OwnedSemaphorePermit,
 }
 
 /// Takes from the queue and sends.
 pub(super) struct Sending<T> {
-    queue: Receiver<T>,
+    queue: Receiver<Waiting<T>>,
     collector: Collector,
     resource: Resource,
     figures: Arc<Figures>,
@@ -98,7 +110,7 @@ pub(super) fn queue<T: Signal>(collector: Collector, resource: Resource) -> (Que
     let figures = Arc::new(Figures::default());
     let trouble = Trouble::with(T::AWAY);
     let sending = Sending { queue, collector, resource, figures: Arc::clone(&figures), trouble };
-    (Queue { sender, figures }, sending)
+    (Queue { sender, room: Arc::new(Semaphore::new(ROOM)), figures }, sending)
 }
 
 // === impl Exported ===
@@ -118,12 +130,18 @@ impl Exported {
 
 // === impl Queue ===
 
-impl<T> Queue<T> {
+impl<T: Signal> Queue<T> {
     /// Hands it over, or drops it.
     pub(super) fn push(&self, record: T) {
-        if self.sender.try_send(record).is_err() {
+        if self.hand_over(record).is_none() {
             self.figures.queue_full.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    fn hand_over(&self, record: T) -> Option<()> {
+        let size = u32::try_from(record.size()).ok()?;
+        let room = Arc::clone(&self.room).try_acquire_many_owned(size).ok()?;
+        self.sender.try_send(Waiting { record, _room: room }).ok()
     }
 
     pub(super) const fn figures(&self) -> &Arc<Figures> {
@@ -184,7 +202,7 @@ impl<T: Signal> Sending<T> {
     }
 
     /// What has come meanwhile, as far as it goes together.
-    pub(super) fn take_along(&mut self, records: &mut Vec<T>) {
+    pub(super) fn take_along(&mut self, records: &mut Vec<Waiting<T>>) {
         while records.len() < TOGETHER
             && let Ok(record) = self.queue.try_recv()
         {
@@ -193,12 +211,12 @@ impl<T: Signal> Sending<T> {
     }
 
     /// Sends these, again and again if there is hope; once more when everything stops.
-    async fn deliver(&mut self, records: &mut Vec<T>, stop: &CancellationToken) {
+    async fn deliver(&mut self, records: &mut Vec<Waiting<T>>, stop: &CancellationToken) {
         let count = records.len() as u64;
         if count == 0 {
             return;
         }
-        let body = otlp::request(&self.resource, records);
+        let body = otlp::request(&self.resource, records.iter().map(|waiting| &waiting.record));
         records.clear();
         let (begun, mut wait) = (Instant::now(), AGAIN);
         loop {
@@ -242,6 +260,7 @@ mod tests {
 
     use super::*;
     use crate::domain::time::Timestamp;
+    use crate::telemetry::fields::Value;
     use crate::telemetry::otlp::LineRecord;
 
     fn line() -> LineRecord {
@@ -250,12 +269,42 @@ mod tests {
         LineRecord { at, level: Level::INFO, body: None, attributes: Vec::new(), trace_id, span_id }
     }
 
-    #[test]
-    fn what_does_not_fit_is_dropped_and_counted() {
+    fn nobody_sends() -> (Queue<LineRecord>, Sending<LineRecord>) {
         let endpoint = "http://127.0.0.1:1".to_owned();
         let outbound = Outbound::new(&endpoint).unwrap();
-        let collector = Collector { outbound, endpoint, headers: HeaderMap::new() };
-        let (queue, mut sending) = queue(collector, Resource(Vec::new()));
+        queue(Collector { outbound, endpoint, headers: HeaderMap::new() }, Resource(Vec::new()))
+    }
+
+    #[test]
+    fn long_lines_take_no_more_memory_than_many() {
+        let (queue, mut sending) = nobody_sends();
+        let long = |length: usize| {
+            let text = |length| Value::Text("x".repeat(length).into());
+            LineRecord {
+                body: Some(text(length / 2)),
+                attributes: vec![("what", text(length / 2))],
+                ..line()
+            }
+        };
+        queue.push(long(ROOM));
+        let dropped = || Exported::read("logs", Some(queue.figures())).queue_full;
+        assert_eq!(dropped(), 1, "it is larger than all the room");
+        for _ in 0..20 {
+            queue.push(long(1 << 20));
+        }
+        assert_eq!(dropped(), 6, "fifteen have room, with what comes with each");
+        let mut records = Vec::new();
+        sending.take_along(&mut records);
+        queue.push(long(1 << 20));
+        assert_eq!((records.len(), dropped()), (15, 7), "they are still in memory");
+        records.clear();
+        queue.push(long(1 << 20));
+        assert_eq!(dropped(), 7, "there is room again");
+    }
+
+    #[test]
+    fn what_does_not_fit_is_dropped_and_counted() {
+        let (queue, mut sending) = nobody_sends();
         for _ in 0..QUEUE + 5 {
             queue.push(line());
         }

@@ -22,6 +22,18 @@ pub(super) enum Value {
 #[derive(Debug, Default)]
 pub(super) struct Fields(Vec<(&'static str, Value)>);
 
+// === impl Value ===
+
+impl Value {
+    /// How many bytes it has beside itself.
+    pub(super) fn length(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::Whole(_) | Self::Number(_) | Self::Truth(_) => 0,
+        }
+    }
+}
+
 // === impl Fields ===
 
 impl Fields {

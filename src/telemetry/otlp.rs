@@ -64,6 +64,8 @@ pub(super) trait Signal: Sized + Send + 'static {
     const PATH: &str;
     /// What is wrong when it does not arrive.
     const AWAY: &str;
+    /// How many bytes of memory it takes, about.
+    fn size(&self) -> usize;
     /// The field of `ScopeSpans` or `ScopeLogs` that holds them is 2 for both.
     fn write(&self, message: &mut Message);
 }
@@ -73,7 +75,7 @@ pub(super) trait Signal: Sized + Send + 'static {
 pub(super) struct Resource(pub(super) Vec<(&'static str, Value)>);
 
 /// One request (`ExportTraceServiceRequest`, `ExportLogsServiceRequest`: the numbers are the same).
-pub(super) fn request<T: Signal>(resource: &Resource, records: &[T]) -> Vec<u8> {
+pub(super) fn request<'r, T: Signal>(resource: &Resource, records: impl Iterator<Item = &'r T>) -> Vec<u8> {
     let mut request = Message::default();
     request.message(1, |of_resource| {
         of_resource.message(1, |message| attributes(message, 1, &resource.0));
@@ -109,6 +111,12 @@ fn any(message: &mut Message, value: &Value) {
     }
 }
 
+/// How many bytes of memory attributes take, about.
+fn size(attributes: &Vec<(&'static str, Value)>) -> usize {
+    let texts = attributes.iter().map(|(_, value)| value.length());
+    attributes.capacity() * size_of::<(&str, Value)>() + texts.sum::<usize>()
+}
+
 fn nanos(at: Timestamp) -> u64 {
     u64::try_from(at.as_micros()).unwrap_or_default().saturating_mul(1_000)
 }
@@ -125,6 +133,14 @@ const IS_REMOTE: u32 = 0x200;
 impl Signal for SpanRecord {
     const PATH: &str = "/v1/traces";
     const AWAY: &str = "spans do not reach the collector";
+
+    fn size(&self) -> usize {
+        let state = match &self.parent {
+            Some(Parent::Callers(_, state)) => state.len(),
+            _ => 0,
+        };
+        size_of::<Self>() + self.name.len() + state + size(&self.attributes)
+    }
 
     fn write(&self, message: &mut Message) {
         message.bytes(1, self.trace_id.as_bytes());
@@ -156,6 +172,10 @@ impl Signal for SpanRecord {
 impl Signal for LineRecord {
     const PATH: &str = "/v1/logs";
     const AWAY: &str = "log lines do not reach the collector";
+
+    fn size(&self) -> usize {
+        size_of::<Self>() + self.body.as_ref().map_or(0, Value::length) + size(&self.attributes)
+    }
 
     fn write(&self, message: &mut Message) {
         let severity = match self.level {

@@ -24,15 +24,7 @@ use crate::config::Share;
 use crate::domain::time::Timestamp;
 use crate::domain::trace_context::{SpanId, TraceId, TraceParent};
 use crate::runtime::clock::Ambient;
-
-/// The target of the span that stands for a request.
-pub(super) const REQUEST: &str = "jeton::request";
-
-/// The target of spans that stand for what is done for one.
-const PHASE: &str = "jeton::phase";
-
-/// Those of them in which others are asked.
-const ASKS_OTHERS: &str = "fetch keys";
+use crate::runtime::spans::{AUTH_METHOD, CLIENT_ID, FETCH_KEYS, GRANT_TYPE, PHASE, RECORDED, REQUEST};
 
 /// The longest `tracestate` that goes on (W3C Trace Context §3.3.1.5 asks for as much).
 const LONGEST_STATE: usize = 512;
@@ -121,18 +113,24 @@ impl Tracing {
     /// A request has come in.
     #[must_use]
     pub fn begin(&self, incoming: &Incoming<'_>) -> RequestTrace {
-        let span = tracing::debug_span!(
-            target: REQUEST,
-            "request",
-            id = incoming.request_id,
-            jeton.grant_type = Empty,
-            jeton.auth_method = Empty,
-            jeton.client_id = Empty,
-        );
         let recorded = self.0.as_ref().and_then(|recorder| {
             let record = recorder.begin(incoming)?;
             Some((Arc::clone(recorder), record))
         });
+        macro_rules! span {
+            ($target:expr) => {
+                tracing::debug_span!(
+                    target: $target,
+                    "request",
+                    id = incoming.request_id,
+                    { GRANT_TYPE } = Empty,
+                    { AUTH_METHOD } = Empty,
+                    { CLIENT_ID } = Empty,
+                )
+            };
+        }
+        // What is not recorded is made for log lines alone, where they ask for it.
+        let span = if recorded.is_some() { span!(RECORDED) } else { span!(REQUEST) };
         let of_caller = incoming.parent.map(|parent| parent.trace_id);
         let trace_id = recorded.as_ref().map(|(_, record)| record.trace_id).or(of_caller);
         span.with_subscriber(|(id, dispatch)| {
@@ -168,13 +166,13 @@ impl Recorder {
     /// What makes spans of what is done for recorded requests, and of nothing else.
     pub(super) fn hearing(self: &Arc<Self>) -> Teller {
         let filter = DynFilterFn::new(|metadata, context: &Context<'_, Registry>| match metadata.target() {
-            REQUEST => true,
+            RECORDED => true,
             PHASE => context.lookup_current().is_some_and(|span| recorded_above(&span).is_some()),
             _ => false,
         });
         let filter = filter
             .with_callsite_filter(|metadata: &'static Metadata<'static>| match metadata.target() {
-                REQUEST => Interest::always(),
+                RECORDED => Interest::always(),
                 PHASE => Interest::sometimes(),
                 _ => Interest::never(),
             })
@@ -352,7 +350,7 @@ where
             span_id: phase.span_id,
             parent: Some(Parent::Ours(phase.above)),
             name: name.into(),
-            kind: if name == ASKS_OTHERS { Kind::Client } else { Kind::Internal },
+            kind: if name == FETCH_KEYS { Kind::Client } else { Kind::Internal },
             begun: phase.begun,
             ended: self.0.ambient.now(),
             attributes: Vec::new(),
@@ -392,19 +390,21 @@ mod tests {
                 parent: TraceParent::parse(traceparent),
                 state: None,
             });
+            let unsampled = traceparent.ends_with("-00");
+            assert_eq!(trace.span().is_disabled(), unsampled, "no span is made that nobody hears");
             trace.span().in_scope(|| {
                 tracing::trace_span!(target: PHASE, "authenticate").in_scope(|| {
-                    tracing::trace_span!(target: PHASE, "fetch keys").in_scope(|| ());
+                    tracing::trace_span!(target: PHASE, FETCH_KEYS).in_scope(|| ());
                 });
-                Span::current().record("jeton.client_id", "billing");
+                Span::current().record(CLIENT_ID, "billing");
             });
             drop(trace);
             // Outside of a request there are no phases.
-            tracing::trace_span!(target: PHASE, "fetch keys").in_scope(|| ());
+            tracing::trace_span!(target: PHASE, FETCH_KEYS).in_scope(|| ());
         });
         let mut records = Vec::new();
         sending.take_along(&mut records);
-        records
+        records.into_iter().map(|waiting| waiting.record).collect()
     }
 
     #[test]
@@ -431,7 +431,7 @@ mod tests {
                     .iter()
                     .any(|(name, told)| *name == wanted && *told == Value::Text(value.into()))
         };
-        assert!(told("jeton.client_id", "billing"), "{request:?}");
+        assert!(told(CLIENT_ID, "billing"), "{request:?}");
     }
 
     #[test]

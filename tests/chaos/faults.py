@@ -17,6 +17,14 @@ A_SECOND = 1.2
 IDLE_TRANSACTIONS = 12
 
 
+# How many connections of a replica there may be.
+POOL = 8
+
+# How many ends of connections that lead nowhere there may be for each: both of one that was there when everything was lost,
+# and Jeton's of another that is being made in its place. More are not given up.
+ENDS = 3
+
+
 class Stage:
     """Everything that a fault may touch, and what it notes down."""
 
@@ -162,7 +170,10 @@ def lost(stage):
     if not left:
         stage.broken.append("no transaction was left idle, so this showed less than it should")
     yield
-    stage.notes.append(f"{stage.proxy.half_open()} ends of connections lead nowhere")
+    nowhere, most = stage.proxy.half_open(), ENDS * POOL * len(stage.replicas.servers)
+    stage.notes.append(f"{nowhere} ends of connections lead nowhere")
+    if not 0 < nowhere <= most:
+        stage.broken.append(f"{nowhere} ends of connections lead nowhere, and 1 to {most} can")
     stage.change("through")
     stage.lift()
     deadline = time.monotonic() + IDLE_TRANSACTIONS

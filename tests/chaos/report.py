@@ -61,7 +61,7 @@ def after(name, stage, times, expects_outage_mode):
         broken=list(stage.broken),
     )
     row.recovery_ms = round((recovered - lifted) * 1000) if recovered else -1
-    row.broken += [f"replica {replica} still keeps events in its spool" for replica in spooling(stage)]
+    row.broken += [f"replica {replica} {what}" for replica, what in unsettled(stage, lifted).items()]
     findings = stage.replicas.findings()
     row.chains = len(findings)
     row.broken += [f"{answer.how} at replica {answer.replica}: {answer.status} {answer.words}" for answer in wrong[:3]]
@@ -102,18 +102,20 @@ def wait(load, lifted, replicas):
             continue
         recent = {(answer.replica, answer.how) for answer in reversed_since(load.answers, last) if answer.status == 200}
         ways = {answer.how for answer in load.answers[:500]}
-        if len(recent) >= replicas * len(ways):
+        probed = {probe[2] for probe in load.probes if probe[1] > last and probe[3] == 200}
+        if len(recent) >= replicas * len(ways) and len(probed) >= replicas:
             return last
     return None
 
 
-def spooling(stage):
-    """The replicas that have not written everything into the database, also after a while."""
+def unsettled(stage, lifted):
+    """The replicas that have not written everything into the database, also after a while, or have not said so."""
     deadline, replicas = time.monotonic() + REPLAY, range(len(stage.replicas.servers))
     while True:
-        # What each has said last.
-        said = {replica: words for _, _, replica, _, words in stage.load.probes}
-        left = [replica for replica in replicas if "outage" in said.get(replica, "")]
+        # What each has said last, of what was asked since.
+        said = {replica: words for asked, _, replica, status, words in stage.load.probes if asked > lifted and status}
+        left = {replica: "still keeps events in its spool" for replica in replicas if "outage" in said.get(replica, "")}
+        left |= {replica: "was never probed since" for replica in replicas if replica not in said}
         if not left or time.monotonic() > deadline:
             return left
         time.sleep(0.2)

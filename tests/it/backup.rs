@@ -352,3 +352,43 @@ async fn an_interrupted_backup_leaves_nothing_behind() {
     assert!(!left.exists());
     assert_eq!(inside().len(), 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_interrupted_restore_replaces_nothing() {
+    let database = Database::create(Engine::Sqlite).await;
+    register(&database);
+    let backup = database.directory.path().join("backup");
+    let place = backup.to_str().unwrap();
+    jeton(&database, &["backup", place]);
+    jeton(&database, &["clients", "disable", "job"]);
+    let before = database.dump().await;
+    // Whoever reads this waits for somebody who writes.
+    let (copy, kept) = (backup.join("jeton.db"), backup.join("kept"));
+    fs::rename(&copy, &kept).unwrap();
+    assert!(Command::new("mkfifo").arg(&copy).status().unwrap().success());
+    let staged = || {
+        let inside =
+            fs::read_dir(file(&database).parent().unwrap()).unwrap().map(|entry| entry.unwrap().path());
+        inside.filter(|path| path.is_dir() && path.join("jeton.db").exists()).collect::<Vec<_>>()
+    };
+    for signal in ["TERM", "INT"] {
+        let restore = Process::start(&database, &["restore", place, "--replace"], &[]);
+        let begun = async {
+            while staged().is_empty() {
+                sleep(Duration::from_millis(10)).await;
+            }
+        };
+        timeout(Duration::from_secs(30), begun).await.expect("nothing is copied");
+        let log = restore.log();
+        let status = restore.signal(signal).await;
+        assert_eq!(status.code(), Some(1), "{signal}: {log}");
+        assert_eq!(staged(), Vec::<PathBuf>::new(), "{signal}");
+    }
+    assert!(database.dump().await == before, "the database is as it was");
+    fs::rename(&kept, &copy).unwrap();
+    let restored = jeton(&database, &["restore", place, "--replace"]);
+    assert_eq!(
+        restored["undone"][0]["action"], "client.disable",
+        "what was interrupted can be done: {restored}"
+    );
+}

@@ -363,7 +363,8 @@ async fn a_client_that_is_there_gets_roles_and_grants() {
     jeton(&database, &["roles", "create", "reader", "--permission", "orders/read"]);
     let create =
         ["clients", "create", "billing", "--owner", "finance", "--allow-from", "10.0.0.0/8", "--no-secret"];
-    jeton(&database, &create);
+    let subject = ["--certificate-subject", "san_dns=billing.example.com"];
+    jeton(&database, &[&create[..], &subject].concat());
     let listed = || jeton(&database, &["clients", "role", "list", "billing"]);
     jeton(&database, &["clients", "role", "add", "billing", "reader"]);
     assert_eq!(listed(), serde_json::json!([{ "role": "reader" }]));
@@ -373,11 +374,13 @@ async fn a_client_that_is_there_gets_roles_and_grants() {
     let mut expected = jeton(&database, &["clients", "show", "billing"]);
     let change = ["clients", "change", "billing", "--grant-type", "client_credentials", "--grant-type"];
     let more = ["token-exchange", "--no-owner", "--allow-from-anywhere", "--description", "Sends invoices"];
-    jeton(&database, &[&change[..], &more].concat());
+    assert_eq!(expected["tls_client_auth_subject"]["value"], "billing.example.com");
+    jeton(&database, &[&change[..], &more, &["--no-certificate-subject"]].concat());
     let changed = jeton(&database, &["clients", "show", "billing"]);
     let grants = ["client_credentials", "urn:ietf:params:oauth:grant-type:token-exchange"];
     expected["grant_types"] = serde_json::json!(grants);
     expected["owner"] = serde_json::Value::Null;
+    expected["tls_client_auth_subject"] = serde_json::Value::Null;
     expected["allowed_networks"] = serde_json::json!([]);
     expected["description"] = serde_json::json!("Sends invoices");
     for field in ["version", "updated_at"] {
@@ -397,6 +400,7 @@ async fn a_client_that_is_there_gets_roles_and_grants() {
         (&["clients", "role", "add", "nobody", "reader"], "there is no client 'nobody'"),
         (&["tokens", "revoke", "--client", "--help"], "--help stands where the value should"),
         (&["tokens", "revoke", "--jti", "--json"], "--json stands where the value should"),
+        (&["tokens", "revoke", "--jti", "--txn"], "--txn stands where the value should"),
     ] {
         let output = run(&database, arguments);
         assert!(!output.status.success(), "{arguments:?}");

@@ -11,6 +11,7 @@ use jeton::domain::audit::{Actor, Origin, ProcessKind};
 use jeton::jose::Algorithm;
 use jeton::runtime::clock::Ambient;
 use jeton::runtime::directory::{Directory, Limits};
+use jeton::runtime::nonces::NonceSecret;
 use jeton::runtime::revocations::Revocations;
 use jeton::runtime::rotator::{Rotated, Wanted};
 
@@ -171,6 +172,9 @@ async fn a_key_made_while_a_replica_starts_is_known_to_it(server: Server) {
     let limits = Limits { clients: 100, keys_believed_for: Duration::from_mins(1), grace: None };
     let clock = Arc::clone(starting.rotator.clock());
     let revocations = Revocations::open(store.clone(), ambient.clone(), Arc::clone(&clock)).await.unwrap();
-    Directory::open(store, (starting.keyring.clone(), revocations, clock), ambient, limits).await.unwrap();
+    let master_keys = starting.master_keys.clone();
+    let nonces = NonceSecret::open(store.clone(), master_keys, ambient.clone()).await.unwrap();
+    let memory = (starting.keyring.clone(), revocations, nonces);
+    Directory::open(store, memory, (ambient, clock), limits).await.unwrap();
     assert_eq!(starting.keyring.lives()[&Algorithm::Es256].len(), 2);
 }

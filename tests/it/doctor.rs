@@ -62,9 +62,19 @@ async fn all_is_well_and_one_thing_is_not(engine: Engine) {
     assert_eq!(output.status.code(), Some(1));
     assert!(says(&lines, "issuer", "wrong").contains("character by character"), "{lines:?}");
     server.stop().await;
-    let (output, lines) = examined(&database, &[asked]);
+    let trusted = ["trusted-issuers", "create", "ci", "--issuer", "https://ci.example"];
+    let keys = ["--jwks-uri", "https://127.0.0.1:1/keys"];
+    let may_be_called = ("JETON_OUTBOUND__ALLOWED_NETWORKS", "127.0.0.1/32");
+    let made = [&trusted[..], &keys].concat();
+    let made = command(&database, &made).envs([asked, may_be_called]).output().unwrap();
+    assert!(made.status.success(), "{made:?}");
+    let (output, lines) = examined(&database, &[asked, may_be_called]);
     assert_eq!(output.status.code(), Some(1));
     assert!(says(&lines, "issuer", "wrong").contains("verifiers need"), "{lines:?}");
+    let of_ci = says(&lines, "trusted issuers", "wrong");
+    for words in ["keys of ci cannot be had", "https://127.0.0.1:1/keys", "`jeton trusted-issuers show ci`"] {
+        assert!(of_ci.contains(words), "{words}: {of_ci}");
+    }
     assert!(!says(&lines, "master key", "ok").is_empty(), "the others are looked at: {lines:?}");
 }
 

@@ -18,6 +18,7 @@ use crate::private_key_jwt::{self as assertions, Signer, parameters};
 use crate::token::{GRANT, verified};
 use jeton::jose::{Algorithm, RsaBits, SigningKey};
 use jeton::runtime::clock::{Clock, ManualClock};
+use jeton::storage::ChangeKind;
 
 both_engines!(
     a_key_of_each_algorithm_binds_a_token_rfc9449_5,
@@ -452,18 +453,23 @@ async fn a_nonce_ends_with_a_restore_beside_a_running_server(server: Server) {
     let billing = server.billing().await;
     let old = Prover::start(&server, &billing).await;
     bound(&server, &ask(&server, &billing, &[&old.proof(&server)]).await, &old).await;
+    let replica = server.replica().await;
     let store = jeton::app::connect(&server.database.config()).await.unwrap();
     let mut tx = store.begin().await.unwrap();
     tx.settle_restore(server.clock.now()).await.unwrap();
+    tx.note_change(&ChangeKind::Unknown, server.clock.now()).await.unwrap();
     tx.commit().await.unwrap();
     let ended = async {
-        while challenge(&server, &billing, &old).await == *old.nonce.as_ref().unwrap() {
-            tokio::time::sleep(Duration::from_millis(20)).await;
+        for one in [&server, &replica] {
+            while challenge(one, &billing, &old).await == *old.nonce.as_ref().unwrap() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
         }
     };
     tokio::time::timeout(Duration::from_secs(20), ended)
         .await
         .expect("the secret of before is never given up");
+    assert_eq!(challenge(&replica, &billing, &old).await, challenge(&server, &billing, &old).await);
     let answer = ask(&server, &billing, &[&old.proof(&server)]).await;
     answer.expect_oauth_error(400, "use_dpop_nonce");
     server.clock.advance(Duration::from_secs(1));

@@ -3,14 +3,16 @@
 
 mod collector;
 
+use std::fs::Permissions;
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, timeout};
 
 use self::collector::{Collector, Got, Line, Mood, Span};
-use crate::harness::{Authority, Database, Engine, Process, jeton, run};
+use crate::harness::{Authority, Database, Engine, Issued, Process, command, jeton, run};
 
 /// A caller's trace, and its span.
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
@@ -366,4 +368,30 @@ async fn every_json_line_of_a_request_names_it_at_every_level() {
     let fault = fault.unwrap_or_else(|| panic!("{log}"));
     assert_eq!((&fault["request_id"], &fault["trace_id"]), (&json!("breaks"), &json!(TRACE)), "{fault}");
     assert_eq!(fault["level"], "WARN");
+}
+
+/// Files of TLS of which no restart makes anything else: that it is 78 says so to whoever would start it again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_that_fails_says_at_the_collector_what_led_to_it() {
+    let database = Database::create(Engine::Sqlite).await;
+    let (collector, directory) = (Collector::start().await, database.directory.path());
+    Issued::by_itself("server").write(directory, "server");
+    let encrypted = "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n";
+    std::fs::write(directory.join("server.key"), encrypted).unwrap();
+    std::fs::set_permissions(directory.join("server.key"), Permissions::from_mode(0o644)).unwrap();
+    let environment = [
+        ("JETON_OTLP__ENDPOINT", collector.url.as_str()),
+        ("JETON_TLS__CERTIFICATE", "server.pem"),
+        ("JETON_TLS__KEY", "server.key"),
+    ];
+    for (count, name) in ["serve", "quickstart"].into_iter().enumerate() {
+        let output = command(&database, &[name]).envs(environment).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.code() == Some(78) && said.contains("it is encrypted"), "{name}: {said}");
+        let warned = |got: &Got| {
+            let warnings = got.lines.iter().filter(|line| line.body.contains("can be read or written by"));
+            (warnings.count() > count).then_some(())
+        };
+        collector.finds("what was logged on the way", warned).await;
+    }
 }

@@ -221,3 +221,20 @@ async fn systemd_is_told_and_a_reload_changes_the_level_of_the_log() {
     manager.hears("STOPPING=1").await;
     assert!(process.ended().await.success());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_next_server_waits_until_the_one_before_has_given_the_spool_up() {
+    let database = Database::create_migrated(Engine::Sqlite).await;
+    let spool = [("JETON_OUTAGE__DIRECTORY", "data/spool")];
+    let before = Process::serve(&database, &spool).await;
+    let next = Process::start(&database, &["serve"], &spool);
+    let waits = async {
+        while !next.log().contains("waiting until another server") {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(PATIENCE, waits).await.expect("it does not say what it waits for");
+    before.stop().await;
+    next.ready().await;
+    next.stop().await;
+}

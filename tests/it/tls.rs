@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jeton::config::{CertificateHeader, Config, MutualTls, PemPair, TlsSettings};
+use jeton::domain::error::FaultKind;
 use rustls::ClientConfig;
 use rustls::version::{TLS12, TLS13};
 use tempfile::TempDir;
@@ -172,9 +173,10 @@ async fn a_start_with_files_that_cannot_be_used_says_what_is_wrong_with_all_of_t
     let ambient = jeton::runtime::clock::Ambient::system();
     let opened = |tls: &TlsSettings| match jeton::runtime::tls::Tls::open(tls, &ambient) {
         Ok(_) => panic!("it was opened"),
-        Err(fault) => fault.to_string(),
+        Err(fault) => (fault.to_string(), fault.kind),
     };
-    let problem = opened(&tls);
+    let (problem, kind) = opened(&tls);
+    assert_eq!(kind, FaultKind::Setup, "no restart takes its passphrase away: {problem}");
     assert!(problem.contains("server.key: it is encrypted"), "{problem}");
     assert!(problem.contains("revoked.pem: it is not one list"), "{problem}");
 
@@ -183,11 +185,19 @@ async fn a_start_with_files_that_cannot_be_used_says_what_is_wrong_with_all_of_t
     fs::copy(files.file("other.key"), files.file("server.key")).unwrap();
     fs::write(files.file("ca.pem"), "").unwrap();
     tls.crls.clear();
-    let problem = opened(&tls);
+    let (problem, kind) = opened(&tls);
+    assert_eq!(kind, FaultKind::Unavailable, "somebody may be about to write the others: {problem}");
     assert!(problem.contains("they do not belong together"), "{problem}");
     assert!(problem.contains("ca.pem: it has no certificate"), "{problem}");
     let line = fs::read_to_string(files.file("server.key")).unwrap().lines().nth(1).unwrap().to_owned();
     assert!(!problem.contains(&line), "{problem}");
+
+    fs::remove_file(files.file("server.key")).unwrap();
+    let (problem, kind) = opened(&tls);
+    assert_eq!(kind, FaultKind::Unavailable, "it may be on its way: {problem}");
+    fs::create_dir(files.file("server.key")).unwrap();
+    let (problem, kind) = opened(&tls);
+    assert_eq!(kind, FaultKind::Setup, "it is none: {problem}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -14,7 +14,7 @@ use super::entry::{Entry, What};
 use super::spool::Spool;
 use super::spools::Spools;
 use crate::domain::audit::{Event, ProcessKind};
-use crate::domain::error::Fault;
+use crate::domain::error::{Fault, FaultKind};
 use crate::domain::text::quoted;
 use crate::runtime::audit_key::AuditKey;
 use crate::runtime::clock::Ambient;
@@ -53,11 +53,14 @@ pub async fn adopt(spools: &Spools, store: &Store, ambient: &Ambient, key: &Audi
 }
 
 fn problem(path: &Path, error: &io::Error) -> Fault {
-    Fault::internal(format!(
-        "{} may hold audit events of an outage: {error}; let this server read and write it, or move it away to start \
-         without them",
-        path.display()
-    ))
+    Fault {
+        kind: FaultKind::of_path(error.kind()),
+        detail: format!(
+            "{} may hold audit events of an outage: {error}; let this server read and write it, or move it away to \
+             start without them",
+            path.display()
+        ),
+    }
 }
 
 async fn record(committer: &mut Committer, mut spool: Spool) -> Result<(), Fault> {

@@ -1,18 +1,25 @@
 //! The directory of the spools, which one server has at a time.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
 
 use super::spool::{EXTENSION, UNFINISHED};
 use crate::config::{Outage, OutageMode};
-use crate::domain::error::Fault;
+use crate::domain::error::{Fault, FaultKind};
+use crate::domain::schedule::Span;
 
 /// What the file is called whose lock says that a server has the directory. The lock ends with the process, however
 /// that ends; the file stays, and means nothing without.
 const LOCK: &str = "lock";
+
+/// How often it is asked whether the other server has ended.
+const ASK: Duration = Duration::from_millis(100);
 
 /// The directory, for as long as this is kept.
 pub struct Spools {
@@ -24,12 +31,13 @@ pub struct Spools {
 // === impl Spools ===
 
 impl Spools {
-    /// Takes the directory, and removes what could never be finished in it. Where the mode is `refuse` and nothing was
-    /// left there, or another server has it, it is left alone.
+    /// Takes the directory, and removes what could never be finished in it. A server that has it may be about to stop:
+    /// its end is waited for, for as long as `patience` says. Where the mode is `refuse` and nothing was left there, or
+    /// another server goes on having it, it is left alone.
     ///
     /// # Errors
-    /// Another server has it, or it cannot be made or written.
-    pub fn claim(settings: &Outage) -> Result<Self, Fault> {
+    /// Another server goes on having it, or it cannot be made or written.
+    pub async fn claim(settings: &Outage, patience: Duration) -> Result<Self, Fault> {
         let directory = &settings.directory;
         let fault = |error: io::Error| unusable(settings, &error);
         let wanted =
@@ -43,15 +51,15 @@ impl Spools {
         let file =
             OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
         let mut file = file.map_err(fault)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) if settings.mode == OutageMode::Refuse => {
-                return Ok(Self { settings, lock: None });
-            }
-            Err(TryLockError::WouldBlock) => return Err(taken(directory, &mut file)),
-            Err(TryLockError::Error(error)) => return Err(fault(error)),
+        if !lock(&mut file, directory, patience).await.map_err(fault)? {
+            return match settings.mode {
+                OutageMode::Refuse => Ok(Self { settings, lock: None }),
+                OutageMode::Spool => Err(taken(directory, &mut file)),
+            };
         }
-        if let Err(error) = file.set_len(0).and_then(|()| write!(file, "{}", process::id())) {
+        // Whoever has waited has read it.
+        let emptied = file.rewind().and_then(|()| file.set_len(0));
+        if let Err(error) = emptied.and_then(|()| write!(file, "{}", process::id())) {
             // Only to tell others. The disk may be full of what is about to be recorded.
             tracing::debug!(%error, "the lock does not say whose it is");
         }
@@ -65,6 +73,29 @@ impl Spools {
     /// The spools in it, oldest first; none where it is left alone.
     pub(super) fn left(&self) -> io::Result<Vec<PathBuf>> {
         self.lock.as_ref().map_or_else(|| Ok(Vec::new()), |_| files(&self.settings.directory, EXTENSION))
+    }
+}
+
+/// Takes the lock, which another server may have until it ends. Answers whether it did in time.
+async fn lock(file: &mut File, directory: &Path, patience: Duration) -> io::Result<bool> {
+    let (until, mut told) = (Instant::now() + patience, false);
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(true),
+            Err(TryLockError::Error(error)) => return Err(error),
+            Err(TryLockError::WouldBlock) if Instant::now() >= until => return Ok(false),
+            Err(TryLockError::WouldBlock) if !told => {
+                tracing::warn!(
+                    "waiting until another server{} ends, which has {} (outage.directory): {} at most",
+                    holder(file),
+                    directory.display(),
+                    Span(patience)
+                );
+                told = true;
+            }
+            Err(TryLockError::WouldBlock) => {}
+        }
+        sleep(ASK).await;
     }
 }
 
@@ -85,12 +116,17 @@ fn files(directory: &Path, extension: &str) -> io::Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-fn taken(directory: &Path, lock: &mut File) -> Fault {
+/// Which process has the lock, where the file says so. Only to tell: it may be of another machine, and somebody may be
+/// writing it just now.
+fn holder(lock: &mut File) -> String {
     let mut holder = String::new();
-    // Only to tell: it may be of another machine, and somebody may be writing it just now.
-    let known = lock.take(20).read_to_string(&mut holder).is_ok() && !holder.is_empty();
-    let holder = if known { format!(" (process {holder})") } else { String::new() };
-    Fault::internal(format!(
+    let known = lock.rewind().and_then(|()| lock.take(20).read_to_string(&mut holder)).is_ok();
+    if known && !holder.is_empty() { format!(" (process {holder})") } else { String::new() }
+}
+
+fn taken(directory: &Path, lock: &mut File) -> Fault {
+    let holder = holder(lock);
+    Fault::unavailable(format!(
         "another server{holder} keeps its events in {} while the database is away: stop it first, or give each server \
          an outage.directory of its own. A lock that is left over needs no removing: it ends with its process; on a \
          network file system, when that takes the machine for dead",
@@ -100,45 +136,77 @@ fn taken(directory: &Path, lock: &mut File) -> Fault {
 
 /// Why a directory cannot have a spool.
 pub(super) fn unusable(settings: &Outage, error: &io::Error) -> Fault {
-    Fault::internal(format!(
-        "the directory for events while the database is away, {}: {error}; set outage.directory to one that can be \
-         written and locked and has {} MiB free (outage.max_size), or outage.mode to refuse",
-        settings.directory.display(),
-        settings.max_size / (1_024 * 1_024),
-    ))
+    Fault {
+        kind: FaultKind::of_path(error.kind()),
+        detail: format!(
+            "the directory for events while the database is away, {}: {error}; set outage.directory to one that can \
+             be written and locked and has {} MiB free (outage.max_size), or outage.mode to refuse",
+            settings.directory.display(),
+            settings.max_size / (1_024 * 1_024),
+        ),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
+
+    const AT_ONCE: Duration = Duration::ZERO;
 
     fn settings(directory: &Path, mode: OutageMode) -> Outage {
         Outage { mode, grace: Duration::from_secs(1), directory: directory.join("spool"), max_size: 1 << 20 }
     }
 
-    #[test]
-    fn one_server_has_the_directory_until_it_ends() {
+    #[tokio::test]
+    async fn one_server_has_the_directory_until_it_ends() {
         let directory = tempfile::tempdir().unwrap();
         let settings = settings(directory.path(), OutageMode::Spool);
-        let first = Spools::claim(&settings).unwrap();
-        let refused = Spools::claim(&settings).err().unwrap().to_string();
+        let first = Spools::claim(&settings, AT_ONCE).await.unwrap();
+        let refused = Spools::claim(&settings, AT_ONCE).await.err().unwrap().to_string();
         let holder = format!("another server (process {})", process::id());
         assert!(refused.contains(&holder) && refused.contains("an outage.directory of its own"), "{refused}");
         drop(first);
         assert!(settings.directory.join(LOCK).exists(), "the file stays");
-        Spools::claim(&settings).expect("without a lock on it, it means nothing");
+        Spools::claim(&settings, AT_ONCE).await.expect("without a lock on it, it means nothing");
     }
 
-    #[test]
-    fn what_could_not_be_finished_is_removed_and_nothing_else() {
+    #[tokio::test]
+    async fn who_is_about_to_end_is_waited_for_and_who_goes_on_is_not() {
+        let directory = tempfile::tempdir().unwrap();
+        let settings = settings(directory.path(), OutageMode::Spool);
+        let first = Spools::claim(&settings, AT_ONCE).await.unwrap();
+        let began = Instant::now();
+        let refused = Spools::claim(&settings, Duration::from_millis(250)).await.err().unwrap();
+        assert!(began.elapsed() >= Duration::from_millis(250));
+        assert_eq!(refused.kind, FaultKind::Unavailable, "it may end later");
+        let second = async {
+            sleep(Duration::from_millis(150)).await;
+            drop(first);
+        };
+        let (second, ()) = tokio::join!(Spools::claim(&settings, Duration::from_mins(1)), second);
+        second.unwrap();
+        let holder = fs::read_to_string(settings.directory.join(LOCK)).unwrap();
+        assert_eq!(holder, process::id().to_string());
+    }
+
+    #[tokio::test]
+    async fn a_directory_that_cannot_be_used_is_a_wrong_set_up() {
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join("spool"), "no directory").unwrap();
+        let settings = settings(&directory.path().join("spool"), OutageMode::Spool);
+        let fault = Spools::claim(&settings, AT_ONCE).await.err().unwrap();
+        assert!(fault.kind == FaultKind::Setup && fault.detail.contains("set outage.directory"), "{fault}");
+    }
+
+    #[tokio::test]
+    async fn what_could_not_be_finished_is_removed_and_nothing_else() {
         let directory = tempfile::tempdir().unwrap();
         let settings = settings(directory.path(), OutageMode::Spool);
         fs::create_dir(&settings.directory).unwrap();
         for name in ["b.spool", "a.spool", "a.unfinished", "a.unread", "notes"] {
             fs::write(settings.directory.join(name), "x").unwrap();
         }
-        let spools = Spools::claim(&settings).unwrap();
+        let spools = Spools::claim(&settings, AT_ONCE).await.unwrap();
         let left = spools.left().unwrap();
         assert_eq!(left, ["a.spool", "b.spool"].map(|name| settings.directory.join(name)));
         let mut names: Vec<_> =
@@ -147,17 +215,17 @@ mod tests {
         assert_eq!(names, ["a.spool", "a.unread", "b.spool", LOCK, "notes"]);
     }
 
-    #[test]
-    fn where_nobody_gets_a_token_only_what_is_left_is_looked_after() {
+    #[tokio::test]
+    async fn where_nobody_gets_a_token_only_what_is_left_is_looked_after() {
         let directory = tempfile::tempdir().unwrap();
         let refuse = settings(directory.path(), OutageMode::Refuse);
-        assert!(Spools::claim(&refuse).unwrap().lock.is_none());
+        assert!(Spools::claim(&refuse, AT_ONCE).await.unwrap().lock.is_none());
         assert!(!refuse.directory.exists(), "nothing is made");
-        let other = Spools::claim(&settings(directory.path(), OutageMode::Spool)).unwrap();
+        let other = Spools::claim(&settings(directory.path(), OutageMode::Spool), AT_ONCE).await.unwrap();
         fs::write(refuse.directory.join("a.spool"), "x").unwrap();
-        let beside = Spools::claim(&refuse).unwrap();
+        let beside = Spools::claim(&refuse, AT_ONCE).await.unwrap();
         assert_eq!(beside.left().unwrap(), Vec::<PathBuf>::new(), "another server's");
         drop(other);
-        assert_eq!(Spools::claim(&refuse).unwrap().left().unwrap().len(), 1);
+        assert_eq!(Spools::claim(&refuse, AT_ONCE).await.unwrap().left().unwrap().len(), 1);
     }
 }

@@ -189,9 +189,11 @@ impl MasterKey {
                 let setting = if is_current { "JETON_MASTER_KEY" } else { "JETON_OTHER_MASTER_KEYS" };
                 InMemory::parse(text, setting).map(Self::InMemory)
             }
-            MasterKeySource::File(path) | MasterKeySource::Managed(path) => {
-                InMemory::read(path).map(Self::InMemory)
-            }
+            MasterKeySource::File(path) => InMemory::read(path).map(Self::InMemory),
+            // Nobody but a first start writes it: what is lost does not come by itself.
+            MasterKeySource::Managed(path) => InMemory::read(path)
+                .map(Self::InMemory)
+                .map_err(|fault| if path.exists() { fault } else { Fault::setup(fault) }),
             #[cfg(feature = "pkcs11")]
             MasterKeySource::Token(label) => in_token::find(token.as_ref(), label).await.map(Self::InToken),
             #[cfg(not(feature = "pkcs11"))]

@@ -17,6 +17,7 @@ use secrecy::ExposeSecret;
 use super::from_files::{FromFiles, Made};
 use crate::config::PemPair;
 use crate::domain::certificate::PeerCertificate;
+use crate::domain::error::Fault;
 use crate::domain::time::Timestamp;
 use crate::runtime::clock::Ambient;
 use crate::runtime::private_file;
@@ -40,25 +41,26 @@ struct Time(Ambient);
 
 impl Endpoint {
     /// Reads a certificate and its key. `asks` for certificates of clients, and does with none too.
-    pub(super) fn open(pair: &PemPair, asks: bool, ambient: &Ambient) -> Result<Self, String> {
+    pub(super) fn open(pair: &PemPair, asks: bool, ambient: &Ambient) -> Result<Self, Fault> {
         let files = vec![pair.certificate.clone(), pair.key.clone()];
         let provider = Arc::new(aws_lc_rs::default_provider());
         let (pair, ambient) = (pair.clone(), ambient.clone());
         let make = move || {
             let chain = certificates("the certificate", &pair.certificate)?;
-            let ends = PeerCertificate::parse(&chain[0], false)
-                .map_err(|problem| format!("the certificate {}: {problem}", pair.certificate.display()))?;
+            let ends = PeerCertificate::parse(&chain[0], false).map_err(|problem| {
+                not_yet(format!("the certificate {}: {problem}", pair.certificate.display()))
+            })?;
             let key = private_key(&pair.key)?;
             let time = Arc::new(Time(ambient.clone()));
             let config = config(&provider, time, asks, chain, key);
             let mut config = config.map_err(|problem| {
                 let (certificate, key) = (pair.certificate.display(), pair.key.display());
-                format!("the certificate {certificate} with the key {key}: {problem}")
+                not_yet(format!("the certificate {certificate} with the key {key}: {problem}"))
             })?;
             config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).to_vec();
             // New ones each time: sessions are resumed at the listener where they began, and not for longer than what
             // it showed then is in use.
-            config.ticketer = aws_lc_rs::Ticketer::new().map_err(|error| error.to_string())?;
+            config.ticketer = aws_lc_rs::Ticketer::new().map_err(Fault::internal)?;
             Ok(Made { value: Arc::new(config), ends: vec![(pair.certificate.clone(), ends.not_after)] })
         };
         FromFiles::open("the certificate of the server", files, make).map(Self)
@@ -101,29 +103,44 @@ fn config(
     })
 }
 
+/// What a file holds is not to be used, and may be in a moment: whoever renews it may be about to write the rest of it,
+/// or the other half of a pair.
+pub(super) fn not_yet(problem: impl fmt::Display) -> Fault {
+    Fault::unavailable(problem)
+}
+
+/// What is in a file.
+pub(super) fn read(what: &str, file: &Path) -> Result<Vec<u8>, Fault> {
+    std::fs::read(file)
+        .map_err(|error| private_file::fault(format_args!("{what} {}", file.display()), &error))
+}
+
 /// The certificates of a PEM file; at least one.
-pub(super) fn certificates(what: &str, file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let problem = |problem: &dyn fmt::Display| format!("{what} {}: {problem}", file.display());
-    let text = std::fs::read(file).map_err(|error| problem(&error))?;
+pub(super) fn certificates(what: &str, file: &Path) -> Result<Vec<CertificateDer<'static>>, Fault> {
+    let problem = |problem: &str| not_yet(format!("{what} {}: {problem}", file.display()));
+    let text = read(what, file)?;
     let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
     // The error's own text may quote a line, which here would do no harm but help nobody.
-    let all = all.map_err(|_| problem(&"it is not well-formed PEM"))?;
+    let all = all.map_err(|_| problem("it is not well-formed PEM"))?;
     if all.is_empty() {
-        return Err(problem(&"it has no certificate in PEM (-----BEGIN CERTIFICATE-----)"));
+        return Err(problem("it has no certificate in PEM (-----BEGIN CERTIFICATE-----)"));
     }
     Ok(all)
 }
 
 /// The private key of a PEM file. No error quotes anything of it.
-fn private_key(file: &Path) -> Result<PrivateKeyDer<'static>, String> {
-    let problem = |problem: &dyn fmt::Display| format!("the private key {}: {problem}", file.display());
-    let text = private_file::read(file).map_err(|error| problem(&error))?;
+fn private_key(file: &Path) -> Result<PrivateKeyDer<'static>, Fault> {
+    let problem = |problem: &str| format!("the private key {}: {problem}", file.display());
+    let text = private_file::read(file)
+        .map_err(|error| private_file::fault(format_args!("the private key {}", file.display()), &error))?;
     let text = text.expose_secret();
     PrivateKeyDer::from_pem_slice(text.as_bytes()).map_err(|_| {
         if text.contains("ENCRYPTED") {
-            problem(&"it is encrypted: write it without a passphrase, readable by the server alone")
+            Fault::setup(problem(
+                "it is encrypted: write it without a passphrase, readable by the server alone",
+            ))
         } else {
-            problem(&"it has no private key in PEM (PKCS#8, PKCS#1 or SEC 1)")
+            not_yet(problem("it has no private key in PEM (PKCS#8, PKCS#1 or SEC 1)"))
         }
     })
 }

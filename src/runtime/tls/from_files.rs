@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 
+use crate::domain::error::Fault;
 use crate::domain::time::Timestamp;
 
 /// Something made of files.
@@ -14,7 +15,7 @@ pub(super) struct FromFiles<T> {
     /// What it is, for the log.
     name: &'static str,
     files: Vec<PathBuf>,
-    make: Box<dyn Fn() -> Result<Made<T>, String> + Send + Sync>,
+    make: Box<dyn Fn() -> Result<Made<T>, Fault> + Send + Sync>,
     current: ArcSwap<Made<T>>,
     seen: Mutex<Seen>,
 }
@@ -52,8 +53,8 @@ impl<T> FromFiles<T> {
     pub(super) fn open(
         name: &'static str,
         files: Vec<PathBuf>,
-        make: impl Fn() -> Result<Made<T>, String> + Send + Sync + 'static,
-    ) -> Result<Self, String> {
+        make: impl Fn() -> Result<Made<T>, Fault> + Send + Sync + 'static,
+    ) -> Result<Self, Fault> {
         // Looked at first: what is written while it is being read counts as changed later.
         let stamps = files.iter().map(|file| Stamp::of(file)).collect();
         let current = ArcSwap::from_pointee(make()?);
@@ -84,7 +85,7 @@ impl<T> FromFiles<T> {
                     seen.at = Timestamp::from_micros(0);
                     tracing::info!("{} was read again and is in use", self.name);
                 }
-                Err(problem) => {
+                Err(Fault { detail: problem, .. }) => {
                     if changed || seen.problem.as_ref() != Some(&problem) {
                         tracing::error!(
                             "{} has changed and cannot be used, what it was stays, and it is tried again: {problem}",
@@ -147,9 +148,9 @@ mod tests {
         }
     }
 
-    fn number(file: &Path) -> Result<Made<u32>, String> {
-        let text = fs::read_to_string(file).map_err(|error| error.to_string())?;
-        let value = text.parse().map_err(|_| "no number".to_owned())?;
+    fn number(file: &Path) -> Result<Made<u32>, Fault> {
+        let text = fs::read_to_string(file).map_err(Fault::unavailable)?;
+        let value = text.parse().map_err(|_| Fault::unavailable("no number"))?;
         Ok(Made { value, ends: Vec::new() })
     }
 
@@ -193,7 +194,7 @@ mod tests {
             let (file, hindered) = (file.clone(), Arc::clone(&hindered));
             move || {
                 if hindered.load(Ordering::SeqCst) {
-                    return Err("too many open files".to_owned());
+                    return Err(Fault::unavailable("too many open files"));
                 }
                 number(&file)
             }

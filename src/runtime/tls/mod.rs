@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::clock::Ambient;
 use crate::config::TlsSettings;
-use crate::domain::error::Fault;
+use crate::domain::error::{Fault, FaultKind};
 use crate::domain::time::Timestamp;
 
 /// How often the files are looked at.
@@ -48,7 +48,7 @@ impl Tls {
         let main = settings.main.as_ref().map(|pair| Endpoint::open(pair, false, ambient));
         let mutual = settings.mutual.as_ref().map(|mutual| Endpoint::open(&mutual.pair, true, ambient));
         let trust = ClientTrust::open(settings.client_ca.as_deref(), &settings.crls, ambient);
-        let mut usable = |endpoint: Option<Result<Endpoint, String>>| {
+        let mut usable = |endpoint: Option<Result<Endpoint, Fault>>| {
             endpoint
                 .and_then(|endpoint| endpoint.map_err(|problem| problems.push(problem)).ok())
                 .map(Arc::new)
@@ -60,8 +60,7 @@ impl Tls {
             }
             trust => {
                 problems.extend(trust.err());
-                problems.dedup();
-                Err(Fault::internal(problems.join("; ")))
+                Err(all_of(problems))
             }
         }
     }
@@ -97,4 +96,13 @@ impl Tls {
         }
         self.trust.look(now);
     }
+}
+
+/// Several as one. No restart mends it as long as none mends one of them.
+fn all_of(problems: Vec<Fault>) -> Fault {
+    let stays = problems.iter().any(|problem| problem.kind == FaultKind::Setup);
+    let mut details: Vec<_> = problems.into_iter().map(|problem| problem.detail).collect();
+    details.dedup();
+    let kind = if stays { FaultKind::Setup } else { FaultKind::Unavailable };
+    Fault { kind, detail: details.join("; ") }
 }

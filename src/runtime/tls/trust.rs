@@ -14,9 +14,10 @@ use rustls::pki_types::{CertificateDer, CertificateRevocationListDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
 
-use super::endpoint::{certificates, unix_time};
+use super::endpoint::{certificates, not_yet, read, unix_time};
 use super::from_files::{FromFiles, Made};
 use crate::domain::certificate::{NotACertificate, PeerCertificate, revocation_list_end};
+use crate::domain::error::Fault;
 use crate::domain::time::Timestamp;
 use crate::runtime::clock::Ambient;
 
@@ -62,7 +63,7 @@ struct Verdict {
 // === impl ClientTrust ===
 
 impl ClientTrust {
-    pub(super) fn open(ca: Option<&Path>, crls: &[PathBuf], ambient: &Ambient) -> Result<Self, String> {
+    pub(super) fn open(ca: Option<&Path>, crls: &[PathBuf], ambient: &Ambient) -> Result<Self, Fault> {
         let files = ca.map(Path::to_owned).into_iter().chain(crls.iter().cloned()).collect();
         let (ca, crls) = (ca.map(Path::to_owned), crls.to_vec());
         let provider = Arc::new(crypto::aws_lc_rs::default_provider());
@@ -156,19 +157,21 @@ fn verifier(
     provider: &Arc<CryptoProvider>,
     ca: &Path,
     crls: &[PathBuf],
-) -> Result<Made<Option<Arc<dyn ClientCertVerifier>>>, String> {
+) -> Result<Made<Option<Arc<dyn ClientCertVerifier>>>, Fault> {
     let mut roots = RootCertStore::empty();
     for (number, certificate) in certificates("the authorities of clients", ca)?.into_iter().enumerate() {
         roots.add(certificate).map_err(|problem| {
-            format!("the authorities of clients {}: certificate {}: {problem}", ca.display(), number + 1)
+            let (ca, number) = (ca.display(), number + 1);
+            not_yet(format!("the authorities of clients {ca}: certificate {number}: {problem}"))
         })?;
     }
     let mut builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider));
     let mut ends = Vec::new();
     for file in crls {
         for list in revocation_lists(file)? {
-            let end = revocation_list_end(&list)
-                .map_err(|problem| format!("the revoked certificates {}: {problem}", file.display()))?;
+            let end = revocation_list_end(&list).map_err(|problem| {
+                not_yet(format!("the revoked certificates {}: {problem}", file.display()))
+            })?;
             ends.push((file.clone(), end));
             builder = builder.with_crls([list]);
         }
@@ -176,14 +179,13 @@ fn verifier(
     let verifier = builder
         .enforce_revocation_expiration()
         .build()
-        .map_err(|problem| format!("the revoked certificates: {problem}"))?;
+        .map_err(|problem| not_yet(format!("the revoked certificates: {problem}")))?;
     Ok(Made { value: Some(verifier), ends })
 }
 
 /// The lists in a file, in PEM, or one in DER, as authorities publish it.
-fn revocation_lists(file: &Path) -> Result<Vec<CertificateRevocationListDer<'static>>, String> {
-    let bytes = std::fs::read(file)
-        .map_err(|error| format!("the revoked certificates {}: {error}", file.display()))?;
+fn revocation_lists(file: &Path) -> Result<Vec<CertificateRevocationListDer<'static>>, Fault> {
+    let bytes = read("the revoked certificates", file)?;
     let in_pem: Result<Vec<_>, _> = CertificateRevocationListDer::pem_slice_iter(&bytes).collect();
     match in_pem {
         Ok(lists) if !lists.is_empty() => Ok(lists),

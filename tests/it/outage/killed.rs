@@ -92,8 +92,10 @@ async fn what_was_answered_on_a_full_disk_is_recorded_by_the_next_start() {
     let adopted = database.texts("SELECT event FROM audit_events WHERE kind = 'spool_adopted'").await;
     assert!(adopted.len() == 1 && !adopted[0].contains("problem"), "{adopted:?}");
     assert_eq!(spools(&database), 1, "its own");
-    let beside = command(&database, &["serve"]).envs(SPOOLS).output().unwrap();
+    let hasty = [("JETON_SERVER__SHUTDOWN_DEADLINE", "1s")];
+    let beside = command(&database, &["serve"]).envs(SPOOLS).envs(hasty).output().unwrap();
     let said = String::from_utf8_lossy(&beside.stderr);
+    assert!(said.contains("waiting until another server") && said.contains("1s at most"), "{said}");
     let holder = format!("another server (process {})", process.id());
     assert!(
         beside.status.code() == Some(1) && said.contains(&holder) && said.contains("outage.directory"),
