@@ -34,6 +34,7 @@ BYTES_PER_ROW = 1_500  # of disk, in a full audit table, generously
 SLOW_PAGE_MS = 200  # a page that takes longer is told
 MOST_ASSERTIONS = 16_000  # that a server could check in a second
 FEW_CREDENTIALS, MANY_CREDENTIALS = 10, 10_000  # of one trusted issuer
+MILLION = 1_000_000
 SLOW = 10_000  # connections that are idle, drip or do not read
 SLOW_SECONDS = 15  # until the first of them have met their limits
 STEADY_RATE, STEADY_CONNECTIONS = 200, 16  # of the client beside the flood
@@ -210,6 +211,24 @@ def federation(bench):
                 own = own or result["tokens per CPU-second"]
                 result |= {"answers": answers, "of few": result["tokens per CPU-second"] / own}
                 note(results, f"{name}, one of {count:,} credentials", result)
+    return results
+
+
+def million(bench):
+    """The same among many credentials until a million have got one, in one go."""
+    results = {}
+    for name in bench.among(ENGINES):
+        with new_directory() as directory:
+            with federated(bench.programs, directory, ENGINES[name], MANY_CREDENTIALS) as (server, request, write_tokens):
+                tokens = [directory / "first", directory / "measured"]
+                write_tokens(tokens[0], WARM_UP_SECONDS * 4 * MOST_ASSERTIONS // 2)
+                rate = wrk(server, WARM_UP_SECONDS * 4, tokens=tokens[0], **request)["rate"]
+                seconds = int(MILLION / rate * 1.1) + 1
+                write_tokens(tokens[1], MILLION * 2)
+                result, answers = full_speed(server, seconds, tokens=tokens[1], **request)
+        if answers < MILLION:
+            raise SystemExit(f"{name}: only {answers:,} tokens in {seconds} s")
+        note(results, f"{name}, one of {MANY_CREDENTIALS:,} credentials", result | {"answers": answers})
     return results
 
 
