@@ -39,7 +39,10 @@ pub(super) async fn run(config: &Config, telemetry: Telemetry) -> anyhow::Result
     let ambient = Ambient::system();
     let stop = stop_signal()?;
     tokio::pin!(stop);
-    let (app, telemetry) = start(config, &ambient, telemetry).await?;
+    let (app, telemetry) = tokio::select! {
+        started = start(config, &ambient, telemetry) => started?,
+        () = &mut stop => return Ok(()),
+    };
     let outcome = tokio::select! {
         walked = walk(config, &app, &ambient) => walked.map(Some),
         () = &mut stop => Ok(None),

@@ -1,6 +1,7 @@
 //! `jeton serve`
 
 use std::path::Path;
+use std::pin::pin;
 
 use anyhow::bail;
 use tokio::signal::unix::{SignalKind, signal};
@@ -16,11 +17,18 @@ use crate::telemetry::{LogLevel, Telemetry};
 
 pub(super) async fn run(config: &Config, file: Option<&Path>, telemetry: Telemetry) -> anyhow::Result<()> {
     note_unread(config, |name| std::env::var_os(name).is_some());
-    let stop = stop_signal()?;
+    let mut stop = pin!(stop_signal()?);
     let mut hang_up = signal(SignalKind::hangup())?;
     let ambient = Ambient::system();
     let manager = ServiceManager::of(|name| std::env::var(name).ok(), std::process::id());
-    let (app, telemetry) = start(config, &ambient, telemetry).await?;
+    // It may wait for a database, or for the server before it. What is given up half-way is as after a kill.
+    let (app, telemetry) = tokio::select! {
+        started = start(config, &ambient, telemetry) => started?,
+        () = &mut stop => {
+            tracing::info!("stopped before it served");
+            return Ok(());
+        }
+    };
     let status = format!("serving {} at {}", app.issuer(), app.address());
     manager.ready(&status);
     let reloading = async {
@@ -33,7 +41,7 @@ pub(super) async fn run(config: &Config, file: Option<&Path>, telemetry: Telemet
         }
     };
     tokio::select! {
-        () = stop => {}
+        () = &mut stop => {}
         () = reloading => {}
         () = beating(&manager, app.connections()) => {}
     }

@@ -408,7 +408,7 @@ impl Directory {
     }
 
     /// Applies changes. Clients come first: whatever fails after that, nobody who was switched off is
-    /// served from memory.
+    /// served from memory. The nonces do not wait for the rest either: after a restore they have to be others.
     async fn apply(&self, changes: &[Change], missed: bool) -> Result<(), Fault> {
         let everything = missed || changes.iter().any(|change| change.kind == ChangeKind::Unknown);
         if everything {
@@ -424,6 +424,15 @@ impl Directory {
                 self.unknown.invalidate(client_id).await;
             }
         }
+        let rest = self.apply_rest(changes, everything).await;
+        if everything || changes.iter().any(|change| change.kind == ChangeKind::Nonces) {
+            rest.and(self.nonces.reload().await)
+        } else {
+            rest
+        }
+    }
+
+    async fn apply_rest(&self, changes: &[Change], everything: bool) -> Result<(), Fault> {
         if everything || changes.iter().any(|change| matches!(change.kind, ChangeKind::Federation(_))) {
             self.matches.reload().await?;
         }
@@ -434,17 +443,12 @@ impl Directory {
             self.keyring.reload().await?;
         }
         if everything {
-            self.revocations.reload().await?;
-        } else {
-            for change in changes {
-                if let ChangeKind::Revocation(kind, subject) = &change.kind {
-                    self.revocations.learn(*kind, subject).await?;
-                }
-            }
+            return self.revocations.reload().await;
         }
-        // Last: what cannot be opened here must not keep anything back that was taken away.
-        if everything || changes.iter().any(|change| change.kind == ChangeKind::Nonces) {
-            self.nonces.reload().await?;
+        for change in changes {
+            if let ChangeKind::Revocation(kind, subject) = &change.kind {
+                self.revocations.learn(*kind, subject).await?;
+            }
         }
         Ok(())
     }

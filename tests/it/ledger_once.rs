@@ -20,6 +20,7 @@ both_replicas!(
     the_same_text_for_another_purpose_is_another_identifier,
     who_is_refused_hears_what_was_used_before,
     an_identifier_counts_until_its_end_and_is_forgotten_after_it,
+    what_a_restore_may_have_forgotten_counts_as_used,
     with_the_database_away_nothing_is_used_up,
     what_is_overtaken_within_its_batch_uses_nothing_up,
 );
@@ -176,6 +177,20 @@ async fn an_identifier_counts_until_its_end_and_is_forgotten_after_it(replica: R
     assert_eq!(stored().await, ["later"], "after it, it is forgotten, and only it");
     assert!(replica.issue(vec![id(ASSERTION, "a")]).await);
     assert!(!replica.issue(vec![later]).await);
+}
+
+async fn what_a_restore_may_have_forgotten_counts_as_used(replica: Replica, database: Database) {
+    let second = |n: u64| START.plus(Duration::from_secs(n));
+    let of = |name: &str, possible_since| UsedId { possible_since, ..id(ASSERTION, name) };
+    assert!(replica.issue(vec![of("before", second(9))]).await, "with it the chain begins");
+    let store = jeton::app::connect(&database.config()).await.unwrap();
+    let mut tx = store.begin().await.unwrap();
+    tx.settle_restore(second(10)).await.unwrap();
+    tx.commit().await.unwrap();
+    assert!(!replica.issue(vec![of("of that time", second(10))]).await);
+    assert!(!replica.issue(vec![of("after", second(11)), of("earlier", second(1))]).await, "one of two");
+    assert!(replica.issue(vec![of("another", second(11))]).await);
+    assert_eq!(recorded(&database).await, 2);
 }
 
 /// DESIGN §5: a fault is not a verdict. The caller tries again, and may.

@@ -64,6 +64,8 @@ pub(super) struct Attempt {
     pub(super) tried: Tried,
     /// What has become of each entry, if it was.
     pub(super) done: Vec<Done>,
+    /// Whether the database has said which of its identifiers were used before. If not, `done` takes it that none was.
+    pub(super) judged: bool,
 }
 
 // === impl Committer ===
@@ -127,7 +129,7 @@ impl Committer {
             // processes at once do not wait for each other.
             tx.end_chain(silent.end().writer).await.map_err(fault)?;
         }
-        self.attempt = Some(Attempt { tried, done });
+        self.attempt = Some(Attempt { tried, done, judged: true });
         tx.commit().await.map_err(fault)?;
         self.connection.give_back(held);
         self.keep(chain, events);
@@ -156,7 +158,7 @@ impl Committer {
         for entry in batch {
             done.push(entry.chain(&mut chain, &mut events));
         }
-        self.attempt = Some(Attempt { tried: Tried::Behind(before), done });
+        self.attempt = Some(Attempt { tried: Tried::Behind(before), done, judged: used.is_empty() });
         let appended = held.append(&events, &used).await.map_err(fault)?;
         let attempt = self.attempt.take();
         if !appended {

@@ -142,14 +142,23 @@ impl Shelter {
         release(batch, done);
     }
 
-    /// The same for a batch that was sent: what the database was about to say stands.
+    /// The same for a batch that was sent: what the database was about to say stands. Where it has not said yet whether an
+    /// identifier was used, what can be said without it counts. What is left out then may be written all the same.
     async fn take_tried(&mut self, batch: &mut Vec<Entry>, attempt: Attempt, fault: &Fault) {
-        let Attempt { tried, mut done } = attempt;
+        let Attempt { tried, mut done, judged } = attempt;
+        let (began, now) =
+            (self.outage.map_or(Timestamp::from_micros(0), |outage| outage.at), self.ambient.now());
         let mut frame = Frame { tried: Some(tried), events: Vec::new() };
-        for (entry, done) in batch.iter().zip(&done) {
-            if let (Done::Written, Some((event, used))) = (done, entry.what.event()) {
-                frame.events.push(Spooled::new(event, used));
-                self.used.remember(used);
+        for (entry, done) in batch.iter().zip(&mut done) {
+            if let (Done::Written, Some((event, used))) = (&*done, entry.what.event()) {
+                match if judged { Ok(None) } else { self.used.judge(used, began, now) } {
+                    Ok(None) => {
+                        frame.events.push(Spooled::new(event, used));
+                        self.used.remember(used);
+                    }
+                    Ok(Some(purpose)) => *done = Done::UsedBefore(purpose),
+                    Err(fault) => *done = Done::Failed(fault),
+                }
             }
         }
         let spooled = self.spool(&frame).await;

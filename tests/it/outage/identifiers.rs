@@ -32,8 +32,17 @@ async fn present(replica: &Replica, id: UsedId) -> &'static str {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_made_in_the_outage_counts_once_and_of_what_is_older_nothing_is_said() {
-    let database = Database::create_migrated(Engine::Sqlite).await;
+async fn what_was_made_in_the_outage_counts_once_and_of_what_is_older_nothing_is_said_sqlite() {
+    what_was_made_in_the_outage_counts_once_and_of_what_is_older_nothing_is_said(Engine::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_made_in_the_outage_counts_once_and_of_what_is_older_nothing_is_said_postgres() {
+    what_was_made_in_the_outage_counts_once_and_of_what_is_older_nothing_is_said(Engine::Postgres).await;
+}
+
+async fn what_was_made_in_the_outage_counts_once_and_of_what_is_older_nothing_is_said(engine: Engine) {
+    let database = Database::create_migrated(engine).await;
     let mut config = database.config();
     config.outage.mode = OutageMode::Spool;
     let replica = Replica::start_with(&config, START).await;
@@ -45,11 +54,11 @@ async fn what_was_made_in_the_outage_counts_once_and_of_what_is_older_nothing_is
 
     replica.clock.set(later(5));
     database.refuse_rows("audit_events", "NEW.kind IN ('token_issued', 'outage_began')").await;
+    assert_eq!(present(&replica, id("before", START)).await, "unavailable", "with which the outage begins");
     assert_eq!(present(&replica, id("old", later(4))).await, "unavailable");
     assert!(matches!(replica.ledger.recording(), Recording::Spooling(_)));
     replica.clock.set(later(8));
     assert_eq!(present(&replica, id("ahead", later(20))).await, "used before", "as this process remembers");
-    assert_eq!(present(&replica, id("before", START)).await, "unavailable");
     assert_eq!(present(&replica, id("of the future", later(40))).await, "unavailable");
     assert_eq!(present(&replica, UsedId { issued_at: None, ..id("undated", START) }).await, "unavailable");
     assert_eq!(present(&replica, id("new", later(7))).await, "issued");
