@@ -484,7 +484,7 @@ async fn first_link(sign_in: &SignIn) -> Result<Option<SecretString>, Fault> {
     if let Some(link) = &link {
         tracing::info!(
             target: STAYS_HERE,
-            "there is no administrator yet: open {} within a day",
+            "nobody can sign in to the pages yet: open {} within a day to become the first person who administers",
             link.expose_secret()
         );
     }

@@ -59,7 +59,7 @@ pub struct ParameterView {
 
 impl From<&Parameter> for ParameterView {
     fn from(parameter: &Parameter) -> Self {
-        let Parameter { name, about, example, required, default } = *parameter;
+        let Parameter { name, about, example, required, default, .. } = *parameter;
         Self { name, about, example, required, default }
     }
 }

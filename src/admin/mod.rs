@@ -157,6 +157,12 @@ pub enum AdminError {
     /// The request contradicts what is registered.
     #[error("{0}")]
     Conflict(String),
+    /// A one-time link does not count. It does not say why: who made it up learns nothing.
+    #[error(
+        "this link was used, its time is over, or a newer one has replaced it: have another one made (`jeton admin \
+         reset-password NAME`; for the first administrator, restart the server or use `jeton admin create`)"
+    )]
+    VoidLink,
     /// Somebody else changed it in between.
     #[error("it was changed in the meantime; read it again, then repeat the change on what it is now")]
     Stale {

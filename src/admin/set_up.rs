@@ -20,15 +20,6 @@ pub enum LinkFor {
     Registered(AdministratorName),
 }
 
-/// Why a link is not taken. It does not say which: who made it up learns nothing.
-fn void() -> AdminError {
-    AdminError::Conflict(
-        "this link was used, its time is over, or a newer one has replaced it: have another one made (`jeton admin \
-         reset-password NAME`; for the first administrator, restart the server or use `jeton admin create`)"
-            .to_owned(),
-    )
-}
-
 // === impl SignIn ===
 
 impl SignIn {
@@ -88,7 +79,7 @@ impl SignIn {
         };
         let mut tx = self.admin.begin().await?;
         if !tx.use_link(&hash, now).await? {
-            return Err(void());
+            return Err(AdminError::VoidLink);
         }
         let (uid, change) = if let Some(known) = &known {
             self.replace(&mut tx, known, &password).await?;
@@ -114,7 +105,7 @@ impl SignIn {
             // Asked here, for the link may have been made while somebody else was.
             tx.stop_changes().await?;
             if tx.has_administrators_beside(first.uid).await? {
-                return Err(void());
+                return Err(AdminError::VoidLink);
             }
             tx.void_first_links().await?;
             let view = AdministratorView::new(&first);
@@ -156,13 +147,13 @@ impl SignIn {
     }
 
     async fn link(&self, text: &str) -> Result<([u8; 32], Option<Administrator>), AdminError> {
-        let hash = hash(text).ok_or_else(void)?;
+        let hash = hash(text).ok_or(AdminError::VoidLink)?;
         let link = self.admin.store.administrator_link(&hash, self.admin.ambient.now()).await?;
-        match link.ok_or_else(void)?.administrator {
+        match link.ok_or(AdminError::VoidLink)?.administrator {
             None => Ok((hash, None)),
             Some(uid) => {
                 let known = self.admin.store.administrator_by_uid(uid).await?;
-                Ok((hash, Some(known.filter(|known| known.enabled).ok_or_else(void)?)))
+                Ok((hash, Some(known.filter(|known| known.enabled).ok_or(AdminError::VoidLink)?)))
             }
         }
     }

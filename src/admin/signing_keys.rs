@@ -187,9 +187,16 @@ impl Admin {
     /// `signing-keys:write` is missing, there is no such key or it was revoked before, or the database is away.
     pub async fn revoke_signing_key(&self, by: &By, kid: &str) -> Result<RevokedKeyView, AdminError> {
         self.require(by, builtin::SIGNING_KEYS_WRITE).await?;
-        let not_found = || AdminError::not_found("signing key that is not revoked", kid);
-        let kid = KeyId::new(kid).map_err(|_| not_found())?;
-        let revoked = self.rotator.revoke(&kid, &wanted(by)).await?.ok_or_else(not_found)?;
+        let unknown = || AdminError::not_found("signing key", kid);
+        let kid = KeyId::new(kid).map_err(|_| unknown())?;
+        let Some(revoked) = self.rotator.revoke(&kid, &wanted(by)).await? else {
+            let is_there = self.store.signing_keys().await?.iter().any(|key| key.life.kid == kid);
+            return Err(if is_there {
+                AdminError::Conflict(format!("the signing key '{kid}' is revoked already"))
+            } else {
+                unknown()
+            });
+        };
         self.catch_up(by).await;
         Ok(RevokedKeyView { kid, algorithm: revoked.algorithm, trusted_until: revoked.trusted_until })
     }

@@ -2,9 +2,9 @@
 
 use clap::Subcommand;
 
+use super::listed::all;
 use super::{Offline, output};
-use crate::admin::PageRequest;
-use crate::admin::administrators::{AdministratorView, CreateAdministrator, UpdateAdministrator};
+use crate::admin::administrators::{CreateAdministrator, UpdateAdministrator};
 use crate::domain::administrator::AdministratorRole;
 use crate::domain::error::FieldError;
 use crate::domain::ids::AdministratorName;
@@ -60,18 +60,9 @@ pub(super) async fn run(command: Command, offline: &Offline, json: bool) -> anyh
             output::one(&admin.link_for(by, &name).await?, json)
         }
         Command::List => {
-            let mut all: Vec<AdministratorView> = Vec::new();
-            let mut page = PageRequest { cursor: None, limit: Some(500) };
-            loop {
-                let next = admin.administrators(by, &page).await?;
-                all.extend(next.items);
-                page.cursor = next.next_cursor;
-                if page.cursor.is_none() {
-                    break;
-                }
-            }
+            let people = all(async |page| admin.administrators(by, &page).await).await?;
             let columns = ["name", "role", "enabled", "password", "second_factor", "signed_in_at"];
-            output::rows(&all, &columns, json)
+            output::rows(&people, &columns, json)
         }
         Command::ResetPassword { name } => output::one(&admin.link_for(by, &name).await?, json),
         Command::Disable { name } => switch(offline, &name, false, json).await,
@@ -79,10 +70,8 @@ pub(super) async fn run(command: Command, offline: &Offline, json: bool) -> anyh
         Command::Delete { name } => {
             let version = admin.administrator(by, &name).await?.version;
             admin.delete_administrator(by, &name, version).await?;
-            if json {
-                return output::one(&serde_json::json!({ "name": name, "deleted": true }), json);
-            }
-            output::print(&format!("{name} is removed"))
+            let gone = serde_json::json!({ "name": name, "deleted": true });
+            output::now(&gone, &format!("{name} is removed"), json)
         }
     }
 }
@@ -95,7 +84,13 @@ async fn switch(
 ) -> anyhow::Result<()> {
     let version = admin.administrator(by, name).await?.version;
     let update = UpdateAdministrator { role: None, enabled: Some(enabled) };
-    output::one(&admin.update_administrator(by, name, version, update).await?, json)
+    let view = admin.update_administrator(by, name, version, update).await?;
+    let line = if enabled {
+        format!("{name} is enabled")
+    } else {
+        format!("{name} is disabled, and signed out everywhere")
+    };
+    output::now(&view, &line, json)
 }
 
 fn name(text: &str) -> Result<AdministratorName, FieldError> {

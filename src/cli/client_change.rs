@@ -98,8 +98,9 @@ pub(super) async fn run(
     Offline { admin, by, .. }: &Offline,
     json: bool,
 ) -> anyhow::Result<()> {
-    let version = admin.client(by, &client_id).await?.version;
-    output::one(&admin.update_client(by, &client_id, version, changes.into()).await?, json)
+    let before = admin.client(by, &client_id).await?;
+    let after = admin.update_client(by, &client_id, before.version, changes.into()).await?;
+    output::changed(client_id.as_str(), &before, &after, json)
 }
 
 /// A new value, none any more, or nothing to change.

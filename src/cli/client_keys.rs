@@ -30,7 +30,7 @@ pub(super) enum Key {
         #[arg(long, default_value = "")]
         description: String,
         /// Its end in seconds from now.
-        #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+        #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, value_parser = seconds)]
         expires_in: Option<u32>,
     },
     /// List a client's keys, with when each was last used.

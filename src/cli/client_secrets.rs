@@ -58,7 +58,7 @@ pub(super) struct Add {
     #[arg(long, default_value = "")]
     description: String,
     /// Its end in seconds from now.
-    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, value_parser = seconds)]
     expires_in: Option<u32>,
     /// A file with the secret that the client has elsewhere, in plain text; `-` for standard input.
     #[arg(long, value_name = "FILE", conflicts_with = "hash_file")]
@@ -77,13 +77,13 @@ pub(super) struct Rotate {
     #[arg(long = "replaces", value_name = "SECRET_ID", value_parser = secret_id)]
     secret_ids: Vec<SecretId>,
     /// For how many seconds the old ones go on counting; a day, when absent.
-    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, value_parser = seconds)]
     overlap: Option<u32>,
     /// For people.
     #[arg(long, default_value = "")]
     description: String,
     /// The end of the new secret in seconds from now; when absent, it lives as long as the one that it replaces was to.
-    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, value_parser = seconds)]
     expires_in: Option<u32>,
 }
 

@@ -5,11 +5,11 @@ use serde::Serialize;
 
 use super::arguments::{client_id, grant_type, pair, resource_server_name, role_name, timestamp};
 use super::client_secrets::{self, Secret, shown_once};
+use super::listed::all;
 use super::{
     Offline, client_certificates, client_change, client_import, client_keys, client_roles,
     federated_credentials, output, try_client,
 };
-use crate::admin::PageRequest;
 use crate::admin::client_certificates::{CertificateSubject, CertificateView};
 use crate::admin::client_keys::KeyView;
 use crate::admin::clients::{ClientView, CreateClient, UpdateClient};
@@ -208,16 +208,7 @@ pub(super) async fn run(command: Command, offline: &Offline, json: bool) -> anyh
         }
         Command::List { kind, owner, label, text } => {
             let filter = ClientFilter { kind, owner, label, text, enabled: None };
-            let mut clients = Vec::new();
-            let mut page = PageRequest { cursor: None, limit: Some(500) };
-            loop {
-                let next = admin.clients(by, &filter, &page).await?;
-                clients.extend(next.items);
-                page.cursor = next.next_cursor;
-                if page.cursor.is_none() {
-                    break;
-                }
-            }
+            let clients = all(async |page| admin.clients(by, &filter, &page).await).await?;
             output::rows(
                 &clients,
                 &["client_id", "kind", "owner", "enabled", "expires_at", "credentials_end_at", "description"],
@@ -239,10 +230,13 @@ pub(super) async fn run(command: Command, offline: &Offline, json: bool) -> anyh
         Command::Change(change) => client_change::run(*change, offline, json).await,
         Command::Role(role) => client_roles::run(role, offline, json).await,
         Command::Disable { client_id } => {
-            output::one(&admin.set_client_enabled(by, &client_id, false).await?, json)
+            let client = admin.set_client_enabled(by, &client_id, false).await?;
+            let line = format!("{client_id} is disabled: it gets no tokens from the next second on");
+            output::now(&client, &line, json)
         }
         Command::Enable { client_id } => {
-            output::one(&admin.set_client_enabled(by, &client_id, true).await?, json)
+            let client = admin.set_client_enabled(by, &client_id, true).await?;
+            output::now(&client, &format!("{client_id} is enabled"), json)
         }
         Command::Certificate(command) => client_certificates::run(command, offline, json).await,
         Command::Ending => {
@@ -253,7 +247,9 @@ pub(super) async fn run(command: Command, offline: &Offline, json: bool) -> anyh
             let version = admin.client(by, &client_id).await?.version;
             let may = Some(allowed == Allowed::On);
             let update = UpdateClient { may_rotate_own_secrets: may, ..UpdateClient::default() };
-            output::one(&admin.update_client(by, &client_id, version, update).await?, json)
+            let client = admin.update_client(by, &client_id, version, update).await?;
+            let may = if client.may_rotate_own_secrets { "may" } else { "may not" };
+            output::now(&client, &format!("{client_id} {may} rotate its own secrets"), json)
         }
         Command::Secret(command) => client_secrets::run(command, offline, json).await,
     }

@@ -4,8 +4,8 @@ use clap::{ArgGroup, Args, Subcommand};
 
 use super::arguments::seconds;
 use super::federated_credentials::condition;
+use super::listed::all;
 use super::{Offline, output};
-use crate::admin::PageRequest;
 use crate::admin::exchange_dry_run::{TriedExchange, TryExchange, TryOutside};
 use crate::admin::exchange_rules::{CreateExchangeRule, OutsideName, PartyName, SubjectName};
 use crate::admin::federated_credentials::ClaimCondition;
@@ -104,10 +104,10 @@ pub(super) struct Create {
     #[arg(long, default_value = "delegation")]
     mode: ExchangeMode,
     /// How many actors the new token may name, one behind the other.
-    #[arg(long, value_name = "N", default_value_t = USUAL_ACTORS)]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, default_value_t = USUAL_ACTORS)]
     max_depth: u8,
     /// The most seconds that the new token lives.
-    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, value_parser = seconds)]
     token_lifetime: Option<u32>,
     /// Its end, for example 2027-01-01T00:00:00Z.
     #[arg(long, value_name = "TIME", value_parser = timestamp)]
@@ -220,16 +220,8 @@ pub(super) async fn run(
     match command {
         Command::Create(create) => output::one(&admin.create_exchange_rule(by, create.into()).await?, json),
         Command::List { text } => {
-            let mut rules = Vec::new();
-            let mut page = PageRequest { cursor: None, limit: Some(500) };
-            loop {
-                let next = admin.exchange_rules(by, text.as_deref(), &page).await?;
-                rules.extend(next.items);
-                page.cursor = next.next_cursor;
-                if page.cursor.is_none() {
-                    break;
-                }
-            }
+            let text = text.as_deref();
+            let rules = all(async |page| admin.exchange_rules(by, text, &page).await).await?;
             let columns = [
                 "name",
                 "caller",
@@ -248,18 +240,21 @@ pub(super) async fn run(
         }
         Command::Show { name } => output::one(&admin.exchange_rule(by, &name).await?, json),
         Command::Disable { name } => {
-            output::one(&admin.set_exchange_rule_enabled(by, &name, false).await?, json)
+            let rule = admin.set_exchange_rule_enabled(by, &name, false).await?;
+            let line = format!(
+                "the exchange rule {name} is disabled: nothing is exchanged by it from the next second on"
+            );
+            output::now(&rule, &line, json)
         }
         Command::Enable { name } => {
-            output::one(&admin.set_exchange_rule_enabled(by, &name, true).await?, json)
+            let rule = admin.set_exchange_rule_enabled(by, &name, true).await?;
+            output::now(&rule, &format!("the exchange rule {name} is enabled"), json)
         }
         Command::Delete { name } => {
             let version = admin.exchange_rule(by, &name).await?.version;
             admin.delete_exchange_rule(by, &name, version).await?;
-            if json {
-                return output::one(&serde_json::json!({ "deleted": name }), json);
-            }
-            output::print(&format!("the exchange rule {name} is gone"))
+            let gone = serde_json::json!({ "deleted": name });
+            output::now(&gone, &format!("the exchange rule {name} is gone"), json)
         }
     }
 }

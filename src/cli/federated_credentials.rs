@@ -82,7 +82,7 @@ pub(super) struct Add {
     #[arg(long, default_value = "")]
     description: String,
     /// Its end in seconds from now.
-    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, value_parser = seconds)]
     expires_in: Option<u32>,
 }
 

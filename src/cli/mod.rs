@@ -20,11 +20,13 @@ mod explain;
 mod federated_credentials;
 mod health;
 mod keys;
+mod listed;
 mod output;
 mod preset_parameters;
 mod quickstart;
-mod registry;
+mod resource_servers;
 mod restore;
+mod roles;
 mod serve;
 mod service_manager;
 mod statistics;
@@ -73,15 +75,15 @@ enum Command {
     Quickstart,
     /// Bring the database up to this version, and do nothing else.
     Migrate,
-    /// Register, list and disable clients, and their secrets.
+    /// Register, list and change clients, and their secrets.
     #[command(subcommand)]
     Clients(clients::Command),
-    /// Register resource servers, and say who operates them.
+    /// Register, list and change resource servers, and say who operates them.
     #[command(subcommand)]
-    ResourceServers(registry::ResourceServers),
-    /// Create roles.
+    ResourceServers(resource_servers::Command),
+    /// Create, list and change roles.
     #[command(subcommand)]
-    Roles(registry::Roles),
+    Roles(roles::Command),
     /// Say who may pass whose identity on, towards what (token exchange, RFC 8693).
     #[command(subcommand)]
     ExchangeRules(exchange_rules::Command),
@@ -161,11 +163,10 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
                 offline(&config, async |offline| clients::run(command, offline, json).await).await
             }
             Command::ResourceServers(command) => {
-                offline(&config, async |offline| registry::resource_servers(command, offline, json).await)
-                    .await
+                offline(&config, async |offline| resource_servers::run(command, offline, json).await).await
             }
             Command::Roles(command) => {
-                offline(&config, async |offline| registry::roles(command, offline, json).await).await
+                offline(&config, async |offline| roles::run(command, offline, json).await).await
             }
             Command::ExchangeRules(command) => {
                 offline(&config, async |offline| exchange_rules::run(command, offline, json).await).await

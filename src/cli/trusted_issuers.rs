@@ -8,8 +8,8 @@ use clap::{ArgGroup, Args, Subcommand};
 use serde_json::Value;
 
 use super::arguments::seconds;
+use super::listed::all;
 use super::{Offline, output};
-use crate::admin::PageRequest;
 use crate::admin::trusted_issuers::{CreateTrustedIssuer, KeyPlace, KeysFrom, UpdateTrustedIssuer};
 use crate::domain::error::FieldError;
 use crate::domain::ids::{Identifier, TrustedIssuerName};
@@ -125,10 +125,10 @@ struct Rules {
     #[arg(long, value_parser = identifier)]
     audience: Option<Identifier>,
     /// The most seconds from a token's iat to its exp.
-    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, value_parser = seconds)]
     max_lifetime: Option<u32>,
     /// The seconds that its clock may be off.
-    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, value_parser = seconds)]
     leeway: Option<u32>,
     /// Whether a token may be presented again within its life: once, `without_jti` or `within_life`.
     #[arg(long)]
@@ -246,29 +246,27 @@ pub(super) async fn run(
     match command {
         Command::Create(create) => output::one(&admin.create_trusted_issuer(by, create.read()?).await?, json),
         Command::List { text } => {
-            let mut issuers = Vec::new();
-            let mut page = PageRequest { cursor: None, limit: Some(500) };
-            loop {
-                let next = admin.trusted_issuers(by, text.as_deref(), &page).await?;
-                issuers.extend(next.items);
-                page.cursor = next.next_cursor;
-                if page.cursor.is_none() {
-                    break;
-                }
-            }
+            let text = text.as_deref();
+            let issuers = all(async |page| admin.trusted_issuers(by, text, &page).await).await?;
             output::rows(&issuers, &["name", "profile", "issuer", "reuse", "enabled", "description"], json)
         }
         Command::Show { name } => output::one(&admin.trusted_issuer(by, &name).await?, json),
         Command::Update(update) => {
             let (name, update) = update.read()?;
-            let version = admin.trusted_issuer(by, &name).await?.version;
-            output::one(&admin.update_trusted_issuer(by, &name, version, update).await?, json)
+            let before = admin.trusted_issuer(by, &name).await?;
+            let after = admin.update_trusted_issuer(by, &name, before.version, update).await?;
+            output::changed(&format!("the trusted issuer {name}"), &before, &after, json)
         }
         Command::Disable { name } => {
-            output::one(&admin.set_trusted_issuer_enabled(by, &name, false).await?, json)
+            let issuer = admin.set_trusted_issuer_enabled(by, &name, false).await?;
+            let line = format!(
+                "the trusted issuer {name} is disabled: its tokens count nowhere from the next second on"
+            );
+            output::now(&issuer, &line, json)
         }
         Command::Enable { name } => {
-            output::one(&admin.set_trusted_issuer_enabled(by, &name, true).await?, json)
+            let issuer = admin.set_trusted_issuer_enabled(by, &name, true).await?;
+            output::now(&issuer, &format!("the trusted issuer {name} is enabled"), json)
         }
         Command::Impact { name } => output::one(&admin.trusted_issuer_impact(by, &name).await?, json),
         Command::Presets => {
@@ -278,10 +276,8 @@ pub(super) async fn run(
         Command::Delete { name } => {
             let version = admin.trusted_issuer(by, &name).await?.version;
             admin.delete_trusted_issuer(by, &name, version).await?;
-            if json {
-                return output::one(&serde_json::json!({ "deleted": name }), json);
-            }
-            output::print(&format!("the trusted issuer {name} is gone"))
+            let gone = serde_json::json!({ "deleted": name });
+            output::now(&gone, &format!("the trusted issuer {name} is gone"), json)
         }
     }
 }

@@ -88,6 +88,11 @@ impl<'c> On<'c> {
         self.0.iter().filter(move |condition| claims.contains(&condition.claim.as_str()))
     }
 
+    /// Whether a claim must be the name of something without what it belongs to, which stands before a slash.
+    fn bare(&self, claim: &str) -> bool {
+        self.of(&[claim]).any(|condition| !condition.value.as_str().contains(['/', '*']))
+    }
+
     /// Whether a claim's name begins like one of these.
     fn mentions(&self, names: &[&str]) -> bool {
         self.0.iter().any(|condition| names.iter().any(|name| condition.claim.as_str().starts_with(name)))
@@ -150,6 +155,9 @@ fn on_github(on: &On<'_>, warnings: &mut Vec<String>) {
     // `owner/name:` and what follows.
     let (repository, of_it) = subject.split_once(':').unwrap_or((subject, ""));
     let by_subject = subject.contains(':') && repository.contains('/');
+    if on.bare("repository") {
+        warnings.push("No token fits: repository is owner/name, such as octo-org/octo-repo.".to_owned());
+    }
     let one = by_subject
         || on.exact(&["repository", "repository_id"])
         || on.of(&["job_workflow_ref"]).any(|condition| condition.value.is_exact());
@@ -188,6 +196,10 @@ fn on_github(on: &On<'_>, warnings: &mut Vec<String>) {
 fn on_gitlab(on: &On<'_>, warnings: &mut Vec<String>) {
     let subject = on.subject("project_path:").unwrap_or_default();
     let by_subject = subject.contains(':');
+    if on.bare("project_path") {
+        warnings
+            .push("No token fits: project_path is group/project, such as my-group/my-project.".to_owned());
+    }
     if !(by_subject || on.exact(&["project_path", "project_id"])) {
         warnings
             .push("Any project of the group fits. Say which one with project_path or project_id.".to_owned());

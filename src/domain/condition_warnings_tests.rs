@@ -60,6 +60,7 @@ fn github_conditions_that_fit_forks_any_branch_or_any_repository_are_odd() {
     expect(GITHUB, &[("sub", "repo:o/r:*"), ("repository_id", "74")], &["Any branch, tag"]);
     expect(GITHUB, &[("sub", "repo:o/r:pull_request"), ("repository_id", "7")], &["Pull requests fit"]);
     expect(GITHUB, &[("sub", "repo:o/*")], &["Any repository of the owner", "Any branch, tag", NAMES]);
+    expect(GITHUB, &[("repository", "r"), ("ref", "x")], &["No token fits: repository is owner/name", NAMES]);
     let anybody = ["Anybody's repository", NAMES];
     expect(GITHUB, &[("ref", "refs/heads/main")], &anybody);
     let enterprise = format!("{GITHUB}/octo-enterprise");
@@ -76,6 +77,8 @@ fn gitlab_conditions_without_a_protected_ref_are_odd() {
     expect(at, &[("project_id", "22"), ("ref_protected", "true")], &[]);
     expect(at, &[("project_id", "22"), ("ref", "main")], &["The branch, tag or environment"]);
     expect(at, &[("sub", "project_path:g/p:*")], &["Any branch and tag", NAMES]);
+    let bare = [("project_path", "p"), ("project_id", "2"), ("ref_protected", "true")];
+    expect(at, &bare, &["No token fits: project_path is group/project"]);
     let group = ["Any project of the group", "Any branch and tag", NAMES];
     expect(at, &[("sub", "project_path:g/*")], &group);
 }

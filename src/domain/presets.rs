@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use super::claim_conditions::{ClaimPath, Condition, Conditions, Pattern};
 use super::error::FieldError;
+use super::text::quoted;
 use super::trust::{IssuerProfile, Reuse};
 use super::words::words;
 
@@ -83,6 +84,17 @@ pub struct Parameter {
     pub required: bool,
     /// What it is when nothing is said.
     pub default: Option<&'static str>,
+    /// How it is written, where it is a path.
+    path: Option<PathForm>,
+}
+
+/// How the path of a repository or a project is written. What is written otherwise fits no token.
+#[derive(Clone, Copy, Debug)]
+enum PathForm {
+    /// With its owner.
+    Repository,
+    /// With its group, or groups.
+    Project,
 }
 
 const HOUR: u32 = 3_600;
@@ -102,7 +114,10 @@ pub const PRESETS: &[Preset] = &[
         about: "The job needs `permissions: id-token: write` and asks for a token with our issuer as its audience. Each \
                 is a new one, with a `jti`.",
         parameters: &[
-            required("repository", "Owner and name of the repository", "octo-org/octo-repo"),
+            Parameter {
+                path: Some(PathForm::Repository),
+                ..required("repository", "Owner and name of the repository", "octo-org/octo-repo")
+            },
             optional("repository-id", "Its number, which nobody else gets after it is renamed", "74"),
             optional("environment", "The environment that the job deploys to", "prod"),
             optional("ref", "The git ref that the workflow runs on", "refs/heads/main"),
@@ -132,7 +147,10 @@ pub const PRESETS: &[Preset] = &[
         about: "The job declares `id_tokens` with our issuer as `aud`. The token is a variable of the job, lives as long as \
                 the job may run, and is presented again whenever the job needs it.",
         parameters: &[
-            required("project", "The project's path with its groups", "my-group/my-project"),
+            Parameter {
+                path: Some(PathForm::Project),
+                ..required("project", "The project's path with its groups", "my-group/my-project")
+            },
             optional("project-id", "Its number, which nobody else gets after it is renamed", "22"),
             optional("branch", "The branch", "main"),
             optional("tag", "The tag", "v*"),
@@ -143,6 +161,7 @@ pub const PRESETS: &[Preset] = &[
                 example: "true",
                 required: false,
                 default: Some("true"),
+                path: None,
             },
         ],
         claims: &[
@@ -291,11 +310,11 @@ pub const PRESETS: &[Preset] = &[
 ];
 
 const fn required(name: &'static str, about: &'static str, example: &'static str) -> Parameter {
-    Parameter { name, about, example, required: true, default: None }
+    Parameter { name, about, example, required: true, default: None, path: None }
 }
 
 const fn optional(name: &'static str, about: &'static str, example: &'static str) -> Parameter {
-    Parameter { name, about, example, required: false, default: None }
+    Parameter { name, about, example, required: false, default: None, path: None }
 }
 
 /// The preset of a platform.
@@ -315,6 +334,43 @@ pub fn parameter_names() -> BTreeMap<&'static str, Vec<(Platform, &'static str)>
         }
     }
     names
+}
+
+// === impl Parameter ===
+
+impl Parameter {
+    /// What is wrong with how a path is written.
+    fn misspelt(&self, given: &BTreeMap<String, String>) -> Option<FieldError> {
+        let (form, value) = (self.path?, given.get(self.name)?);
+        (!form.fits(value)).then(|| {
+            FieldError::new(
+                self.name,
+                format!("'{}' fits no token", quoted(value)),
+                format!("write {}, for example {}", form.written(), self.example),
+            )
+        })
+    }
+}
+
+// === impl PathForm ===
+
+impl PathForm {
+    const fn written(self) -> &'static str {
+        match self {
+            Self::Repository => "owner/name",
+            Self::Project => "group/project",
+        }
+    }
+
+    /// Whether a token can say this. `*` stands for any text, and for slashes too.
+    fn fits(self, path: &str) -> bool {
+        let parts: Vec<&str> = path.split('/').collect();
+        let enough = match self {
+            Self::Repository => parts.len() == 2,
+            Self::Project => parts.len() >= 2,
+        };
+        path.contains('*') || (enough && parts.iter().all(|part| !part.is_empty()))
+    }
 }
 
 // === impl Preset ===
@@ -346,6 +402,7 @@ impl Preset {
                 ));
             }
         }
+        errors.extend(self.parameters.iter().filter_map(|parameter| parameter.misspelt(given)));
         let mut conditions = Vec::new();
         for (claim, template) in self.claims {
             let Some(value) = self.filled(template, given) else { continue };

@@ -76,6 +76,28 @@ fn all_that_is_wrong_with_parameters_is_named() {
 }
 
 #[test]
+fn a_path_without_its_owner_or_group_is_refused() {
+    let wrong = |platform, name: &str, value: &str| {
+        let outcome = preset(platform).conditions(&given(&[(name, value)]));
+        outcome.err().map(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
+    };
+    for value in ["octo-repo", "/octo-repo", "octo-org/", "https://github.com/octo-org/octo-repo", "a/b/c"] {
+        let told = wrong(Platform::Github, "repository", value).unwrap();
+        assert!(told.contains("write owner/name, for example octo-org/octo-repo"), "{value}: {told}");
+    }
+    for value in ["my-project", "g//p", "https://gitlab.com/g/p"] {
+        let told = wrong(Platform::Gitlab, "project", value).unwrap();
+        assert!(told.contains("write group/project, for example my-group/my-project"), "{value}: {told}");
+    }
+    for value in ["octo-org/octo-repo", "octo-org/*", "*-repo"] {
+        assert_eq!(wrong(Platform::Github, "repository", value), None, "{value}");
+    }
+    for value in ["g/p", "g/h/p", "g/*"] {
+        assert_eq!(wrong(Platform::Gitlab, "project", value), None, "{value}");
+    }
+}
+
+#[test]
 fn the_conditions_of_a_preset_mean_the_documented_token_and_not_that_of_another() {
     let tokens: Vec<Value> = serde_json::from_str(TOKENS).unwrap();
     assert_eq!(tokens.len(), PRESETS.len());

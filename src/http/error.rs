@@ -188,6 +188,11 @@ impl Problem {
         Self::new(StatusCode::BAD_REQUEST, "malformed", "The request cannot be read", detail)
     }
 
+    /// Nothing is at this path.
+    pub(super) fn no_such_path(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "no-such-path", "There is no such path", detail)
+    }
+
     /// The body is of a kind that is not read here.
     pub(super) fn media_type() -> Self {
         Self::new(
@@ -350,7 +355,7 @@ impl From<AdminError> for Problem {
             AdminError::NotFound { .. } => {
                 Self::new(StatusCode::NOT_FOUND, "not-found", "There is no such thing", detail)
             }
-            AdminError::Conflict(_) => {
+            AdminError::Conflict(_) | AdminError::VoidLink => {
                 Self::new(StatusCode::CONFLICT, "conflict", "It contradicts what is registered", detail)
             }
             AdminError::Stale { current } => {
@@ -370,10 +375,7 @@ impl From<AdminError> for Problem {
 // --- What no handler answers ---
 
 pub(super) async fn no_such_path() -> Problem {
-    Problem::new(
-        StatusCode::NOT_FOUND,
-        "no-such-path",
-        "There is no such path",
+    Problem::no_such_path(
         "openapi.yaml lists the API's paths, and /.well-known/oauth-authorization-server the others",
     )
 }

@@ -7,7 +7,7 @@ use axum::extract::{ConnectInfo, FromRequest, FromRequestParts, OriginalUri, Pat
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_MATCH};
 use http::request::Parts;
-use http::{HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use http_body_util::LengthLimitError;
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
@@ -136,11 +136,15 @@ impl ClientCall {
 
     /// Whether the caller wants this media type, and says so.
     pub(super) fn accepts(&self, media_type: &str) -> bool {
-        let accepted = self.parts.headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
-        let mut types =
-            accepted.flat_map(|value| value.split(',')).filter_map(|value| value.split(';').next());
-        types.any(|value| value.trim().eq_ignore_ascii_case(media_type))
+        accepts(&self.parts.headers, media_type)
     }
+}
+
+/// Whether a request wants this media type, and says so.
+pub(super) fn accepts(headers: &HeaderMap, media_type: &str) -> bool {
+    let accepted = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let mut types = accepted.flat_map(|value| value.split(',')).filter_map(|value| value.split(';').next());
+    types.any(|value| value.trim().eq_ignore_ascii_case(media_type))
 }
 
 impl FromRequest<Shared> for ClientCall {

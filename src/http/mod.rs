@@ -19,6 +19,7 @@ mod middleware;
 mod oauth;
 mod pages;
 pub mod pictures;
+mod root;
 mod serving;
 mod tokens;
 mod workers;
@@ -154,6 +155,10 @@ fn service(services: Shared, docs: &Arc<Docs>, audience: Audience, max_header_si
             .route(&format!("/.well-known/openid-configuration{path}"), get(oauth::metadata))
             .route(&format!("{WELL_KNOWN}{path}/api/v1"), get(oauth::protected_resource))
             .nest(&path, application)
+    };
+    let application = match audience {
+        Audience::Clients => application,
+        Audience::Everybody => application.merge(root::routes(&path)),
     };
     let application = application
         .route("/livez", get(health::alive))

@@ -47,9 +47,17 @@ impl Draft {
     /// time.
     ///
     /// # Errors
-    /// The place is taken or cannot be written to, the disk is full, or the database is damaged.
+    /// The place is taken, a backup itself, or cannot be written to; the disk is full, or the database is damaged.
     pub async fn take(store: &Store, place: &Path, ambient: &Ambient) -> Result<Self, Fault> {
         let taken_at = ambient.now();
+        if place.join(MANIFEST).exists() {
+            return Err(Fault::internal(format!(
+                "{} is a backup already, and another one does not go into it: name another place, or a directory of \
+                 backups such as {}, in which each gets a name with the time",
+                place.display(),
+                parent(place).display()
+            )));
+        }
         let place = if place.is_dir() { place.join(name(taken_at)) } else { place.to_owned() };
         if place.exists() {
             return Err(Fault::internal(format!(

@@ -114,6 +114,41 @@ async fn nobody_is_sent_to_sign_in_and_back() {
     assert_eq!((answer.status, answer.header("hx-redirect")), (401, Some("/admin/sign-in")));
 }
 
+/// What nothing is at: a browser is led to the pages, everybody else hears where things are.
+async fn leads_on(server: &Server, root: &str, base: &str) {
+    let browser = ["Accept: text/html,application/xhtml+xml;q=0.9,*/*;q=0.8"];
+    for method in ["GET", "HEAD"] {
+        let answer = server.send(method, root, &browser, "").await;
+        let pages = format!("{}/admin", base.strip_prefix("http://localhost:8080").unwrap());
+        assert_eq!((answer.status, answer.header("location")), (303, Some(&*pages)), "{method} {root}");
+        assert_eq!(
+            (answer.header("vary"), answer.header("cache-control")),
+            (Some("accept"), Some("no-store"))
+        );
+    }
+    for (method, accept) in [("GET", "Accept: */*"), ("POST", browser[0])] {
+        let answer = server.send(method, root, &[accept], "").await;
+        let detail = answer.expect_problem(404, "no-such-path")["detail"].to_string();
+        for path in ["/admin", "/docs", "/.well-known/openid-configuration"] {
+            assert!(detail.contains(&format!("{base}{path}")), "{method} {root}: {detail}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_address_alone_leads_on() {
+    let server = Server::start(Engine::Sqlite).await;
+    leads_on(&server, "/", "http://localhost:8080").await;
+    let base = "http://localhost:8080/tenant";
+    let server = Server::start_with(Engine::Sqlite, |config| {
+        config.issuer = Some(Issuer::parse(base).unwrap());
+    })
+    .await;
+    for root in ["/", "/tenant", "/tenant/"] {
+        leads_on(&server, root, base).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_error_is_a_page_with_navigation_and_a_part_for_htmx() {
     let server = Server::start(Engine::Sqlite).await;

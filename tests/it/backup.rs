@@ -124,9 +124,14 @@ async fn a_backup_under_load_has_every_token_that_was_answered_before_it() {
     assert_eq!(mode(&backup.join("manifest.json")), 0o600);
     let backed_up = events(&database, "backed_up").await;
     assert_eq!((backed_up.len(), &backed_up[0]["sha256"]), (1, &made["sha256"]), "and it is recorded");
-    assert!(
-        refused(&database, &["backup", backup.join("jeton.db").to_str().unwrap()]).contains("exists already")
-    );
+    for (taken, words) in [
+        (backup.join("jeton.db"), "exists already"),
+        (backup.clone(), "name another place, or a directory of"),
+    ] {
+        let refused = refused(&database, &["backup", taken.to_str().unwrap()]);
+        assert!(refused.contains(words), "{refused}");
+    }
+    assert_eq!(fs::read_dir(&backup).unwrap().count(), 2, "none is inside of another");
 
     let other = another_machine(&database).await;
     let place = backup.to_str().unwrap();

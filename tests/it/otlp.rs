@@ -117,11 +117,11 @@ async fn a_collector_sees_the_callers_trace_and_no_secret() {
     elsewhere(&got, &lines(&said), &database);
 
     // The link that makes the first administrator is the log's alone.
-    let first = said.split("there is no administrator yet: open ").nth(1).unwrap();
+    let first = said.split("nobody can sign in to the pages yet: open ").nth(1).unwrap();
     let first = first.split(' ').next().unwrap();
     let raw = String::from_utf8_lossy(&got.raw);
     assert!(!said.contains("is not read"), "nobody misses a variable that has its setting: {said}");
-    assert!(!raw.contains(first) && !raw.contains("there is no administrator yet"), "the link was sent");
+    assert!(!raw.contains(first) && !raw.contains("nobody can sign in"), "the link was sent");
     for secret in [
         &secret,
         &token_of_traced,

@@ -12,7 +12,7 @@ use crate::token::GRANT;
 both_engines!(
     a_revoked_key_is_out_at_once_and_everywhere_within_a_second,
     a_pending_and_a_retired_key_can_be_revoked,
-    what_cannot_be_revoked_is_not_found,
+    what_cannot_be_revoked_is_told,
     a_revocation_stands_without_a_fresh_key,
     a_key_can_be_made_before_its_time,
     what_cannot_be_rotated_is_a_conflict,
@@ -98,12 +98,15 @@ async fn a_pending_and_a_retired_key_can_be_revoked(server: Server) {
     assert_eq!(states(&api, "ES256").await, ["revoked", "active"]);
 }
 
-async fn what_cannot_be_revoked_is_not_found(server: Server) {
+async fn what_cannot_be_revoked_is_told(server: Server) {
     let api = server.administrator().await;
     let (kid, _) = signed_by(&api.token);
     revoke(&api, &kid).await;
     let api = server.administrator().await;
-    for gone in [&*kid, "nobody", "%20", "a%2Fb", &"x".repeat(300)] {
+    let again = api.post(&format!("/signing-keys/{kid}/revoke"), Value::Null).await;
+    let detail = again.expect_problem(409, "conflict")["detail"].to_string();
+    assert!(detail.contains("is revoked already"), "{detail}");
+    for gone in ["nobody", "%20", "a%2Fb", &"x".repeat(300)] {
         let answer = api.post(&format!("/signing-keys/{gone}/revoke"), Value::Null).await;
         answer.expect_problem(404, "not-found");
     }
@@ -233,13 +236,11 @@ async fn keys_beside_a_running_server(engine: Engine) {
     assert_eq!(listed["rings"][0]["keys"][1]["kid"], pending);
 
     // One of 64 key ids begins with a hyphen.
-    for unknown in [active, "-nobody"] {
-        let output = run(&database, &["keys", "revoke", unknown]);
+    let revoked = format!("the signing key '{active}' is revoked already");
+    for (kid, why) in [(active, &*revoked), ("-nobody", "there is no signing key '-nobody'")] {
+        let output = run(&database, &["keys", "revoke", kid]);
         let reason = String::from_utf8(output.stderr).unwrap();
-        assert!(
-            reason.contains(&format!("there is no signing key that is not revoked '{unknown}'")),
-            "{reason}"
-        );
+        assert!(reason.contains(why), "{reason}");
         assert!(!output.status.success());
     }
     let events = database.texts("SELECT event FROM audit_events WHERE kind = 'key_revoked'").await;

@@ -229,7 +229,7 @@ async fn the_second_listener_is_for_clients_and_named_in_the_metadata_rfc8705_5(
         answer.expect_oauth_error(400, "invalid_request");
     }
     ask(main, "/admin/sign-in").await.expect_page(200, "Sign in");
-    for path in ["/admin/sign-in", "/docs"] {
+    for path in ["/", "/admin/sign-in", "/docs"] {
         ask(mutual, path).await.expect_problem(404, "no-such-path");
     }
     server.app.stop().await.unwrap();

@@ -59,6 +59,7 @@ async fn rotate(
     responses(
         (status = 200, description = "It is withdrawn", body = RevokedKeyView),
         NoSuchThing,
+        Contradiction,
         Refusals,
     ),
     security(("token" = ["signing-keys:write"]))

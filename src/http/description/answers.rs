@@ -110,7 +110,7 @@ impl<'a> About<'a> {
             Some("resource-servers") => ("resource server", "orders"),
             Some("roles") => ("role", "order-reader"),
             Some("exchange-rules") => ("exchange rule", "orders-to-stock"),
-            Some("signing-keys") => ("signing key that is not revoked", "k1"),
+            Some("signing-keys") => ("signing key", "k1"),
             _ => ("client", "billing"),
         }
     }

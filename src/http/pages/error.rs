@@ -162,6 +162,9 @@ fn explained(error: &AdminError) -> (StatusCode, Explained) {
             text,
             "Nothing was changed.",
         ),
+        AdminError::VoidLink => {
+            say(StatusCode::CONFLICT, "This link does not count any more", text, "Nothing was changed.")
+        }
         AdminError::Stale { .. } => say(
             StatusCode::PRECONDITION_FAILED,
             "Somebody else changed it",

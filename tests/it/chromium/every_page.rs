@@ -7,7 +7,7 @@ use jeton::runtime::statistics::Statistics;
 use serde_json::json;
 
 use super::server;
-use super::window::{DESK, DESK_AT_NIGHT, PHONE, PHONE_AT_NIGHT, Rules, browsing};
+use super::window::{DESK, DESK_AT_NIGHT, Device, PHONE, PHONE_AT_NIGHT, Rules, browsing};
 use crate::admin_pages::routes::{CERTIFICATE, filled, named, routes};
 use crate::harness::Server;
 use crate::token::GRANT;
@@ -122,6 +122,13 @@ async fn axe_and_chromium_find_nothing_on_any_page() {
                 let rules = if device.dark { Rules::Colours } else { Rules::All };
                 faults.extend(window.faults(path, rules).await);
             }
+        }
+        // What can be done with a key is the last column, and not behind a scroll bar.
+        window.open_page("/signing-keys").await;
+        for width in [DESK.width, 1_200] {
+            window.turn_into(Device { width, ..DESK }).await;
+            let cut = "return [...document.querySelectorAll('.scroll')].filter(e => e.scrollWidth > e.clientWidth).length";
+            assert_eq!(window.ask(cut).await, 0, "tables are cut off at {width}");
         }
         // An auditor has fewer buttons, and nobody has none.
         window.driver.delete_all_cookies().await.unwrap();

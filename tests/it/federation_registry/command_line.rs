@@ -120,6 +120,10 @@ async fn keys_come_from_a_file_and_what_is_missing_is_said() {
             &["clients", "federation", "add", "pod", "--issuer", "cluster", "--preset", "kubernetes"],
             "namespace: the preset kubernetes needs it",
         ),
+        (
+            &["clients", "federation", "add", "pod", "--preset", "github", "--repository", "octo-repo"],
+            "write owner/name, for example octo-org/octo-repo",
+        ),
         (&["clients", "federation", "add", "pod", "--issuer", "cluster"], "--condition"),
         (&["clients", "federation", "add", "pod", "--issuer", "cluster", "--condition", "sub"], "CLAIM=TEXT"),
         (
