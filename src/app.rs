@@ -31,6 +31,7 @@ use crate::oauth::dpop::Dpop;
 use crate::oauth::live::LiveTokens;
 use crate::runtime::audit_key::AuditKey;
 use crate::runtime::clock::Ambient;
+use crate::runtime::credential_uses::CredentialUses;
 use crate::runtime::directory::{Directory, Limits};
 use crate::runtime::fault;
 use crate::runtime::issuer_keys::IssuerKeys;
@@ -44,7 +45,6 @@ use crate::runtime::refusals::Refusals;
 use crate::runtime::revocations::Revocations;
 use crate::runtime::rotator::Rotator;
 use crate::runtime::sealed::Survey;
-use crate::runtime::statistics::Statistics;
 use crate::runtime::tls::Tls;
 use crate::runtime::token_keys::TokenKeys;
 use crate::runtime::upkeep::Upkeep;
@@ -68,6 +68,7 @@ pub struct App {
     deadline: Duration,
     metrics: Option<SocketAddr>,
     ledger: JoinHandle<()>,
+    credential_uses: Arc<CredentialUses>,
 }
 
 /// Connects to the database that the configuration names, making SQLite's private directory if needed.
@@ -332,7 +333,7 @@ impl App {
         let watch = AuditWatch::new(store.clone(), records, time.clone(), ambient.uuid()?);
         tasks.spawn(watch.run(stop.clone()));
         let credentials = credentials::tend(config.warn_before, (&store, &ledger, &time), (&tasks, &stop));
-        tasks.spawn(Statistics::new(store.clone(), time).run(stop.clone()));
+        let credential_uses = Arc::clone(&credentials.uses);
         let most = descriptors::most_connections(config);
         let (shared, threads) = (config.trusted_proxies.clone(), threads(config).get());
         let connections = Arc::new(Connections::new(&config.serving, most, shared, threads));
@@ -373,6 +374,7 @@ impl App {
             deadline: config.serving.shutdown_deadline,
             metrics: metrics_address,
             ledger: writing,
+            credential_uses,
         })
     }
 
@@ -410,6 +412,12 @@ impl App {
     #[must_use]
     pub const fn mtls_address(&self) -> Option<SocketAddr> {
         self.mtls_address
+    }
+
+    /// The uses of credentials that are to be written with the statistics.
+    #[must_use]
+    pub const fn credential_uses(&self) -> &Arc<CredentialUses> {
+        &self.credential_uses
     }
 
     /// The connections that are open.

@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 use utoipa::openapi::schema::{Object, ObjectBuilder, Schema, Type};
 
 use super::client_certificates::CertificateSubject;
+use super::credential_use::CredentialUse;
 use super::{nullable, present};
 use crate::domain::binding::TokenBinding;
 use crate::domain::catalog::Catalog;
@@ -235,6 +236,11 @@ pub struct ClientView {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub last_used_at: Option<Timestamp>,
+    /// When each of its credentials was last used, the latest first, 100 at most; absent when none was, as far as is
+    /// counted, in lists and in answers to changes.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false, max_items = 100)]
+    pub credential_uses: Vec<CredentialUse>,
     /// When the first of its credentials ends that count and that nothing has replaced. Absent where none ends, and in
     /// answers to changes.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -340,6 +346,7 @@ impl ClientView {
             created_at: client.created_at,
             updated_at: client.updated_at,
             last_used_at: None,
+            credential_uses: Vec::new(),
             credentials_end_at: None,
             expires_soon: false,
         }

@@ -7,6 +7,7 @@ use ipnet::IpNet;
 
 use super::assignments::roles_named;
 pub use super::client_forms::{ClientView, CreateClient, UpdateClient};
+use super::credential_use::latest;
 use super::overtaken::overtaken;
 use super::{
     Admin, AdminError, By, CHANGES_STRONGER, HANDS_OUT, Page, PageRequest, Written, check_search,
@@ -142,10 +143,11 @@ impl Admin {
         self.require(by, builtin::CLIENTS_READ).await?;
         let client = self.stored_client(client_id).await?;
         let last_used_at = self.store.last_token(client.uid).await?;
+        let credential_uses = latest(self.store.last_uses(client.uid).await?);
         let now = self.ambient.now();
         let ends = self.store.first_end_of_credentials(client.uid, now).await?;
         let view = ClientView::new(client, &*self.catalog().await?);
-        Ok(ClientView { last_used_at, ..view.ending(ends, now, self.warn_before) })
+        Ok(ClientView { last_used_at, credential_uses, ..view.ending(ends, now, self.warn_before) })
     }
 
     /// A page of clients, in the order of their identifiers.

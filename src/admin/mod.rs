@@ -20,6 +20,7 @@ pub mod client_import;
 pub mod client_keys;
 pub mod clients;
 mod credential_ends;
+pub mod credential_use;
 pub mod effective_permissions;
 pub mod ending_credentials;
 pub mod exchange_dry_run;

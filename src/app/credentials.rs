@@ -9,10 +9,12 @@ use tokio_util::task::TaskTracker;
 
 use crate::runtime::clock::Ambient;
 use crate::runtime::clock_check::ClockCheck;
+use crate::runtime::credential_uses::CredentialUses;
 use crate::runtime::expiry_watch::{EndingCounts, ExpiryWatch};
 use crate::runtime::foreign_secrets::Upgrade;
 use crate::runtime::ledger::Ledger;
 use crate::runtime::secret_upgrades::{self, SecretUpgrades};
+use crate::runtime::statistics::Statistics;
 use crate::storage::Store;
 
 /// What they are reached by.
@@ -21,6 +23,8 @@ pub(super) struct Tended {
     pub(super) ending: EndingCounts,
     /// Where an imported secret goes that was verified.
     pub(super) verified: mpsc::Sender<Upgrade>,
+    /// Where the uses are noted that no event tells.
+    pub(super) uses: Arc<CredentialUses>,
 }
 
 /// Starts them.
@@ -36,5 +40,7 @@ pub(super) fn tend(
     let (verified, upgrades) = mpsc::channel(secret_upgrades::QUEUE);
     let upgrading = SecretUpgrades::new(store.clone(), ledger.clone(), time.0.clone());
     tasks.spawn(upgrading.run(upgrades, stop.clone()));
-    Tended { ending, verified }
+    let uses = Arc::<CredentialUses>::default();
+    tasks.spawn(Statistics::new(store.clone(), time.clone()).with(Arc::clone(&uses)).run(stop.clone()));
+    Tended { ending, verified, uses }
 }

@@ -53,7 +53,7 @@ pub(super) fn services(
     store: &Store,
     (keyring, rotator, live): (Arc<Keyring>, Arc<Rotator>, LiveTokens),
     (ledger, dpop, master_keys): (Ledger, Arc<Dpop>, MasterKeys),
-    (Tended { ending, verified }, connections, tracing): (Tended, Arc<Connections>, Tracing),
+    (Tended { ending, verified, uses }, connections, tracing): (Tended, Arc<Connections>, Tracing),
 ) -> Result<Services, Fault> {
     let secrets = Arc::new(SecretVerifier::new(&config.limits, &ambient)?.upgrading(verified));
     let failures = Failures::new(&config.limits, &ambient);
@@ -81,6 +81,7 @@ pub(super) fn services(
         verifiers: Arc::clone(&verifiers),
         refusals: refusals.clone(),
         ledger: ledger.clone(),
+        uses,
     });
     let admin = Admin {
         store: store.clone(),

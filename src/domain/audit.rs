@@ -369,6 +369,12 @@ pub enum Event {
         /// Which events, in the words of the list's filter; empty for all of them.
         asked: BTreeMap<&'static str, String>,
     },
+    /// A client proved itself at introspection or revocation by an assertion whose audience only its legacy switch let pass.
+    /// Once a minute for each client and server; of a token its own event says it.
+    LegacyAssertionAccepted {
+        /// Who.
+        actor: Actor,
+    },
     /// Somebody had a token of a trusted issuer explained. Which token, is not said.
     AssertionExplained {
         /// Who.
@@ -477,6 +483,7 @@ impl Event {
             Self::SpoolAdopted { .. } => "spool_adopted",
             Self::IdentifierUsedTwice { .. } => "identifier_used_twice",
             Self::AuditExported { .. } => "audit_exported",
+            Self::LegacyAssertionAccepted { .. } => "legacy_assertion_accepted",
             Self::AssertionExplained { .. } => "assertion_explained",
             Self::AuditChecked { .. } => "audit_checked",
             Self::BackedUp { .. } => "backed_up",
@@ -510,6 +517,7 @@ impl Event {
         "spool_adopted",
         "identifier_used_twice",
         "audit_exported",
+        "legacy_assertion_accepted",
         "assertion_explained",
         "audit_checked",
         "backed_up",

@@ -53,6 +53,7 @@ impl Event {
             | Self::AuditExported { actor, .. }
             | Self::BackedUp { actor, .. }
             | Self::Restored { actor, .. }
+            | Self::LegacyAssertionAccepted { actor }
             | Self::AssertionExplained { actor, .. } => Some(actor),
             Self::TokenIssued { .. }
             | Self::TokenRefused { .. }

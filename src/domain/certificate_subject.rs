@@ -28,6 +28,16 @@ words! {
     }
 }
 
+// === impl SubjectKind ===
+
+impl SubjectKind {
+    /// What stands for the subject where credentials have identifiers: a client has but one.
+    #[must_use]
+    pub fn credential_id(self) -> String {
+        self.as_str().replace('_', "-")
+    }
+}
+
 /// The subject that a client's certificate must have.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExpectedSubject {

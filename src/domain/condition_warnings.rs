@@ -93,6 +93,14 @@ impl<'c> On<'c> {
         self.of(&[claim]).any(|condition| !condition.value.as_str().contains(['/', '*']))
     }
 
+    /// What a claim must be, or begin and end with.
+    fn texts(&self, claim: &'static str) -> impl Iterator<Item = &'c str> + use<'c> {
+        let conditions = self.0.iter();
+        conditions
+            .filter(move |condition| condition.claim.as_str() == claim)
+            .map(|condition| condition.value.as_str())
+    }
+
     /// Whether a claim's name begins like one of these.
     fn mentions(&self, names: &[&str]) -> bool {
         self.0.iter().any(|condition| names.iter().any(|name| condition.claim.as_str().starts_with(name)))
@@ -152,8 +160,8 @@ fn is_github(issuer: &str) -> bool {
 
 fn on_github(on: &On<'_>, warnings: &mut Vec<String>) {
     let subject = on.subject("repo:").unwrap_or_default();
-    // `owner/name:` and what follows.
-    let (repository, of_it) = subject.split_once(':').unwrap_or((subject, ""));
+    // `owner/name`, and then a colon and what follows.
+    let repository = subject.split(':').next().unwrap_or(subject);
     let by_subject = subject.contains(':') && repository.contains('/');
     if on.bare("repository") {
         warnings.push("No token fits: repository is owner/name, such as octo-org/octo-repo.".to_owned());
@@ -171,13 +179,22 @@ fn on_github(on: &On<'_>, warnings: &mut Vec<String>) {
                 .to_owned()
         });
     }
-    if of_it == "pull_request" {
+    let reached = |reach: Reach| Reach::of_github(on).any(|reached| reached == reach);
+    if reached(Reach::PullRequests) {
         warnings.push(
             "Pull requests fit, and what they run is whatever somebody proposes: from a fork too, where the \
              repository gives those tokens."
                 .to_owned(),
         );
-    } else if of_it.is_empty() && !on.narrows(&["ref", "environment", "job_workflow_ref"]) {
+    } else if reached(Reach::Named) || on.narrows(&["environment"]) {
+        // Some of it alone.
+    } else if reached(Reach::Branches) {
+        warnings.push(
+            "Any branch of the repository fits, and whoever may push can make one: name it, or add a condition on \
+             environment."
+                .to_owned(),
+        );
+    } else {
         warnings.push(
             "Any branch, tag, environment and pull request of the repository fits, one from a fork too: add a \
              condition on environment, ref or job_workflow_ref."
@@ -190,6 +207,63 @@ fn on_github(on: &On<'_>, warnings: &mut Vec<String>) {
              which stays."
                 .to_owned(),
         );
+    }
+}
+
+/// What of a repository a condition lets through.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reach {
+    /// One branch, tag or environment, or those whose names begin alike.
+    Named,
+    /// Any branch.
+    Branches,
+    /// What pull requests run.
+    PullRequests,
+    /// Anything.
+    All,
+}
+
+// === impl Reach ===
+
+impl Reach {
+    /// Of each condition that says something about it: all must hold, so one that names something is enough.
+    fn of_github(on: &On<'_>) -> impl Iterator<Item = Self> {
+        // The workflow's file, and after the last @ where it is taken from.
+        let from = |workflow: &str| Self::of_ref(workflow.rsplit_once('@').map_or("*", |(_, from)| from));
+        let refs = on.texts("ref").map(Self::of_ref).chain(on.texts("job_workflow_ref").map(from));
+        refs.chain(on.texts("sub").map(Self::of_subject))
+    }
+
+    /// What a pattern for a full name of a branch, tag or pull request lets through, by what stands before the first `*`.
+    fn of_ref(pattern: &str) -> Self {
+        if pattern.starts_with("refs/pull/") {
+            return Self::PullRequests;
+        }
+        match pattern.split_once('*') {
+            Some(("refs/heads/", _)) => Self::Branches,
+            Some(("", rest)) if !rest.trim_matches('*').is_empty() => Self::Named,
+            Some((fixed, _)) if "refs/heads/".starts_with(fixed) || "refs/pull/".starts_with(fixed) => {
+                Self::All
+            }
+            _ => Self::Named,
+        }
+    }
+
+    /// The same of the subject: `repo:OWNER/NAME:` and what of it.
+    fn of_subject(pattern: &str) -> Self {
+        let parts = pattern.strip_prefix("repo:").and_then(|rest| rest.split_once(':'));
+        let Some((_, of_it)) = parts.filter(|(repository, _)| !repository.contains('*')) else {
+            return Self::All;
+        };
+        if of_it.starts_with("pull_request") {
+            return Self::PullRequests;
+        }
+        if let Some(named) = of_it.strip_prefix("ref:") {
+            return Self::of_ref(named);
+        }
+        let open =
+            |fixed: &str| ["ref:", "environment:", "pull_request"].iter().any(|all| all.starts_with(fixed));
+        if of_it.split_once('*').is_some_and(|(fixed, _)| open(fixed)) { Self::All } else { Self::Named }
     }
 }
 
@@ -207,7 +281,11 @@ fn on_gitlab(on: &On<'_>, warnings: &mut Vec<String>) {
     let protected = on.of(&["ref_protected"]).any(|condition| condition.value.as_str() == "true");
     let protected = protected || on.of(&["environment_protected"]).any(|one| one.value.as_str() == "true");
     if !protected {
-        let which = if on.narrows(&["ref", "environment"]) || subject.contains(":ref:") {
+        let by_ref = subject.split_once(":ref:").is_some_and(|(_, named)| !named.is_empty());
+        let mut paths = on.texts("ref_path");
+        let by_path = paths
+            .any(|path| Reach::of_ref(path) == Reach::Named && !path.starts_with("refs/merge-requests/"));
+        let which = if on.narrows(&["ref", "environment"]) || by_ref || by_path {
             "The branch, tag or environment need not be protected: whoever may push can run what they like there."
         } else {
             "Any branch and tag of the project fits, also of merge requests."

@@ -72,6 +72,40 @@ fn github_conditions_that_fit_forks_any_branch_or_any_repository_are_odd() {
 }
 
 #[test]
+fn a_github_condition_that_leaves_the_ref_open_narrows_nothing() {
+    let (any, branch, pull) = (&["Any branch, tag"][..], &["Any branch of"][..], &["Pull requests fit"][..]);
+    for (claim, value, expected) in [
+        ("ref", "refs/*", any),
+        ("ref", "refs/heads/*", branch),
+        ("ref", "refs/pull/*", pull),
+        ("ref", "refs/heads/release/*", &[]),
+        ("ref", "refs/tags/*", &[]),
+        ("ref", "*/main", &[]),
+        ("sub", "repo:o/r:ref:*", any),
+        ("sub", "repo:o/r:ref:refs/*", any),
+        ("sub", "repo:o/r:ref:refs/heads/*", branch),
+        ("sub", "repo:o/r:environment:*", any),
+        ("sub", "repo:o/r:ref:refs/heads/main", &[]),
+        ("job_workflow_ref", "o/r/.github/workflows/deploy.yml@*", any),
+        ("job_workflow_ref", "o/r/.github/workflows/deploy.yml@refs/heads/*", branch),
+        ("job_workflow_ref", "o/r/.github/workflows/*", any),
+        ("job_workflow_ref", "o/r/.github/workflows/deploy.yml@refs/tags/v1", &[]),
+    ] {
+        expect(GITHUB, &[("repository_id", "74"), (claim, value)], expected);
+        // Beside one that names something it is none of it.
+        let narrowed = [("repository_id", "74"), ("environment", "prod"), (claim, value)];
+        expect(GITHUB, &narrowed, if expected == pull { pull } else { &[] });
+    }
+    expect(GITHUB, &[("repository_id", "74"), ("sub", "repo:o/r:*"), ("ref", "refs/heads/main")], &[]);
+    // Whatever claims to be the branch may be the name of an environment.
+    expect(
+        GITHUB,
+        &[("repository_id", "74"), ("sub", "repo:o/*:ref:refs/heads/main")],
+        &["The * within", any[0]],
+    );
+}
+
+#[test]
 fn gitlab_conditions_without_a_protected_ref_are_odd() {
     let at = "https://gitlab.example.com";
     expect(at, &[("project_id", "22"), ("ref_protected", "true")], &[]);
@@ -79,6 +113,11 @@ fn gitlab_conditions_without_a_protected_ref_are_odd() {
     expect(at, &[("sub", "project_path:g/p:*")], &["Any branch and tag", NAMES]);
     let bare = [("project_path", "p"), ("project_id", "2"), ("ref_protected", "true")];
     expect(at, &bare, &["No token fits: project_path is group/project"]);
+    expect(at, &[("sub", "project_path:g/p:ref_type:branch:ref:*")], &["Any branch and tag", NAMES]);
+    expect(at, &[("sub", "project_path:g/p:ref_type:branch:ref:main")], &["The branch, tag or", NAMES]);
+    expect(at, &[("project_id", "22"), ("ref_path", "refs/heads/*")], &["Any branch and tag"]);
+    expect(at, &[("project_id", "22"), ("ref_path", "refs/merge-requests/*")], &["Any branch and tag"]);
+    expect(at, &[("project_id", "22"), ("ref_path", "refs/heads/main")], &["The branch, tag or environment"]);
     let group = ["Any project of the group", "Any branch and tag", NAMES];
     expect(at, &[("sub", "project_path:g/*")], &group);
 }

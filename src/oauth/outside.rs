@@ -126,7 +126,7 @@ impl OutsideTokens {
         let issuer = ground.signer(&claimed, used_as).await.map_err(|unsigned| unsigned.refuse(used_as))?;
         self.check_known(used_as).map_err(NotAccepted::Fault)?;
         self.check_unchanged(&issuer)?;
-        let judging = Judging::new(&claimed, &issuer, used_as, ground.audience(&issuer), now);
+        let judging = Judging::new(&claimed, &issuer, used_as, ground.audience(&issuer, used_as), now);
         judging.judge().map_err(NotAccepted::Refused)?;
         OutsideToken::new(claimed, issuer)
             .ok_or_else(|| NotAccepted::Refused("the token has no sub or exp".into()))
@@ -163,12 +163,14 @@ fn is_unchanged(catalog: &Catalog, issuer: &TrustedIssuer) -> bool {
 // === impl Ground ===
 
 impl<'a> Ground<'a> {
-    /// The one audience of an issuer's tokens.
-    fn audience<'i>(&self, issuer: &'i TrustedIssuer) -> &'i str
+    /// The one audience of an issuer's tokens that are presented as this. Of a JWT-SVID that proves a client it is our
+    /// issuer, whatever is registered (draft-ietf-oauth-spiffe-client-auth).
+    fn audience<'i>(&self, issuer: &'i TrustedIssuer, used_as: UsedAs) -> &'i str
     where
         'a: 'i,
     {
-        issuer.audience.as_deref().unwrap_or(self.issuer)
+        let registered = issuer.audience.as_deref().filter(|_| used_as != UsedAs::SpiffeAssertion);
+        registered.unwrap_or(self.issuer)
     }
 }
 

@@ -6,10 +6,11 @@ use super::client_auth::{self, Authenticated, Caller, Presentation, Verifiers};
 use super::form::Form;
 use crate::domain::audit::{Actor, AuditEvent, Event, Origin};
 use crate::domain::certificate::PeerCertificate;
-use crate::domain::error::{Failure, OAuthError};
+use crate::domain::error::{Failure, Fault, OAuthError};
 use crate::domain::ids::ClientId;
 use crate::domain::text::quoted;
 use crate::runtime::clock::Ambient;
+use crate::runtime::credential_uses::CredentialUses;
 use crate::runtime::directory::Directory;
 use crate::runtime::ledger::{Ledger, RecordError};
 use crate::runtime::refusals::Refusals;
@@ -47,6 +48,8 @@ pub struct ClientGate {
     pub refusals: Refusals,
     /// What uses assertions up.
     pub ledger: Ledger,
+    /// What notes which credentials are used: of whom is let in there is no event.
+    pub uses: Arc<CredentialUses>,
 }
 
 // === impl ClientRequest ===
@@ -131,7 +134,22 @@ impl ClientGate {
             })?;
             self.verifiers.assertions.count(&client.credential);
         }
+        self.tell_legacy(request, &client).await?;
+        let client_id = &client.registration.client.client_id;
+        self.uses.note(client_id, &client.credential.credential_id, caller.now);
         Ok((client, form))
+    }
+
+    /// Records that an assertion for another audience was accepted, once in a while.
+    async fn tell_legacy(&self, request: &ClientRequest<'_>, client: &Authenticated) -> Result<(), Fault> {
+        let (client_id, assertions) = (&client.registration.client.client_id, &self.verifiers.assertions);
+        if client.credential.legacy_audience && assertions.is_untold(client_id) {
+            let event = Event::LegacyAssertionAccepted { actor: client.actor() };
+            let event = AuditEvent { at: self.ambient.now(), origin: request.origin.clone(), event };
+            self.ledger.record(&event).await?;
+            assertions.told(client_id.clone());
+        }
+        Ok(())
     }
 }
 

@@ -6,6 +6,7 @@ pub mod audit_key;
 pub mod backup;
 pub mod clock;
 pub mod clock_check;
+pub mod credential_uses;
 pub mod directory;
 pub mod expiry_watch;
 pub mod failures;

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::clock::Ambient;
 use super::clock_check::ClockCheck;
+use super::credential_uses::CredentialUses;
 use super::fault;
 use crate::domain::error::Fault;
 use crate::domain::tally::Tally;
@@ -48,6 +49,8 @@ pub struct Statistics {
     store: Store,
     ambient: Ambient,
     clock: Arc<ClockCheck>,
+    /// Uses that no event tells.
+    uses: Arc<CredentialUses>,
 }
 
 /// What became of one step.
@@ -64,7 +67,13 @@ impl Statistics {
     /// Of this store.
     #[must_use]
     pub fn new(store: Store, (ambient, clock): (Ambient, Arc<ClockCheck>)) -> Self {
-        Self { store, ambient, clock }
+        Self { store, ambient, clock, uses: Arc::default() }
+    }
+
+    /// The same, which also writes what is noted here.
+    #[must_use]
+    pub fn with(self, uses: Arc<CredentialUses>) -> Self {
+        Self { uses, ..self }
     }
 
     /// Counts until `stop`.
@@ -93,6 +102,7 @@ impl Statistics {
         // What is too old to be looked at, and what is to be forgotten, this clock decides.
         self.clock.trust().await?;
         let now = self.ambient.now();
+        self.write_uses().await.map_err(fault)?;
         for chain in self.store.uncounted_chains().await.map_err(fault)? {
             self.count(chain, now).await.map_err(fault)?;
         }
@@ -105,6 +115,17 @@ impl Statistics {
             let mut tx = self.store.begin().await.map_err(fault)?;
             more = tx.forget_statistics(now, FORGOTTEN).await.map_err(fault)?;
             tx.commit().await.map_err(fault)?;
+        }
+        Ok(())
+    }
+
+    async fn write_uses(&self) -> Result<(), StoreError> {
+        let tally = Tally { secrets_at: self.uses.all(), ..Tally::default() };
+        if !tally.secrets_at.is_empty() {
+            let mut tx = self.store.begin().await?;
+            tx.add_tally(&tally).await?;
+            tx.commit().await?;
+            self.uses.written(&tally.secrets_at);
         }
         Ok(())
     }

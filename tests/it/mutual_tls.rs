@@ -13,7 +13,9 @@ use rcgen::SanType;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::admin_pages::Person;
 use crate::harness::{Answer, Authority, Client, Engine, Issued, Server, tls_answer, tls_client};
+use crate::statistics::counted;
 use crate::token::{GRANT, verified};
 use jeton::config::{CertificateHeader, Config, MutualTls, PemPair};
 use jeton::domain::certificate::thumbprint;
@@ -151,6 +153,13 @@ async fn a_certificate_with_the_registered_subject_is_the_client_rfc8705_2_1(sta
         (&event["auth_method"], &event["credential_id"]),
         (&json!("tls_client_auth"), &json!("san-dns"))
     );
+    // Its last use is seen, though it is on no list.
+    counted(&stage.server).await;
+    let seen = stage.server.administrator().await.get("/clients/paying").await.expect(200);
+    let at = stage.server.clock.now().to_string();
+    assert_eq!(seen["credential_uses"], json!([{ "credential_id": "san-dns", "last_used_at": at }]));
+    let page = Person::signed_in(&stage.server, "ada", "auditor").await.page("/clients/paying").await;
+    assert!(page.contains("(san_dns), last used: <time"), "{page}");
     // No token outlives the certificate that got it.
     let end = stage.server.clock.now().as_seconds() + 30;
     let short = stage.authority.issue_with("billing", |params| {

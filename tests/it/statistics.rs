@@ -8,8 +8,9 @@ mod trying;
 use crate::harness::Server;
 
 /// Counts what this server's database has, as its task does from time to time.
-async fn counted(server: &Server) {
+pub(crate) async fn counted(server: &Server) {
     let admin = server.app.admin();
     let statistics = jeton::runtime::statistics::Statistics::new(admin.store.clone(), server.time());
+    let statistics = statistics.with(server.app.credential_uses().clone());
     statistics.once().await.unwrap();
 }

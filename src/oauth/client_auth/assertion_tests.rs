@@ -203,6 +203,12 @@ fn what_could_be_read_in_two_ways_is_not_read() {
         let outcome = Assertion::read(&bad);
         assert!(outcome.is_err() || !outcome.unwrap().is_signed_with(&public()), "{bad}");
     }
+    for nested in [r#"{"a":1,"a":2}"#, r#"{"a":{"b":1,"b":1}}"#, r#"[1,{"a":null,"b":[],"a":null}]"#] {
+        let claims = claims().to_string().replacen('{', &format!(r#"{{"nested":{nested},"#), 1);
+        assert!(Assertion::read(&signed(r#"{"alg":"ES256"}"#, &claims)).is_err(), "{nested}");
+    }
+    let nested = with("nested", json!({ "a": [null, true, -1, 1.5, "x", { "a": {} }], "b": { "a": 1 } }));
+    assert!(Assertion::read(&signed(r#"{"alg":"ES256"}"#, &nested.to_string())).is_ok());
     for header in [
         r#"{"alg":"none"}"#,
         r#"{"alg":"None"}"#,

@@ -4,13 +4,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use moka::sync::Cache;
+
 use super::assertion::{Assertion, Expected};
 use super::federation::is_about_another;
 use super::{Claim, Method, Presentation, Presented, Proof, Verified, spiffe_jwt};
 use crate::domain::client::{AuthMethod, Registration};
 use crate::domain::client_key::{ClientKey, key_id};
 use crate::domain::error::{Failure, Fault, OAuthError};
-use crate::domain::ids::CredentialId;
+use crate::domain::ids::{ClientId, CredentialId};
 use crate::domain::time::Timestamp;
 use crate::jose::ForeignKey;
 use crate::oauth::Boxed;
@@ -40,6 +42,11 @@ const DECOYS: &[&str] = &[
     r#"{"kty":"OKP","crv":"Ed25519","x":"lFPbwezbKcViAEVjj5-pxiRqgAhaSDGbxco9liBra_I"}"#,
 ];
 
+/// How often the audit hears of one client that its switch let an assertion pass, where that is an event of its own, and
+/// of how many clients that is remembered.
+const TOLD_FOR: Duration = Duration::from_mins(1);
+const TOLD: u64 = 10_000;
+
 pub(super) struct PrivateKeyJwt;
 
 /// What assertions are checked with.
@@ -54,6 +61,8 @@ pub struct Assertions {
     /// What is verified with when there is no key, so that it takes the same time.
     decoys: Vec<ForeignKey>,
     legacy_audiences: AtomicU64,
+    /// Clients of which the audit has lately heard that one of theirs was accepted by their switch.
+    told: Cache<ClientId, ()>,
 }
 
 /// A key that an assertion may be signed with.
@@ -63,6 +72,8 @@ struct Candidate {
     not_after: Option<Timestamp>,
     /// Why it does not count, if it does not.
     lapsed: Option<Reason>,
+    /// What it was found in, if somebody else publishes it.
+    published: Option<Arc<KeySet>>,
 }
 
 // === impl PrivateKeyJwt ===
@@ -128,6 +139,7 @@ impl Assertions {
             remote,
             decoys,
             legacy_audiences: AtomicU64::new(0),
+            told: Cache::builder().max_capacity(TOLD).time_to_live(TOLD_FOR).build(),
         })
     }
 
@@ -143,19 +155,36 @@ impl Assertions {
         }
     }
 
+    /// Whether the audit has not heard of this client lately, where no token's event tells it.
+    pub(in crate::oauth) fn is_untold(&self, client_id: &ClientId) -> bool {
+        !self.told.contains_key(client_id)
+    }
+
+    /// It has now.
+    pub(in crate::oauth) fn told(&self, client_id: ClientId) {
+        self.told.insert(client_id, ());
+    }
+
     async fn verify(&self, assertion: &Assertion, claim: Claim<'_>) -> Result<Verified, Failure> {
-        let found = match claim.registration {
+        let mut found = match claim.registration {
             Some(registration) => self.find(assertion, registration, claim.now).await?,
             None => Err("there is no client to check it against".into()),
         };
         // One signature is verified in any case, so that the time it takes does not tell who is registered.
-        let verified = if let Ok(candidate) = &found {
+        let mut verified = if let Ok(candidate) = &found {
             assertion.is_signed_with(&candidate.key)
         } else {
             let decoy = self.decoys.iter().find(|decoy| decoy.with(assertion.algorithm).is_some());
             std::hint::black_box(decoy.is_some_and(|decoy| assertion.is_signed_with(decoy)));
             false
         };
+        if let Ok(candidate) = &found
+            && !verified
+            && let Some(newer) = self.replaced(assertion, claim.registration, candidate).await
+        {
+            verified = newer.as_ref().is_ok_and(|newer| assertion.is_signed_with(&newer.key));
+            found = newer;
+        }
         let candidate = found.map_err(OAuthError::invalid_client)?;
         if !verified {
             return Err(OAuthError::invalid_client(format!(
@@ -198,27 +227,52 @@ impl Assertions {
             Ok(set) => set,
             Err(none) => return no_keys(none),
         };
-        let choose =
-            |set: &KeySet| assertion.choose(set.keys(), |key| key).map(|at| Arc::clone(&set.keys()[at]));
-        let chosen = match choose(&set) {
+        match published(assertion, &set) {
             // Perhaps a key that is newer than what is known of the set.
             Err(reason) => match self.remote.after(url, &set).await {
-                Ok(Some(newer)) => choose(&newer),
-                Ok(None) => Err(reason),
-                Err(none) => return no_keys(none),
+                Ok(Some(newer)) => Ok(published(assertion, &newer)),
+                Ok(None) => Ok(Err(reason)),
+                Err(none) => no_keys(none),
             },
-            chosen => chosen,
-        };
-        Ok(chosen.map(|key| Candidate { key_id: key_id(&key), key, not_after: None, lapsed: None }))
+            chosen => Ok(chosen),
+        }
     }
+
+    /// What a client publishes now, where the signature is not of the key that is known: it may have another of the same
+    /// `kid`, or another one alone. Nothing, where there is nothing newer: while the place is away too, so that what is
+    /// known of the key stands, and whoever forges gets the same answer as ever.
+    async fn replaced(
+        &self,
+        assertion: &Assertion,
+        registration: Option<&Registration>,
+        known: &Candidate,
+    ) -> Option<Result<Candidate, Reason>> {
+        let url = registration?.client.jwks_uri.as_ref()?;
+        match self.remote.after(url, known.published.as_ref()?).await {
+            Ok(newer) => newer.map(|newer| published(assertion, &newer)),
+            Err(NoKeys::Away(_)) => None,
+            Err(NoKeys::None(why)) => Some(Err(taken_away(&why))),
+        }
+    }
+}
+
+/// The key in a set that its client publishes.
+fn published(assertion: &Assertion, set: &Arc<KeySet>) -> Result<Candidate, Reason> {
+    let key = assertion.choose(set.keys(), |key| key).map(|at| Arc::clone(&set.keys()[at]))?;
+    let published = Some(Arc::clone(set));
+    Ok(Candidate { key_id: key_id(&key), key, not_after: None, lapsed: None, published })
 }
 
 /// What it means that a client's `jwks_uri` has no keys: where that is not known, there is no verdict.
 fn no_keys(none: NoKeys) -> Result<Result<Candidate, Reason>, Failure> {
     match none {
         NoKeys::Away(fault) => Err(fault.into()),
-        NoKeys::None(why) => Ok(Err(format!("no keys at the client's jwks_uri: {why}").into())),
+        NoKeys::None(why) => Ok(Err(taken_away(&why))),
     }
+}
+
+fn taken_away(why: &str) -> Reason {
+    format!("no keys at the client's jwks_uri: {why}").into()
 }
 
 /// The key among those that the client is registered with. Where it does not say which, those that have lapsed are
@@ -229,5 +283,6 @@ fn registered(assertion: &Assertion, keys: &[ClientKey], now: Timestamp) -> Resu
     let among = if assertion.kid.is_none() && !lasting.is_empty() { lasting } else { all };
     let key = assertion.choose(&among, |key| &key.key).map(|at| among[at])?;
     let lapsed = key.check(now).err().map(|why| format!("key {} is {}", key.key_id, why.as_str()).into());
-    Ok(Candidate { key: Arc::clone(&key.key), key_id: key.key_id.clone(), not_after: key.expires_at, lapsed })
+    let (key_id, not_after) = (key.key_id.clone(), key.expires_at);
+    Ok(Candidate { key: Arc::clone(&key.key), key_id, not_after, lapsed, published: None })
 }

@@ -58,7 +58,7 @@ impl Issued {
             )));
         }
         // The client has one subject; which of its certificates it was, the token's `x5t` says.
-        let credential_id = CredentialId::new(expected.kind().as_str().replace('_', "-"))
+        let credential_id = CredentialId::new(expected.kind().credential_id())
             .map_err(|error| OAuthError::invalid_client(error.to_string()))?;
         Ok(Verified {
             credential_id,

@@ -1,7 +1,9 @@
 //! Asking the issuers that something may be of: exactly one of them must vouch for it.
 //!
 //! What one of them does not know may be newer than what is known of it. So the keys of those are fetched again, but only
-//! where nobody else vouches: last, and once in a while.
+//! where nobody else vouches: last, and once in a while. So are those of whom a signature is not, for a key may be replaced
+//! and its name stay; but where no newer ones are to be had, what is known has the last word, so that whoever forges gets
+//! the same answer while an issuer is away.
 
 use std::sync::Arc;
 
@@ -14,7 +16,7 @@ use crate::runtime::remote_keys::{KeySet, NoKeys};
 pub(super) enum Said<W> {
     /// It is this one's.
     Vouches,
-    /// It is not, whatever other keys there are.
+    /// It is not, unless there are newer keys.
     Denies(W),
     /// It is not as far as these keys go.
     Lacks(W),
@@ -36,7 +38,16 @@ pub(super) struct Asked<W> {
     denials: Vec<(Arc<TrustedIssuer>, W)>,
     away: Option<Fault>,
     /// Those whose keys may be too old.
-    unsure: Vec<(Arc<TrustedIssuer>, Arc<KeySet>, W)>,
+    unsure: Vec<Unsure<W>>,
+}
+
+/// One whose keys may be too old.
+struct Unsure<W> {
+    issuer: Arc<TrustedIssuer>,
+    set: Arc<KeySet>,
+    why: W,
+    /// Whether its keys are enough to say no.
+    denies: bool,
 }
 
 // === impl Asked ===
@@ -67,11 +78,12 @@ impl<W> Asked<W> {
             }
             Err(NoKeys::None(why)) => return self.denies(issuer, judge.without_keys(why)),
         };
-        match judge.says(&set) {
-            Said::Vouches => self.vouchers.push(issuer),
-            Said::Denies(why) => self.denies(issuer, why),
-            Said::Lacks(why) => self.unsure.push((issuer, set, why)),
-        }
+        let (why, denies) = match judge.says(&set) {
+            Said::Vouches => return self.vouchers.push(issuer),
+            Said::Denies(why) => (why, true),
+            Said::Lacks(why) => (why, false),
+        };
+        self.unsure.push(Unsure { issuer, set, why, denies });
     }
 
     /// Whose it is: the only one that vouches, with newer keys where nobody does by those that are known.
@@ -81,15 +93,16 @@ impl<W> Asked<W> {
         judge: &impl Judge<W>,
     ) -> Result<Arc<TrustedIssuer>, NotOne<W>> {
         if self.vouchers.is_empty() {
-            for (issuer, set, why) in std::mem::take(&mut self.unsure) {
+            for Unsure { issuer, set, why, denies } in std::mem::take(&mut self.unsure) {
                 match keys.after(&issuer, &set).await.transpose() {
                     None => self.denies(issuer, why),
+                    Some(Err(NoKeys::Away(_))) if denies => self.denies(issuer, why),
                     Some(newer) => self.ask(issuer, newer, judge),
                 }
             }
-            // Newer keys that lack it too are the last word.
-            let lacking = std::mem::take(&mut self.unsure);
-            self.denials.extend(lacking.into_iter().map(|(issuer, _, why)| (issuer, why)));
+            // Newer keys that lack it too, or deny it, are the last word.
+            let last = std::mem::take(&mut self.unsure);
+            self.denials.extend(last.into_iter().map(|unsure| (unsure.issuer, unsure.why)));
         }
         match (self.vouchers.pop(), self.away) {
             (Some(only), _) if self.vouchers.is_empty() => Ok(only),

@@ -193,7 +193,7 @@ pub async fn explain(ground: &Ground<'_>, token: &str, used_as: UsedAs, now: Tim
         Err(unsigned) => (explained.note_unsigned(ground, (&claimed, used_as, now), unsigned), false),
     };
     if let Some(issuer) = &issuer {
-        let judging = Judging::new(&claimed, issuer, used_as, ground.audience(issuer), now);
+        let judging = Judging::new(&claimed, issuer, used_as, ground.audience(issuer, used_as), now);
         for check in CHECKS.iter().filter(|check| concerns(check, issuer)) {
             explained.note(looked_at(check, &judging));
         }
@@ -331,11 +331,11 @@ fn denied(denial: &Denial, now: Timestamp) -> Step {
             };
             Step::failed("key", (found, wanted), mend)
         }
-        Why::Forged { .. } => Step::failed(
-            "signature",
-            ("not of the key that the token names", wanted),
-            "see that the token is whole; else somebody else has made it",
-        ),
+        Why::Forged { .. } => {
+            let (_, newer) = learned(&denial.issuer.keys);
+            let mend = format!("see that the token is whole; {newer}; else somebody else has made it");
+            Step::failed("signature", ("not of the key that the token names", wanted), mend)
+        }
     }
 }
 

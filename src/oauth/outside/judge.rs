@@ -81,10 +81,11 @@ pub(super) static CHECKS: &[Check] = &[
         },
         wanted: |of| format!("'{}' alone", of.audience),
         mend: |of| {
-            format!(
-                "have the platform make the token for the audience '{}', or change the trusted issuer's audience",
-                of.audience
-            )
+            let mend = format!("have the platform make the token for the audience '{}'", of.audience);
+            match of.used_as {
+                UsedAs::SpiffeAssertion => mend,
+                _ => format!("{mend}, or change the trusted issuer's audience"),
+            }
         },
     },
     Check {

@@ -191,7 +191,9 @@ async fn what_is_switched_off_is_refused_at_once_on_every_replica(server: Server
 
 async fn a_jwt_svid_proves_a_spiffe_id(server: Server) {
     server.billing().await;
-    let domain = Platform::new("mesh", "spiffe://example.org");
+    let mut domain = Platform::new("mesh", "spiffe://example.org");
+    // That of its tokens in a token exchange: here the sole audience is our issuer all the same.
+    domain.trusted.audience = Some("https://orders.example".to_owned());
     domain.trust(&server).await;
     let id = "spiffe://example.org/ns/prod/sa/app";
     domain.client(&server, id, sub(id)).await;
@@ -222,6 +224,7 @@ async fn a_jwt_svid_proves_a_spiffe_id(server: Server) {
     for (row, token, reason) in [
         ("another domain", svid("spiffe://evil.example/ns/prod/sa/app", |_| {}), "no trusted issuer"),
         ("no SPIFFE ID", svid("app", |_| {}), "no SPIFFE ID"),
+        ("theirs", svid(id, |claims| claims["aud"] = json!("https://orders.example")), "alone"),
         ("two audiences", svid(id, |claims| claims["aud"] = json!([ISSUER, "x"])), "alone"),
         (
             "far ahead",

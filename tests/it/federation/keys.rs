@@ -3,11 +3,15 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use serde_json::json;
 
 use super::{Platform, present, refused, sub};
 use crate::harness::{Engine, Server};
 use crate::private_key_jwt::Site;
 use jeton::domain::trust::KeySource;
+
+/// Makes a token of a platform.
+type Make<'a> = &'a dyn Fn(&Platform) -> String;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn keys_away_is_no_verdict_and_a_flood_asks_once() {
@@ -41,5 +45,25 @@ async fn keys_away_is_no_verdict_and_a_flood_asks_once() {
     site.publish(unknown.jwk());
     server.clock.advance(Duration::from_secs(30));
     present(&server, &unknown.token(&server, "app")).await.expect(200);
+    // So is one that keeps the kid, or whose tokens name no key.
+    let other = || Platform { kid: unknown.kid.clone(), ..Platform::new("other", "https://ci.example") };
+    let unnamed = |of: &Platform| of.sign(&json!({ "alg": "ES256" }), &of.claims(&server, "app"));
+    let named = |of: &Platform| of.token(&server, "app");
+    let ways: [(&str, Make<'_>); 2] = [("the same kid", &named), ("no kid", &unnamed)];
+    for (row, make) in ways {
+        let replaced = other();
+        site.replace_all(replaced.jwk());
+        refused(&server, row, &present(&server, &make(&replaced)).await, "signature is not that of").await;
+        server.clock.advance(Duration::from_secs(30));
+        present(&server, &make(&replaced)).await.expect(200);
+    }
+    // While the place is away, what is known says of a forgery what it is.
+    site.take_down(true);
+    server.clock.advance(Duration::from_secs(30));
+    let (asked, forger) = (site.asked(), other());
+    for make in [&named as Make<'_>, &unnamed] {
+        refused(&server, "forged", &present(&server, &make(&forger)).await, "signature is not that of").await;
+    }
+    assert_eq!(site.asked(), asked + 1, "once a cooldown");
     server.app.stop().await.unwrap();
 }

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Stage, both_stages, told};
+use crate::federation::{Platform, sub};
 use crate::harness::{Issued, Server};
 use crate::token::{GRANT, verified};
 use crate::token_exchange::{ACCESS_TOKEN, Chain, EXCHANGE, access_token};
@@ -47,6 +48,17 @@ async fn a_client_or_a_resource_server_can_want_bound_tokens_only_rfc8705_3(stag
         let (_, claims) = verified(server, answer["access_token"].as_str().unwrap()).await;
         assert!(claims.get("cnf").is_none(), "{claims}");
     }
+    // So of every grant: here nobody but the assertion says who it is.
+    let platform = Platform::new("ci", "https://ci.example");
+    platform.trust(server).await;
+    let grant = "urn:ietf:params:oauth:grant-type:jwt-bearer";
+    let more =
+        json!({ "grant_types": [grant], "auth_methods": ["federated_jwt"], "token_binding": "either" });
+    platform.client_with(server, "robot", sub("robot"), more).await;
+    let body = || format!("grant_type={grant}&assertion={}", platform.token(server, "robot"));
+    let told = stage.ask(None, &[], &body()).await.expect_oauth_error(400, "invalid_request");
+    assert!(told.contains("a DPoP proof (RFC 9449) or a client certificate"), "{told}");
+    stage.bound(&stage.ask(Some(&own), &[], &body()).await, &own).await;
 }
 
 async fn the_own_api_takes_a_bound_token_with_its_certificate_only_rfc8705_3(stage: Stage) {

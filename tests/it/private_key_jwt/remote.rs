@@ -9,7 +9,9 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
 use super::{Signer, refused, register};
+use crate::admin_pages::Person;
 use crate::harness::{Engine, Server};
+use crate::statistics::counted;
 use jeton::jose::Algorithm;
 
 /// A client's web server.
@@ -57,6 +59,10 @@ impl Site {
     pub(crate) fn publish(&self, key: Value) {
         self.keys.lock().unwrap().push(key);
     }
+
+    pub(crate) fn replace_all(&self, key: Value) {
+        *self.keys.lock().unwrap() = vec![key];
+    }
 }
 
 async fn start(networks: &[&str]) -> Server {
@@ -83,6 +89,11 @@ async fn published_keys_count_are_looked_for_once_in_a_while_and_bridge_an_outag
     old.token(&server).await.expect(200);
     old.token(&server).await.expect(200);
     assert_eq!(site.asked(), 1);
+    // Which key it was, and when, is seen, though it is on no list.
+    counted(&server).await;
+    let id = server.events("token_issued").await[0]["credential_id"].as_str().unwrap().to_owned();
+    let page = Person::signed_in(&server, "ada", "auditor").await.page("/clients/remote").await;
+    assert!(page.contains(&format!("Last used: <code>{id}</code> <time")), "{page}");
 
     // A rotation: the new key is found at once, but for a moment after the last question.
     site.keys.lock().unwrap().push(new.jwk());
@@ -119,6 +130,25 @@ async fn published_keys_count_are_looked_for_once_in_a_while_and_bridge_an_outag
     site.keys.lock().unwrap().retain(|key| key["kid"] == "new");
     server.clock.advance(Duration::from_mins(10));
     refused(&server, "taken away", &old.token(&server).await, "no key with kid 'old'").await;
+
+    // A rotation that keeps the kid, or names none, is found as one with a new kid is.
+    let unnamed = || Signer { kid: None, ..named("unnamed") };
+    for (row, replaced) in [("the same kid", named("new")), ("no kid", unnamed())] {
+        site.replace_all(replaced.jwk());
+        let answer = replaced.token(&server).await;
+        refused(&server, row, &answer, "signature is not that of the client's key").await;
+        server.clock.advance(Duration::from_secs(30));
+        replaced.token(&server).await.expect(200);
+    }
+    // While the place is away, what is known says of a forgery what it is.
+    site.take_down(true);
+    server.clock.advance(Duration::from_secs(30));
+    let asked = site.asked();
+    for _ in 0..3 {
+        let answer = unnamed().token(&server).await;
+        refused(&server, "forged", &answer, "signature is not that of the client's key").await;
+    }
+    assert_eq!(site.asked(), asked + 1, "once a cooldown");
     server.app.stop().await.unwrap();
 }
 

@@ -144,6 +144,7 @@ async fn a_chain_of_exchanges_shows_who_acts_for_whom_and_what_breaks(server: Se
 async fn last_uses_are_of_this_registration(server: Server) {
     let billing = server.billing().await;
     let second = server.secret("billing", json!({ "description": "second" })).await;
+    let third = server.secret("billing", json!({ "description": "third" })).await;
     let api = server.administrator().await;
     counted(&server).await;
     assert_eq!(api.get("/clients/billing").await.expect(200).get("last_used_at"), None);
@@ -152,6 +153,11 @@ async fn last_uses_are_of_this_registration(server: Server) {
     server.clock.advance(Duration::from_mins(1));
     // It proves the client, whatever comes of it.
     server.token(&second, &format!("{GRANT}&scope=nothing")).await.expect(400);
+    // Where a use is recorded nowhere, it counts all the same.
+    server.clock.advance(Duration::from_mins(1));
+    let form = [third.basic(), "Content-Type: application/x-www-form-urlencoded".to_owned()];
+    let form = form.each_ref().map(String::as_str);
+    assert_eq!(server.send("POST", "/oauth2/introspect", &form, "token=x").await.status, 200);
     counted(&server).await;
     assert_eq!(api.get("/clients/billing").await.expect(200)["last_used_at"], "2026-11-22T08:01:00Z");
     let secrets = api.get("/clients/billing/secrets").await.expect(200);
@@ -159,7 +165,9 @@ async fn last_uses_are_of_this_registration(server: Server) {
         let mut secrets = secrets.as_array().unwrap().iter();
         secrets.find(|secret| secret["description"] == description).unwrap()["last_used_at"].clone()
     };
-    assert_eq!((uses(""), uses("second")), (json!("2026-11-22T08:01:00Z"), json!("2026-11-22T08:02:00Z")));
+    for (description, minute) in [("", 1), ("second", 2), ("third", 3)] {
+        assert_eq!(uses(description), json!(format!("2026-11-22T08:0{minute}:00Z")), "{description}");
+    }
 
     let version = api.get("/clients/billing").await.expect(200)["version"].as_i64();
     assert_eq!(api.delete("/clients/billing", version).await.status, 204);

@@ -15,12 +15,13 @@ use crate::admin::audit::EventQuery;
 use crate::admin::client_certificates::CertificateView;
 use crate::admin::client_keys::KeyView;
 use crate::admin::clients::ClientView;
+use crate::admin::credential_use::CredentialUse;
 use crate::admin::effective_permissions::HeldAt;
 use crate::admin::federated_credentials::FederatedCredentialView;
 use crate::admin::secrets::SecretView;
 use crate::domain::builtin;
 use crate::domain::client::{AuthMethod, CertificateReach};
-use crate::domain::ids::{ClientId, RoleName};
+use crate::domain::ids::{ClientId, CredentialId, RoleName};
 use crate::domain::secret::SecretOrigin;
 use crate::domain::time::Timestamp;
 use crate::http::Shared;
@@ -33,6 +34,9 @@ use crate::http::pages::{page_with, when};
 
 /// How many recent events are shown.
 const RECENT: u32 = 10;
+
+/// Of how many keys that it publishes itself the last use is shown.
+const KEYS: usize = 10;
 
 /// How many roles are suggested.
 const SUGGESTED: u32 = 500;
@@ -97,6 +101,26 @@ impl Show {
             (_, _, true) => Some("It has no secret or key that counts, so it gets no tokens. Add one below."),
             _ => None,
         }
+    }
+
+    /// When a certificate with its subject last proved it.
+    fn subject_used(&self) -> Option<Timestamp> {
+        let id = self.client.tls_client_auth_subject.as_ref()?.kind.credential_id();
+        let mut uses = self.client.credential_uses.iter();
+        uses.find(|used| used.credential_id.as_str() == id).map(|used| used.last_used_at)
+    }
+
+    /// When keys were last used that it publishes itself: what is used, and on none of the other lists.
+    fn published_keys_used(&self) -> Vec<&CredentialUse> {
+        let subject =
+            self.client.tls_client_auth_subject.as_ref().map(|subject| subject.kind.credential_id());
+        let is_listed = |id: &CredentialId| {
+            subject.as_deref() == Some(id.as_str())
+                || self.secrets.iter().any(|secret| secret.secret_id.as_str() == id.as_str())
+                || self.certificates.iter().any(|certificate| certificate.certificate_id == *id)
+                || self.federated.iter().any(|federated| federated.credential_id == *id)
+        };
+        self.client.credential_uses.iter().filter(|used| !is_listed(&used.credential_id)).take(KEYS).collect()
     }
 
     /// Whether keys are of use to it, or it has some.
