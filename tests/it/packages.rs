@@ -76,7 +76,11 @@ fn the_image_runs_as_nobody_in_particular() {
     let stage = lines.iter().rposition(|line| line.starts_with("FROM ")).unwrap();
     let users: Vec<_> = lines[stage..].iter().filter(|line| line.starts_with("USER ")).collect();
     assert_eq!(users, ["USER 65532:65532"]);
-    expect("Dockerfile", &lines, &["ARG BASE_IMAGE=gcr.io/distroless/cc-debian12:nonroot", "FROM ${BASE_IMAGE}"]);
+    expect(
+        "Dockerfile",
+        &lines,
+        &["ARG BASE_IMAGE=gcr.io/distroless/cc-debian12:nonroot", "FROM ${BASE_IMAGE}"],
+    );
 }
 
 #[test]
@@ -106,7 +110,10 @@ fn pods_have_no_rights_and_write_nowhere_else() {
     expect(namespace, &said(namespace), &["pod-security.kubernetes.io/enforce: restricted"]);
     for patched in ["overlays/example", "components/spool-on-claims", "components/service-monitor"] {
         let text = said(&format!("deploy/kubernetes/{patched}/kustomization.yaml")).join("\n");
-        assert!(!text.contains("securityContext") && !text.contains("capabilities"), "{patched} changes them");
+        assert!(
+            !text.contains("securityContext") && !text.contains("capabilities"),
+            "{patched} changes them"
+        );
     }
 }
 
