@@ -436,6 +436,7 @@ mod tests {
             jwks_uri: Some(format!("{ISSUER}/.well-known/jwks.json")),
             kids: kids.clone(),
             max_age: Some(MINUTE),
+            certificate_ends: None,
         };
         let worst = |facts: &PublishedFacts| {
             published(ISSUER, facts, Some(&kids), MINUTE).iter().map(|line| line.state).max()

@@ -87,8 +87,9 @@ async fn register(database: &Database, name: &str, number: u32) {
 }
 
 /// A secret that a server of before has made, and its hash from then.
-const SECRET: &str = "@SECRET@";
-const HASH: &str = "@HASH@";
+const SECRET: &str = "jtn_xfXsOgpTjGDVfHexUekeaAV5FG1sXuRjHJjhNm2Np571JxzzV";
+const HASH: &str =
+    "$argon2id$v=19$m=64,t=1,p=1$SuGraF7gAwF0heasHc2VdQ$1ptaCpxPN79FDYNrcPdoHO5hzgjAvXBvVbTjWbuJKs8";
 
 /// Its events, each with its kind and its outcome, and the one that a change has left for whoever records next.
 const EVENTS: [(&str, &str, &str); 2] = [
@@ -153,7 +154,7 @@ async fn leave(database: &Database, at: Timestamp) -> Uuid {
         ),
         format!(
             "INSERT INTO client_secrets (client, secret_id, hash, origin, description, created_at)
-             SELECT uid, 'old', '{HASH}', 'generated', '', {micros} FROM clients WHERE client_id = 'before'"
+             SELECT uid, 'ciqdcz5i', '{HASH}', 'generated', '', {micros} FROM clients WHERE client_id = 'before'"
         ),
     ] {
         database.execute(&sql).await;
