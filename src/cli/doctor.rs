@@ -256,7 +256,7 @@ async fn fetch(issuer: &str) -> Result<PublishedFacts, String> {
         let cache = answer.headers().get(CACHE_CONTROL).and_then(|value| value.to_str().ok());
         let max_age = cache.and_then(max_age);
         let shown = answer.extensions().get::<ShownCertificate>();
-        // Verifiers take it, so that it can be read is likely; what it is else is theirs to judge.
+        // Of one that TLS has taken and that cannot be read here, nothing is said.
         let certificate = shown.and_then(|shown| PeerCertificate::parse(&shown.0, true).ok());
         Ok((body, max_age, certificate.map(|certificate| certificate.not_after)))
     };
