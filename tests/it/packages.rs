@@ -121,7 +121,8 @@ fn pods_have_no_rights_and_write_nowhere_else() {
 fn composed_it_has_no_rights_and_a_database_that_nobody_else_reaches() {
     let file = "docker-compose.yml";
     let lines = said(file);
-    let place = |name: &str| lines.iter().position(|line| line == name).unwrap();
+    // The last of the name: the one before is what another waits for.
+    let place = |name: &str| lines.iter().rposition(|line| line == name).unwrap();
     let (jeton, postgres) = (place("jeton:"), place("postgres:"));
     let bounds = ["read_only: true", "cap_drop: [ALL]", r#"security_opt: ["no-new-privileges:true"]"#];
     expect(file, &lines[jeton..postgres], &bounds);
@@ -130,8 +131,8 @@ fn composed_it_has_no_rights_and_a_database_that_nobody_else_reaches() {
     expect(file, &lines[postgres..], &of_postgres);
     expect(file, &lines, &["internal: true"]);
     for more in ["cap_add", "privileged", "network_mode", "pid: host", "ports:"] {
-        let where_: Vec<_> = lines.iter().filter(|line| line.starts_with(more)).collect();
-        assert_eq!(where_.len(), usize::from(more == "ports:"), "{where_:?}");
+        let found: Vec<_> = lines.iter().filter(|line| line.starts_with(more)).collect();
+        assert_eq!(found.len(), usize::from(more == "ports:"), "{found:?}");
     }
 }
 
