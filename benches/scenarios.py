@@ -5,6 +5,7 @@ import json
 import random
 import secrets
 import shutil
+import statistics
 import string
 import subprocess
 import sys
@@ -36,6 +37,7 @@ MOST_ASSERTIONS = 16_000  # that a server could check in a second
 FEW_CREDENTIALS, MANY_CREDENTIALS = 10, 10_000  # of one trusted issuer
 MILLION = 1_000_000
 SLOW = 10_000  # connections that are idle, drip or do not read
+MOST_BESIDE_SLOW = 3  # times the quiet p99, for a client beside them
 SLOW_SECONDS = 15  # until the first of them have met their limits
 STEADY_RATE, STEADY_CONNECTIONS = 200, 16  # of the client beside the flood
 
@@ -523,6 +525,12 @@ def slow_connections(bench):
                     beside["of the quiet p99"] = beside["p99 ms"] / quiet["p99 ms"]
                     note(results, f"{name}, {SLOW:,} slow ones", beside | ended)
     return results
+
+
+def beyond(results, column, most):
+    """What is more in the median of its rounds than it may be, in words."""
+    medians = {name: statistics.median(each[column] for each in rounds) for name, rounds in results.items()}
+    return [f"{name}: {median:.2f} {column}, and {most} are allowed" for name, median in medians.items() if median > most]
 
 
 @contextmanager

@@ -15,13 +15,14 @@ use tokio::task::JoinSet;
 use super::output;
 use crate::app;
 use crate::config::{Config, Database, MasterKeySource};
+use crate::domain::certificate::PeerCertificate;
 use crate::domain::credential::CredentialKind;
 use crate::domain::doctor::{self, Line, PublishedFacts, State};
 use crate::domain::doctor_trust::{self, ProxyFacts};
 use crate::domain::rotation::{KeyState, state};
 use crate::domain::time::Timestamp;
 use crate::runtime::clock::Ambient;
-use crate::runtime::issuers::Outbound;
+use crate::runtime::issuers::{Outbound, ShownCertificate};
 use crate::runtime::master_key::MasterKeys;
 use crate::runtime::meters::{free_at, most_files};
 use crate::runtime::sealed::Survey;
@@ -50,7 +51,7 @@ pub(super) async fn run(config: &Config, json: bool) -> anyhow::Result<ExitCode>
         }
         Err(problem) => lines.push(Line::wrong("database", problem)),
     }
-    lines.extend(outside(config, kids.as_ref()).await);
+    lines.extend(outside(config, kids.as_ref(), ambient.now()).await);
     let code = doctor::exit_code(&lines);
     if json {
         output::rows(&lines, &["check", "state", "says"], true)?;
@@ -82,7 +83,6 @@ async fn database(config: &Config, store: &Store, ambient: &Ambient) -> Vec<Line
     let mut lines = vec![Line::ok("database", format!("{} answers", store.engine()))];
     let now = ambient.now();
     let tolerance = config.keys.clock_tolerance();
-    let away = |check, error: &dyn std::fmt::Display| Line::unknown(check, error.to_string());
     match store.schema().await {
         Ok(schema) => lines.push(doctor::schema(schema)),
         Err(_) => lines.push(Line::advice("schema", "there are no tables yet: the first start makes them")),
@@ -90,13 +90,13 @@ async fn database(config: &Config, store: &Store, ambient: &Ambient) -> Vec<Line
     match store.clock().await {
         Ok(Some(theirs)) => lines.push(doctor::clock(now, theirs, tolerance)),
         Ok(None) => lines.push(Line::ok("clock", "the database is in this process: there is no other clock")),
-        Err(error) => lines.push(away("clock", &error)),
+        Err(error) => lines.push(Line::unanswered("clock", &error)),
     }
     if let Database::Postgres { max_connections, .. } = config.database {
         match store.postgres_facts().await {
             Ok(Some(facts)) => lines.extend(doctor::postgres(&facts, max_connections)),
             Ok(None) => {}
-            Err(error) => lines.push(away("postgresql", &error)),
+            Err(error) => lines.push(Line::unanswered("postgresql", &error)),
         }
     }
     lines.push(master_key(config, store, ambient).await);
@@ -106,10 +106,10 @@ async fn database(config: &Config, store: &Store, ambient: &Ambient) -> Vec<Line
             lines.push(doctor::audit(newest, now, tolerance));
             match store.signed_until().await {
                 Ok(signed) => lines.extend(doctor_trust::checkpoint(newest, signed, now)),
-                Err(error) => lines.push(away("checkpoint", &error)),
+                Err(error) => lines.push(Line::unanswered("checkpoint", &error)),
             }
         }
-        Err(error) => lines.push(away("audit", &error)),
+        Err(error) => lines.push(Line::unanswered("audit", &error)),
     }
     lines.extend(rotation(config, store, now).await);
     lines.push(credentials(config, store, now).await);
@@ -122,7 +122,7 @@ async fn database(config: &Config, store: &Store, ambient: &Ambient) -> Vec<Line
             let without: Vec<_> = without.map(|person| person.name.to_string()).collect();
             lines.push(doctor::administrators(&without));
         }
-        Err(error) => lines.push(away("administrators", &error)),
+        Err(error) => lines.push(Line::unanswered("administrators", &error)),
     }
     lines
 }
@@ -131,7 +131,7 @@ async fn database(config: &Config, store: &Store, ambient: &Ambient) -> Vec<Line
 async fn rotation(config: &Config, store: &Store, now: Timestamp) -> Vec<Line> {
     let keys = match store.signing_keys().await {
         Ok(keys) => keys,
-        Err(error) => return vec![Line::unknown("rotation", error.to_string())],
+        Err(error) => return vec![Line::unanswered("rotation", &error)],
     };
     let rings = keys.chunk_by(|a, b| a.algorithm == b.algorithm).filter_map(|ring| {
         let lives: Vec<_> = ring.iter().map(|key| key.life.clone()).collect();
@@ -147,7 +147,7 @@ async fn credentials(config: &Config, store: &Store, now: Timestamp) -> Line {
     for kind in CredentialKind::ALL.iter().copied() {
         match store.count_ending_credentials(kind, now, soon).await {
             Ok(count) => counts.push((kind, count.soon)),
-            Err(error) => return Line::unknown("credentials", error.to_string()),
+            Err(error) => return Line::unanswered("credentials", &error),
         }
     }
     doctor_trust::credentials(&counts)
@@ -157,7 +157,7 @@ async fn credentials(config: &Config, store: &Store, now: Timestamp) -> Line {
 async fn trusted_issuers(config: &Config, store: &Store, ambient: &Ambient) -> Vec<Line> {
     let mut issuers = match store.all_trusted_issuers().await {
         Ok(issuers) => issuers,
-        Err(error) => return vec![Line::unknown("trusted issuers", error.to_string())],
+        Err(error) => return vec![Line::unanswered("trusted issuers", &error)],
     };
     issuers.retain(|issuer| issuer.enabled);
     let left_out = issuers.len().saturating_sub(ISSUERS);
@@ -184,7 +184,7 @@ async fn master_key(config: &Config, store: &Store, ambient: &Ambient) -> Line {
     const CHECK: &str = "master key";
     let survey = match Survey::of(store).await {
         Ok(survey) => survey,
-        Err(fault) => return Line::unknown(CHECK, fault.to_string()),
+        Err(fault) => return Line::unanswered(CHECK, &fault),
     };
     match &config.master_key {
         Some(MasterKeySource::Managed(path)) if survey.is_empty() && !path.exists() => {
@@ -219,7 +219,7 @@ async fn published_keys(store: &Store, ambient: &Ambient) -> Option<BTreeSet<Str
 }
 
 /// What verifiers get from the issuer's URL.
-async fn outside(config: &Config, kids: Option<&BTreeSet<String>>) -> Vec<Line> {
+async fn outside(config: &Config, kids: Option<&BTreeSet<String>>, now: Timestamp) -> Vec<Line> {
     let Some(issuer) = &config.issuer else {
         let says =
             "no issuer is set, which is for development: set JETON_ISSUER to the URL that verifiers use";
@@ -227,7 +227,12 @@ async fn outside(config: &Config, kids: Option<&BTreeSet<String>>) -> Vec<Line> 
     };
     let issuer = issuer.as_str();
     match fetch(issuer).await {
-        Ok(facts) => doctor::published(issuer, &facts, kids, config.keys.verifier_cache()),
+        Ok(facts) => {
+            let mut lines = doctor::published(issuer, &facts, kids, config.keys.verifier_cache());
+            let shown = format!("the certificate that {issuer} shows");
+            lines.extend(facts.certificate_ends.map(|end| doctor::end(&shown, end, now)));
+            lines
+        }
         Err(problem) => {
             let says = format!(
                 "{problem}; verifiers need {issuer} over TLS that they trust and without redirects: look at the \
@@ -250,18 +255,22 @@ async fn fetch(issuer: &str) -> Result<PublishedFacts, String> {
             serde_json::from_slice(answer.body()).map_err(|_| format!("{url} answers no JSON"))?;
         let cache = answer.headers().get(CACHE_CONTROL).and_then(|value| value.to_str().ok());
         let max_age = cache.and_then(max_age);
-        Ok((body, max_age))
+        let shown = answer.extensions().get::<ShownCertificate>();
+        // Of one that TLS has taken and that cannot be read here, nothing is said.
+        let certificate = shown.and_then(|shown| PeerCertificate::parse(&shown.0, true).ok());
+        Ok((body, max_age, certificate.map(|certificate| certificate.not_after)))
     };
-    let (metadata, _) = get(format!("{issuer}/.well-known/openid-configuration")).await?;
+    let (metadata, _, certificate_ends) = get(format!("{issuer}/.well-known/openid-configuration")).await?;
     let text = |name: &str| metadata[name].as_str().map(str::to_owned);
     let jwks_uri = text("jwks_uri").unwrap_or_else(|| format!("{issuer}/.well-known/jwks.json"));
-    let (set, max_age) = get(jwks_uri).await?;
+    let (set, max_age, _) = get(jwks_uri).await?;
     let kids = set["keys"].as_array().into_iter().flatten().filter_map(|key| key["kid"].as_str());
     Ok(PublishedFacts {
         issuer: text("issuer"),
         jwks_uri: text("jwks_uri"),
         kids: kids.map(str::to_owned).collect(),
         max_age,
+        certificate_ends,
     })
 }
 
@@ -300,7 +309,12 @@ fn machine(config: &Config) -> Vec<Line> {
         lines.push(match free_at(&config.data_dir) {
             Ok(bytes) => doctor::room(&config.data_dir.display().to_string(), bytes),
             Err(error) => {
-                Line::unknown("disk", format!("how much room there is cannot be found out: {error}"))
+                let directory = config.data_dir.display();
+                let says = format!(
+                    "how much room there is in {directory} cannot be found out: {error}: see that this user may \
+                     enter it, or ask `df {directory}`"
+                );
+                Line::unknown("disk", says)
             }
         });
     }

@@ -133,6 +133,37 @@ fn listed(networks: &[IpNet]) -> String {
 mod tests {
     use super::*;
 
+    /// A setting that people are told is one that they can look up: by its name, and by that in the environment.
+    #[test]
+    fn what_is_told_is_in_the_reference() {
+        const REFERENCE: &str = include_str!("../../docs/configuration.md");
+        // Single sign-on and telemetry tell the rest of theirs where they are set up.
+        let environment = [
+            ("JETON_ISSUER", "https://id.example.com"),
+            ("JETON_OTLP__ENDPOINT", "http://otel:4318"),
+            ("JETON_SSO__ISSUER", "https://sso.example.com"),
+            ("JETON_SSO__CLIENT_ID", "jeton"),
+            ("JETON_SSO__CLIENT_SECRET", "s3cret-word"),
+            ("JETON_SSO__ROLE_CLAIM", "groups"),
+            ("JETON_SSO__ADMINISTRATORS", "admins"),
+        ];
+        let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let told = Config::load(None, environment.to_vec()).unwrap().told();
+        let rows = REFERENCE.lines().filter_map(|line| line.strip_prefix("| `")?.split_once(" | "));
+        let rows: Vec<_> =
+            rows.filter_map(|(names, rest)| Some((format!("`{names}"), rest.split_once(" | ")?.0))).collect();
+        for setting in &told {
+            let name = format!("`{}`", setting.name);
+            let variable = format!("`JETON_{}`", setting.name.to_uppercase().replace('.', "__"));
+            let row = rows.iter().find(|(names, _)| names.split(", ").any(|other| other == name));
+            let (_, variables) = row.unwrap_or_else(|| panic!("docs/configuration.md has no row for {name}"));
+            assert!(variables.split(", ").any(|other| other == variable), "{name}: {variables}");
+        }
+        for conditional in ["sso.name_claim", "otlp.logs", "outage.grace", "server.threads"] {
+            assert!(told.iter().any(|setting| setting.name == conditional), "{conditional}");
+        }
+    }
+
     #[test]
     fn no_secret_is_told() {
         let environment = [

@@ -2,6 +2,7 @@
 //! well or what to do.
 
 use std::collections::BTreeSet;
+use std::fmt::Display;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -66,6 +67,8 @@ pub struct PublishedFacts {
     pub kids: BTreeSet<String>,
     /// The `max-age` that they come with.
     pub max_age: Option<Duration>,
+    /// When the certificate ends that was shown for them, if they came over TLS.
+    pub certificate_ends: Option<Timestamp>,
 }
 
 impl Line {
@@ -87,6 +90,15 @@ impl Line {
     /// It does not work, or will not for long.
     pub fn wrong(check: &'static str, says: impl Into<String>) -> Self {
         Self { check, state: State::Wrong, says: says.into() }
+    }
+
+    /// The database did not answer, or not as it should.
+    pub fn unanswered(check: &'static str, error: &impl Display) -> Self {
+        let says = format!(
+            "{error}: do first what `database` and `schema` say; if they are ok, look at the database's log; then run \
+             `jeton doctor` again"
+        );
+        Self::unknown(check, says)
     }
 }
 
@@ -257,16 +269,16 @@ fn list(kids: &[String]) -> String {
     if kids.is_empty() { "none".to_owned() } else { kids.join(", ") }
 }
 
-/// When a file of TLS stops counting.
+/// When something of TLS stops counting: a file, or the certificate that somebody shows.
 #[must_use]
-pub fn end(file: &str, end: Timestamp, now: Timestamp) -> Line {
+pub fn end(what: &str, end: Timestamp, now: Timestamp) -> Line {
     const SOON: Duration = Duration::from_hours(24 * 14);
     if end <= now {
-        Line::wrong("tls", format!("{file} has ended at {end}: put a newer file there"))
+        Line::wrong("tls", format!("{what} has ended at {end}: put a newer one there"))
     } else if end <= now.plus(SOON) {
-        Line::advice("tls", format!("{file} ends at {end}: put a newer file there before"))
+        Line::advice("tls", format!("{what} ends at {end}: put a newer one there before"))
     } else {
-        Line::ok("tls", format!("{file} counts until {end}"))
+        Line::ok("tls", format!("{what} counts until {end}"))
     }
 }
 
@@ -424,6 +436,7 @@ mod tests {
             jwks_uri: Some(format!("{ISSUER}/.well-known/jwks.json")),
             kids: kids.clone(),
             max_age: Some(MINUTE),
+            certificate_ends: None,
         };
         let worst = |facts: &PublishedFacts| {
             published(ISSUER, facts, Some(&kids), MINUTE).iter().map(|line| line.state).max()

@@ -1,6 +1,7 @@
 //! What holds for every request: an identifier, the caller's address, a log line.
 
 use std::borrow::Cow;
+use std::convert::Infallible;
 use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
@@ -86,11 +87,7 @@ async fn observe(
     let mut response = if let Some(problem) = head::refusal(&request, max_header_size) {
         problem.into_response()
     } else {
-        let answered = AssertUnwindSafe(application.call(request)).catch_unwind().instrument(span.clone());
-        match answered.await {
-            Ok(Ok(response)) => response,
-            Err(_) => span.in_scope(error::panicked),
-        }
+        answered(application.call(request)).instrument(span.clone()).await
     };
 
     // The path only: a query may hold what a careless client put there.
@@ -117,6 +114,14 @@ async fn observe(
     }
     headers.insert(http::header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
+}
+
+/// What a handler answers, also one that panics: that ends this request and no other.
+async fn answered(answering: impl Future<Output = Result<Response, Infallible>>) -> Response {
+    match AssertUnwindSafe(answering).catch_unwind().await {
+        Ok(Ok(response)) => response,
+        Err(_) => error::panicked(),
+    }
 }
 
 /// The trace of a request for this path below the issuer's, if it has one, and the span that its log lines are told in.
@@ -254,6 +259,31 @@ mod tests {
         }
         let trusted: IpNet = "10.0.0.0/8".parse().unwrap();
         caller_address(peer.parse().unwrap(), &headers, |address| trusted.contains(address))
+    }
+
+    #[tokio::test]
+    async fn a_handler_that_panics_is_a_500_without_its_words_and_the_next_is_answered() {
+        async fn panics() -> &'static str {
+            panic!("s3cret-word")
+        }
+        let mut application = Router::new()
+            .route("/panics", axum::routing::get(panics))
+            .route("/answers", axum::routing::get(async || "well"));
+        let mut ask = async |path: &str| {
+            let request = Request::builder().uri(path).body(axum::body::Body::empty()).unwrap();
+            let answer = answered(application.call(request)).await;
+            let (head, body) = answer.into_parts();
+            let body = axum::body::to_bytes(body, 10_000).await.unwrap();
+            (head, String::from_utf8(body.to_vec()).unwrap())
+        };
+        let (head, body) = ask("/panics").await;
+        assert_eq!(head.status, StatusCode::INTERNAL_SERVER_ERROR);
+        assert_eq!(head.headers[http::header::CONTENT_TYPE], "application/problem+json");
+        assert!(!body.contains("s3cret") && !body.contains("panic"), "{body}");
+        let fault = &head.extensions.get::<Broken>().unwrap().0;
+        assert!(!fault.to_string().contains("s3cret"), "{fault}, which is logged");
+        let (head, body) = ask("/answers").await;
+        assert_eq!((head.status, &*body), (StatusCode::OK, "well"));
     }
 
     #[test]

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Request, Response};
+use reqwest::tls::TlsInfo;
 
 use self::guard::{Guard, Lookup, NotPermitted};
 use crate::domain::error::{Fault, FieldError};
@@ -42,6 +43,11 @@ pub struct Outbound {
     outside: Option<Arc<Outside>>,
 }
 
+/// The certificate, in DER, that was shown for an answer: an extension of it, where it came over TLS from somebody whom
+/// an operator has configured.
+#[derive(Clone, Debug)]
+pub struct ShownCertificate(pub Vec<u8>);
+
 /// Why there is no answer. It holds nothing that was sent.
 #[derive(Debug, thiserror::Error)]
 pub enum NoAnswer {
@@ -66,7 +72,7 @@ impl Outbound {
     /// The operating system has no certificates.
     pub fn new(issuer: &str) -> Result<Self, Fault> {
         let over_tls = issuer.starts_with("https:");
-        let builder = builder(PATIENCE).https_only(over_tls);
+        let builder = builder(PATIENCE).https_only(over_tls).tls_info(true);
         // Without TLS nothing is proven by a certificate, so none are needed.
         let builder = if over_tls { builder } else { builder.tls_certs_only([]) };
         let client = builder.build().map_err(|error| {
@@ -120,6 +126,10 @@ impl Outbound {
         let mut response = Response::new(body);
         *response.status_mut() = answer.status();
         *response.headers_mut() = answer.headers().clone();
+        let shown = answer.extensions().get::<TlsInfo>().and_then(TlsInfo::peer_certificate);
+        if let Some(der) = shown {
+            response.extensions_mut().insert(ShownCertificate(der.to_owned()));
+        }
         Ok(response)
     }
 }

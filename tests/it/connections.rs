@@ -237,6 +237,38 @@ async fn next_frame(stream: &mut TcpStream, wanted: &[u8]) -> (u8, u32, Vec<u8>)
     timeout(PATIENCE, reading).await.expect("no such frame")
 }
 
+/// RFC 9113 §6.2: a head without END_HEADERS goes on in a CONTINUATION, and keeps the connection until that comes.
+#[tokio::test(flavor = "multi_thread")]
+async fn half_a_head_over_http2_is_not_waited_for_without_end() {
+    // As the first of its connection it has the time of any.
+    let server = limited(|serving| serving.header_timeout = SHORT).await;
+    let mut slow = http2(&server).await;
+    slow.write_all(&frame(HEADERS, 1, 1, &get(&[]))).await.unwrap();
+    rest(&mut slow).await;
+    assert_eq!(closed(&server, "slow_header").await, 1);
+    server.app.stop().await.unwrap();
+
+    // Later that of a connection that asks nothing, however it drips: it is told to end, and then is cut off.
+    let server = limited(|serving| serving.idle_timeout = SHORT).await;
+    let mut slow = http2(&server).await;
+    slow.write_all(&frame(HEADERS, 5, 1, &get(&[]))).await.unwrap();
+    assert_eq!(next_frame(&mut slow, &[HEADERS]).await.1, 1, "an answer");
+    slow.write_all(&frame(HEADERS, 1, 3, &get(&[]))).await.unwrap();
+    let rest_of_it = frame(CONTINUATION, 4, 3, &literal(b"x", 8_000));
+    let dripping = async {
+        for byte in &rest_of_it {
+            if slow.write_all(&[*byte]).await.is_err() {
+                return true;
+            }
+            sleep(SHORT / 10).await;
+        }
+        false
+    };
+    assert!(timeout(PATIENCE, dripping).await.expect("it is not closed"), "it was closed by nobody");
+    assert_eq!(closed(&server, "idle").await, 1);
+    server.app.stop().await.unwrap();
+}
+
 /// RFC 9113 §5.1.2, §6.5.2 and CVE-2023-44487: what a connection of HTTP/2 may take is said, and kept to.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_of_http2_has_limits_of_its_own() {

@@ -1,11 +1,14 @@
 //! `jeton doctor`: what is well, and one broken thing at a time.
 
+use std::fs;
 use std::net::TcpListener;
 use std::process::Output;
+use std::time::Duration;
 
 use serde_json::Value;
+use tokio::time::{sleep, timeout};
 
-use crate::harness::{Database, Engine, Process, command};
+use crate::harness::{Authority, Database, Engine, Process, command};
 
 fn examined(database: &Database, environment: &[(&str, &str)]) -> (Output, Vec<Value>) {
     let output = command(database, &["doctor", "--json"]).envs(environment.iter().copied()).output().unwrap();
@@ -86,6 +89,47 @@ async fn all_is_well_and_one_thing_is_not_on_sqlite() {
 #[tokio::test(flavor = "multi_thread")]
 async fn all_is_well_and_one_thing_is_not_on_postgres() {
     all_is_well_and_one_thing_is_not(Engine::Postgres).await;
+}
+
+/// As where a proxy ends TLS: the doctor's own configuration has no certificate.
+#[tokio::test(flavor = "multi_thread")]
+async fn when_the_certificate_ends_that_verifiers_are_shown_is_told() {
+    let (database, authority) = (Database::create(Engine::Sqlite).await, Authority::new("Authority"));
+    let directory = database.directory.path();
+    let ca = directory.join("ca.pem");
+    fs::write(&ca, authority.pem()).unwrap();
+    authority.issue("server").write(directory, "server");
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let (listen, issuer) = (format!("127.0.0.1:{port}"), format!("https://localhost:{port}"));
+    let issuer = ("JETON_ISSUER", issuer.as_str());
+    let served = [
+        issuer,
+        ("JETON_LISTEN", &listen),
+        ("JETON_TLS__CERTIFICATE", "server.pem"),
+        ("JETON_TLS__KEY", "server.key"),
+    ];
+    let server = Process::start(&database, &["serve"], &served);
+    // Nobody who trusts the system's authorities alone could ask whether it is ready.
+    let serves = async {
+        while !server.log().contains("serving") {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(Duration::from_mins(1), serves).await.expect("it does not serve");
+    let (output, lines) = examined(&database, &[issuer, ("SSL_CERT_FILE", ca.to_str().unwrap())]);
+    let told = format!("the certificate that {} shows counts until 2035-01-01", issuer.1);
+    assert!(says(&lines, "tls", "ok").contains(&told), "{output:?}");
+    server.stop().await;
+}
+
+/// Each line that is not ok says what to do, also where nothing could be found out.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_could_not_be_found_out_says_what_to_do() {
+    let database = Database::create_migrated(Engine::Sqlite).await;
+    database.execute("ALTER TABLE administrators RENAME TO mislaid").await;
+    let (output, lines) = examined(&database, &[]);
+    let said = says(&lines, "administrators", "unknown");
+    assert!(said.contains("look at the database's log; then run `jeton doctor` again"), "{output:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,14 +2,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::time::Duration;
 
 use sqlx::migrate::Migrator;
 use sqlx::{Connection, PgConnection, SqliteConnection};
+use uuid::Uuid;
 
 use super::{both_stores, fresh};
-use crate::harness::{Database, Engine, Process, http, jeton, within_a_second};
+use crate::harness::{Database, Engine, Process, http, jeton, run, within_a_second};
 use jeton::app;
-use jeton::storage::Store;
+use jeton::domain::chain::Hash;
+use jeton::domain::time::Timestamp;
+use jeton::runtime::clock::Ambient;
+use jeton::storage::{LedgerConnection, Store};
 
 /// The last migration of the version before. Whoever releases raises it.
 const BEFORE: i64 = 14;
@@ -81,6 +86,107 @@ async fn register(database: &Database, name: &str, number: u32) {
     }
 }
 
+/// A secret that a server of before has made, and its hash from then.
+const SECRET: &str = "jtn_xfXsOgpTjGDVfHexUekeaAV5FG1sXuRjHJjhNm2Np571JxzzV";
+const HASH: &str =
+    "$argon2id$v=19$m=64,t=1,p=1$SuGraF7gAwF0heasHc2VdQ$1ptaCpxPN79FDYNrcPdoHO5hzgjAvXBvVbTjWbuJKs8";
+
+/// Its events, each with its kind and its outcome, and the one that a change has left for whoever records next.
+const EVENTS: [(&str, &str, &str); 2] = [
+    (
+        "started",
+        "success",
+        r#"{"kind":"started","process":"server","version":"0.0.9","previous":[],"outcome":"success"}"#,
+    ),
+    (
+        "token_refused",
+        "refused",
+        r#"{"kind":"token_refused","client_id":"before","authenticated":false,"asked":{},"error":"invalid_client","reason":"as the version before has said it","outcome":"refused"}"#,
+    ),
+];
+const LEFT: &str = r#"{"kind":"changed","actor":{"type":"command_line","user":"root"},"action":"role.create","target":"left-by-the-version-before","outcome":"success"}"#;
+
+/// What a server of before has written of its own accord, in its own columns, when it is killed: the hash of a secret, an
+/// identifier that was used, a chain of two events, and an event that no ledger has taken up yet. Answers the chain.
+async fn leave(database: &Database, at: Timestamp) -> Uuid {
+    let (writer, later) = (Uuid::from_u128(1), at.plus(Duration::from_hours(48)).as_micros());
+    let uuid = |uuid: Uuid| match database.engine {
+        Engine::Sqlite => format!("X'{}'", uuid.simple()),
+        Engine::Postgres => format!("'{uuid}'"),
+    };
+    let bytes = |hash: &Hash| match database.engine {
+        Engine::Sqlite => format!("X'{hash}'"),
+        Engine::Postgres => format!("'\\x{hash}'::bytea"),
+    };
+    let micros = at.as_micros();
+    if database.engine == Engine::Postgres {
+        let (name, next) = (at.date(), at.plus(Duration::from_hours(24)).as_micros());
+        let sql = format!(
+            "CREATE TABLE audit_events_{name} PARTITION OF audit_events FOR VALUES FROM ({micros}) TO ({next})"
+        );
+        database.execute(&sql).await;
+    }
+    let mut before = Hash::NONE;
+    for (seq, (kind, outcome, text)) in (1..).zip(EVENTS) {
+        let hash = Hash::of(writer, seq, at, &before, text);
+        let sql = format!(
+            "INSERT INTO audit_events (writer, seq, at, prev, hash, kind, outcome, continues, event)
+             VALUES ({}, {seq}, {micros}, {}, {}, '{kind}', '{outcome}', FALSE, '{text}')",
+            uuid(writer),
+            bytes(&before),
+            bytes(&hash)
+        );
+        database.execute(&sql).await;
+        before = hash;
+    }
+    for sql in [
+        format!(
+            "INSERT INTO audit_chains (writer, started_at, ended, named_seq, settled)
+             VALUES ({}, {micros}, FALSE, 0, FALSE)",
+            uuid(writer)
+        ),
+        format!(
+            "INSERT INTO audit_outbox (id, at, event) VALUES ({}, {micros}, '{LEFT}')",
+            uuid(Uuid::from_u128(2))
+        ),
+        format!(
+            "INSERT INTO used_ids (purpose, id, expires_at) VALUES ('client_assertion', 'used', {later})"
+        ),
+        format!(
+            "INSERT INTO client_secrets (client, secret_id, hash, origin, description, created_at)
+             SELECT uid, 'ciqdcz5i', '{HASH}', 'generated', '', {micros} FROM clients WHERE client_id = 'before'"
+        ),
+    ] {
+        database.execute(&sql).await;
+    }
+    writer
+}
+
+/// What the version before has left is read, recorded, and refused the second time.
+async fn what_was_left_counts(database: &Database, writer: Uuid, at: Timestamp) {
+    let exported = run(database, &["audit", "export"]);
+    let exported = String::from_utf8(exported.stdout).unwrap();
+    for words in ["as the version before has said it", "left-by-the-version-before"] {
+        assert_eq!(exported.matches(words).count(), 1, "{words}: {exported}");
+    }
+    let waiting = database.texts("SELECT event FROM audit_outbox").await;
+    assert_eq!(waiting, [""; 0], "what waits for a ledger");
+    // It is intact, and the first server of the new version has named it: nothing of it can be taken away any more.
+    let report = jeton(database, &["audit", "verify"]);
+    let chains = report["chains"].as_array().unwrap();
+    let old = chains.iter().find(|chain| chain["chain"] == writer.to_string());
+    assert!(old.is_some_and(|chain| chain["last"] == 2 && chain["closed"] == false), "{report}");
+    assert!(exported.contains(&format!(r#""previous":[{{"writer":"{writer}","seq":2,"#)), "{exported}");
+
+    let store = app::connect(&database.config()).await.unwrap();
+    let mut held = LedgerConnection::new(store).hold().await.unwrap();
+    let mut tx = held.begin().await.unwrap();
+    let end = at.plus(Duration::from_hours(48));
+    let new =
+        tx.use_up(&[("client_assertion", "used", end), ("client_assertion", "new", end)]).await.unwrap();
+    assert_eq!(new, [("client_assertion".to_owned(), "new".to_owned())]);
+}
+
 async fn scope(process: &Process, client: &str, secret: &str) -> Option<String> {
     let form = [("grant_type", "client_credentials")];
     let asked =
@@ -92,7 +198,10 @@ async fn scope(process: &Process, client: &str, secret: &str) -> Option<String> 
 async fn what_the_version_before_wrote_and_writes_counts(_: Store, database: Database) {
     let database = of_the_version_before(database.engine).await;
     register(&database, "before", 1).await;
+    let today = Ambient::system().now().start_of_day();
+    let writer = leave(&database, today).await;
     let server = Process::serve(&database, &[]).await;
+    assert_eq!(scope(&server, "before", SECRET).await.as_deref(), Some("before:use"), "{}", server.log());
     // The older one still runs, and does not know that the schema is a newer one.
     register(&database, "beside", 2).await;
     for client in ["before", "beside"] {
@@ -102,6 +211,7 @@ async fn what_the_version_before_wrote_and_writes_counts(_: Store, database: Dat
         within_a_second(client, async || scope(&server, client, secret).await == expected).await;
     }
     server.stop().await;
+    what_was_left_counts(&database, writer, today).await;
 }
 
 /// Its columns, each with whether a row must say something about it.
