@@ -216,7 +216,7 @@ pub(super) async fn run(command: Command, offline: &Offline, json: bool) -> anyh
             }
             let rows: Vec<_> = servers.iter().map(row).collect();
             let columns =
-                ["name", "identifier", "permissions", "token_lifetime", "enabled", "builtin", "description"];
+                ["name", "identifier", "token_lifetime", "enabled", "builtin", "description", "permissions"];
             output::rows(&rows, &columns, json)
         }
         Command::Show { name } => output::one(&admin.resource_server(by, &name).await?, json),

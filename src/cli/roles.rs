@@ -104,7 +104,7 @@ pub(super) async fn run(
                 return output::one(&roles, json);
             }
             let rows: Vec<_> = roles.iter().map(row).collect();
-            output::rows(&rows, &["name", "permissions", "builtin", "description"], json)
+            output::rows(&rows, &["name", "builtin", "description", "permissions"], json)
         }
         Command::Show { name } => output::one(&admin.role(by, &name).await?, json),
         Command::Change(Change { name, changes }) => {

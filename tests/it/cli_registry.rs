@@ -33,7 +33,7 @@ async fn resource_servers_are_changed_and_nothing_of_them_is_lost() {
     assert_eq!(jeton(&database, &["resource-servers", "show", "orders"]), made);
     assert_eq!(jeton(&database, &["resource-servers", "list", "--text", "ORDERS.ex"]), json!([made]));
     let table = said(&database, &["resource-servers", "list", "--text", "orders"]);
-    assert!(table.ends_with("orders https://orders.example read, write 300 true false"), "{table}");
+    assert!(table.ends_with("orders https://orders.example 300 true false read, write"), "{table}");
 
     let change = ["resource-servers", "change", "orders"];
     let told = said(
@@ -109,7 +109,7 @@ async fn roles_are_changed_and_nothing_of_them_is_lost() {
     let told = said(&database, &with(&change, &["--add-permission", "orders/write"]));
     assert_eq!(told, "the role clerk is changed:\npermissions + resource_server=orders permission=write");
     let table = said(&database, &["roles", "list", "--text", "clerk"]);
-    assert_eq!(table, "NAME PERMISSIONS BUILTIN DESCRIPTION\nclerk orders/read, orders/write false");
+    assert_eq!(table, "NAME BUILTIN DESCRIPTION PERMISSIONS\nclerk false orders/read, orders/write");
     let now =
         jeton(&database, &with(&change, &["--remove-permission", "orders/read", "--description", "Writes"]));
     assert_eq!(now["permissions"], json!([{ "resource_server": "orders", "permission": "write" }]));
