@@ -31,7 +31,7 @@ pub struct RevocationView {
     /// Which.
     #[schema(example = "billing")]
     pub subject: String,
-    /// When. What a client gets later is not revoked.
+    /// When; of a client, by the clock that is furthest ahead. What it gets later is not revoked.
     #[schema(value_type = String, format = DateTime)]
     pub revoked_at: Timestamp,
     /// When all that it is about has ended by itself.
@@ -63,7 +63,14 @@ impl Admin {
             }
             RevokedKind::Token | RevokedKind::Chain => {}
         }
-        let revoked_at = self.ambient.now();
+        let now = self.ambient.now();
+        let revoked_at = match kind {
+            RevokedKind::Client => {
+                let tolerance = self.rotator.schedule().clock_tolerance();
+                revocations::until_now(&self.store, now, tolerance).await?
+            }
+            RevokedKind::Token | RevokedKind::Chain => now,
+        };
         let ends_at = revoked_at.plus(self.rotator.longest_token());
         let txn = (kind == RevokedKind::Chain).then(|| subject.clone());
         let revocation = Revocation { kind, subject, revoked_at, ends_at };

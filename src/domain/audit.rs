@@ -180,6 +180,10 @@ pub enum Event {
         what: RevokedKind,
         /// Which: a `jti`, a `txn` or a client id.
         subject: String,
+        /// Until when it was taken back what a client got, by the clocks of the servers that issued it.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        #[schema(value_type = Option<String>, format = DateTime)]
+        until: Option<Timestamp>,
         /// The chain of tokens that it was about, where that is known.
         #[serde(skip_serializing_if = "Option::is_none")]
         txn: Option<String>,

@@ -90,6 +90,9 @@ pub struct Exchanged {
 pub struct TakenBack {
     /// When.
     pub at: Timestamp,
+    /// Of a client: what was issued until then is revoked.
+    #[serde(skip)]
+    until: Timestamp,
     /// What.
     pub what: RevokedKind,
     /// Which: a `jti`, a `txn` or a client id.
@@ -113,6 +116,7 @@ struct Revoked {
     what: RevokedKind,
     subject: String,
     happened_at: Option<Timestamp>,
+    until: Option<Timestamp>,
 }
 
 #[derive(Deserialize)]
@@ -200,7 +204,7 @@ impl TakenBack {
                 let about = token.subject_issuer.is_none().then_some(&token.subject);
                 let actors = token.actors.iter().filter(|actor| !token.outside_actors.contains(actor));
                 let mut involved = std::iter::once(&token.client_id).chain(about).chain(actors);
-                token_id::made_at(&token.jti).is_none_or(|made| made <= self.at)
+                token_id::made_at(&token.jti).is_none_or(|made| made <= self.until)
                     && involved.any(|client| *client == self.subject)
             }
         }
@@ -213,7 +217,7 @@ impl Revoked {
     fn at(self, recorded_at: Timestamp) -> TakenBack {
         let by = self.actor.client_id.or(self.actor.user).unwrap_or_else(|| "jeton".to_owned());
         let at = self.happened_at.unwrap_or(recorded_at);
-        TakenBack { at, what: self.what, subject: self.subject, by }
+        TakenBack { at, until: self.until.unwrap_or(at), what: self.what, subject: self.subject, by }
     }
 }
 
@@ -342,7 +346,10 @@ mod tests {
         let mut event = token(&jti, None);
         event["client_id"] = json!("front");
         // The revocation is from second 2.
-        let tree = tree(&[event, revoked("client", "front")]);
-        assert_eq!(tree.tokens[0].revocations, []);
+        let mut revoked = revoked("client", "front");
+        assert_eq!(tree(&[event.clone(), revoked.clone()]).tokens[0].revocations, []);
+        // Unless it was issued earlier, by a clock that is ahead.
+        revoked["until"] = json!(Timestamp::from_seconds(5));
+        assert_eq!(tree(&[event, revoked]).tokens[0].revocations.len(), 1);
     }
 }

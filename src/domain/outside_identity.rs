@@ -52,6 +52,9 @@ pub trait Issuers {
 // === impl OutsideIdentity ===
 
 impl OutsideIdentity {
+    /// Why a token does not count whose trusted issuer is known, and disabled.
+    pub const DISABLED: &str = "a trusted issuer that stands behind it is disabled";
+
     /// Whom a token of a trusted issuer is about.
     ///
     /// # Errors
@@ -87,7 +90,7 @@ impl OutsideIdentity {
         if issuer.created_at > made {
             return Err("a trusted issuer that stands behind it is another one of the same name");
         }
-        issuer.check(now).map_err(|_| "a trusted issuer that stands behind it is disabled")?;
+        issuer.check(now).map_err(|_| Self::DISABLED)?;
         let said = json!({ "iss": issuer.issuer, "sub": subject }).to_string();
         let claims = Object::parse(said.as_bytes()).ok_or(GONE)?;
         Ok(Self { is_namesake: is_namesake(known, &issuer), subject: subject.to_owned(), claims, issuer })

@@ -27,7 +27,7 @@ pub struct Revocation {
     pub kind: RevokedKind,
     /// Which: a `jti`, a `txn`, a client id.
     pub subject: String,
-    /// When. What a client gets later is not revoked.
+    /// When, and of a client's until when: by the clocks of those that issued. What it gets later is not revoked.
     pub revoked_at: Timestamp,
     /// When all that it is about has ended by itself.
     pub ends_at: Timestamp,

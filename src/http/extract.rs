@@ -143,8 +143,20 @@ impl ClientCall {
 /// Whether a request wants this media type, and says so.
 pub(super) fn accepts(headers: &HeaderMap, media_type: &str) -> bool {
     let accepted = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    let mut types = accepted.flat_map(|value| value.split(',')).filter_map(|value| value.split(';').next());
-    types.any(|value| value.trim().eq_ignore_ascii_case(media_type))
+    accepted.flat_map(|value| value.split(',')).any(|range| wants(range, media_type))
+}
+
+/// Whether a media range names this media type, and does not say that it is not acceptable (RFC 9110 §12.4.2).
+fn wants(range: &str, media_type: &str) -> bool {
+    let mut parts = range.split(';').map(str::trim);
+    let is_named = parts.next().is_some_and(|named| named.eq_ignore_ascii_case(media_type));
+    let is_refused = |part: &str| {
+        part.split_once('=').is_some_and(|(name, weight)| {
+            name.trim().eq_ignore_ascii_case("q")
+                && weight.trim().parse::<f32>().is_ok_and(|weight| weight <= 0.0)
+        })
+    };
+    is_named && !parts.any(is_refused)
 }
 
 impl FromRequest<Shared> for ClientCall {
@@ -284,5 +296,29 @@ impl Version {
     /// The header that hands a version out.
     pub(super) fn etag(version: i64) -> [(HeaderName, String); 1] {
         [(ETAG, etag(version))]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_no_weight_is_not_wanted_rfc9110_12_4_2() {
+        let jwt = "application/token-introspection+jwt";
+        for (range, wanted) in [
+            ("application/token-introspection+jwt", true),
+            (" Application/Token-Introspection+JWT ", true),
+            ("application/token-introspection+jwt;q=0.001", true),
+            ("application/token-introspection+jwt; profile=x; q=1", true),
+            ("application/token-introspection+jwt;q=0", false),
+            ("application/token-introspection+jwt; Q=0.000", false),
+            ("application/token-introspection+jwt; profile=x ; q = 0", false),
+            ("application/json", false),
+            ("*/*", false),
+            ("", false),
+        ] {
+            assert_eq!(wants(range, jwt), wanted, "{range}");
+        }
     }
 }

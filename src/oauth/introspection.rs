@@ -164,14 +164,36 @@ impl IntrospectionEndpoint {
         Ok((self.show(token, &asker.registration, now).await?, client_id))
     }
 
-    async fn show(&self, token: &str, asker: &Registration, now: Timestamp) -> Result<Introspection, Fault> {
+    async fn show(
+        &self,
+        token: &str,
+        asker: &Arc<Registration>,
+        now: Timestamp,
+    ) -> Result<Introspection, Fault> {
         let inactive = Introspection { active: false, token: None };
-        let live = match self.tokens.check(token, now).await {
-            Ok(live) if live.gives_nothing() => return Ok(inactive),
-            Ok(live) => live,
-            Err(LiveError::NotLive(_)) => return Ok(inactive),
-            Err(LiveError::Fault(fault)) => return Err(fault),
-        };
+        let mut asker = Arc::clone(asker);
+        loop {
+            let live = match self.tokens.check(token, now).await {
+                Ok(live) if live.gives_nothing() => return Ok(inactive),
+                Ok(live) => live,
+                Err(LiveError::NotLive(_)) => return Ok(inactive),
+                Err(LiveError::Fault(fault)) => return Err(fault),
+            };
+            if let Some(token) = self.shown_to(&asker, live) {
+                return Ok(Introspection { active: true, token: Some(token) });
+            }
+            // It may have been made an operator elsewhere a moment ago. Boxed, because it is large and seldom needed.
+            let directory = &self.tokens.directory;
+            if !Box::pin(directory.hear()).await? {
+                return Ok(inactive);
+            }
+            let Some(anew) = directory.client(&asker.client.client_id).await? else { return Ok(inactive) };
+            asker = anew;
+        }
+    }
+
+    /// What of a token that counts this client may see, if anything.
+    fn shown_to(&self, asker: &Registration, live: LiveToken) -> Option<Shown> {
         let catalog = self.tokens.directory.catalog();
         let held = catalog.holdings(&asker.roles);
         let may_see_all = catalog.api().and_then(|api| held.get(&api.uid)).is_some_and(|given| {
@@ -180,10 +202,7 @@ impl IntrospectionEndpoint {
         let operates =
             |server: &&Arc<ResourceServer>| may_see_all || catalog.operates(asker.client.uid, server.uid);
         let theirs: Vec<_> = live.audience.iter().filter(operates).cloned().collect();
-        Ok(match Shown::of(live, &theirs) {
-            Some(token) if !theirs.is_empty() => Introspection { active: true, token: Some(token) },
-            _ => inactive,
-        })
+        if theirs.is_empty() { None } else { Shown::of(live, &theirs) }
     }
 
     /// An answer as a signed JWT for whoever asked.

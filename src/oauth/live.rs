@@ -6,6 +6,8 @@
 
 use std::sync::Arc;
 
+use serde::Deserialize;
+
 use crate::domain::catalog::Catalog;
 use crate::domain::claims::AccessTokenClaims;
 use crate::domain::client::Registration;
@@ -86,6 +88,8 @@ pub struct NotLive {
     pub reason: &'static str,
     /// What it says, if our signature has proven that.
     pub claims: Option<Box<AccessTokenClaims>>,
+    /// Whether that rests on something that is not known here, and may have been made elsewhere a moment ago.
+    for_want: bool,
 }
 
 /// Why a token could not be taken for live.
@@ -147,13 +151,30 @@ impl LiveTokens {
     ///
     /// # Errors
     /// It is not ours, of another kind, expired, revoked, or somebody or something that stands behind it is
-    /// disabled, expired or gone. Or nothing can be said, because changes have not been heard of for too long.
+    /// disabled, expired or gone. Or nothing can be said, because changes have not been heard of for too long, or not just
+    /// now and something is not known here.
     pub async fn check(&self, token: &str, now: Timestamp) -> Result<LiveToken, LiveError> {
         // Before anything is said about any token: a fault is no verdict.
         self.directory.check_fresh()?;
+        loop {
+            let judged = self.judge(token, now).await;
+            let for_want = match &judged {
+                Ok(live) => live.gives_nothing(),
+                Err(LiveError::NotLive(dead)) => dead.for_want,
+                Err(LiveError::Fault(_)) => false,
+            };
+            // Boxed, because it is large and seldom needed.
+            if !for_want || !Box::pin(self.directory.hear()).await? {
+                return judged;
+            }
+        }
+    }
+
+    /// The same, by what is known here.
+    async fn judge(&self, token: &str, now: Timestamp) -> Result<LiveToken, LiveError> {
         let types = [TokenType::AccessToken, TokenType::Jwt];
         let Some((claims, token_type)) = self.keyring.verify::<AccessTokenClaims>(token, &types, now) else {
-            return Err(dead(NOT_OURS, None));
+            return Err(dead(NOT_OURS, None, self.may_be_ours(token, &types, now)));
         };
         match self.examine(&claims, now).await {
             Ok(Parties { client, subject, audience }) => {
@@ -171,9 +192,17 @@ impl LiveTokens {
                 };
                 Ok(LiveToken { claims, token_type, client, about, audience, scope, roles })
             }
-            Err(Why::Dead(reason)) => Err(dead(reason, Some(claims))),
             Err(Why::Fault(fault)) => Err(fault.into()),
+            Err(Why::Dead(reason)) => Err(dead(reason, Some(claims), false)),
+            Err(Why::Wanting(reason)) => Err(dead(reason, Some(claims), true)),
         }
+    }
+
+    /// Whether the key that a token names is not known here, and could be one of ours: it may have been made elsewhere a
+    /// moment ago. Of a token that is another's or has ended by its own words that does not matter.
+    fn may_be_ours(&self, token: &str, types: &[TokenType], now: Timestamp) -> bool {
+        let claimed: Option<Claimed> = self.keyring.claims_of_unknown_key(token, types);
+        claimed.is_some_and(|claimed| claimed.iss == self.issuer && claimed.exp > now.as_seconds())
     }
 
     async fn examine(&self, claims: &AccessTokenClaims, now: Timestamp) -> Result<Parties, Why> {
@@ -189,7 +218,7 @@ impl LiveTokens {
         let client = self.party(&claims.client_id, now).await?;
         // A client that was deleted and registered anew is another one.
         if !claims.jti.starts_with(&client.client.token_mark()) {
-            return Err(Why::Dead("its client is another one of the same name"));
+            return Err(Why::Wanting("its client is another one of the same name"));
         }
         let subject = match claims.subject_client() {
             None => Who::Outside(self.outsider(&claims.sub, &claims.txn, now)?),
@@ -198,7 +227,7 @@ impl LiveTokens {
                 let sub = ClientId::new(sub).map_err(|_| Why::Dead("its subject is no client"))?;
                 let subject = self.party(&sub, now).await?;
                 if !claims.txn.starts_with(&subject.client.token_mark()) {
-                    return Err(Why::Dead("its subject is another client of the same name"));
+                    return Err(Why::Wanting("its subject is another client of the same name"));
                 }
                 Who::Client(subject)
             }
@@ -217,10 +246,12 @@ impl LiveTokens {
             }
         }
         let catalog = self.directory.catalog();
-        let known = claims.aud.iter().filter_map(|identifier| catalog.by_identifier(identifier));
-        let audience: Vec<_> = known.filter(|server| server.check(now).is_ok()).cloned().collect();
+        let known = || claims.aud.iter().filter_map(|identifier| catalog.by_identifier(identifier));
+        let audience: Vec<_> = known().filter(|server| server.check(now).is_ok()).cloned().collect();
         if audience.is_empty() {
-            return Err(Why::Dead("its audience is no resource server in force"));
+            let why = "its audience is no resource server in force";
+            let all_known = known().count() == claims.aud.iter().count();
+            return Err(if all_known { Why::Dead(why) } else { Why::Wanting(why) });
         }
         Ok(Parties { client, subject, audience })
     }
@@ -229,19 +260,29 @@ impl LiveTokens {
     fn outsider(&self, sub: &str, id: &str, now: Timestamp) -> Result<OutsideIdentity, Why> {
         let made = token_id::made_at(id).ok_or(Why::Dead(NOT_OURS))?;
         let catalog = self.directory.catalog();
-        OutsideIdentity::of_ours(&*catalog, sub, made, now).map_err(Why::Dead)
+        OutsideIdentity::of_ours(&*catalog, sub, made, now).map_err(|reason| match reason {
+            OutsideIdentity::DISABLED => Why::Dead(reason),
+            _ => Why::Wanting(reason),
+        })
     }
 
     /// A client that stands behind a token.
     async fn party(&self, client_id: &ClientId, now: Timestamp) -> Result<Arc<Registration>, Why> {
         let registration = self.directory.client(client_id).await?;
-        let registration = registration.ok_or(Why::Dead("a client that stands behind it is gone"))?;
+        let registration = registration.ok_or(Why::Wanting("a client that stands behind it is gone"))?;
         registration
             .client
             .check(now)
             .map_err(|_| Why::Dead("a client that stands behind it is disabled or expired"))?;
         Ok(registration)
     }
+}
+
+/// What a token says of which nobody knows whether it is ours.
+#[derive(Deserialize)]
+struct Claimed {
+    iss: String,
+    exp: i64,
 }
 
 /// Everybody and everything that stands behind a token.
@@ -258,6 +299,8 @@ enum Who {
 
 enum Why {
     Dead(&'static str),
+    /// It rests on something that is not known here.
+    Wanting(&'static str),
     Fault(Fault),
 }
 
@@ -267,8 +310,8 @@ impl From<Fault> for Why {
     }
 }
 
-fn dead(reason: &'static str, claims: Option<AccessTokenClaims>) -> LiveError {
-    LiveError::NotLive(NotLive { reason, claims: claims.map(Box::new) })
+fn dead(reason: &'static str, claims: Option<AccessTokenClaims>, for_want: bool) -> LiveError {
+    LiveError::NotLive(NotLive { reason, claims: claims.map(Box::new), for_want })
 }
 
 /// What a token allows, and the roles that it names, as far as its subject's roles still give that: at every

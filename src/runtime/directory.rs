@@ -4,17 +4,18 @@
 //! (every resource server and role) is small and always whole. Both learn of changes by reading the
 //! store's numbered changes: at once after a change made here, when the database notifies, and by polling.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::atomic::{AtomicU64, Ordering};
+mod generations;
+
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use moka::future::Cache;
 use tokio::sync::{Mutex, Semaphore};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
+use self::generations::{Generation, Generations};
 use super::clock::Ambient;
 use super::clock_check::ClockCheck;
 use super::federation::Matches;
@@ -24,7 +25,7 @@ use super::meters::{Lookup, Lookups};
 use super::nonces::NonceSecret;
 use super::revocations::Revocations;
 use super::trouble::Trouble;
-use super::{fault, patiently};
+use super::{PATIENCE, fault, patiently};
 use crate::domain::catalog::Catalog;
 use crate::domain::client::Registration;
 use crate::domain::error::Fault;
@@ -69,6 +70,10 @@ const BREATH: Duration = Duration::from_millis(5);
 
 /// How long ago changes were heard of when all is well.
 const FRESH: Duration = Duration::from_secs(2);
+
+/// How long ago changes were heard of where what is not in memory counts as absent: a change counts on every replica
+/// within a second.
+const JUST_NOW: Duration = Duration::from_secs(1);
 
 /// How long what is in memory may be used without hearing of changes.
 const STALE: Duration = Duration::from_secs(10);
@@ -118,48 +123,8 @@ struct Known {
     generation: Generation,
 }
 
-type Generation = u64;
-
 /// How many lookups of ids that seem made up are left in this second.
 struct Doubts(std::sync::Mutex<(Instant, u32)>);
-
-/// Counts the changes of clients, in stripes by client id.
-///
-/// What was loaded is good exactly as long as its stripe's count is what it was when the load *began*:
-/// so a change that overtakes a load is never missed, wherever the load is on its way, and the changes of
-/// other clients disturb only one load in a thousand.
-struct Generations(Vec<AtomicU64>);
-
-// === impl Generations ===
-
-impl Generations {
-    const STRIPES: usize = 1_024;
-
-    fn new() -> Self {
-        Self((0..Self::STRIPES).map(|_| AtomicU64::new(0)).collect())
-    }
-
-    fn stripe(&self, client_id: &ClientId) -> &AtomicU64 {
-        let mut hasher = DefaultHasher::new();
-        client_id.hash(&mut hasher);
-        // The remainder is below the number of stripes, so it fits and is in range.
-        &self.0[usize::try_from(hasher.finish() % Self::STRIPES as u64).unwrap_or(0)]
-    }
-
-    fn of(&self, client_id: &ClientId) -> Generation {
-        self.stripe(client_id).load(Ordering::Acquire)
-    }
-
-    fn advance(&self, client_id: &ClientId) {
-        self.stripe(client_id).fetch_add(1, Ordering::AcqRel);
-    }
-
-    fn advance_all(&self) {
-        for stripe in &self.0 {
-            stripe.fetch_add(1, Ordering::AcqRel);
-        }
-    }
-}
 
 // === impl Doubts ===
 
@@ -252,7 +217,7 @@ impl Directory {
         }
         // Whoever is not in memory may have been registered meanwhile, and asking would take its time.
         self.check_fresh()?;
-        if self.unknown.get(client_id).await == Some(self.generations.of(client_id)) {
+        if self.unknown.get(client_id).await == Some(self.generations.of(client_id)) && self.is_fresh() {
             self.lookups.note(Lookup::RememberedUnknown);
             return Ok(None);
         }
@@ -287,12 +252,12 @@ impl Directory {
     async fn find(&self, client_id: &ClientId) -> Result<Option<Arc<Registration>>, Fault> {
         loop {
             let generation = self.generations.of(client_id);
-            if self.unknown.get(client_id).await == Some(generation) {
-                return Ok(None);
-            }
             // Only while changes come in: otherwise it may have been registered elsewhere, and a fault is
             // no verdict.
-            let heard = self.heard.load().elapsed() < FRESH;
+            let heard = self.is_fresh();
+            if heard && self.unknown.get(client_id).await == Some(generation) {
+                return Ok(None);
+            }
             if heard && !self.known.load().may_have(client_id) && !self.doubts.take() {
                 // Remembered like one that was looked for, so that a name that is tried again takes as long as a
                 // registered one.
@@ -323,6 +288,11 @@ impl Directory {
         self.lookups.note(Lookup::Asked);
         let registration = patiently(self.store.registration(client_id)).await?.map(Arc::new);
         Ok(Known { registration, generation })
+    }
+
+    /// Whether changes come in as they do when all is well.
+    fn is_fresh(&self) -> bool {
+        self.heard_ago() < FRESH
     }
 
     /// Whether what is in memory may be believed.
@@ -360,6 +330,27 @@ impl Directory {
         Ok(())
     }
 
+    /// Makes sure that what is not in memory is not there, before that is said of anything: if changes were not heard
+    /// of just now, they are asked for. Answers whether they were: then it may be in memory now.
+    ///
+    /// # Errors
+    /// The database is away: there may be what this replica has not heard of.
+    pub async fn hear(&self) -> Result<bool, Fault> {
+        if self.heard_ago() <= JUST_NOW {
+            return Ok(false);
+        }
+        let heard = async {
+            let mut applied = self.applied.lock().await;
+            // Whoever had the turn before may have heard.
+            if self.heard_ago() > JUST_NOW {
+                self.read_changes(&mut applied).await?;
+            }
+            Ok(true)
+        };
+        let silent = |_| Err(Fault::unavailable("the database does not answer"));
+        timeout(PATIENCE, heard).await.unwrap_or_else(silent)
+    }
+
     /// Applies every change that the store has. After a change made in this process, this is what makes
     /// it visible before the answer leaves.
     ///
@@ -367,6 +358,10 @@ impl Directory {
     /// The database is away; the next poll tries again.
     pub async fn catch_up(&self) -> Result<(), Fault> {
         let mut applied = self.applied.lock().await;
+        self.read_changes(&mut applied).await
+    }
+
+    async fn read_changes(&self, applied: &mut Option<Change>) -> Result<(), Fault> {
         loop {
             // Whatever was changed after the question may be missing from an answer that took its time.
             let asked = Instant::now();
@@ -376,7 +371,7 @@ impl Directory {
             let fresh = changes.split_off(usize::from(applied.is_some()).min(changes.len()));
             if changes.first() != applied.as_ref() || fresh.first().is_some_and(|first| first.seq != from + 1)
             {
-                self.start_anew(&mut applied).await?;
+                self.start_anew(applied).await?;
                 continue;
             }
             if !fresh.is_empty() {

@@ -1,6 +1,7 @@
 //! Revocations in memory, as fresh as the last change, so that nobody asks the database whether a token counts.
 
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use super::clock::Ambient;
 use super::clock_check::ClockCheck;
@@ -108,6 +109,18 @@ pub async fn live(store: &Store, now: Timestamp) -> Result<Revoked, Fault> {
     }
 }
 
+/// The end of what was issued until now, by the clocks of all replicas: one whose clock is ahead has issued tokens that
+/// say to be from later than `now`, and recorded each before it handed it out. `tolerance` is how far a clock may be
+/// off; by one that is further off than that the tokens of a client would be refused for as long.
+///
+/// # Errors
+/// The database is away.
+pub async fn until_now(store: &Store, now: Timestamp, tolerance: Duration) -> Result<Timestamp, Fault> {
+    // This clock may be behind by as much as another is ahead.
+    let newest = patiently(store.newest_event_between(now, now.plus(2 * tolerance))).await?;
+    Ok(newest.unwrap_or(now))
+}
+
 /// Takes something back, with its event, durably; `txn` is the chain that it belongs to, where that is known. It counts on every replica within a second. Answers whether that
 /// was not so already.
 ///
@@ -124,7 +137,8 @@ pub async fn revoke(
     let at = ambient.now();
     let Revocation { kind: what, subject, .. } = revocation.clone();
     let continues = txn.is_some();
-    let event = Event::Revoked { actor, what, subject: subject.clone(), txn, continues };
+    let until = (what == RevokedKind::Client).then_some(revocation.revoked_at);
+    let event = Event::Revoked { actor, what, subject: subject.clone(), until, txn, continues };
     let event = AuditEvent { at, origin, event }.write_for_later()?;
     let id = ambient.uuid()?;
     let changed = patiently(async {

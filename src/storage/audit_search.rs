@@ -115,6 +115,7 @@ statements! {
 
     EVENTS_BEFORE = "SELECT EXISTS (SELECT 1 FROM audit_events WHERE at < $1)";
 
+    EVENTS_NEWEST = "SELECT at FROM audit_events WHERE at > $1 AND at <= $2 ORDER BY at DESC LIMIT 1";
 }
 
 /// Which events a list shows. What is absent fits all.
@@ -362,6 +363,25 @@ impl Store {
                 .await
         })?;
         Ok(rows.into_iter().map(Found::from).collect())
+    }
+
+    /// When the newest event after a time happened, of those that are no newer than another.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn newest_event_between(
+        &self,
+        after: Timestamp,
+        until: Timestamp,
+    ) -> Result<Option<Timestamp>, StoreError> {
+        let at: Option<i64> = read!(self, pool => {
+            sqlx::query_scalar(EVENTS_NEWEST)
+                .bind(after.as_micros())
+                .bind(until.as_micros())
+                .fetch_optional(pool)
+                .await
+        })?;
+        Ok(at.map(Timestamp::from_micros))
     }
 
     /// The event in this place.

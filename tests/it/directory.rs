@@ -3,19 +3,24 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::json;
 use tokio::runtime::Handle;
 use tokio::time::{sleep, timeout};
 
-use jeton::app;
+use jeton::admin::By;
+use jeton::app::{self, Sealed};
 use jeton::domain::audit::{Actor, Origin, ProcessKind};
+use jeton::domain::ids::ClientId;
 use jeton::jose::Algorithm;
 use jeton::runtime::clock::Ambient;
 use jeton::runtime::directory::{Directory, Limits};
+use jeton::runtime::meters::Lookup;
 use jeton::runtime::nonces::NonceSecret;
 use jeton::runtime::revocations::Revocations;
 use jeton::runtime::rotator::{Rotated, Wanted};
+use jeton::storage::Store;
 
-use crate::harness::{Answer, Client, Server, both_engines};
+use crate::harness::{Answer, Client, Server, both_engines, within_a_second};
 
 both_engines!(
     what_another_process_changes_is_seen,
@@ -26,6 +31,7 @@ both_engines!(
     memory_is_not_believed_when_changes_cannot_be_read,
     made_up_ids_do_not_become_a_query_each,
     a_key_made_while_a_replica_starts_is_known_to_it,
+    clients_are_loaded_once_each_and_no_more_are_kept_than_may_be,
 );
 
 /// The table of clients is taken away, so that whoever is looked for there gets a 503. Once the server knows
@@ -169,12 +175,59 @@ async fn a_key_made_while_a_replica_starts_is_known_to_it(server: Server) {
     let wanted = Wanted { actor: Actor::System, origin: Origin::default() };
     let rotated = server.app.rotator().rotate(Algorithm::Es256, &wanted).await.unwrap();
     assert_eq!(rotated, Rotated::Made, "none was pending");
-    let limits = Limits { clients: 100, keys_believed_for: Duration::from_mins(1), grace: None };
+    directory(&starting, store, &ambient, 100).await;
+    assert_eq!(starting.keyring.lives()[&Algorithm::Es256].len(), 2);
+}
+
+/// What is registered, as a process sees it that keeps so many clients.
+async fn directory(starting: &Sealed, store: Store, ambient: &Ambient, clients: u64) -> Arc<Directory> {
+    let limits = Limits { clients, keys_believed_for: Duration::from_mins(1), grace: None };
     let clock = Arc::clone(starting.rotator.clock());
     let revocations = Revocations::open(store.clone(), ambient.clone(), Arc::clone(&clock)).await.unwrap();
     let master_keys = starting.master_keys.clone();
     let nonces = NonceSecret::open(store.clone(), master_keys, ambient.clone()).await.unwrap();
     let memory = (starting.keyring.clone(), revocations, nonces);
-    Directory::open(store, memory, (ambient, clock), limits).await.unwrap();
-    assert_eq!(starting.keyring.lives()[&Algorithm::Es256].len(), 2);
+    Directory::open(store, memory, (ambient.clone(), clock), limits).await.unwrap()
+}
+
+async fn clients_are_loaded_once_each_and_no_more_are_kept_than_may_be(server: Server) {
+    const CLIENTS: u64 = 50;
+    const KEPT: u64 = 10;
+    let mut ids = Vec::new();
+    for number in 0..CLIENTS {
+        let id = format!("client-{number}");
+        let new = serde_json::from_value(json!({ "client_id": id })).unwrap();
+        server.app.admin().create_client(&By::system(), new).await.unwrap();
+        ids.push(ClientId::new(&id).unwrap());
+    }
+    let (config, ambient) = (server.database.config(), Ambient::system());
+    let store = app::connect(&config).await.unwrap();
+    let starting =
+        app::unseal(&config, &store, &ambient, ProcessKind::Server, &Handle::current()).await.unwrap();
+    let directory = directory(&starting, store, &ambient, KEPT).await;
+    let asked = || directory.lookups().count(Lookup::Asked);
+
+    // However many ask for one at the same time, the database is asked once.
+    let all = (0..CLIENTS).map(|_| directory.client(&ids[0]));
+    for found in futures_util::future::join_all(all).await {
+        assert_eq!(found.unwrap().unwrap().client.client_id, ids[0]);
+    }
+    assert_eq!(asked(), 1);
+    directory.client(&ids[0]).await.unwrap().unwrap();
+    assert_eq!(asked(), 1, "and it is in memory");
+
+    // More than may be kept are served, and as many are in memory as may be. Which those are is settled a little later.
+    for id in &ids {
+        assert_eq!(directory.client(id).await.unwrap().unwrap().client.client_id, *id);
+    }
+    let before = asked();
+    within_a_second("no more are kept than may be", async || {
+        directory.client(&ids[0]).await.unwrap().unwrap();
+        (1..=KEPT).contains(&directory.held().0)
+    })
+    .await;
+    for id in &ids {
+        directory.client(id).await.unwrap().unwrap();
+    }
+    assert!(asked() - before >= CLIENTS - KEPT, "{} of {CLIENTS} were asked for", asked() - before);
 }

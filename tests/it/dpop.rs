@@ -49,16 +49,16 @@ const TOKEN_ENDPOINT: &str = "http://localhost:8080/oauth2/token";
 pub(crate) struct Prover {
     key: SigningKey,
     /// What the server handed out last.
-    nonce: Option<String>,
+    pub(crate) nonce: Option<String>,
 }
 
 impl Prover {
-    fn with(algorithm: Algorithm) -> Self {
+    pub(crate) fn with(algorithm: Algorithm) -> Self {
         Self { key: SigningKey::generate(algorithm, RsaBits::Rsa2048).unwrap(), nonce: None }
     }
 
     /// One that has the server's nonce.
-    async fn start(server: &Server, client: &Client) -> Self {
+    pub(crate) async fn start(server: &Server, client: &Client) -> Self {
         let mut prover = Self::with(Algorithm::Es256);
         prover.nonce = Some(challenge(server, client, &prover).await);
         prover
@@ -97,7 +97,7 @@ impl Prover {
     }
 
     /// The header line of a fresh proof for the token endpoint.
-    fn proof(&self, server: &Server) -> String {
+    pub(crate) fn proof(&self, server: &Server) -> String {
         self.signed(&self.header(), &self.claims(server))
     }
 
@@ -132,7 +132,7 @@ async fn ask(server: &Server, client: &Client, proofs: &[&str]) -> Answer {
     ask_for(server, client, proofs, GRANT).await
 }
 
-async fn ask_for(server: &Server, client: &Client, proofs: &[&str], body: &str) -> Answer {
+pub(crate) async fn ask_for(server: &Server, client: &Client, proofs: &[&str], body: &str) -> Answer {
     let basic = client.basic();
     let mut headers = vec![basic.as_str()];
     headers.extend_from_slice(proofs);
@@ -148,7 +148,7 @@ async fn challenge(server: &Server, client: &Client, prover: &Prover) -> String 
 }
 
 /// Asserts a token that is bound to this key, and hands it on.
-async fn bound(server: &Server, answer: &Answer, prover: &Prover) -> String {
+pub(crate) async fn bound(server: &Server, answer: &Answer, prover: &Prover) -> String {
     let body = answer.expect(200);
     assert_eq!(body["token_type"], "DPoP", "RFC 9449 5: {answer:?}");
     let token = body["access_token"].as_str().unwrap().to_owned();
@@ -342,9 +342,11 @@ async fn of_an_assertion_and_a_proof_the_one_that_was_used_is_refused(server: Se
     let with = async |assertion: &str, proof: &str| {
         server.form(&[proof], &format!("{GRANT}&{}", parameters(assertion))).await
     };
-    let challenged = with(&signer.assertion(&server), &prover.proof(&server)).await;
+    let assertion = signer.assertion(&server);
+    let challenged = with(&assertion, &prover.proof(&server)).await;
     prover.nonce = Some(challenged.header("dpop-nonce").unwrap().to_owned());
-    let (assertion, proof) = (signer.assertion(&server), prover.proof(&server));
+    // A challenge is no use of the assertion that it came with (RFC 9449 section 8).
+    let proof = prover.proof(&server);
     with(&assertion, &proof).await.expect(200);
     let again = with(&assertion, &prover.proof(&server)).await;
     assertions::refused(&server, "the assertion", &again, "the assertion was used before").await;

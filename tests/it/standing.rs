@@ -4,14 +4,16 @@
 mod certificates;
 mod federation;
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::federation::{Platform, sub};
 use crate::harness::{Client, Server, both_engines};
 use crate::private_key_jwt::{Signer, parameters};
 use crate::token::GRANT;
-use crate::token_exchange::{Chain, access_token, exchange, introspect};
+use crate::token_exchange::{ACCESS_TOKEN, Chain, access_token, exchange, introspect};
 use jeton::jose::Algorithm;
 
 both_engines!(a_disabled_one_shuts_its_doors, an_expired_one_shuts_its_doors, an_absent_one_shuts_its_doors,);
@@ -23,8 +25,12 @@ enum Door {
     ClientCredentials,
     /// The same, by a signed assertion.
     ClientCredentialsByKey,
+    /// The same, by a token of a trusted issuer as the authorization.
+    JwtBearer,
     /// `orders` passes `front` on to `payments`.
     TokenExchange,
+    /// The same, and the token of `worker` says who acts.
+    TokenExchangeByActor,
     /// `orders` introspects `front`'s token.
     Introspection,
     /// `payments` introspects the token in which `orders` acts for `front`.
@@ -38,14 +44,16 @@ enum Door {
 }
 
 use Door::{
-    Api, ClientCredentials, ClientCredentialsByKey, Introspection, IntrospectionOfDelegated, Revocation,
-    RevocationByKey, TokenExchange,
+    Api, ClientCredentials, ClientCredentialsByKey, Introspection, IntrospectionOfDelegated, JwtBearer,
+    Revocation, RevocationByKey, TokenExchange, TokenExchangeByActor,
 };
 
-const DOORS: [Door; 8] = [
+const DOORS: [Door; 10] = [
     ClientCredentials,
     ClientCredentialsByKey,
+    JwtBearer,
     TokenExchange,
+    TokenExchangeByActor,
     Introspection,
     IntrospectionOfDelegated,
     Revocation,
@@ -60,6 +68,8 @@ enum Whom {
     Front,
     /// The caller of the exchange, which operates `orders` and acts in the delegated token.
     Orders,
+    /// `worker`, whose token says that it acts.
+    Actor,
     SecretOfFront,
     KeyOfFront,
     SecretOfOrders,
@@ -76,14 +86,26 @@ enum Whom {
 
 /// Everything of `front` goes through these.
 const ALL: &[Door] = &DOORS;
-const OF_ORDERS: &[Door] = &[TokenExchange, Introspection, IntrospectionOfDelegated];
+const OF_ORDERS: &[Door] = &[TokenExchange, TokenExchangeByActor, Introspection, IntrospectionOfDelegated];
+const EXCHANGES: &[Door] = &[TokenExchange, TokenExchangeByActor];
 
 const DISABLED: &[(Whom, &[Door])] = &[
     (Whom::Front, ALL),
     (Whom::Orders, OF_ORDERS),
-    (Whom::Rule, &[TokenExchange]),
-    (Whom::Source, &[ClientCredentials, ClientCredentialsByKey, TokenExchange, Introspection]),
-    (Whom::Target, &[TokenExchange, IntrospectionOfDelegated]),
+    (Whom::Actor, &[TokenExchangeByActor]),
+    (Whom::Rule, EXCHANGES),
+    (
+        Whom::Source,
+        &[
+            ClientCredentials,
+            ClientCredentialsByKey,
+            JwtBearer,
+            TokenExchange,
+            TokenExchangeByActor,
+            Introspection,
+        ],
+    ),
+    (Whom::Target, &[TokenExchange, TokenExchangeByActor, IntrospectionOfDelegated]),
 ];
 
 const EXPIRED: &[(Whom, &[Door])] = &[
@@ -91,8 +113,9 @@ const EXPIRED: &[(Whom, &[Door])] = &[
     (Whom::Orders, OF_ORDERS),
     (Whom::SecretOfFront, &[ClientCredentials, Revocation]),
     (Whom::KeyOfFront, &[ClientCredentialsByKey, RevocationByKey]),
-    (Whom::SecretOfOrders, &[TokenExchange, Introspection]),
-    (Whom::Rule, &[TokenExchange]),
+    (Whom::SecretOfOrders, &[TokenExchange, TokenExchangeByActor, Introspection]),
+    (Whom::Actor, &[TokenExchangeByActor]),
+    (Whom::Rule, EXCHANGES),
 ];
 
 const ABSENT: &[(Whom, &[Door])] = &[
@@ -100,14 +123,25 @@ const ABSENT: &[(Whom, &[Door])] = &[
     (Whom::Orders, OF_ORDERS),
     (Whom::SecretOfFront, &[ClientCredentials, Revocation]),
     (Whom::KeyOfFront, &[ClientCredentialsByKey, RevocationByKey]),
-    (Whom::SecretOfOrders, &[TokenExchange, Introspection]),
-    (Whom::Rule, &[TokenExchange]),
+    (Whom::SecretOfOrders, &[TokenExchange, TokenExchangeByActor, Introspection]),
+    (Whom::Actor, &[TokenExchangeByActor]),
+    (Whom::Rule, EXCHANGES),
     (
         Whom::Role,
-        &[ClientCredentials, ClientCredentialsByKey, TokenExchange, Introspection, IntrospectionOfDelegated],
+        &[
+            ClientCredentials,
+            ClientCredentialsByKey,
+            JwtBearer,
+            TokenExchange,
+            TokenExchangeByActor,
+            Introspection,
+            IntrospectionOfDelegated,
+        ],
     ),
-    (Whom::Operator, &[TokenExchange, Introspection]),
+    (Whom::Operator, &[TokenExchange, TokenExchangeByActor, Introspection]),
 ];
+
+const BEARER: &str = "grant_type=urn:ietf:params:oauth:grant-type:jwt-bearer";
 
 /// How long everything lasts that will expire: longer than the preparations, shorter than a token.
 const SOON: Duration = Duration::from_mins(1);
@@ -124,6 +158,10 @@ struct Cast {
     /// What `front` signs with.
     signer: Signer,
     key: String,
+    /// Whose tokens are `front`'s authorization.
+    platform: Platform,
+    /// The token of `worker`.
+    actor: String,
 }
 
 impl Cast {
@@ -141,10 +179,20 @@ impl Cast {
         let api = access_token(&server.token(&chain.front, &api).await);
         let signer = Signer::new("front", Algorithm::Es256);
         let key = format!("/clients/front/keys/{}", signer.add_key(server, json!({})).await);
+        let platform = Platform::new("ci", "https://ci.example");
+        platform.trust(server).await;
+        platform.credential(server, "front", sub("front")).await;
+        let worker = server.client(json!({ "client_id": "worker", "roles": ["shopper"] })).await;
+        let actor = format!("{GRANT}&resource=https://orders.example");
+        let actor = access_token(&server.token(&worker, &actor).await);
         let secret_ids = [front_secret, orders_secret];
-        let cast = Self { chain, front, orders, token, delegated, api, secret_ids, signer, key };
-        let methods = json!({ "auth_methods": ["client_secret_basic", "private_key_jwt"] });
-        cast.change(server, "/clients/front", methods).await;
+        let cast =
+            Self { chain, front, orders, token, delegated, api, secret_ids, signer, key, platform, actor };
+        let ways = json!({
+            "auth_methods": ["client_secret_basic", "private_key_jwt", "federated_jwt"],
+            "grant_types": ["client_credentials", "urn:ietf:params:oauth:grant-type:jwt-bearer"],
+        });
+        cast.change(server, "/clients/front", ways).await;
         cast
     }
 
@@ -169,8 +217,20 @@ impl Cast {
                 assert!([200, 401].contains(&status), "{status}");
                 status == 200
             }
-            TokenExchange => {
-                let status = exchange(server, &self.orders, &self.token, "scope=payments:read").await.status;
+            JwtBearer => {
+                let assertion = self.platform.token(server, "front");
+                let body = format!("{BEARER}&resource=https://orders.example&assertion={assertion}");
+                let status = server.form(&[], &body).await.status;
+                assert!([200, 400].contains(&status), "{status}");
+                status == 200
+            }
+            TokenExchange | TokenExchangeByActor => {
+                let mut more = "scope=payments:read".to_owned();
+                if door == TokenExchangeByActor {
+                    let actor = &self.actor;
+                    write!(more, "&actor_token={actor}&actor_token_type={ACCESS_TOKEN}").unwrap();
+                }
+                let status = exchange(server, &self.orders, &self.token, &more).await.status;
                 assert!([200, 400, 401].contains(&status), "{status}");
                 status == 200
             }
@@ -239,6 +299,7 @@ fn path(whom: Whom) -> &'static str {
     match whom {
         Whom::Front => "/clients/front",
         Whom::Orders => "/clients/orders",
+        Whom::Actor => "/clients/worker",
         Whom::Rule => "/exchange-rules/orders-to-payments",
         Whom::Source => "/resource-servers/orders",
         Whom::Target => "/resource-servers/payments",

@@ -283,6 +283,19 @@ mod tests {
     use super::*;
     use tokio::sync::oneshot;
 
+    /// What `audit.issuance = "buffered"` promises leaves as much time to write.
+    #[tokio::test]
+    async fn what_nobody_waits_for_is_gathered_for_half_of_a_hundred_milliseconds() {
+        assert!(GATHER * 2 <= Duration::from_millis(100), "{GATHER:?}");
+        let entry = || Entry { what: What::LeftEvents, done: None };
+        let (sender, mut queue) = mpsc::channel(2);
+        let mut batch = vec![entry()];
+        assert!(sender.send(entry()).await.is_ok());
+        // Nothing else comes, and it ends all the same.
+        assert_eq!(timeout(GATHER * 20, gather(&mut queue, &mut batch)).await, Ok(()));
+        assert_eq!(batch.len(), 2, "what came meanwhile is with it");
+    }
+
     #[tokio::test]
     async fn an_attempt_goes_on_while_the_disk_is_slow() {
         let (asked, answer) = oneshot::channel();

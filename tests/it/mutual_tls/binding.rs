@@ -13,7 +13,7 @@ both_stages!(
     a_client_or_a_resource_server_can_want_bound_tokens_only_rfc8705_3,
     the_own_api_takes_a_bound_token_with_its_certificate_only_rfc8705_3,
     introspection_tells_the_binding_rfc8705_3_2,
-    a_bound_subject_token_needs_its_certificate_and_stays_bound,
+    a_bound_subject_token_needs_its_certificate_and_stays_bound_rfc8705_3,
 );
 
 async fn change(server: &Server, path: &str, change: Value) {
@@ -101,7 +101,7 @@ async fn introspection_tells_the_binding_rfc8705_3_2(stage: Stage) {
     assert_eq!(shown["cnf"], claims["cnf"]);
 }
 
-async fn a_bound_subject_token_needs_its_certificate_and_stays_bound(stage: Stage) {
+async fn a_bound_subject_token_needs_its_certificate_and_stays_bound_rfc8705_3(stage: Stage) {
     let server = &stage.server;
     let chain = Chain::start(server).await;
     let (own, other) = (Issued::by_itself("front"), Issued::by_itself("orders"));

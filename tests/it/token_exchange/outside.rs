@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::{ACCESS_TOKEN, Chain, EXCHANGE, access_token, exchange, exchanged, inactive, introspect};
+use crate::dpop::{Prover, ask_for};
 use crate::harness::{Answer, Client, Server, both_engines};
 use crate::private_key_jwt::Signer;
 use crate::token::verified;
@@ -423,7 +424,13 @@ async fn a_token_counts_as_often_as_its_issuer_says(server: Server) {
     let refused = ask(&server, &chain.orders, &token, JWT, "scope=payments:audit").await;
     refused.expect_refusal("a refusal uses nothing up", 400, "invalid_scope");
     server.reason_is("a refusal uses nothing up", &refused, "payments:audit").await;
-    ask(&server, &chain.orders, &token, JWT, "").await.expect(200);
+    // Nor does a challenge (RFC 9449 section 8).
+    let body = format!("grant_type={EXCHANGE}&subject_token={token}&subject_token_type={JWT}");
+    let mut prover = Prover::with(Algorithm::Es256);
+    let challenged = ask_for(&server, &chain.orders, &[&prover.proof(&server)], &body).await;
+    challenged.expect_oauth_error(400, "use_dpop_nonce");
+    prover.nonce = challenged.header("dpop-nonce").map(str::to_owned);
+    ask_for(&server, &chain.orders, &[&prover.proof(&server)], &body).await.expect(200);
     let used = ask(&server, &chain.orders, &token, JWT, "").await;
     used.expect_refusal("used", 400, "invalid_request");
     server.reason_is("used", &used, "was used before").await;

@@ -5,21 +5,24 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::{ACCESS_TOKEN, Chain, EXCHANGE, exchange, exchanged, foreign};
+use crate::dpop::{Prover, ask_for, bound};
 use crate::harness::{Server, both_engines};
 use crate::token::GRANT;
+use jeton::runtime::clock::Clock;
 
 both_engines!(
     missing_and_stray_parameters_are_refused_rfc8693_2_1,
     what_is_no_token_of_ours_is_refused_rfc8693_2_2_2,
     without_a_rule_there_is_no_token_rfc8693_2_2_2,
-    a_token_for_somebody_else_cannot_be_passed_on,
+    a_token_for_somebody_else_cannot_be_passed_on_rfc8693_2_2_2,
     a_rule_can_name_the_exception,
     may_act_is_obeyed_rfc8693_4_4,
-    the_depth_is_limited,
+    who_cannot_act_is_refused_rfc8693_2_2_2,
+    the_depth_is_limited_rfc8693_4_1,
     only_a_client_registered_for_it_may_exchange_rfc6749_5_2,
-    a_token_of_the_profile_jwt_cannot_be_passed_on,
+    a_token_of_the_profile_jwt_cannot_be_passed_on_rfc8693_2_2_2,
     one_resource_server_at_a_time_rfc8707_2,
-    a_token_that_gives_nothing_any_more_cannot_be_passed_on,
+    a_token_that_gives_nothing_any_more_cannot_be_passed_on_rfc8693_2_2_2,
 );
 
 async fn missing_and_stray_parameters_are_refused_rfc8693_2_1(server: Server) {
@@ -89,9 +92,22 @@ async fn without_a_rule_there_is_no_token_rfc8693_2_2_2(server: Server) {
         let error = if change["enabled"] == true { "invalid_scope" } else { "invalid_target" };
         refused.expect_refusal(&change.to_string(), 400, error);
     }
+    // A token would end within this second: when the rule does, or the secret of whoever asks.
+    let soon = server.clock.now().plus(Duration::from_millis(500)).to_string();
+    let secret = server.secret("orders", json!({ "expires_at": soon })).await;
+    let change = json!({ "permissions": ["payments:read"] });
+    chain.change_rule(&server, "orders-to-payments", change).await;
+    exchange(&server, &chain.orders, &token, "").await.expect(200);
+    let mut ended = vec![("the secret", exchange(&server, &secret, &token, "").await)];
+    chain.change_rule(&server, "orders-to-payments", json!({ "expires_at": soon })).await;
+    ended.push(("the rule", exchange(&server, &chain.orders, &token, "").await));
+    for (row, refused) in ended {
+        refused.expect_refusal(row, 400, "invalid_target");
+        server.reason_is(row, &refused, "what stands behind the exchange ends within this second").await;
+    }
 }
 
-async fn a_token_for_somebody_else_cannot_be_passed_on(server: Server) {
+async fn a_token_for_somebody_else_cannot_be_passed_on_rfc8693_2_2_2(server: Server) {
     let chain = Chain::start(&server).await;
     let token = chain.token(&server).await;
     // `payments` has got hold of a token that is addressed to `orders`.
@@ -126,7 +142,31 @@ async fn may_act_is_obeyed_rfc8693_4_4(server: Server) {
     assert!(text.contains("may_act"), "{text}");
 }
 
-async fn the_depth_is_limited(server: Server) {
+async fn who_cannot_act_is_refused_rfc8693_2_2_2(server: Server) {
+    let chain = Chain::start(&server).await;
+    let token = chain.token(&server).await;
+    let worker = server.client(json!({ "client_id": "worker", "roles": ["shopper"] })).await;
+    let ask = format!("{GRANT}&resource=https://orders.example");
+    let actor = super::access_token(&server.token(&worker, &ask).await);
+    let prover = Prover::start(&server, &worker).await;
+    let answer = ask_for(&server, &worker, &[&prover.proof(&server)], &ask).await;
+    let bound = bound(&server, &answer, &prover).await;
+    let with = |actor: &str| format!("actor_token={actor}&actor_token_type={ACCESS_TOKEN}");
+    let refuse = async |row: &str, actor: &str, reason: &str| {
+        let refused = exchange(&server, &chain.orders, &token, &with(actor)).await;
+        refused.expect_refusal(row, 400, "invalid_request");
+        server.reason_is(row, &refused, reason).await;
+    };
+    exchanged(&server, &chain.orders, &token, &with(&actor)).await;
+    refuse("without its proof", &bound, "it is bound to a key, which cannot be proven here").await;
+    chain.change_rule(&server, "orders-to-payments", json!({ "mode": "impersonation" })).await;
+    refuse("nobody is named", &actor, "the rule is for impersonation, and there is an actor token").await;
+    chain.change_rule(&server, "orders-to-payments", json!({ "mode": "delegation" })).await;
+    chain.api(&server, "POST", "/clients/worker/disable", Value::Null).await.expect(200);
+    refuse("a disabled client", &actor, "a client that stands behind it is disabled").await;
+}
+
+async fn the_depth_is_limited_rfc8693_4_1(server: Server) {
     let chain = Chain::start(&server).await;
     let token = chain.token(&server).await;
     chain.change_rule(&server, "payments-to-ledger", json!({ "max_depth": 1 })).await;
@@ -142,7 +182,7 @@ async fn only_a_client_registered_for_it_may_exchange_rfc6749_5_2(server: Server
     refused.expect_refusal("not registered for it", 400, "unauthorized_client");
 }
 
-async fn a_token_of_the_profile_jwt_cannot_be_passed_on(server: Server) {
+async fn a_token_of_the_profile_jwt_cannot_be_passed_on_rfc8693_2_2_2(server: Server) {
     let chain = Chain::start(&server).await;
     server
         .resource_server(json!({
@@ -182,7 +222,7 @@ async fn one_resource_server_at_a_time_rfc8707_2(server: Server) {
     assert_eq!(claims["aud"], "https://ledger.example", "the scope decides");
 }
 
-async fn a_token_that_gives_nothing_any_more_cannot_be_passed_on(server: Server) {
+async fn a_token_that_gives_nothing_any_more_cannot_be_passed_on_rfc8693_2_2_2(server: Server) {
     let chain = Chain::start(&server).await;
     for (name, permission) in [("orders", "orders:read"), ("payments", "payments:read")] {
         let permissions = json!([{ "resource_server": name, "permission": permission }]);

@@ -1,5 +1,6 @@
 //! Introspection (RFC 7662, RFC 9701) and revocation (RFC 7009).
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -7,6 +8,8 @@ use serde_json::{Value, json};
 use super::{ACCESS_TOKEN, Chain, access_token, exchange, exchanged, foreign, inactive, introspect};
 use crate::harness::{Answer, Client, Server, both_engines, within_a_second};
 use crate::token::{GRANT, verified};
+use jeton::domain::time::Timestamp;
+use jeton::runtime::clock::{Clock, ManualClock};
 
 both_engines!(
     introspection_says_what_a_token_says_rfc7662_2_2,
@@ -20,7 +23,7 @@ both_engines!(
     everything_of_a_client_is_revoked_until_now,
     a_revocation_survives_a_restart,
     a_database_that_is_away_is_503_and_never_inactive,
-    a_forged_token_with_a_real_jti_revokes_nothing,
+    a_forged_token_with_a_real_jti_revokes_nothing_rfc7009_2_1,
     revoked_keys_sign_nothing_that_counts,
 );
 
@@ -197,7 +200,8 @@ async fn what_does_not_count_needs_no_revocation_rfc7009_2_2(server: Server) {
 
 async fn revoking_a_chain_ends_all_of_it_on_every_replica(server: Server) {
     let chain = Chain::start(&server).await;
-    let other = server.replica().await;
+    let ahead = Arc::new(ManualClock::new(server.clock.now().plus(Duration::from_secs(20))));
+    let other = server.replica_at(Arc::clone(&ahead) as _).await;
     let first = chain.token(&server).await;
     let unrelated = chain.token(&server).await;
     let (second, claims) = exchanged(&server, &chain.orders, &first, "").await;
@@ -223,7 +227,43 @@ async fn revoking_a_chain_ends_all_of_it_on_every_replica(server: Server) {
     assert_eq!(introspect(&other, &chain.orders, &unrelated).await["active"], true);
     let refused = exchange(&other, &chain.orders, &first, "").await;
     refused.expect_refusal("a revoked chain", 400, "invalid_request");
+    a_clock_that_is_ahead_hides_nothing(&server, &chain, (&other, ahead.as_ref())).await;
     other.app.stop().await.unwrap();
+}
+
+/// Everything of a client means what a replica has issued, too, by whose clock that is later than now.
+async fn a_clock_that_is_ahead_hides_nothing(
+    server: &Server,
+    chain: &Chain,
+    (other, ahead): (&Server, &ManualClock),
+) {
+    let early = chain.token(other).await;
+    let body = json!({ "kind": "client", "subject": "front" });
+    let view = chain.api(server, "POST", "/revocations", body).await.expect(201);
+    assert_eq!(introspect(server, &chain.orders, &early).await, inactive());
+    within_a_second("it counts elsewhere no more", async || {
+        introspect(other, &chain.orders, &early).await == inactive()
+    })
+    .await;
+    ahead.advance(Duration::from_millis(1));
+    let later = chain.token(other).await;
+    assert_eq!(introspect(server, &chain.orders, &later).await["active"], true, "what it issues next counts");
+    // The API and the audit tell how far it reaches, and it is not further than the clocks can be apart.
+    let until = verified(server, &early).await.1["iat"].as_i64().unwrap();
+    assert!(until > server.clock.now().as_seconds());
+    assert_eq!(Timestamp::parse(view["revoked_at"].as_str().unwrap()).unwrap().as_seconds(), until);
+    let events = server.events("revoked").await;
+    let event = events.iter().find(|event| event["what"] == "client").unwrap();
+    assert_eq!((&event["subject"], &event["until"]), (&json!("front"), &view["revoked_at"]));
+    ahead.advance(Duration::from_hours(1));
+    chain.token(other).await;
+    let body = json!({ "kind": "client", "subject": "front" });
+    let view = chain.api(server, "POST", "/revocations", body).await.expect(201);
+    let until = Timestamp::parse(view["revoked_at"].as_str().unwrap()).unwrap();
+    assert!(
+        until <= server.clock.now().plus(Duration::from_mins(1)),
+        "a clock that is wrong shuts nobody out"
+    );
 }
 
 async fn everything_of_a_client_is_revoked_until_now(server: Server) {
@@ -271,12 +311,33 @@ async fn a_revocation_survives_a_restart(server: Server) {
 async fn a_database_that_is_away_is_503_and_never_inactive(server: Server) {
     let chain = Chain::start(&server).await;
     let token = chain.token(&server).await;
+    let [of_another_key, forged] = foreign(&server, &token).await;
+    assert_eq!(
+        introspect(&server, &chain.orders, &of_another_key).await,
+        inactive(),
+        "while changes come in"
+    );
+    // Of whoever operates nothing it is not known either whether that is still so.
+    assert_eq!(introspect(&server, &chain.front, &token).await, inactive(), "while changes come in");
     server.database.execute("ALTER TABLE changes RENAME TO away").await;
     server.database.execute("ALTER TABLE revocations RENAME TO gone").await;
     // What is in memory is fresh for a while; to take something back, the database is needed.
     let answer = revoke(&server, &chain.front, &token).await;
     answer.expect_problem(503, "unavailable");
     let headers = [&*chain.orders.basic(), "Content-Type: application/x-www-form-urlencoded"];
+    // What is not known here may have been made elsewhere a moment ago: another replica's key, an operator.
+    for (asker, token) in [(&chain.orders, &of_another_key), (&chain.front, &token)] {
+        let headers = [&*asker.basic(), "Content-Type: application/x-www-form-urlencoded"];
+        within_a_second("nothing is said of what is not known", async || {
+            let answer = server.send("POST", "/oauth2/introspect", &headers, format!("token={token}")).await;
+            answer.status == 503 && answer.header("retry-after").is_some()
+        })
+        .await;
+    }
+    let answer = revoke(&server, &chain.front, &of_another_key).await;
+    answer.expect_problem(503, "unavailable");
+    assert_eq!(introspect(&server, &chain.orders, &forged).await, inactive(), "our key has not signed it");
+    assert_eq!(introspect(&server, &chain.orders, &token).await["active"], true, "and this is known");
     let body = format!("token={token}");
     let end = tokio::time::Instant::now() + Duration::from_secs(20);
     loop {
@@ -293,7 +354,7 @@ async fn a_database_that_is_away_is_503_and_never_inactive(server: Server) {
     server.database.execute("ALTER TABLE away RENAME TO changes").await;
 }
 
-async fn a_forged_token_with_a_real_jti_revokes_nothing(server: Server) {
+async fn a_forged_token_with_a_real_jti_revokes_nothing_rfc7009_2_1(server: Server) {
     use base64::Engine as _;
     use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
     let chain = Chain::start(&server).await;
