@@ -530,7 +530,7 @@ def slow_connections(bench):
 def beyond(results, column, most):
     """What is more in the median of its rounds than it may be, in words."""
     medians = {name: statistics.median(each[column] for each in rounds) for name, rounds in results.items()}
-    return [f"{name}: {median:.2f} {column}, and {most} are allowed" for name, median in medians.items() if median > most]
+    return [f"{name}: {median:.2f} {column}, at most {most} is allowed" for name, median in medians.items() if median > most]
 
 
 @contextmanager
