@@ -169,7 +169,11 @@ impl LiveTokens {
                         (scope, Vec::new(), About::Outside { identity, let_through })
                     }
                 };
-                Ok(LiveToken { claims, token_type, client, about, audience, scope, roles })
+                let live = LiveToken { claims, token_type, client, about, audience, scope, roles };
+                if matches!(live.about, About::Outside { .. }) && live.gives_nothing() {
+                    check_whole(&catalog)?;
+                }
+                Ok(live)
             }
             Err(Why::Dead(reason)) => Err(dead(reason, Some(claims))),
             Err(Why::Fault(fault)) => Err(fault.into()),
@@ -217,8 +221,13 @@ impl LiveTokens {
             }
         }
         let catalog = self.directory.catalog();
-        let known = claims.aud.iter().filter_map(|identifier| catalog.by_identifier(identifier));
-        let audience: Vec<_> = known.filter(|server| server.check(now).is_ok()).cloned().collect();
+        let known: Vec<_> =
+            claims.aud.iter().filter_map(|identifier| catalog.by_identifier(identifier)).collect();
+        if known.len() < claims.aud.iter().count() {
+            check_whole(&catalog)?;
+        }
+        let in_force = known.into_iter().filter(|server| server.check(now).is_ok());
+        let audience: Vec<_> = in_force.cloned().collect();
         if audience.is_empty() {
             return Err(Why::Dead("its audience is no resource server in force"));
         }
@@ -229,7 +238,8 @@ impl LiveTokens {
     fn outsider(&self, sub: &str, id: &str, now: Timestamp) -> Result<OutsideIdentity, Why> {
         let made = token_id::made_at(id).ok_or(Why::Dead(NOT_OURS))?;
         let catalog = self.directory.catalog();
-        OutsideIdentity::of_ours(&*catalog, sub, made, now).map_err(Why::Dead)
+        OutsideIdentity::of_ours(&*catalog, sub, made, now)
+            .or_else(|reason| check_whole(&catalog).map_err(Why::Fault).and(Err(Why::Dead(reason))))
     }
 
     /// A client that stands behind a token.
@@ -264,6 +274,17 @@ enum Why {
 impl From<Fault> for Why {
     fn from(fault: Fault) -> Self {
         Self::Fault(fault)
+    }
+}
+
+/// Whether all that is registered is known here. What a newer version has registered, a token may stand on: that it is
+/// missing here is no verdict.
+fn check_whole(catalog: &Catalog) -> Result<(), Fault> {
+    match catalog.unread().first() {
+        None => Ok(()),
+        Some(unread) => {
+            Err(Fault::unavailable(format!("this version does not understand what is registered: {unread}")))
+        }
     }
 }
 
