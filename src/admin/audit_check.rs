@@ -12,6 +12,7 @@ use crate::domain::chain_check::{Check, Found, Line, Report, Window, Witness};
 use crate::domain::error::Fault;
 use crate::domain::time::Timestamp;
 use crate::jose::{PublicJwkSet, TokenType, Unverified, VerifyingKey};
+use crate::runtime::step;
 use crate::storage::{EventOrder, Store, StoreError};
 
 /// How often progress is told: every so many events.
@@ -209,7 +210,7 @@ pub(super) async fn hear_witnesses(
     let mut after = None;
     loop {
         let window = Window { from: since, ..Window::ALL };
-        let some = store.checkpoints_within(window, after, CHECKPOINTS).await?;
+        let some = step(store.checkpoints_within(window, after, CHECKPOINTS)).await?;
         for stored in &some {
             keys.check(&stored.jws, Some((stored.writer, stored.seq.unsigned_abs())), check);
         }
@@ -226,7 +227,7 @@ pub(super) async fn hear_witnesses(
 
 /// Tells the check what events of this time and later say about others.
 async fn heed_marks(store: &Store, check: &mut Check, since: Timestamp) -> Result<(), StoreError> {
-    for mark in store.marks().await?.into_iter().filter(|mark| mark.at >= since) {
+    for mark in step(store.marks()).await?.into_iter().filter(|mark| mark.at >= since) {
         check.heed(mark.writer, mark.seq, mark.at, &mark.text);
     }
     Ok(())
@@ -235,7 +236,7 @@ async fn heed_marks(store: &Store, check: &mut Check, since: Timestamp) -> Resul
 /// Shows the check the events before those that it was shown first.
 pub(super) async fn look_before(store: &Store, check: &mut Check) -> Result<(), StoreError> {
     for (writer, first) in check.cut_off() {
-        check.before(writer, store.event(writer, first - 1).await?.as_ref());
+        check.before(writer, step(store.event(writer, first - 1)).await?.as_ref());
     }
     Ok(())
 }

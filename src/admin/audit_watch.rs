@@ -20,8 +20,8 @@ use crate::domain::error::Fault;
 use crate::domain::time::Timestamp;
 use crate::runtime::clock::Ambient;
 use crate::runtime::clock_check::ClockCheck;
-use crate::runtime::fault;
 use crate::runtime::ledger::Ledger;
+use crate::runtime::{fault, step};
 use crate::storage::{EventCursor, EventFilter, Store, StoreError};
 
 /// How often it is asked whether it is time.
@@ -186,8 +186,8 @@ impl AuditWatch {
         // A check that is said to be from another time would keep everybody from checking, or hide what it has not seen.
         self.clock.trust().await?;
         let (begun, clock) = (self.ambient.now(), Instant::now());
-        let last = last_check(&self.store, begun).await.map_err(fault)?;
-        if last.is_some_and(|last| last.next() > begun) || !self.take_turn().await.map_err(fault)? {
+        let last = step(last_check(&self.store, begun)).await.map_err(fault)?;
+        if last.is_some_and(|last| last.next() > begun) || !step(self.take_turn()).await.map_err(fault)? {
             return Ok(());
         }
         let until = begun.minus(SETTLED);
@@ -218,15 +218,15 @@ impl AuditWatch {
 
     /// Reads everything from before `until`, page by page. Nothing, when somebody else has taken over.
     async fn check(&self, until: Timestamp) -> Result<Option<Report>, AuditError> {
-        let keys =
-            TrustedKeys::new(&audit_check::public_keys(&self.store).await?).map_err(StoreError::from)?;
+        let keys = TrustedKeys::new(&step(audit_check::public_keys(&self.store)).await?)
+            .map_err(StoreError::from)?;
         let mut check = Check::default();
         let all = Hearing { breath: BREATH, ..Hearing::default() };
         hear_witnesses(&self.store, &keys, &mut check, all).await?;
         let filter = EventFilter { to: Some(until), ..EventFilter::default() };
         let (mut after, mut renewed) = (None, Instant::now());
         loop {
-            let some = self.store.events_oldest_first(&filter, after, AT_A_TIME).await?;
+            let some = step(self.store.events_oldest_first(&filter, after, AT_A_TIME)).await?;
             for found in &some {
                 check.event(found);
             }
@@ -236,7 +236,7 @@ impl AuditWatch {
             }
             if renewed.elapsed() > RENEWAL {
                 renewed = Instant::now();
-                if !self.take_turn().await? {
+                if !step(self.take_turn()).await? {
                     return Ok(None);
                 }
             }

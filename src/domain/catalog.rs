@@ -28,6 +28,8 @@ pub struct Catalog {
     trusted_issuers: Vec<Arc<TrustedIssuer>>,
     /// The places of those that call themselves the same.
     trusted_by_issuer: HashMap<String, Vec<usize>>,
+    /// What is registered besides, and why it is not understood here.
+    unread: BTreeSet<String>,
 }
 
 /// What a grantee holds: for each resource server its permissions, and the roles that give each. No role gives what a
@@ -56,7 +58,22 @@ impl Catalog {
             operators: HashMap::new(),
             trusted_issuers: Vec::new(),
             trusted_by_issuer: HashMap::new(),
+            unread: BTreeSet::new(),
         }
+    }
+
+    /// The snapshot, which lacks these: a newer version has registered them in words that this one does not know.
+    /// Whatever needs one of them is refused.
+    #[must_use]
+    pub fn without(mut self, unread: BTreeSet<String>) -> Self {
+        self.unread = unread;
+        self
+    }
+
+    /// What it lacks, in words.
+    #[must_use]
+    pub const fn unread(&self) -> &BTreeSet<String> {
+        &self.unread
     }
 
     /// The snapshot with whose tokens count beside our own.

@@ -168,6 +168,8 @@ pub struct Fault {
 pub enum FaultKind {
     /// The database, or a bounded resource, is away for now: 503 with `Retry-After`.
     Unavailable,
+    /// The same, of a change of which nobody knows whether it was made: 503, in other words.
+    Uncertain,
     /// A bug or a corrupt store: 500.
     Internal,
     /// What an operator has set up cannot work, and no restart mends it: 500, and the program ends with 78.
@@ -201,6 +203,11 @@ impl Fault {
     /// A fault that may pass by itself.
     pub fn unavailable(detail: impl fmt::Display) -> Self {
         Self { kind: FaultKind::Unavailable, detail: detail.to_string() }
+    }
+
+    /// A change of which nobody knows whether it was made.
+    pub fn uncertain(detail: impl fmt::Display) -> Self {
+        Self { kind: FaultKind::Uncertain, detail: detail.to_string() }
     }
 
     /// What an operator has set up cannot work until they change it.

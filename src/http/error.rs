@@ -330,6 +330,13 @@ impl From<&Fault> for Problem {
                 "nothing was decided and nothing was changed; try again shortly",
             )
             .header(RETRY_AFTER, RETRY_SECONDS),
+            FaultKind::Uncertain => Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "unavailable",
+                "Temporarily unavailable",
+                "it is not known whether it was done: look whether it was before you try again",
+            )
+            .header(RETRY_AFTER, RETRY_SECONDS),
             FaultKind::Internal | FaultKind::Setup => Self::new(
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "internal",

@@ -15,6 +15,7 @@ use utoipa::ToSchema;
 
 use super::client_certificate::ClientCertificate;
 use super::connection::Peer;
+use super::deadline::Deadline;
 use super::error::{Problem, SLOW_BODY, etag};
 use super::json;
 use super::middleware::{Base, Caller};
@@ -227,7 +228,11 @@ pub(super) async fn bounded(parts: &Parts, body: axum::body::Body, limit: usize)
         None => body.await,
         Some(ConnectInfo(Peer { link, .. })) => {
             let awaited = link.awaits_body();
-            let read = timeout(link.body_timeout(), body).await;
+            let reading = timeout(link.body_timeout(), body);
+            let read = match parts.extensions.get::<Deadline>() {
+                None => reading.await,
+                Some(deadline) => deadline.besides(link.body_timeout(), reading).await,
+            };
             drop(awaited);
             read.map_err(|_| {
                 link.has_slow_body();

@@ -20,8 +20,9 @@ use tracing::Instrument;
 use super::Shared;
 use super::client_certificate::ClientCertificate;
 use super::connection::Peer;
+use super::deadline;
 use super::endpoints::{self, endpoint};
-use super::error::{self, Broken, Refused};
+use super::error::{self, Broken, Problem, Refused};
 use super::head;
 use crate::domain::audit::Origin;
 use crate::domain::error::FaultKind;
@@ -95,7 +96,7 @@ async fn observe(
     span.in_scope(|| {
         if let Some(Broken(fault)) = response.extensions().get() {
             match fault.kind {
-                FaultKind::Unavailable => {
+                FaultKind::Unavailable | FaultKind::Uncertain => {
                     tracing::warn!(%fault, path, status, request_id, "answered with a fault");
                 }
                 FaultKind::Internal | FaultKind::Setup => {
@@ -183,7 +184,8 @@ fn outcome(response: &Response) -> Outcome {
 pub(super) async fn of_api(request: Request, next: Next) -> Response {
     let word = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok()?.split(' ').next());
     let scheme = word.and_then(Scheme::from_word);
-    let mut response = next.run(request).await;
+    let answered = deadline::in_time(request, next).await;
+    let mut response = answered.unwrap_or_else(|fault| Problem::from(&fault).into_response());
     if response.status() == StatusCode::FORBIDDEN
         && scheme == Some(Scheme::Dpop)
         && let Some(challenge) = response.headers().get(WWW_AUTHENTICATE).and_then(dpop_challenge)

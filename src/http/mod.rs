@@ -4,6 +4,7 @@ mod api;
 mod client_certificate;
 mod connection;
 mod connections;
+mod deadline;
 mod description;
 mod docs;
 mod endpoints;

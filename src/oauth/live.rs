@@ -190,7 +190,11 @@ impl LiveTokens {
                         (scope, Vec::new(), About::Outside { identity, let_through })
                     }
                 };
-                Ok(LiveToken { claims, token_type, client, about, audience, scope, roles })
+                let live = LiveToken { claims, token_type, client, about, audience, scope, roles };
+                if matches!(live.about, About::Outside { .. }) && live.gives_nothing() {
+                    check_whole(&catalog)?;
+                }
+                Ok(live)
             }
             Err(Why::Fault(fault)) => Err(fault.into()),
             Err(Why::Dead(reason)) => Err(dead(reason, Some(claims), false)),
@@ -246,11 +250,16 @@ impl LiveTokens {
             }
         }
         let catalog = self.directory.catalog();
-        let known = || claims.aud.iter().filter_map(|identifier| catalog.by_identifier(identifier));
-        let audience: Vec<_> = known().filter(|server| server.check(now).is_ok()).cloned().collect();
+        let known: Vec<_> =
+            claims.aud.iter().filter_map(|identifier| catalog.by_identifier(identifier)).collect();
+        let all_known = known.len() == claims.aud.iter().count();
+        if !all_known {
+            check_whole(&catalog)?;
+        }
+        let in_force = known.into_iter().filter(|server| server.check(now).is_ok());
+        let audience: Vec<_> = in_force.cloned().collect();
         if audience.is_empty() {
             let why = "its audience is no resource server in force";
-            let all_known = known().count() == claims.aud.iter().count();
             return Err(if all_known { Why::Dead(why) } else { Why::Wanting(why) });
         }
         Ok(Parties { client, subject, audience })
@@ -262,7 +271,7 @@ impl LiveTokens {
         let catalog = self.directory.catalog();
         OutsideIdentity::of_ours(&*catalog, sub, made, now).map_err(|reason| match reason {
             OutsideIdentity::DISABLED => Why::Dead(reason),
-            _ => Why::Wanting(reason),
+            _ => check_whole(&catalog).err().map_or(Why::Wanting(reason), Why::Fault),
         })
     }
 
@@ -307,6 +316,17 @@ enum Why {
 impl From<Fault> for Why {
     fn from(fault: Fault) -> Self {
         Self::Fault(fault)
+    }
+}
+
+/// Whether all that is registered is known here. What a newer version has registered, a token may stand on: that it is
+/// missing here is no verdict.
+fn check_whole(catalog: &Catalog) -> Result<(), Fault> {
+    match catalog.unread().first() {
+        None => Ok(()),
+        Some(unread) => {
+            Err(Fault::unavailable(format!("this version does not understand what is registered: {unread}")))
+        }
     }
 }
 

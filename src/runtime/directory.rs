@@ -161,6 +161,7 @@ impl Directory {
         let heard = Instant::now();
         let latest = store.latest_change().await.map_err(fault)?;
         let catalog = store.catalog().await.map_err(fault)?;
+        tell_unread(&catalog, &Catalog::default());
         keyring.reload().await?;
         revocations.reload().await?;
         nonces.reload().await?;
@@ -432,7 +433,9 @@ impl Directory {
             self.matches.reload().await?;
         }
         if everything || changes.iter().any(|change| change.kind == ChangeKind::Catalog) {
-            self.catalog.store(Arc::new(patiently(self.store.catalog()).await?));
+            let catalog = patiently(self.store.catalog()).await?;
+            tell_unread(&catalog, &self.catalog.load());
+            self.catalog.store(Arc::new(catalog));
         }
         if everything || changes.iter().any(|change| change.kind == ChangeKind::Keys) {
             self.keyring.reload().await?;
@@ -530,7 +533,7 @@ impl Directory {
             self.revocations.forget();
             if swept.plus(SWEEP) <= now {
                 swept = now;
-                if let Err(error) = self.sweep(now).await {
+                if let Err(error) = patiently(self.sweep(now)).await {
                     tracing::warn!(%error, "old changes cannot be removed; trying again in an hour");
                 }
                 if let Err(error) = self.revocations.sweep().await {
@@ -538,5 +541,15 @@ impl Directory {
                 }
             }
         }
+    }
+}
+
+/// Says what of the catalog is not understood here, each once.
+fn tell_unread(catalog: &Catalog, before: &Catalog) {
+    for unread in catalog.unread().difference(before.unread()) {
+        tracing::warn!(
+            unread,
+            "a newer version has registered this: here it is passed over, and what needs it is refused"
+        );
     }
 }

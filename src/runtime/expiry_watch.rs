@@ -11,8 +11,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::clock::Ambient;
 use super::clock_check::ClockCheck;
-use super::fault;
 use super::ledger::Ledger;
+use super::{fault, step};
 use crate::domain::audit::{AuditEvent, Event, Origin};
 use crate::domain::credential::{CredentialKind, EndingCount, EndingCredential};
 use crate::domain::error::Fault;
@@ -83,25 +83,27 @@ impl ExpiryWatch {
         let mut counts = Vec::new();
         for kind in CredentialKind::ALL {
             loop {
-                let found = self.store.credentials_to_warn_of(*kind, soon, STEP).await.map_err(fault)?;
+                let found = self.store.credentials_to_warn_of(*kind, soon, STEP);
+                let found = step(found).await.map_err(fault)?;
                 if found.is_empty() {
                     break;
                 }
-                self.warn_of(&found).await?;
+                step(self.warn_of(&found)).await.map_err(fault)?;
+                self.ledger.collect().await?;
                 tokio::time::sleep(BREATH).await;
             }
-            let count = self.store.count_ending_credentials(*kind, now, soon).await.map_err(fault)?;
-            counts.push((*kind, count));
+            let count = self.store.count_ending_credentials(*kind, now, soon);
+            counts.push((*kind, step(count).await.map_err(fault)?));
         }
         self.counts.store(Arc::new(counts));
         Ok(())
     }
 
-    async fn warn_of(&self, found: &[EndingCredential]) -> Result<(), Fault> {
-        let mut tx = self.store.begin().await.map_err(fault)?;
+    async fn warn_of(&self, found: &[EndingCredential]) -> Result<(), StoreError> {
+        let mut tx = self.store.begin().await?;
         for credential in found {
             // Another replica was faster, or its end was changed meanwhile.
-            if !tx.note_warning(credential).await.map_err(fault)? {
+            if !tx.note_warning(credential).await? {
                 continue;
             }
             let event = Event::CredentialExpiresSoon {
@@ -112,10 +114,8 @@ impl ExpiryWatch {
             };
             let event = AuditEvent { at: self.ambient.now(), origin: Origin::default(), event };
             let written = event.write_for_later()?;
-            let left: Result<(), StoreError> = tx.leave_event(self.ambient.uuid()?, &written).await;
-            left.map_err(fault)?;
+            tx.leave_event(self.ambient.uuid()?, &written).await?;
         }
-        tx.commit().await.map_err(fault)?;
-        self.ledger.collect().await
+        tx.commit().await
     }
 }

@@ -7,9 +7,9 @@
 use std::time::Duration;
 
 use super::clock::Ambient;
-use super::fault;
 use super::keyring::purpose;
 use super::master_key::MasterKeys;
+use super::patiently;
 use super::token_keys::{Flawed, TokenKeys};
 use crate::config::HeldIn;
 use crate::domain::error::Fault;
@@ -148,9 +148,12 @@ impl KeyMaker {
 
     /// Writes down what may be left over.
     async fn leave(&self, name: &str, token: &TokenKeys, due: Timestamp) -> Result<(), Fault> {
-        let mut tx = self.store.begin().await.map_err(fault)?;
-        tx.insert_leftover(name, token.label(), due).await.map_err(fault)?;
-        tx.commit().await.map_err(fault)
+        patiently(async {
+            let mut tx = self.store.begin().await?;
+            tx.insert_leftover(name, token.label(), due).await?;
+            tx.commit().await
+        })
+        .await
     }
 
     /// Claims what was made for the key that the transaction stores.
@@ -184,11 +187,11 @@ impl KeyMaker {
     pub(super) async fn sweep(&self, now: Timestamp) {
         let Some(token) = &self.token_keys else { return };
         let swept = async {
-            let due = self.store.due_leftovers(token.label(), now).await.map_err(fault)?;
+            let due = patiently(self.store.due_leftovers(token.label(), now)).await?;
             if due.is_empty() {
                 return Ok(());
             }
-            let stored = self.store.signing_keys().await.map_err(fault)?;
+            let stored = patiently(self.store.signing_keys()).await?;
             let spared: Vec<_> = stored.into_iter().map(|key| key.life.kid.to_string()).collect();
             for (name, since) in due {
                 self.destroy(&name, spared.clone(), now > since.plus(LOOKED_FOR)).await?;
@@ -206,8 +209,11 @@ impl KeyMaker {
         if self.token()?.destroy(name.to_owned(), spared).await? < 2 && !last {
             return Ok(());
         }
-        let mut tx = self.store.begin().await.map_err(fault)?;
-        tx.delete_leftover(name).await.map_err(fault)?;
-        tx.commit().await.map_err(fault)
+        patiently(async {
+            let mut tx = self.store.begin().await?;
+            tx.delete_leftover(name).await?;
+            tx.commit().await
+        })
+        .await
     }
 }

@@ -49,6 +49,10 @@ use crate::storage::StoreError;
 /// How long the database may take for one answer before it counts as away.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// The same for one step of a task that nobody waits for: a large one on a slow disk comes to its end, and an answer
+/// that is lost does not end the task.
+const STEP: Duration = Duration::from_mins(1);
+
 /// For paths that cannot meet a conflict: whatever the store says there is a fault.
 pub(crate) fn fault(error: StoreError) -> Fault {
     match error {
@@ -57,13 +61,41 @@ pub(crate) fn fault(error: StoreError) -> Fault {
     }
 }
 
-/// A database that does not answer is away, also when the connection does not say so.
-async fn in_time<T>(asked: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+/// A database that does not answer is away, also when the connection does not say so. Boxed, because what is asked is
+/// large, and every caller would carry its size about.
+fn within<T>(
+    patience: Duration,
+    asked: impl Future<Output = Result<T, StoreError>>,
+) -> impl Future<Output = Result<T, StoreError>> {
+    let asked = tokio::time::timeout(patience, Box::pin(asked));
     let silent = || StoreError::Fault(Fault::unavailable("the database does not answer"));
-    tokio::time::timeout(PATIENCE, asked).await.unwrap_or_else(|_| Err(silent()))
+    async move { asked.await.unwrap_or_else(|_| Err(silent())) }
 }
 
-/// [`in_time`], where there can be no conflict.
-async fn patiently<T>(asked: impl Future<Output = Result<T, StoreError>>) -> Result<T, Fault> {
-    in_time(asked).await.map_err(fault)
+/// One step of a task that nobody waits for. Each has its own deadline, because all of them together may be long.
+pub(crate) fn step<T>(
+    asked: impl Future<Output = Result<T, StoreError>>,
+) -> impl Future<Output = Result<T, StoreError>> {
+    within(STEP, asked)
+}
+
+/// What somebody waits for, where there can be no conflict.
+fn patiently<T>(
+    asked: impl Future<Output = Result<T, StoreError>>,
+) -> impl Future<Output = Result<T, Fault>> {
+    let asked = within(PATIENCE, asked);
+    async move { asked.await.map_err(fault) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One lost answer must not end retention, statistics or the check of the audit until a restart.
+    #[tokio::test]
+    async fn a_step_whose_answer_is_lost_ends() {
+        let lost = within(Duration::from_millis(1), std::future::pending::<Result<(), StoreError>>());
+        assert!(lost.await.unwrap_err().to_string().contains("does not answer"));
+        assert_eq!(step(async { Ok(1) }).await.unwrap(), 1);
+    }
 }

@@ -8,12 +8,12 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::clock::Ambient;
-use super::fault;
 use super::foreign_secrets::Upgrade;
 use super::ledger::Ledger;
+use super::{fault, step};
 use crate::domain::audit::{Actor, AuditEvent, Event, Origin};
 use crate::domain::error::Fault;
-use crate::storage::{ChangeKind, Store};
+use crate::storage::{ChangeKind, Store, StoreError};
 
 /// How many may wait. What finds no room comes again with the next request that presents the secret.
 pub const QUEUE: usize = 256;
@@ -68,10 +68,18 @@ impl SecretUpgrades {
     /// # Errors
     /// The database is away.
     pub async fn once(&self, upgrade: &Upgrade) -> Result<(), Fault> {
-        let mut tx = self.store.begin().await.map_err(fault)?;
-        let hashes = (&upgrade.before, &upgrade.after);
-        if !tx.rehash_secret(upgrade.client, &upgrade.secret_id, hashes).await.map_err(fault)? {
+        if !step(self.rehash(upgrade)).await.map_err(fault)? {
             return Ok(());
+        }
+        self.ledger.collect().await
+    }
+
+    /// Answers whether there was anything to store.
+    async fn rehash(&self, upgrade: &Upgrade) -> Result<bool, StoreError> {
+        let mut tx = self.store.begin().await?;
+        let hashes = (&upgrade.before, &upgrade.after);
+        if !tx.rehash_secret(upgrade.client, &upgrade.secret_id, hashes).await? {
+            return Ok(false);
         }
         let now = self.ambient.now();
         let event = Event::Changed {
@@ -82,9 +90,9 @@ impl SecretUpgrades {
             after: Some(json!({ "secret_id": upgrade.secret_id })),
         };
         let event = AuditEvent { at: now, origin: Origin::default(), event }.write_for_later()?;
-        tx.leave_event(self.ambient.uuid()?, &event).await.map_err(fault)?;
-        tx.note_change(&ChangeKind::Client(upgrade.client_id.clone()), now).await.map_err(fault)?;
-        tx.commit().await.map_err(fault)?;
-        self.ledger.collect().await
+        tx.leave_event(self.ambient.uuid()?, &event).await?;
+        tx.note_change(&ChangeKind::Client(upgrade.client_id.clone()), now).await?;
+        tx.commit().await?;
+        Ok(true)
     }
 }

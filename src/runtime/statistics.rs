@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::clock::Ambient;
 use super::clock_check::ClockCheck;
 use super::credential_uses::CredentialUses;
-use super::fault;
+use super::{fault, step};
 use crate::domain::error::Fault;
 use crate::domain::tally::Tally;
 use crate::domain::time::{DAY, Timestamp};
@@ -102,19 +102,12 @@ impl Statistics {
         // What is too old to be looked at, and what is to be forgotten, this clock decides.
         self.clock.trust().await?;
         let now = self.ambient.now();
-        self.write_uses().await.map_err(fault)?;
-        for chain in self.store.uncounted_chains().await.map_err(fault)? {
+        step(self.write_uses()).await.map_err(fault)?;
+        for chain in step(self.store.uncounted_chains()).await.map_err(fault)? {
             self.count(chain, now).await.map_err(fault)?;
         }
-        let mut tx = self.store.begin().await.map_err(fault)?;
-        tx.note_counted(now).await.map_err(fault)?;
-        let mut more = tx.forget_statistics(now, FORGOTTEN).await.map_err(fault)?;
-        tx.commit().await.map_err(fault)?;
-        while more {
+        while step(self.forget(now)).await.map_err(fault)? {
             tokio::time::sleep(BREATH).await;
-            let mut tx = self.store.begin().await.map_err(fault)?;
-            more = tx.forget_statistics(now, FORGOTTEN).await.map_err(fault)?;
-            tx.commit().await.map_err(fault)?;
         }
         Ok(())
     }
@@ -130,8 +123,18 @@ impl Statistics {
         Ok(())
     }
 
+    /// Forgets some of the numbers whose time is over, and notes until when everything is counted. Answers whether there
+    /// are more.
+    async fn forget(&self, now: Timestamp) -> Result<bool, StoreError> {
+        let mut tx = self.store.begin().await?;
+        tx.note_counted(now).await?;
+        let more = tx.forget_statistics(now, FORGOTTEN).await?;
+        tx.commit().await?;
+        Ok(more)
+    }
+
     async fn count(&self, mut chain: UncountedChain, now: Timestamp) -> Result<(), StoreError> {
-        while let Step::Counted(place) = self.step(&chain, now).await? {
+        while let Step::Counted(place) = step(self.count_some(&chain, now)).await? {
             chain.counted = place;
             tokio::time::sleep(BREATH).await;
         }
@@ -140,7 +143,7 @@ impl Statistics {
 
     /// Counts a few events of a chain, in one transaction. They are read before: it holds up nobody for longer than
     /// it takes to add the numbers.
-    async fn step(&self, chain: &UncountedChain, now: Timestamp) -> Result<Step, StoreError> {
+    async fn count_some(&self, chain: &UncountedChain, now: Timestamp) -> Result<Step, StoreError> {
         let mut tally = Tally::default();
         let (mut counted, mut number) = (chain.counted, 0);
         let all = loop {

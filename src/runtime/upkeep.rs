@@ -9,8 +9,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::clock::Ambient;
 use super::clock_check::ClockCheck;
-use super::fault;
 use super::ledger::Ledger;
+use super::{fault, step};
 use crate::domain::audit::{AuditEvent, Event, Origin};
 use crate::domain::back_off::FORGOTTEN_AFTER;
 use crate::domain::error::Fault;
@@ -79,15 +79,15 @@ impl Upkeep {
     /// The database is away, or the clock is off, and then nothing was removed; the next time does the rest.
     pub async fn once(&self, now: Timestamp) -> Result<(), Fault> {
         for day in 0..=AHEAD {
-            self.store.make_room(now.plus(DAY * day)).await.map_err(fault)?;
+            step(self.store.make_room(now.plus(DAY * day))).await.map_err(fault)?;
         }
         self.ledger.collect().await?;
         // By a clock that is off, what still counts would seem to have had its time.
         self.clock.trust().await?;
-        while self.forget_ids(now).await.map_err(fault)? == u64::from(STEP) {
+        while step(self.forget_ids(now)).await.map_err(fault)? == u64::from(STEP) {
             tokio::time::sleep(BREATH).await;
         }
-        self.forget_sign_ins(now).await.map_err(fault)?;
+        step(self.forget_sign_ins(now)).await.map_err(fault)?;
         // Whole days, so that on PostgreSQL whole partitions go.
         self.drop_events(now.minus(self.retention).start_of_day()).await
     }
@@ -109,7 +109,7 @@ impl Upkeep {
 
     /// Removes the events from before `cut`. That is recorded first: what is missing then was not hidden.
     async fn drop_events(&self, cut: Timestamp) -> Result<(), Fault> {
-        if !self.store.has_events_before(cut).await.map_err(fault)? {
+        if !step(self.store.has_events_before(cut)).await.map_err(fault)? {
             return Ok(());
         }
         // Once, however often it takes until nobody reads what is to go; and signed, or it is not believed.
@@ -119,10 +119,10 @@ impl Upkeep {
             self.ledger.record_signed(&event).await?;
             self.announced.store(cut.as_micros(), Ordering::Relaxed);
         }
-        while self.store.drop_events(cut).await.map_err(fault)? {
+        while step(self.store.drop_events(cut)).await.map_err(fault)? {
             tokio::time::sleep(BREATH).await;
         }
-        self.forget_chains(cut).await.map_err(fault)
+        step(self.forget_chains(cut)).await.map_err(fault)
     }
 
     async fn forget_chains(&self, cut: Timestamp) -> Result<(), StoreError> {

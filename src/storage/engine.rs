@@ -2,15 +2,21 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::{PgPool, Postgres, Sqlite, SqlitePool, Transaction};
 use tokio::sync::{Mutex, OwnedMutexGuard};
+use tokio::time::timeout;
 
 use super::{StoreError, postgres, sqlite};
 use crate::domain::doctor::PostgresFacts;
+use crate::domain::error::{Fault, FaultKind};
 use crate::domain::time::Timestamp;
+
+/// How long connections may take to end.
+const CLOSING: Duration = Duration::from_secs(1);
 
 /// Where the data is.
 #[derive(Clone, Debug)]
@@ -273,10 +279,10 @@ impl Store {
         Ok(())
     }
 
-    /// Closes every connection.
+    /// Closes every connection. One that PostgreSQL does not let go of, because it hangs, is given up.
     pub async fn close(&self) {
         match self {
-            Self::Postgres(pool) => pool.close().await,
+            Self::Postgres(pool) => drop(timeout(CLOSING, pool.close()).await),
             Self::Sqlite { readers, writer, .. } => {
                 readers.close().await;
                 writer.close().await;
@@ -300,14 +306,19 @@ impl Tx {
     /// Makes everything in it durable.
     ///
     /// # Errors
-    /// The database is away; nothing was done.
+    /// The database is away, and whether it was done is not known.
     pub async fn commit(mut self) -> Result<(), StoreError> {
         if self.changed
             && let Inner::Postgres(tx) = &mut self.inner
         {
             postgres::notify(tx).await?;
         }
-        self.inner.commit().await
+        self.inner.commit().await.map_err(|error| match error {
+            StoreError::Fault(fault) if fault.kind == FaultKind::Unavailable => {
+                Fault::uncertain(fault.detail).into()
+            }
+            other => other,
+        })
     }
 }
 

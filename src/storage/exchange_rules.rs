@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::engine::{execute, read};
 use super::rows::{client_id, permission};
-use super::{Store, StoreError, Tx, corrupt, statements};
+use super::{Store, StoreError, Tx, corrupt, of_thing, statements};
 use crate::domain::exchange_rule::{ExchangeMode, ExchangeRule, OutsideParty, Party, RuleSubject};
 use crate::domain::ids::{
     ClientId, ClientUid, ExchangeRuleName, ExchangeRuleUid, Permission, ResourceServerUid, RoleUid,
@@ -154,8 +154,15 @@ impl Store {
     /// Every exchange rule.
     ///
     /// # Errors
-    /// The database is away.
+    /// The database is away, or has one that this version does not understand.
     pub async fn all_exchange_rules(&self) -> Result<Vec<ExchangeRule>, StoreError> {
+        self.each_exchange_rule().await?.into_iter().collect()
+    }
+
+    /// Every exchange rule, each as far as this version understands it.
+    pub(super) async fn each_exchange_rule(
+        &self,
+    ) -> Result<Vec<Result<ExchangeRule, StoreError>>, StoreError> {
         let rows = read!(self, pool => {
             sqlx::query_as::<_, RuleRow>(ALL_EXCHANGE_RULES).fetch_all(pool).await
         })?;
@@ -172,10 +179,12 @@ impl Store {
             sources.entry(rule).or_default().insert(ResourceServerUid(server));
         }
         let whole = |row: RuleRow| {
-            let uid = row.uid;
-            row.with(permissions.remove(&uid).unwrap_or_default(), sources.remove(&uid).unwrap_or_default())
+            let (uid, name) = (row.uid, row.name.clone());
+            let permissions = permissions.remove(&uid).unwrap_or_default();
+            row.with(permissions, sources.remove(&uid).unwrap_or_default())
+                .map_err(of_thing("exchange rule", &name))
         };
-        rows.into_iter().map(whole).collect()
+        Ok(rows.into_iter().map(whole).collect())
     }
 
     /// The exchange rule with this name.

@@ -55,6 +55,8 @@ pub use sqlite::ClaimedFile;
 pub use statistics::{AUDIENCE_ROWS, AudienceUse, Counted, Delegation, Side, Span};
 pub use tallies::{DAYS_KEPT, HOURS_KEPT, Place, UncountedChain, UncountedEvent};
 
+use std::collections::BTreeSet;
+
 use crate::domain::error::Fault;
 
 /// What a statement can answer besides rows.
@@ -129,6 +131,17 @@ fn migration_fault(error: &sqlx::migrate::MigrateError) -> StoreError {
 /// A stored word that this version does not know: the database is newer, or was edited by hand.
 fn corrupt(what: &str, value: impl std::fmt::Display) -> StoreError {
     StoreError::Fault(Fault::internal(format!("database: '{value}' is not a known {what}")))
+}
+
+/// Of what was read row by row, all that this version understands. What it does not, in words, goes to `unread`.
+fn understood<T>(rows: Vec<Result<T, StoreError>>, unread: &mut BTreeSet<String>) -> Vec<T> {
+    let known = |row: Result<T, StoreError>| row.map_err(|error| unread.insert(error.to_string())).ok();
+    rows.into_iter().filter_map(known).collect()
+}
+
+/// The same, of a named thing.
+fn of_thing(sort: &str, name: &str) -> impl Fn(StoreError) -> StoreError {
+    move |error| Fault::internal(format!("{sort} '{name}': {error}")).into()
 }
 
 /// Declares SQL texts as constants, and their list for the test that prepares them all.

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::engine::{execute, read};
 use super::rows::{ResourceServerRow, permission};
-use super::{Store, StoreError, Tx, statements};
+use super::{Store, StoreError, Tx, of_thing, statements};
 use crate::domain::ids::{Permission, ResourceServerName, ResourceServerUid};
 use crate::domain::resource::ResourceServer;
 use crate::jose::Algorithm;
@@ -74,14 +74,21 @@ impl Store {
         let permissions: Vec<PermissionRow> = read!(self, pool => {
             sqlx::query_as(PERMISSIONS_OF).bind(row.uid).fetch_all(pool).await
         })?;
-        Ok(assemble(vec![row], permissions)?.pop())
+        assemble(vec![row], permissions)?.pop().transpose()
     }
 
     /// Every resource server.
     ///
     /// # Errors
-    /// The database is away.
+    /// The database is away, or has one that this version does not understand.
     pub async fn all_resource_servers(&self) -> Result<Vec<ResourceServer>, StoreError> {
+        self.each_resource_server().await?.into_iter().collect()
+    }
+
+    /// Every resource server, each as far as this version understands it.
+    pub(super) async fn each_resource_server(
+        &self,
+    ) -> Result<Vec<Result<ResourceServer, StoreError>>, StoreError> {
         let rows = read!(self, pool => {
             sqlx::query_as::<_, ResourceServerRow>(ALL_RESOURCE_SERVERS).fetch_all(pool).await
         })?;
@@ -94,17 +101,16 @@ impl Store {
 fn assemble(
     rows: Vec<ResourceServerRow>,
     permissions: Vec<PermissionRow>,
-) -> Result<Vec<ResourceServer>, StoreError> {
+) -> Result<Vec<Result<ResourceServer, StoreError>>, StoreError> {
     let mut by_server: BTreeMap<Uuid, BTreeMap<Permission, String>> = BTreeMap::new();
     for (server, text, description) in permissions {
         by_server.entry(server).or_default().insert(permission(&text)?, description);
     }
-    rows.into_iter()
-        .map(|row| {
-            let permissions = by_server.remove(&row.uid).unwrap_or_default();
-            row.with(permissions)
-        })
-        .collect()
+    let whole = |row: ResourceServerRow| {
+        let (permissions, name) = (by_server.remove(&row.uid).unwrap_or_default(), row.name.clone());
+        row.with(permissions).map_err(of_thing("resource server", &name))
+    };
+    Ok(rows.into_iter().map(whole).collect())
 }
 
 // === impl Tx ===

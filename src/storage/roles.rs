@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::engine::{execute, read};
 use super::rows::{RoleRow, permission};
-use super::{Store, StoreError, Tx, statements};
+use super::{Store, StoreError, Tx, statements, understood};
 use crate::domain::catalog::Catalog;
 use crate::domain::ids::{Permission, ResourceServerUid, RoleName, RoleUid};
 use crate::domain::role::Role;
@@ -72,17 +72,20 @@ impl Store {
         assemble(rows, given)
     }
 
-    /// Every resource server, role and exchange rule.
+    /// Every resource server, role, exchange rule and trusted issuer that this version understands. What a newer one has
+    /// registered beside it must not keep everything else from being read.
     ///
     /// # Errors
     /// The database is away.
     pub async fn catalog(&self) -> Result<Catalog, StoreError> {
         // What others point to last: a role that points to a newer one than was read would seem broken.
-        let (exchange, operators) = (self.all_exchange_rules().await?, self.all_operators().await?);
-        let roles = self.all_roles().await?;
-        let trusted = self.all_trusted_issuers().await?;
-        let catalog = Catalog::new(self.all_resource_servers().await?, roles);
-        Ok(catalog.with_exchange(exchange, operators).with_trust(trusted))
+        let mut unread = BTreeSet::new();
+        let exchange = understood(self.each_exchange_rule().await?, &mut unread);
+        let (operators, roles) = (self.all_operators().await?, self.all_roles().await?);
+        let trusted = understood(self.each_trusted_issuer().await?, &mut unread);
+        let servers = understood(self.each_resource_server().await?, &mut unread);
+        let catalog = Catalog::new(servers, roles).with_exchange(exchange, operators).with_trust(trusted);
+        Ok(catalog.without(unread))
     }
 }
 

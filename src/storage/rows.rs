@@ -177,7 +177,7 @@ impl RegistrationRow {
 #[derive(FromRow)]
 pub(super) struct ResourceServerRow {
     pub(super) uid: Uuid,
-    name: String,
+    pub(super) name: String,
     identifier: String,
     description: String,
     token_lifetime: i64,

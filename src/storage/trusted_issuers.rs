@@ -7,7 +7,7 @@ use sqlx::FromRow;
 use uuid::Uuid;
 
 use super::engine::{execute, read};
-use super::{Store, StoreError, Tx, corrupt, statements};
+use super::{Store, StoreError, Tx, corrupt, of_thing, statements};
 use crate::domain::ids::{TrustedIssuerName, TrustedIssuerUid};
 use crate::domain::time::Timestamp;
 use crate::domain::trust::{IssuerProfile, KeySource, Reuse, TrustedIssuer};
@@ -103,12 +103,23 @@ impl Store {
     /// Every trusted issuer, in no order.
     ///
     /// # Errors
-    /// The database is away.
+    /// The database is away, or has one that this version does not understand.
     pub async fn all_trusted_issuers(&self) -> Result<Vec<TrustedIssuer>, StoreError> {
+        self.each_trusted_issuer().await?.into_iter().collect()
+    }
+
+    /// Every trusted issuer, each as far as this version understands it.
+    pub(super) async fn each_trusted_issuer(
+        &self,
+    ) -> Result<Vec<Result<TrustedIssuer, StoreError>>, StoreError> {
         let rows = read!(self, pool => {
             sqlx::query_as::<_, IssuerRow>(ALL_TRUSTED_ISSUERS).fetch_all(pool).await
         })?;
-        rows.into_iter().map(TrustedIssuer::try_from).collect()
+        let whole = |row: IssuerRow| {
+            let name = row.name.clone();
+            TrustedIssuer::try_from(row).map_err(of_thing("trusted issuer", &name))
+        };
+        Ok(rows.into_iter().map(whole).collect())
     }
 
     /// The trusted issuer with this name.

@@ -137,9 +137,8 @@ class Load:
     def _note(self, asked, replica, how, status, words, right):
         key = (how, status)
         self.counts[key] = self.counts.get(key, 0) + 1
-        if self.keep or not (right or status == 0):
-            answer = Answer(asked, time.monotonic(), replica, how, status, words, right or status == 0)
-            self.answers.append(answer)
+        if self.keep or not right:
+            self.answers.append(Answer(asked, time.monotonic(), replica, how, status, words, right))
 
 
 class Connection:

@@ -34,6 +34,8 @@ class Stage:
         self.lifted, self.notes, self.broken = None, [], []
         # Whether it takes away what was durable, so that the audit must say so.
         self.loses = False
+        # Whether it takes a replica away, so that some requests find nobody.
+        self.takes_away = False
 
     def change(self, mode):
         self.background.run(self.proxy.change(mode))
@@ -304,6 +306,7 @@ def direct(stage):
 
 @contextmanager
 def replica_killed(stage):
+    stage.takes_away = True
     server = stage.replicas.servers[1]
     server.kill()
     yield
@@ -314,6 +317,7 @@ def replica_killed(stage):
 
 @contextmanager
 def replica_stopped(stage):
+    stage.takes_away = True
     server = stage.replicas.servers[2]
     asked = time.monotonic()
     server.stop()

@@ -46,14 +46,15 @@ def after(name, stage, times, expects_outage_mode):
     answers = [answer for answer in list(stage.load.answers) if answer.answered > began]
     of_tokens = [answer for answer in answers if answer.how != "introspect"]
     tokens = {answer.words for answer in of_tokens if answer.status == 200}
-    wrong = [answer for answer in answers if not answer.right]
+    unanswered = [answer for answer in answers if answer.status == 0]
+    wrong = [answer for answer in answers if answer.status and not answer.right]
     row = Row(
         name,
         requests=len(answers),
         tokens=len(tokens),
         during=sum(answer.status == 200 and answer.answered < lifted for answer in of_tokens),
         unavailable=sum(answer.status == 503 for answer in answers),
-        unanswered=sum(answer.status == 0 for answer in answers),
+        unanswered=len(unanswered),
         refused=len(wrong),
         unrecorded=len(missing(stage.replicas, tokens, since)),
         ready=ready(stage.load, began),
@@ -65,6 +66,9 @@ def after(name, stage, times, expects_outage_mode):
     findings = stage.replicas.findings()
     row.chains = len(findings)
     row.broken += [f"{answer.how} at replica {answer.replica}: {answer.status} {answer.words}" for answer in wrong[:3]]
+    if unanswered and not stage.takes_away:
+        of = unanswered[0]
+        row.broken.append(f"{len(unanswered)} requests had no answer, {of.how} at replica {of.replica} the first: {of.words}")
     if stage.loses:
         row.notes.append(f"verify: {findings[:1]}")
         if row.unrecorded and not findings:
@@ -78,6 +82,8 @@ def after(name, stage, times, expects_outage_mode):
     if not tokens:
         row.broken.append("there were no tokens at all")
     if expects_outage_mode:
+        if not row.during:
+            row.broken.append("there was no token during the fault, which the outage mode should have bridged")
         turned_away = [answer for answer in of_tokens if answer.how == "secret" and answer.status == 503]
         if turned_away:
             row.broken.append(f"{len(turned_away)} known clients with a secret were turned away within the grace: "

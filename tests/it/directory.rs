@@ -20,11 +20,13 @@ use jeton::runtime::revocations::Revocations;
 use jeton::runtime::rotator::{Rotated, Wanted};
 use jeton::storage::Store;
 
-use crate::harness::{Answer, Client, Server, both_engines, within_a_second};
+use crate::harness::{Answer, Client, Engine, Server, both_engines, within_a_second};
+use crate::token_exchange::access_token;
 
 both_engines!(
     what_another_process_changes_is_seen,
     a_change_of_a_newer_version_reads_everything_anew,
+    what_a_newer_version_has_registered_is_passed_over,
     a_gap_in_the_changes_reads_everything_anew,
     a_database_that_went_back_is_read_anew,
     a_database_that_went_back_and_has_overtaken_is_read_anew,
@@ -114,6 +116,69 @@ async fn a_change_of_a_newer_version_reads_everything_anew(server: Server) {
     disable_silently(&server).await;
     note(&server, "value + 1", "from the future", "something").await;
     until(&server, &billing, 401).await.expect_oauth_error(401, "invalid_client");
+}
+
+/// Has the engine take exchange rules that an older schema does not allow.
+async fn allow_any_rule(server: &Server) -> &'static str {
+    let no_checks = "DO $$ DECLARE found RECORD; BEGIN
+             FOR found IN SELECT conname FROM pg_constraint
+                 WHERE conrelid = 'exchange_rules'::regclass AND contype = 'c'
+             LOOP EXECUTE format('ALTER TABLE exchange_rules DROP CONSTRAINT %I', found.conname); END LOOP;
+         END $$";
+    match server.database.engine {
+        Engine::Sqlite => "PRAGMA ignore_check_constraints = ON;",
+        Engine::Postgres => {
+            server.database.execute(no_checks).await;
+            ""
+        }
+    }
+}
+
+/// Old and new version side by side (docs/upgrading.md): words that are not known here take away what they are said of,
+/// and nothing else.
+async fn what_a_newer_version_has_registered_is_passed_over(server: Server) {
+    let billing = server.billing().await;
+    let permissions = json!([{ "permission": "stock:read" }]);
+    let stock = json!({ "name": "stock", "identifier": "https://stock.example", "permissions": permissions });
+    server.resource_server(stock).await;
+    let permissions = json!([{ "resource_server": "stock", "permission": "stock:read" }]);
+    server.role(json!({ "name": "stock-reader", "permissions": permissions })).await;
+    let reader = server.client(json!({ "client_id": "reader", "roles": ["stock-reader"] })).await;
+    server.operator("stock", "billing").await;
+    server.issuer_of("reader").await;
+    for name in ["by-mode", "by-subject"] {
+        let rule = json!({
+            "name": name, "caller": { "client": "billing" }, "subject": { "role": "stock-reader" },
+            "resource_server": "orders", "permissions": ["orders:read"],
+        });
+        server.exchange_rule(rule).await;
+    }
+    let token = access_token(&server.token(&reader, ASK).await);
+
+    let any = allow_any_rule(&server).await;
+    for sql in [
+        "UPDATE exchange_rules SET mode = 'new' WHERE name = 'by-mode'",
+        &format!("{any} UPDATE exchange_rules SET subject_role = NULL WHERE name = 'by-subject'"),
+        "UPDATE resource_servers SET token_profile = 'new' WHERE name = 'stock'",
+        "UPDATE trusted_issuers SET reuse = 'new'",
+        "INSERT INTO federation_shapes (trusted_issuer, shape) SELECT uid, 'new' FROM trusted_issuers",
+    ] {
+        server.database.execute(sql).await;
+    }
+    note(&server, "value + 1", "catalog", "").await;
+    note(&server, "value + 1", "federation", "reader").await;
+    // Registering waits until the directory has read the changes.
+    let beside = server.client(json!({ "client_id": "beside", "roles": ["order-reader"] })).await;
+    for replica in [&server, &server.replica().await] {
+        for client in [&billing, &beside] {
+            replica.token(client, ASK).await.expect(200);
+        }
+        replica.token(&reader, ASK).await.expect_oauth_error(400, "invalid_target");
+        let headers = ["Content-Type: application/x-www-form-urlencoded", &*billing.basic()];
+        let asked = replica.send("POST", "/oauth2/introspect", &headers, format!("token={token}")).await;
+        asked.expect_problem(503, "unavailable");
+        replica.get("/readyz").await.expect_text(200, "ready");
+    }
 }
 
 async fn a_gap_in_the_changes_reads_everything_anew(server: Server) {

@@ -1,6 +1,7 @@
 //! The database is away (DESIGN §9): known clients get tokens, each of which is recorded once, and what cannot be
 //! decided is answered 503, never with a verdict.
 
+mod hung;
 mod identifiers;
 mod killed;
 

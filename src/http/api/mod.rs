@@ -20,6 +20,7 @@ mod signing_keys;
 mod statistics;
 mod trusted_issuers;
 
+use axum::middleware::from_fn;
 use http::HeaderName;
 use http::header::LOCATION;
 use serde::Deserialize;
@@ -27,6 +28,7 @@ use utoipa::{IntoParams, IntoResponses};
 use utoipa_axum::router::OpenApiRouter;
 
 use super::Shared;
+use super::deadline;
 use super::error::Problem;
 use crate::admin::PageRequest;
 
@@ -44,9 +46,9 @@ pub(super) fn routes() -> OpenApiRouter<Shared> {
         .merge(revocations::routes())
         .merge(roles::routes())
         .merge(exchange_rules::routes())
-        .merge(explain::routes())
+        .merge(explain::routes().layer(from_fn(deadline::asks_others)))
         .merge(trusted_issuers::routes())
-        .merge(signing_keys::routes())
+        .merge(signing_keys::routes().layer(from_fn(deadline::asks_others)))
         .merge(administrators::routes())
         .merge(audit_events::routes())
         .merge(statistics::routes())
@@ -82,7 +84,7 @@ refusals! {
         Forbidden = 403,
         /// Something is broken here.
         Internal = 500,
-        /// Temporarily unavailable; nothing was changed.
+        /// Temporarily unavailable. The detail says whether something may have been changed.
         Unavailable = 503,
     }
 

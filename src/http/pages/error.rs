@@ -179,6 +179,12 @@ fn explained(error: &AdminError) -> (StatusCode, Explained) {
                 "The database, or something else that is needed, does not answer. Nothing was changed.".to_owned(),
                 "Try again in a few seconds. Clients may get tokens meanwhile.",
             ),
+            FaultKind::Uncertain => say(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "Away for a moment",
+                "The database did not answer in time. Whether it was done is not known.".to_owned(),
+                "Look whether it was done before you try again.",
+            ),
             FaultKind::Internal | FaultKind::Setup => say(
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "Something is broken here",

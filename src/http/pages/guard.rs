@@ -13,6 +13,7 @@ use super::error::{self, Explained, MustSignIn, PageError};
 use super::session::{Seen, base};
 use crate::config::Issuer;
 use crate::http::Shared;
+use crate::http::deadline;
 use crate::http::middleware::Caller;
 
 /// Nothing from elsewhere, nothing inline, nothing in a frame. Pico CSS has pictures in `data:` URLs.
@@ -40,7 +41,8 @@ pub(super) async fn around(State(services): State<Shared>, request: Request, nex
     let reads = matches!(*request.method(), Method::GET | Method::HEAD);
     let (by_htmx, is_part) = (request.headers().contains_key("hx-request"), is_part(request.headers()));
     let mut response = if reads || is_same_origin(request.headers(), issuer) {
-        next.run(request).await
+        let answered = deadline::in_time(request, next).await;
+        answered.unwrap_or_else(|fault| PageError::from(fault).into_response())
     } else {
         PageError::CrossSite.into_response()
     };

@@ -37,13 +37,13 @@ pub use self::single_sign_on::SSO_CALLBACK;
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::middleware::{from_fn_with_state, map_request};
+use axum::middleware::{from_fn, from_fn_with_state, map_request};
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use axum::routing::{any, get};
 use http::StatusCode;
 
 use self::error::PageError;
-use super::Shared;
+use super::{Shared, deadline};
 use crate::domain::error::Fault;
 
 /// Where the pages are, after the issuer's path.
@@ -54,16 +54,16 @@ pub(super) fn routes(services: &Shared) -> Router<Shared> {
     Router::new()
         .merge(dashboard::routes())
         .merge(sign_in::routes())
-        .merge(single_sign_on::routes())
+        .merge(single_sign_on::routes().layer(from_fn(deadline::asks_others)))
         .merge(set_up::routes())
         .merge(account::routes())
         .merge(clients::routes())
         .merge(resource_servers::routes())
         .merge(roles::routes())
         .merge(exchange_rules::routes())
-        .merge(trusted_issuers::routes())
+        .merge(trusted_issuers::routes().layer(from_fn(deadline::asks_others)))
         .merge(delegations::routes())
-        .merge(signing_keys::routes())
+        .merge(signing_keys::routes().layer(from_fn(deadline::asks_others)))
         .merge(audit::routes())
         .merge(administrators::routes())
         .merge(settings::routes())
