@@ -237,7 +237,7 @@ async fn next_frame(stream: &mut TcpStream, wanted: &[u8]) -> (u8, u32, Vec<u8>)
     timeout(PATIENCE, reading).await.expect("no such frame")
 }
 
-/// RFC 9113 §6.2: a head without END_HEADERS goes on in a CONTINUATION, and keeps the connection until that comes.
+/// RFC 9113 §6.2: a head without `END_HEADERS` goes on in a `CONTINUATION`, and keeps the connection until that comes.
 #[tokio::test(flavor = "multi_thread")]
 async fn half_a_head_over_http2_is_not_waited_for_without_end() {
     // As the first of its connection it has the time of any.

@@ -102,20 +102,20 @@ async fn when_the_certificate_ends_that_verifiers_are_shown_is_told() {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let (listen, issuer) = (format!("127.0.0.1:{port}"), format!("https://localhost:{port}"));
     let issuer = ("JETON_ISSUER", issuer.as_str());
-    let served = [
+    let environment = [
         issuer,
         ("JETON_LISTEN", &listen),
         ("JETON_TLS__CERTIFICATE", "server.pem"),
         ("JETON_TLS__KEY", "server.key"),
     ];
-    let server = Process::start(&database, &["serve"], &served);
+    let server = Process::start(&database, &["serve"], &environment);
     // Nobody who trusts the system's authorities alone could ask whether it is ready.
-    let serves = async {
+    let started = async {
         while !server.log().contains("serving") {
             sleep(Duration::from_millis(20)).await;
         }
     };
-    timeout(Duration::from_mins(1), serves).await.expect("it does not serve");
+    timeout(Duration::from_mins(1), started).await.expect("it does not serve");
     let (output, lines) = examined(&database, &[issuer, ("SSL_CERT_FILE", ca.to_str().unwrap())]);
     let told = format!("the certificate that {} shows counts until 2035-01-01", issuer.1);
     assert!(says(&lines, "tls", "ok").contains(&told), "{output:?}");
