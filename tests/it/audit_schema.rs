@@ -182,6 +182,7 @@ async fn be_busy(server: &Server) {
     ada.post("/admin/sign-out", &[]).await.expect_redirect("/admin/sign-in");
     leave_text(server, "by hand").await;
     go_back(server).await;
+    crate::private_key_jwt::use_an_old_audience(server).await;
     jeton(&server.database, &["clients", "create", "job", "--role", "order-reader"]);
     rewrap(server);
 }

@@ -445,6 +445,22 @@ async fn a_token_never_outlives_its_key(server: Server) {
     server.app.stop().await.unwrap();
 }
 
+async fn introspect_with_an_old_audience(server: &Server, old: &Signer) {
+    let mut claims = old.claims(server);
+    claims["aud"] = json!(format!("{ISSUER}/oauth2/token"));
+    let body = format!("token=x&{}", parameters(&old.sign(&old.header(), &claims)));
+    let form = ["Content-Type: application/x-www-form-urlencoded"];
+    assert_eq!(server.send("POST", "/oauth2/introspect", &form, &body).await.status, 200);
+}
+
+/// Has the audit hear of an assertion that only a client's switch let pass.
+pub(crate) async fn use_an_old_audience(server: &Server) {
+    let old = Signer::new("old", Algorithm::Es256);
+    register(server, "old", json!({ "legacy_assertion_audience": true })).await;
+    old.add_key(server, json!({})).await;
+    introspect_with_an_old_audience(server, &old).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn legacy_audiences_are_counted_and_the_lifetime_is_a_setting() {
     let server = Server::start_with(Engine::Sqlite, |config| {
@@ -466,11 +482,7 @@ async fn legacy_audiences_are_counted_and_the_lifetime_is_a_setting() {
     old.token(&server).await.expect(200);
     // Where no token's event tells it, the audit hears of it once in a while.
     for _ in 0..2 {
-        let mut claims = old.claims(&server);
-        claims["aud"] = json!(format!("{ISSUER}/oauth2/token"));
-        let body = format!("token=x&{}", parameters(&old.sign(&old.header(), &claims)));
-        let form = ["Content-Type: application/x-www-form-urlencoded"];
-        assert_eq!(server.send("POST", "/oauth2/introspect", &form, &body).await.status, 200);
+        introspect_with_an_old_audience(&server, &old).await;
     }
     let [told] = &server.events("legacy_assertion_accepted").await[..] else { panic!("one event") };
     let actor = json!({ "client_id": "old", "auth_method": "private_key_jwt" });
