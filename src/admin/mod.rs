@@ -159,10 +159,7 @@ pub enum AdminError {
     #[error("{0}")]
     Conflict(String),
     /// A one-time link does not count. It does not say why: who made it up learns nothing.
-    #[error(
-        "this link was used, its time is over, or a newer one has replaced it: have another one made (`jeton admin \
-         reset-password NAME`; for the first administrator, restart the server or use `jeton admin create`)"
-    )]
+    #[error("{}", set_up::VOID_LINK)]
     VoidLink,
     /// Somebody else changed it in between.
     #[error("it was changed in the meantime; read it again, then repeat the change on what it is now")]
@@ -333,8 +330,7 @@ impl Admin {
         if client.is_some_and(|client| catalog.operates(client, api.uid)) {
             permissions.extend(api.permissions.keys());
         }
-        let permissions: Vec<_> = permissions.into_iter().collect();
-        self.require_all(by, &permissions, because).await
+        self.require_all(by, &permissions.into_iter().collect::<Vec<_>>(), because).await
     }
 
     async fn refuse(&self, by: &By, permission: &str, because: String) -> Result<(), AdminError> {

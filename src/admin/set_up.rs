@@ -11,6 +11,11 @@ use crate::domain::ids::{AdministratorName, AdministratorUid};
 use crate::domain::password;
 use crate::storage::{StoredLink, Tx};
 
+/// Why a link does not count. It does not say which of these: who made it up learns nothing.
+pub(super) const VOID_LINK: &str = "this link was used, its time is over, or a newer one has replaced it: have another \
+    one made (`jeton admin reset-password NAME`; for the first administrator, restart the server or use `jeton admin \
+    create`)";
+
 /// Who a link is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LinkFor {

@@ -19,6 +19,7 @@ pub mod key_maker;
 pub mod keyring;
 mod known_ids;
 mod known_signatures;
+pub mod lately_told;
 pub mod ledger;
 pub mod master_key;
 pub mod meters;

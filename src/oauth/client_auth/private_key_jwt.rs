@@ -4,8 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use moka::sync::Cache;
-
 use super::assertion::{Assertion, Expected};
 use super::federation::is_about_another;
 use super::{Claim, Method, Presentation, Presented, Proof, Verified, spiffe_jwt};
@@ -17,6 +15,7 @@ use crate::domain::time::Timestamp;
 use crate::jose::ForeignKey;
 use crate::oauth::Boxed;
 use crate::oauth::foreign_jwt::Reason;
+use crate::runtime::lately_told::LatelyTold;
 use crate::runtime::remote_keys::{KeySet, NoKeys, RemoteKeys};
 
 /// Its `client_assertion_type` (RFC 7523 §2.2), which it shares with `federated_jwt`.
@@ -42,10 +41,8 @@ const DECOYS: &[&str] = &[
     r#"{"kty":"OKP","crv":"Ed25519","x":"lFPbwezbKcViAEVjj5-pxiRqgAhaSDGbxco9liBra_I"}"#,
 ];
 
-/// How often the audit hears of one client that its switch let an assertion pass, where that is an event of its own, and
-/// of how many clients that is remembered.
+/// How often the audit hears of one client that its switch let an assertion pass, where that is an event of its own.
 const TOLD_FOR: Duration = Duration::from_mins(1);
-const TOLD: u64 = 10_000;
 
 pub(super) struct PrivateKeyJwt;
 
@@ -62,7 +59,7 @@ pub struct Assertions {
     decoys: Vec<ForeignKey>,
     legacy_audiences: AtomicU64,
     /// Clients of which the audit has lately heard that one of theirs was accepted by their switch.
-    told: Cache<ClientId, ()>,
+    told: LatelyTold,
 }
 
 /// A key that an assertion may be signed with.
@@ -139,7 +136,7 @@ impl Assertions {
             remote,
             decoys,
             legacy_audiences: AtomicU64::new(0),
-            told: Cache::builder().max_capacity(TOLD).time_to_live(TOLD_FOR).build(),
+            told: LatelyTold::for_so_long(TOLD_FOR),
         })
     }
 
@@ -157,12 +154,12 @@ impl Assertions {
 
     /// Whether the audit has not heard of this client lately, where no token's event tells it.
     pub(in crate::oauth) fn is_untold(&self, client_id: &ClientId) -> bool {
-        !self.told.contains_key(client_id)
+        !self.told.has(client_id)
     }
 
     /// It has now.
     pub(in crate::oauth) fn told(&self, client_id: ClientId) {
-        self.told.insert(client_id, ());
+        self.told.note(client_id);
     }
 
     async fn verify(&self, assertion: &Assertion, claim: Claim<'_>) -> Result<Verified, Failure> {

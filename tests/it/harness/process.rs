@@ -41,7 +41,8 @@ pub(crate) fn jeton(database: &Database, arguments: &[&str]) -> Value {
     let mut all = arguments.to_vec();
     all.push("--json");
     let output = run(database, &all);
-    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    let said = [&output.stderr, &output.stdout].map(|text| String::from_utf8_lossy(text));
+    assert!(output.status.success(), "{arguments:?}: {}{}", said[0], said[1]);
     serde_json::from_slice(&output.stdout).unwrap()
 }
 

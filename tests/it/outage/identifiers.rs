@@ -54,11 +54,14 @@ async fn what_was_made_in_the_outage_counts_once_and_of_what_is_older_nothing_is
 
     replica.clock.set(later(5));
     database.refuse_rows("audit_events", "NEW.kind IN ('token_issued', 'outage_began')").await;
-    assert_eq!(present(&replica, id("before", START)).await, "unavailable", "with which the outage begins");
+    // SQLite says so before it refuses the event; to PostgreSQL both are one statement, with which the outage begins.
+    let told = if engine == Engine::Sqlite { "used before" } else { "unavailable" };
+    assert_eq!(present(&replica, id("before", START)).await, told);
     assert_eq!(present(&replica, id("old", later(4))).await, "unavailable");
     assert!(matches!(replica.ledger.recording(), Recording::Spooling(_)));
     replica.clock.set(later(8));
     assert_eq!(present(&replica, id("ahead", later(20))).await, "used before", "as this process remembers");
+    assert_eq!(present(&replica, id("before", START)).await, "unavailable");
     assert_eq!(present(&replica, id("of the future", later(40))).await, "unavailable");
     assert_eq!(present(&replica, UsedId { issued_at: None, ..id("undated", START) }).await, "unavailable");
     assert_eq!(present(&replica, id("new", later(7))).await, "issued");

@@ -129,9 +129,10 @@ async fn leave(database: &Database, at: Timestamp) -> Uuid {
     let mut before = Hash::NONE;
     for (seq, (kind, outcome, text)) in (1..).zip(EVENTS) {
         let hash = Hash::of(writer, seq, at, &before, text);
+        let client = if text.contains("client_id") { "'before'" } else { "NULL" };
         let sql = format!(
-            "INSERT INTO audit_events (writer, seq, at, prev, hash, kind, outcome, continues, event)
-             VALUES ({}, {seq}, {micros}, {}, {}, '{kind}', '{outcome}', FALSE, '{text}')",
+            "INSERT INTO audit_events (writer, seq, at, prev, hash, kind, outcome, client_id, continues, event)
+             VALUES ({}, {seq}, {micros}, {}, {}, '{kind}', '{outcome}', {client}, FALSE, '{text}')",
             uuid(writer),
             bytes(&before),
             bytes(&hash)
