@@ -105,6 +105,22 @@ class Replicas:
         with urllib.request.urlopen(request, timeout=20) as answer:
             return json.load(answer)["access_token"]
 
+    def administration(self, replica):
+        """Registers somebody who may register roles, and answers what registers one at a replica."""
+        made = self.command("clients", "create", "registrar", "--role", "administrator")
+        headers, _ = Client("registrar", secret=made["secret"]["client_secret"]).proof()
+        base = f"http://{self.addresses[replica]}"
+        form = f"grant_type=client_credentials&resource={self.issuer}/api/v1".encode()
+        with urllib.request.urlopen(urllib.request.Request(f"{base}/oauth2/token", form, headers), timeout=20) as answer:
+            token = json.load(answer)["access_token"]
+        headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+
+        def register(role):
+            body = json.dumps({"name": role}).encode()
+            urllib.request.urlopen(urllib.request.Request(f"{base}/api/v1/roles", body, headers), timeout=20).close()
+
+        return register
+
     def findings(self):
         """What `jeton audit verify` finds; nothing when the chains are whole."""
         checked = subprocess.run([JETON, "audit", "verify", "--json"], env=self.commands, capture_output=True, text=True)

@@ -161,16 +161,32 @@ def lost_while_idle(stage):
     stage.change("through")
 
 
+def register_until(register, over):
+    """Registers roles until one is not answered well, or it is over."""
+    number = 0
+    with suppress(OSError):
+        while not over.is_set():
+            register(f"lost-{number}")
+            number += 1
+
+
 @contextmanager
 def lost(stage):
     """Everything on the way is discarded. What was open stays open for both sides, and leads nowhere also when the network
-    is back: PostgreSQL is not told that nobody goes on with a transaction, and has to end it by itself. There may be none:
-    the ledger's batches are mostly statements of their own."""
+    is back: PostgreSQL is not told that nobody goes on with a transaction, and has to end it by itself. The ledger's
+    batches are mostly statements of their own, so somebody registers things, which takes transactions."""
+    register, over = stage.replicas.administration(0), threading.Event()
+    registering = threading.Thread(target=register_until, args=(register, over))
+    registering.start()
     stage.change("lost")
     time.sleep(1.5)
     left = idle_transactions(stage.postgres)
     stage.notes.append(f"{len(left)} transactions left idle: {'; '.join(left)}")
+    if not left:
+        stage.broken.append("no transaction was left idle, so this showed less than it should")
     yield
+    over.set()
+    registering.join()
     nowhere, most = stage.proxy.half_open(), ENDS * POOL * len(stage.replicas.servers)
     stage.notes.append(f"{nowhere} ends of connections lead nowhere")
     if not 0 < nowhere <= most:
