@@ -29,7 +29,21 @@ pub struct Catalog {
     /// The places of those that call themselves the same.
     trusted_by_issuer: HashMap<String, Vec<usize>>,
     /// What is registered besides, and why it is not understood here.
-    unread: BTreeSet<String>,
+    unread: BTreeSet<Unread>,
+}
+
+/// Something that is registered in words that this version does not know: what sort of thing, and why.
+pub type Unread = (Sort, String);
+
+/// What there is in a catalog that a newer version may have registered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Sort {
+    /// A rule by which identities are passed on.
+    ExchangeRule,
+    /// Whose tokens count beside our own.
+    TrustedIssuer,
+    /// What tokens are for.
+    ResourceServer,
 }
 
 /// What a grantee holds: for each resource server its permissions, and the roles that give each. No role gives what a
@@ -65,14 +79,14 @@ impl Catalog {
     /// The snapshot, which lacks these: a newer version has registered them in words that this one does not know.
     /// Whatever needs one of them is refused.
     #[must_use]
-    pub fn without(mut self, unread: BTreeSet<String>) -> Self {
+    pub fn without(mut self, unread: BTreeSet<Unread>) -> Self {
         self.unread = unread;
         self
     }
 
-    /// What it lacks, in words.
+    /// What it lacks.
     #[must_use]
-    pub const fn unread(&self) -> &BTreeSet<String> {
+    pub const fn unread(&self) -> &BTreeSet<Unread> {
         &self.unread
     }
 

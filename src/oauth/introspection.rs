@@ -171,7 +171,7 @@ impl IntrospectionEndpoint {
         now: Timestamp,
     ) -> Result<Introspection, Fault> {
         let inactive = Introspection { active: false, token: None };
-        let mut asker = Arc::clone(asker);
+        let (mut asker, mut heard) = (Arc::clone(asker), false);
         loop {
             let live = match self.tokens.check(token, now).await {
                 Ok(live) if live.gives_nothing() => return Ok(inactive),
@@ -184,9 +184,10 @@ impl IntrospectionEndpoint {
             }
             // It may have been made an operator elsewhere a moment ago. Boxed, because it is large and seldom needed.
             let directory = &self.tokens.directory;
-            if !Box::pin(directory.hear()).await? {
+            if heard || !Box::pin(directory.hear()).await? {
                 return Ok(inactive);
             }
+            heard = true;
             let Some(anew) = directory.client(&asker.client.client_id).await? else { return Ok(inactive) };
             asker = anew;
         }

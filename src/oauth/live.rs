@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use crate::domain::catalog::Catalog;
+use crate::domain::catalog::{Catalog, Sort};
 use crate::domain::claims::AccessTokenClaims;
 use crate::domain::client::Registration;
 use crate::domain::delegation::{Act, Subject};
@@ -156,18 +156,18 @@ impl LiveTokens {
     pub async fn check(&self, token: &str, now: Timestamp) -> Result<LiveToken, LiveError> {
         // Before anything is said about any token: a fault is no verdict.
         self.directory.check_fresh()?;
-        loop {
-            let judged = self.judge(token, now).await;
-            let for_want = match &judged {
-                Ok(live) => live.gives_nothing(),
-                Err(LiveError::NotLive(dead)) => dead.for_want,
-                Err(LiveError::Fault(_)) => false,
-            };
-            // Boxed, because it is large and seldom needed.
-            if !for_want || !Box::pin(self.directory.hear()).await? {
-                return judged;
-            }
+        let judged = self.judge(token, now).await;
+        let for_want = match &judged {
+            Ok(live) => live.gives_nothing(),
+            Err(LiveError::NotLive(dead)) => dead.for_want,
+            Err(LiveError::Fault(_)) => false,
+        };
+        // Boxed, because it is large and seldom needed.
+        if !for_want || !Box::pin(self.directory.hear()).await? {
+            return judged;
         }
+        // Heard since it was asked: what is still wanting is not there, however long that took.
+        self.judge(token, now).await
     }
 
     /// The same, by what is known here.
@@ -192,7 +192,7 @@ impl LiveTokens {
                 };
                 let live = LiveToken { claims, token_type, client, about, audience, scope, roles };
                 if matches!(live.about, About::Outside { .. }) && live.gives_nothing() {
-                    check_whole(&catalog)?;
+                    check_known(&catalog, &[Sort::ExchangeRule, Sort::TrustedIssuer, Sort::ResourceServer])?;
                 }
                 Ok(live)
             }
@@ -254,7 +254,7 @@ impl LiveTokens {
             claims.aud.iter().filter_map(|identifier| catalog.by_identifier(identifier)).collect();
         let all_known = known.len() == claims.aud.iter().count();
         if !all_known {
-            check_whole(&catalog)?;
+            check_known(&catalog, &[Sort::ResourceServer])?;
         }
         let in_force = known.into_iter().filter(|server| server.check(now).is_ok());
         let audience: Vec<_> = in_force.cloned().collect();
@@ -271,7 +271,7 @@ impl LiveTokens {
         let catalog = self.directory.catalog();
         OutsideIdentity::of_ours(&*catalog, sub, made, now).map_err(|reason| match reason {
             OutsideIdentity::DISABLED => Why::Dead(reason),
-            _ => check_whole(&catalog).err().map_or(Why::Wanting(reason), Why::Fault),
+            _ => check_known(&catalog, &[Sort::TrustedIssuer]).err().map_or(Why::Wanting(reason), Why::Fault),
         })
     }
 
@@ -319,12 +319,12 @@ impl From<Fault> for Why {
     }
 }
 
-/// Whether all that is registered is known here. What a newer version has registered, a token may stand on: that it is
-/// missing here is no verdict.
-fn check_whole(catalog: &Catalog) -> Result<(), Fault> {
-    match catalog.unread().first() {
+/// Whether all that is registered of these sorts is known here. What a newer version has registered, a token may stand
+/// on: that it is missing here is no verdict.
+fn check_known(catalog: &Catalog, sorts: &[Sort]) -> Result<(), Fault> {
+    match catalog.unread().iter().find(|(sort, _)| sorts.contains(sort)) {
         None => Ok(()),
-        Some(unread) => {
+        Some((_, unread)) => {
             Err(Fault::unavailable(format!("this version does not understand what is registered: {unread}")))
         }
     }

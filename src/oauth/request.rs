@@ -146,8 +146,12 @@ impl ClientGate {
         if client.credential.legacy_audience && assertions.is_untold(client_id) {
             let event = Event::LegacyAssertionAccepted { actor: client.actor() };
             let event = AuditEvent { at: self.ambient.now(), origin: request.origin.clone(), event };
-            self.ledger.record(&event).await?;
+            // Before it is, so that many at once are told once.
             assertions.told(client_id.clone());
+            if let Err(fault) = self.ledger.record(&event).await {
+                assertions.not_told(client_id);
+                return Err(fault);
+            }
         }
         Ok(())
     }

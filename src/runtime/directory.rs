@@ -546,7 +546,7 @@ impl Directory {
 
 /// Says what of the catalog is not understood here, each once.
 fn tell_unread(catalog: &Catalog, before: &Catalog) {
-    for unread in catalog.unread().difference(before.unread()) {
+    for (_, unread) in catalog.unread().difference(before.unread()) {
         tracing::warn!(unread, "a newer version has registered this; here what needs it is refused");
     }
 }

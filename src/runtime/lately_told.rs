@@ -27,6 +27,11 @@ impl LatelyTold {
         self.0.contains_key(client_id)
     }
 
+    /// It was not, after all.
+    pub fn forget(&self, client_id: &ClientId) {
+        self.0.invalidate(client_id);
+    }
+
     /// It is told now.
     pub fn note(&self, client_id: ClientId) {
         self.0.insert(client_id, ());

@@ -134,7 +134,7 @@ impl Statistics {
     }
 
     async fn count(&self, mut chain: UncountedChain, now: Timestamp) -> Result<(), StoreError> {
-        while let Step::Counted(place) = step(self.count_some(&chain, now)).await? {
+        while let Step::Counted(place) = self.count_some(&chain, now).await? {
             chain.counted = place;
             tokio::time::sleep(BREATH).await;
         }
@@ -147,7 +147,7 @@ impl Statistics {
         let mut tally = Tally::default();
         let (mut counted, mut number) = (chain.counted, 0);
         let all = loop {
-            let events = self.store.uncounted_events(chain.writer, counted, EVENTS).await?;
+            let events = step(self.store.uncounted_events(chain.writer, counted, EVENTS)).await?;
             let last = events.len() < EVENTS as usize;
             let mut left = events.len();
             for event in &events {
@@ -170,13 +170,24 @@ impl Statistics {
         }
         let unknown = self.unknown(&tally).await?;
         tally.disown(&unknown);
+        let added = step(self.add(chain, (counted, whole), &tally)).await?;
+        Ok(if all || !added { Step::Done } else { Step::Counted(counted) })
+    }
+
+    /// Adds numbers of a chain that is counted to this place then. Answers whether nobody else has.
+    async fn add(
+        &self,
+        chain: &UncountedChain,
+        (counted, whole): (Place, bool),
+        tally: &Tally,
+    ) -> Result<bool, StoreError> {
         let mut tx = self.store.begin().await?;
-        if !tx.advance_counted(chain, counted, whole).await? {
-            return Ok(Step::Done);
+        let moves = tx.advance_counted(chain, counted, whole).await?;
+        if moves {
+            tx.add_tally(tally).await?;
+            tx.commit().await?;
         }
-        tx.add_tally(&tally).await?;
-        tx.commit().await?;
-        Ok(if all { Step::Done } else { Step::Counted(counted) })
+        Ok(moves)
     }
 
     /// Which of the clients that were named without proof nobody has registered. They are as many as somebody makes
@@ -184,7 +195,7 @@ impl Statistics {
     async fn unknown(&self, tally: &Tally) -> Result<BTreeSet<String>, StoreError> {
         let mut unknown = BTreeSet::new();
         for client_id in &tally.claimed {
-            if !tally.tokens_at.contains_key(client_id) && !self.store.is_registered(client_id).await? {
+            if !tally.tokens_at.contains_key(client_id) && !step(self.store.is_registered(client_id)).await? {
                 unknown.insert(client_id.clone());
             }
         }

@@ -57,6 +57,7 @@ pub use tallies::{DAYS_KEPT, HOURS_KEPT, Place, UncountedChain, UncountedEvent};
 
 use std::collections::BTreeSet;
 
+use crate::domain::catalog::{Sort, Unread};
 use crate::domain::error::Fault;
 
 /// What a statement can answer besides rows.
@@ -133,9 +134,10 @@ fn corrupt(what: &str, value: impl std::fmt::Display) -> StoreError {
     StoreError::Fault(Fault::internal(format!("database: '{value}' is not a known {what}")))
 }
 
-/// Of what was read row by row, all that this version understands. What it does not, in words, goes to `unread`.
-fn understood<T>(rows: Vec<Result<T, StoreError>>, unread: &mut BTreeSet<String>) -> Vec<T> {
-    let known = |row: Result<T, StoreError>| row.map_err(|error| unread.insert(error.to_string())).ok();
+/// Of what was read row by row, all that this version understands. What it does not goes to `unread`.
+fn understood<T>(rows: Vec<Result<T, StoreError>>, sort: Sort, unread: &mut BTreeSet<Unread>) -> Vec<T> {
+    let known =
+        |row: Result<T, StoreError>| row.map_err(|error| unread.insert((sort, error.to_string()))).ok();
     rows.into_iter().filter_map(known).collect()
 }
 

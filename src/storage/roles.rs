@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::engine::{execute, read};
 use super::rows::{RoleRow, permission};
 use super::{Store, StoreError, Tx, statements, understood};
-use crate::domain::catalog::Catalog;
+use crate::domain::catalog::{Catalog, Sort};
 use crate::domain::ids::{Permission, ResourceServerUid, RoleName, RoleUid};
 use crate::domain::role::Role;
 
@@ -80,10 +80,10 @@ impl Store {
     pub async fn catalog(&self) -> Result<Catalog, StoreError> {
         // What others point to last: a role that points to a newer one than was read would seem broken.
         let mut unread = BTreeSet::new();
-        let exchange = understood(self.each_exchange_rule().await?, &mut unread);
+        let exchange = understood(self.each_exchange_rule().await?, Sort::ExchangeRule, &mut unread);
         let (operators, roles) = (self.all_operators().await?, self.all_roles().await?);
-        let trusted = understood(self.each_trusted_issuer().await?, &mut unread);
-        let servers = understood(self.each_resource_server().await?, &mut unread);
+        let trusted = understood(self.each_trusted_issuer().await?, Sort::TrustedIssuer, &mut unread);
+        let servers = understood(self.each_resource_server().await?, Sort::ResourceServer, &mut unread);
         let catalog = Catalog::new(servers, roles).with_exchange(exchange, operators).with_trust(trusted);
         Ok(catalog.without(unread))
     }

@@ -162,6 +162,11 @@ impl Assertions {
         self.told.note(client_id);
     }
 
+    /// It could not be told.
+    pub(in crate::oauth) fn not_told(&self, client_id: &ClientId) {
+        self.told.forget(client_id);
+    }
+
     async fn verify(&self, assertion: &Assertion, claim: Claim<'_>) -> Result<Verified, Failure> {
         let mut found = match claim.registration {
             Some(registration) => self.find(assertion, registration, claim.now).await?,

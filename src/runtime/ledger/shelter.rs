@@ -143,7 +143,8 @@ impl Shelter {
     }
 
     /// The same for a batch that was sent: what the database was about to say stands. Where it has not said yet whether an
-    /// identifier was used, what can be said without it counts. What is left out then may be written all the same.
+    /// identifier was used, what can be said without it counts. Whatever is answered then, each event keeps its place: the
+    /// batch may have been carried out as it was sent, or still be.
     async fn take_tried(&mut self, batch: &mut Vec<Entry>, attempt: Attempt, fault: &Fault) {
         let Attempt { tried, mut done, judged } = attempt;
         let (began, now) =
@@ -151,11 +152,14 @@ impl Shelter {
         let mut frame = Frame { tried: Some(tried), events: Vec::new() };
         for (entry, done) in batch.iter().zip(&mut done) {
             if let (Done::Written, Some((event, used))) = (&*done, entry.what.event()) {
-                match if judged { Ok(None) } else { self.used.judge(used, began, now) } {
-                    Ok(None) => {
-                        frame.events.push(Spooled::new(event, used));
-                        self.used.remember(used);
-                    }
+                let said =
+                    if judged || entry.done.is_none() { Ok(None) } else { self.used.judge(used, began, now) };
+                // What was not answered uses nothing up.
+                let used = if matches!(said, Ok(None)) { used } else { &[] };
+                frame.events.push(Spooled::new(event, used));
+                self.used.remember(used);
+                match said {
+                    Ok(None) => {}
                     Ok(Some(purpose)) => *done = Done::UsedBefore(purpose),
                     Err(fault) => *done = Done::Failed(fault),
                 }

@@ -2,13 +2,16 @@
 
 use std::time::Duration;
 
-use jeton::config::OutageMode;
-use jeton::domain::audit::AuditEvent;
+use futures_util::future::join_all;
+use jeton::config::{Database as DatabaseSetting, OutageMode};
+use jeton::domain::audit::{AuditEvent, Event};
 use jeton::domain::time::Timestamp;
 use jeton::runtime::ledger::{RecordError, Recording};
 use jeton::storage::UsedId;
 
-use crate::harness::{Database, Engine, Replica, START, token};
+use secrecy::SecretString;
+
+use crate::harness::{Database, Engine, Proxy, Replica, START, Way, token};
 
 fn id(id: &str, issued_at: Timestamp) -> UsedId {
     let expires_at = START.plus(Duration::from_mins(5));
@@ -114,4 +117,46 @@ async fn what_was_possible_before_a_restore_counts_as_used_in_an_outage_too() {
     assert_eq!(present(&replica, shown("before", later(10))).await, "used before");
     assert_eq!(present(&replica, shown("after", later(11))).await, "issued");
     replica.stop().await;
+}
+
+/// The database has written a batch whose answer was lost. Of one of its events nobody can say whether it may be answered;
+/// the others keep their places all the same, or the chain would have two events in one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_that_was_written_stays_as_it_is_whatever_of_it_is_answered_postgres() {
+    let database = Database::create_migrated(Engine::Postgres).await;
+    let way = Proxy::of(database.url.as_ref().unwrap()).await;
+    let mut config = database.config();
+    config.outage.mode = OutageMode::Spool;
+    if let DatabaseSetting::Postgres { url, .. } = &mut config.database {
+        *url = SecretString::from(way.url(database.url.as_ref().unwrap()));
+    }
+    let replica = Replica::start_with(&config, START).await;
+    assert_eq!(present(&replica, id("first", START)).await, "issued", "with which the chain begins");
+
+    way.is(Way::Silent);
+    let millis = |n: u64| START.plus(Duration::from_millis(n));
+    let events: Vec<_> = (1..=4).map(|n| AuditEvent { at: millis(n), ..token() }).collect();
+    replica.clock.set(millis(4));
+    // All are in one batch, or the first is in one of its own.
+    let old = |n: usize| if n == 1 { vec![id("old", START)] } else { Vec::new() };
+    let record = |(n, event)| replica.ledger.record_issuance(event, old(n));
+    let said = join_all(events.iter().enumerate().map(record)).await;
+    assert!(matches!(said[1], Err(RecordError::Fault(_))), "{:?}", said[1]);
+    way.is(Way::Open);
+    let over = async {
+        while replica.ledger.recording() != Recording::Works {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), over).await.expect("the outage does not end by itself");
+    let answered = events.iter().zip(&said).filter(|(_, said)| said.is_ok()).map(|(event, _)| {
+        let Event::TokenIssued { jti, .. } = &event.event else { panic!("{event:?}") };
+        jti.clone()
+    });
+    let answered: Vec<_> = answered.collect();
+    assert!(answered.len() >= 2, "{said:?}");
+    replica.stop().await;
+    super::expect_recorded_once(&database, &answered).await;
+    let twice = database.texts("SELECT event FROM audit_events WHERE kind = 'identifier_used_twice'").await;
+    assert_eq!(twice, [""; 0], "nothing was");
 }
