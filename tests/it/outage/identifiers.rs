@@ -10,6 +10,7 @@ use jeton::runtime::ledger::{RecordError, Recording};
 use jeton::storage::UsedId;
 
 use secrecy::SecretString;
+use sqlx::{Connection, Executor, PgConnection};
 
 use crate::harness::{Database, Engine, Proxy, Replica, START, Way, token};
 
@@ -133,15 +134,55 @@ async fn a_batch_that_was_written_stays_as_it_is_whatever_of_it_is_answered_post
     let replica = Replica::start_with(&config, START).await;
     assert_eq!(present(&replica, id("first", START)).await, "issued", "with which the chain begins");
 
-    way.is(Way::Silent);
     let millis = |n: u64| START.plus(Duration::from_millis(n));
-    let events: Vec<_> = (1..=4).map(|n| AuditEvent { at: millis(n), ..token() }).collect();
+    let events: Vec<_> = (0..=4).map(|n| AuditEvent { at: millis(n), ..token() }).collect();
     replica.clock.set(millis(4));
-    // All are in one batch, or the first is in one of its own.
+    let jti = |event: &AuditEvent| match &event.event {
+        Event::TokenIssued { jti, .. } => jti.clone(),
+        other => panic!("{other:?}"),
+    };
+    // The first is held up until the others are one batch behind it, and that until nothing of its answer arrives.
+    let mut holder = PgConnection::connect(database.url.as_ref().unwrap()).await.unwrap();
+    holder.execute("SELECT pg_advisory_lock(1), pg_advisory_lock(2)").await.unwrap();
+    let first = jti(&events[0]);
+    database
+        .execute(&format!(
+            "CREATE FUNCTION hold_up() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                 PERFORM pg_advisory_xact_lock_shared(CASE NEW.jti WHEN '{first}' THEN 1 ELSE 2 END);
+                 RETURN NEW;
+             END $$;
+             CREATE TRIGGER hold_up BEFORE INSERT ON audit_events FOR EACH ROW
+                 WHEN (NEW.kind = 'token_issued') EXECUTE FUNCTION hold_up()"
+        ))
+        .await;
+    let held_up = async |by: u32| {
+        let waits = format!(
+            "SELECT 'held' FROM pg_locks WHERE locktype = 'advisory' AND objid = {by} AND NOT granted
+             AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+        );
+        while database.texts(&waits).await.is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
     let old = |n: usize| if n == 1 { vec![id("old", START)] } else { Vec::new() };
     let record = |(n, event)| replica.ledger.record_issuance(event, old(n));
-    let said = join_all(events.iter().enumerate().map(record)).await;
-    assert!(matches!(said[1], Err(RecordError::Fault(_))), "{:?}", said[1]);
+    let all: Vec<_> = events.iter().enumerate().collect();
+    let lose = async {
+        held_up(1).await;
+        let rest = join_all(all[1..].iter().copied().map(record));
+        let lost = async {
+            holder.execute("SELECT pg_advisory_unlock(1)").await.unwrap();
+            held_up(2).await;
+            way.is(Way::Silent);
+            holder.execute("SELECT pg_advisory_unlock(2)").await.unwrap();
+        };
+        tokio::join!(rest, lost).0
+    };
+    let (plug, said) = tokio::join!(record(all[0]), lose);
+    plug.unwrap();
+    assert!(matches!(said[0], Err(RecordError::Fault(_))), "{:?}", said[0]);
+    assert!(said[1..].iter().all(Result::is_ok), "{said:?}");
+    database.execute("DROP TRIGGER hold_up ON audit_events").await;
     way.is(Way::Open);
     let over = async {
         while replica.ledger.recording() != Recording::Works {
@@ -149,12 +190,7 @@ async fn a_batch_that_was_written_stays_as_it_is_whatever_of_it_is_answered_post
         }
     };
     tokio::time::timeout(Duration::from_secs(30), over).await.expect("the outage does not end by itself");
-    let answered = events.iter().zip(&said).filter(|(_, said)| said.is_ok()).map(|(event, _)| {
-        let Event::TokenIssued { jti, .. } = &event.event else { panic!("{event:?}") };
-        jti.clone()
-    });
-    let answered: Vec<_> = answered.collect();
-    assert!(answered.len() >= 2, "{said:?}");
+    let answered: Vec<_> = [&events[..1], &events[2..]].concat().iter().map(jti).collect();
     replica.stop().await;
     super::expect_recorded_once(&database, &answered).await;
     let twice = database.texts("SELECT event FROM audit_events WHERE kind = 'identifier_used_twice'").await;
