@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::clock::Ambient;
 use super::clock_check::ClockCheck;
 use super::credential_uses::CredentialUses;
-use super::{fault, step};
+use super::{fault, step, within};
 use crate::domain::error::Fault;
 use crate::domain::tally::Tally;
 use crate::domain::time::{DAY, Timestamp};
@@ -37,6 +37,9 @@ const ROWS: usize = 5_000;
 
 /// How many rows are forgotten in one transaction, of each sort.
 const FORGOTTEN: u32 = 500;
+
+/// How long a server that stops waits for its last write: what is under way is waited for after it.
+const LAST: Duration = Duration::from_secs(2);
 
 /// How long others may write between two transactions.
 const BREATH: Duration = Duration::from_millis(10);
@@ -80,7 +83,7 @@ impl Statistics {
     pub async fn run(self, stop: CancellationToken) {
         loop {
             tokio::select! {
-                () = stop.cancelled() => return,
+                () = stop.cancelled() => break,
                 done = self.once() => {
                     if let Err(fault) = done {
                         tracing::warn!(%fault, "the statistics could not be brought up to date; trying again soon");
@@ -88,9 +91,13 @@ impl Statistics {
                 }
             }
             tokio::select! {
-                () = stop.cancelled() => return,
+                () = stop.cancelled() => break,
                 () = tokio::time::sleep(EVERY) => {}
             }
+        }
+        // Events are there for the next start to count. The uses are nowhere else.
+        if let Err(error) = within(LAST, self.write_uses()).await {
+            tracing::warn!(%error, "the last uses of some credentials are lost");
         }
     }
 

@@ -7,16 +7,15 @@ mod single_sign_on;
 mod window;
 mod work;
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 
 use jeton::config::Issuer;
 
-use crate::harness::{Engine, Server};
+use crate::harness::{Engine, Server, free_port};
 
 /// A server that is called what it is reached by: a browser follows where it leads.
 async fn server() -> Server {
-    // Taken and given back: nobody else is likely to take it in between.
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = free_port();
     Server::start_with(Engine::Sqlite, |config| {
         config.listen = SocketAddr::from(([127, 0, 0, 1], port));
         config.issuer = Some(Issuer::parse(&format!("http://127.0.0.1:{port}")).unwrap());

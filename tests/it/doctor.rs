@@ -1,14 +1,13 @@
 //! `jeton doctor`: what is well, and one broken thing at a time.
 
 use std::fs;
-use std::net::TcpListener;
 use std::process::Output;
 use std::time::Duration;
 
 use serde_json::Value;
 use tokio::time::{sleep, timeout};
 
-use crate::harness::{Authority, Database, Engine, Process, command};
+use crate::harness::{Authority, Database, Engine, Process, command, free_port};
 
 fn examined(database: &Database, environment: &[(&str, &str)]) -> (Output, Vec<Value>) {
     let output = command(database, &["doctor", "--json"]).envs(environment.iter().copied()).output().unwrap();
@@ -34,7 +33,7 @@ async fn all_is_well_and_one_thing_is_not(engine: Engine) {
     }
 
     // Any free port, known before: the issuer is where it listens.
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = free_port();
     let listen = format!("127.0.0.1:{port}");
     let issuer = format!("http://{listen}");
     let mut server = Process::start(
@@ -99,7 +98,7 @@ async fn when_the_certificate_ends_that_verifiers_are_shown_is_told() {
     let ca = directory.join("ca.pem");
     fs::write(&ca, authority.pem()).unwrap();
     authority.issue("server").write(directory, "server");
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = free_port();
     let (listen, issuer) = (format!("127.0.0.1:{port}"), format!("https://localhost:{port}"));
     let issuer = ("JETON_ISSUER", issuer.as_str());
     let environment = [

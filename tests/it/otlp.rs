@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, timeout};
 
 use self::collector::{Collector, Got, Line, Mood, Span};
-use crate::harness::{Authority, Database, Engine, Issued, Process, command, jeton, run};
+use crate::harness::{Authority, Database, Engine, Issued, Process, command, free_port, jeton, run};
 
 /// A caller's trace, and its span.
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
@@ -233,16 +233,12 @@ async fn metric(at: SocketAddr, sample: &str) -> u64 {
     line.unwrap_or_else(|| panic!("no {sample} in\n{text}")).parse().unwrap()
 }
 
-fn free_address() -> SocketAddr {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_collector_that_is_away_holds_up_nobody_and_gets_the_rest_when_it_is_back() {
     const NOT_TAKEN: &str = "jeton_otlp_dropped_records_total{signal=\"traces\",reason=\"not_taken\"}";
     const SENT: &str = "jeton_otlp_sent_records_total{signal=\"traces\"}";
     let (database, secret) = registered("auditor").await;
-    let (collector, metrics) = (Collector::start().await, free_address());
+    let (collector, metrics) = (Collector::start().await, SocketAddr::from(([127, 0, 0, 1], free_port())));
     let listen = metrics.to_string();
     let settings = [
         ("JETON_OTLP__ENDPOINT", collector.url.as_str()),

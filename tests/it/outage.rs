@@ -12,9 +12,10 @@ use secrecy::SecretString;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, timeout};
 
-use jeton::config::{Database as DatabaseSetting, OutageMode};
+use jeton::config::{Database as DatabaseSetting, MetricsListener, OutageMode};
 
 use crate::harness::{Answer, Client, Engine, Proxy, Server, Way, jeton};
+use crate::metrics::ANY;
 use crate::private_key_jwt::{Signer, present, refused};
 
 const ASK: &str = "grant_type=client_credentials";
@@ -30,6 +31,7 @@ async fn server_behind_proxy(grace: Duration) -> (Server, Proxy) {
     let server = Server::start_on(database, |config| {
         config.outage.mode = OutageMode::Spool;
         config.outage.grace = grace;
+        config.metrics = MetricsListener::At(ANY);
         if let DatabaseSetting::Postgres { url, .. } = &mut config.database {
             *url = SecretString::from(behind);
         }

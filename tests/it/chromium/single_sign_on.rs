@@ -1,6 +1,6 @@
 //! Signing in by a real OpenID provider, npm's oidc-provider, through the pages of both.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use jeton::runtime::clock::{Clock, SystemClock};
 use tokio::time::{sleep, timeout};
 
 use super::window::{DESK, PHONE_AT_NIGHT, Window, browsing};
-use crate::harness::{Engine, Server};
+use crate::harness::{Engine, Server, free_port};
 
 const SECRET: &str = "what the provider knows jeton by";
 
@@ -51,11 +51,6 @@ impl Provider {
         timeout(Duration::from_mins(1), ready).await.expect("oidc-provider does not start");
         provider
     }
-}
-
-/// Taken and given back: nobody else is likely to take it in between.
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,5 @@
 use std::fs::{self, File};
 use std::io::Read;
-use std::net::TcpListener;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
@@ -9,7 +8,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::time::{sleep, timeout};
 
-use super::Database;
+use super::{Database, free_port};
 
 /// How long a process may take for anything before the test fails.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -68,8 +67,7 @@ impl Process {
     }
 
     fn spawn(mut command: Command, name: &str, database: &Database, environment: &[(&str, &str)]) -> Self {
-        // Taken and given back: nobody else is likely to take it in between.
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         let name = format!("{name}-{port}");
         let output = database.directory.path().join(format!("{name}.out"));
         let log = database.directory.path().join(format!("{name}.log"));

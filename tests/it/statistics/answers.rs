@@ -13,6 +13,7 @@ both_engines!(
     tokens_and_refusals_are_told_apart,
     a_chain_of_exchanges_shows_who_acts_for_whom_and_what_breaks,
     last_uses_are_of_this_registration,
+    a_server_that_stops_writes_the_uses_that_no_event_tells,
     there_are_more_edges_when_there_are_more,
     statistics_need_a_permission_and_times_that_are_kept,
 );
@@ -180,6 +181,17 @@ async fn last_uses_are_of_this_registration(server: Server) {
         server.database.texts("SELECT secret_id FROM secret_uses WHERE last_used_at > 0").await.len(),
         1
     );
+}
+
+async fn a_server_that_stops_writes_the_uses_that_no_event_tells(server: Server) {
+    let billing = server.billing().await;
+    let form = [billing.basic(), "Content-Type: application/x-www-form-urlencoded".to_owned()];
+    let form = form.each_ref().map(String::as_str);
+    assert_eq!(server.send("POST", "/oauth2/introspect", &form, "token=x").await.status, 200);
+    let server = server.restart_with(|_| ()).await.unwrap();
+    let api = server.administrator().await;
+    let secrets = api.get("/clients/billing/secrets").await.expect(200);
+    assert_eq!(secrets[0]["last_used_at"], "2026-11-22T08:00:00Z");
 }
 
 async fn statistics_need_a_permission_and_times_that_are_kept(server: Server) {

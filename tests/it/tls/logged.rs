@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use jeton::domain::certificate::thumbprint;
 
 use super::*;
-use crate::harness::{Database, Process};
+use crate::harness::{Database, Process, free_port};
 
 /// Waits until the log has a line with all of these.
 async fn logged(process: &Process, parts: &[&str]) {
@@ -26,10 +26,6 @@ fn line(process: &Process, der: &[u8]) -> Option<String> {
 /// How many requests came with a certificate.
 fn shown(process: &Process) -> usize {
     process.log().matches("the caller has a certificate").count()
-}
-
-fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 #[tokio::test(flavor = "multi_thread")]
