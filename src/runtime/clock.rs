@@ -1,7 +1,7 @@
 //! The only place that reads the clock or asks for randomness. Everything else is given both.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::Engine;
@@ -57,6 +57,15 @@ pub struct SystemEntropy;
 pub struct Ambient {
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
+    ahead: Arc<Mutex<Ahead>>,
+}
+
+/// Random bytes that were asked for ahead of their use, because to ask the system costs more than an identifier. Nothing
+/// secret is made of them: what waits here could be read in memory before it is one.
+struct Ahead {
+    bytes: [u8; 1_024],
+    /// How many of them, from the beginning, were not given out.
+    left: usize,
 }
 
 // === impl SystemClock ===
@@ -118,7 +127,8 @@ impl Entropy for SystemEntropy {
 impl Ambient {
     /// From a clock and a source of randomness.
     pub fn new(clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Self {
-        Self { clock, entropy }
+        let ahead = Ahead { bytes: [0; _], left: 0 };
+        Self { clock, entropy, ahead: Arc::new(Mutex::new(ahead)) }
     }
 
     /// The operating system's.
@@ -155,12 +165,18 @@ impl Ambient {
         Ok(bytes)
     }
 
+    /// As [`Ambient::bytes`], for what everybody may know.
+    fn public_bytes<const N: usize>(&self) -> Result<[u8; N], Fault> {
+        // A panic of the source leaves it empty or as it was.
+        self.ahead.lock().unwrap_or_else(PoisonError::into_inner).take(&*self.entropy)
+    }
+
     /// A database key or event id, ordered by time (UUIDv7, RFC 9562 §5.7).
     ///
     /// # Errors
     /// The source of randomness failed.
     pub fn uuid(&self) -> Result<Uuid, Fault> {
-        let random = self.bytes::<10>()?;
+        let random = self.public_bytes::<10>()?;
         Ok(uuid::Builder::from_unix_timestamp_millis(self.now().as_millis(), &random).into_uuid())
     }
 
@@ -169,7 +185,7 @@ impl Ambient {
     /// # Errors
     /// The source of randomness failed.
     pub fn request_id(&self) -> Result<String, Fault> {
-        Ok(BASE64URL.encode(self.bytes::<16>()?))
+        Ok(BASE64URL.encode(self.public_bytes::<16>()?))
     }
 
     /// An identifier of a token or a chain of tokens ([`token_id`]), made at `now`.
@@ -177,6 +193,80 @@ impl Ambient {
     /// # Errors
     /// The source of randomness failed.
     pub fn token_id(&self, mark: &str, now: Timestamp) -> Result<String, Fault> {
-        Ok(token_id::make(mark, now, self.bytes()?))
+        Ok(token_id::make(mark, now, self.public_bytes()?))
+    }
+}
+
+// === impl Ahead ===
+
+impl Ahead {
+    /// Bytes that nobody else gets.
+    fn take<const N: usize>(&mut self, entropy: &dyn Entropy) -> Result<[u8; N], Fault> {
+        let mut taken = [0; N];
+        if N > self.left {
+            // Filled anew only in part, none of them would count.
+            self.left = 0;
+            entropy.fill(&mut self.bytes)?;
+            self.left = self.bytes.len();
+        }
+        self.left -= N;
+        taken.copy_from_slice(&self.bytes[self.left..self.left + N]);
+        Ok(taken)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::sync::atomic::{AtomicBool, AtomicU8};
+
+    use super::*;
+
+    /// Says a number more with every byte, as long as it works.
+    #[derive(Default)]
+    struct Counting {
+        next: AtomicU8,
+        broken: AtomicBool,
+    }
+
+    impl Entropy for Counting {
+        fn fill(&self, bytes: &mut [u8]) -> Result<(), Fault> {
+            for (place, byte) in bytes.iter_mut().enumerate() {
+                if self.broken.load(Ordering::Relaxed) && place > 100 {
+                    return Err(Fault::internal("broken"));
+                }
+                *byte = self.next.fetch_add(1, Ordering::Relaxed);
+            }
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn no_random_byte_is_given_out_twice() {
+        let ambient = Ambient::system();
+        let all: BTreeSet<_> = (0..1_000).map(|_| ambient.request_id().unwrap()).collect();
+        assert_eq!(all.len(), 1_000);
+
+        let entropy = Arc::new(Counting::default());
+        let ambient = Ambient::new(Arc::new(SystemClock), Arc::clone(&entropy) as _);
+        let mut seen = Vec::new();
+        for _ in 0..25 {
+            seen.extend(ambient.public_bytes::<10>().unwrap());
+        }
+        seen.sort_unstable();
+        assert_eq!(seen.windows(2).find(|pair| pair[0] == pair[1]), None);
+        assert!(seen.len() == 250, "{seen:?}");
+    }
+
+    #[test]
+    fn when_the_source_fails_nothing_is_made_from_what_was_there() {
+        let entropy = Arc::new(Counting::default());
+        let ambient = Ambient::new(Arc::new(SystemClock), Arc::clone(&entropy) as _);
+        entropy.broken.store(true, Ordering::Relaxed);
+        for _ in 0..3 {
+            assert!(ambient.public_bytes::<16>().is_err());
+        }
+        entropy.broken.store(false, Ordering::Relaxed);
+        assert!(ambient.public_bytes::<16>().is_ok());
     }
 }

@@ -37,9 +37,9 @@ const LISTED: usize = 100;
 /// How many events of one front are recorded at a time: the ledger's queue has room for those of others.
 const TOGETHER: usize = 256;
 
-/// How many of those who waited are answered at a time, and how long others have the threads to themselves after that:
-/// whoever sends the next request with each answer would send all of them at once.
-const SLICE: usize = 16;
+/// Those who waited are answered over half a second, a few at a time, and others have the threads to themselves in
+/// between: whoever sends the next request with each answer would send all of them at once.
+const SLICES: usize = 250;
 const BREATH: Duration = Duration::from_millis(2);
 
 /// Records refusals.
@@ -250,9 +250,10 @@ impl Window {
 /// Answers those who waited, in the order in which they came, a few at a time.
 async fn release(mut answers: Vec<(Waiting, Result<(), Fault>)>) {
     answers.sort_unstable_by_key(|(waiting, _)| waiting.arrival);
+    let slice = answers.len().div_ceil(SLICES);
     let mut answers = answers.into_iter().peekable();
     while answers.peek().is_some() {
-        for (waiting, recorded) in answers.by_ref().take(SLICE) {
+        for (waiting, recorded) in answers.by_ref().take(slice) {
             // Whoever asked may have gone away; the event stands all the same.
             let _ = waiting.answer.send(recorded);
         }

@@ -13,6 +13,8 @@ use argon2::password_hash::phc::PasswordHash;
 use argon2::password_hash::{self, PasswordHasher, PasswordVerifier};
 use argon2::{Algorithm, Argon2, Params, Version};
 use aws_lc_rs::hmac;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
 use moka::sync::Cache;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::{Semaphore, mpsc};
@@ -88,7 +90,7 @@ impl SecretVerifier {
     /// # Errors
     /// The source of randomness failed.
     pub fn new(limits: &Limits, ambient: &Ambient) -> Result<Self, Fault> {
-        let decoy = SecretString::from(ambient.request_id()?);
+        let decoy = SecretString::from(BASE64URL.encode(ambient.bytes::<16>()?));
         // Half of the cores for costly checks leaves the other half for everybody else.
         let half = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get) / 2;
         let at_once = limits.costly_checks.map_or_else(half, NonZeroUsize::get).max(1);
