@@ -11,18 +11,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
-use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::doors::Doors;
-use self::services::services;
+use self::services::{Parts, services};
 use crate::admin::audit_watch::AuditWatch;
 use crate::admin::sign_in::SignIn;
 use crate::admin::{Admin, AdminError};
-use crate::config::{Config, Database, Issuance, Issuer, MetricsListener, OutageMode};
+use crate::config::{Config, Database, Issuance, Issuer, OutageMode};
 use crate::domain::audit::ProcessKind;
 use crate::domain::error::{Fault, FaultKind};
 use crate::domain::schedule::Span;
@@ -31,7 +30,6 @@ use crate::oauth::dpop::Dpop;
 use crate::oauth::live::LiveTokens;
 use crate::runtime::audit_key::AuditKey;
 use crate::runtime::clock::Ambient;
-use crate::runtime::credential_uses::CredentialUses;
 use crate::runtime::directory::{Directory, Limits};
 use crate::runtime::fault;
 use crate::runtime::issuer_keys::IssuerKeys;
@@ -45,6 +43,7 @@ use crate::runtime::refusals::Refusals;
 use crate::runtime::revocations::Revocations;
 use crate::runtime::rotator::Rotator;
 use crate::runtime::sealed::Survey;
+use crate::runtime::statistics::Statistics;
 use crate::runtime::tls::Tls;
 use crate::runtime::token_keys::TokenKeys;
 use crate::runtime::upkeep::Upkeep;
@@ -68,7 +67,7 @@ pub struct App {
     deadline: Duration,
     metrics: Option<SocketAddr>,
     ledger: JoinHandle<()>,
-    credential_uses: Arc<CredentialUses>,
+    statistics: Arc<Statistics>,
 }
 
 /// Connects to the database that the configuration names, making SQLite's private directory if needed.
@@ -224,20 +223,6 @@ pub fn offline_admin(store: Store, config: &Config, sealed: &Sealed, ambient: Am
     }
 }
 
-async fn metrics_listener(wanted: MetricsListener) -> Result<Option<TcpListener>, Fault> {
-    let Some(address) = wanted.address() else { return Ok(None) };
-    match (TcpListener::bind(address).await, wanted) {
-        (Ok(listener), _) => Ok(Some(listener)),
-        (Err(error), MetricsListener::Usual) => {
-            tracing::warn!(%address, %error, "no metrics: set JETON_METRICS__LISTEN to another address");
-            Ok(None)
-        }
-        (Err(error), _) => Err(Fault::unavailable(format!(
-            "cannot listen on {address} for metrics: {error}; set JETON_METRICS__LISTEN to another address, or to off"
-        ))),
-    }
-}
-
 /// What to do about a key that its token does not sign with.
 fn lost_key(fault: &Fault) -> Fault {
     Fault {
@@ -288,17 +273,8 @@ impl App {
         // Boxed, because it is large and over soon.
         let sealed = unseal(config, &store, &ambient, ProcessKind::Server, &writes_on);
         let sealed = Box::pin(sealed).await?;
-        // Other replicas may serve the stored issuer: only one that an operator wrote down replaces it.
-        let may_replace = config.issuer.is_some() || matches!(config.database, Database::Sqlite);
-        offline_admin(store.clone(), config, &sealed, ambient.clone())
-            .ensure_builtins(issuer.as_str(), may_replace)
-            .await
-            .map_err(|error| match error {
-                AdminError::Fault(fault) => fault,
-                // It serves another issuer, or somebody else's `jeton`.
-                conflict @ AdminError::Conflict(_) => Fault::setup(conflict),
-                other => Fault::internal(other),
-            })?;
+        let admin = offline_admin(store.clone(), config, &sealed, ambient.clone());
+        ensure_builtins(&admin, config, &issuer).await?;
         let nonces = NonceSecret::open(store.clone(), sealed.master_keys.clone(), ambient.clone()).await?;
         let dpop = Arc::new(Dpop::new(Arc::clone(nonces.nonces()), config.dpop_nonce_required));
         let Sealed { master_keys, keyring, rotator, ledger, writing } = sealed;
@@ -310,10 +286,10 @@ impl App {
         let limits =
             Limits { clients: config.directory_clients, keys_believed_for: config.keys.staleness(), grace };
         let clock = Arc::clone(rotator.clock());
-        let revocations = Revocations::open(store.clone(), ambient.clone(), Arc::clone(&clock)).await?;
-        let memory = (Arc::clone(&keyring), Arc::clone(&revocations), nonces);
-        let time = (ambient.clone(), Arc::clone(&clock));
-        let directory = Directory::open(store.clone(), memory, time, limits).await?;
+        let revocations = Revocations::open(store.clone(), Arc::clone(&clock)).await?;
+        let (keys, revoked) = (Arc::clone(&keyring), Arc::clone(&revocations));
+        let opening = Directory::open(store.clone(), Arc::clone(&clock), keys, revoked, nonces, limits);
+        let directory = opening.await?;
         let live = LiveTokens {
             issuer: issuer.as_str().to_owned(),
             directory: Arc::clone(&directory),
@@ -327,27 +303,36 @@ impl App {
         tasks.spawn(Arc::clone(&directory).follow(stop.clone()));
         tasks.spawn(Arc::clone(&directory).learn_ids(stop.clone()));
         tasks.spawn(Arc::clone(&rotator).run(stop.clone()));
-        let (records, time) = (ledger.clone(), (ambient.clone(), Arc::clone(&clock)));
-        let upkeep = Upkeep::new(store.clone(), records.clone(), time.clone(), config.audit_retention);
+        let retention = config.audit_retention;
+        let upkeep = Upkeep::new(store.clone(), ledger.clone(), Arc::clone(&clock), retention);
         tasks.spawn(upkeep.run(stop.clone()));
-        let watch = AuditWatch::new(store.clone(), records, time.clone(), ambient.uuid()?);
+        let watch = AuditWatch::new(store.clone(), ledger.clone(), Arc::clone(&clock), ambient.uuid()?);
         tasks.spawn(watch.run(stop.clone()));
-        let credentials = credentials::tend(config.warn_before, (&store, &ledger, &time), (&tasks, &stop));
-        let credential_uses = Arc::clone(&credentials.uses);
+        let tended = credentials::tend(config.warn_before, &store, &ledger, &clock, &tasks, &stop);
+        let statistics = Arc::clone(&tended.statistics);
         let most = descriptors::most_connections(config);
         let (shared, threads) = (config.trusted_proxies.clone(), threads(config).get());
         let connections = Arc::new(Connections::new(&config.serving, most, shared, threads));
-        let services = services(
-            config,
-            (&issuer, doors.mtls_url.clone()),
-            (ambient, started, Arc::clone(&tls.trust)),
-            &store,
-            (keyring, rotator, live),
-            (ledger, dpop, master_keys),
-            (credentials, Arc::clone(&connections), tracing),
-        )?;
+        let parts = Parts {
+            issuer: issuer.clone(),
+            mtls_url: doors.mtls_url.clone(),
+            ambient,
+            started,
+            client_trust: Arc::clone(&tls.trust),
+            store: store.clone(),
+            keyring,
+            rotator,
+            live,
+            ledger,
+            dpop,
+            master_keys,
+            tended,
+            connections: Arc::clone(&connections),
+            tracing,
+        };
+        let services = services(config, parts)?;
         let (admin, sign_in) = (services.admin.clone(), services.sign_in.clone());
-        let metrics = metrics_listener(config.metrics).await?;
+        let metrics = doors::metrics_listener(config.metrics).await?;
         let metrics_address = metrics.as_ref().and_then(|listener| listener.local_addr().ok());
         if let Some(listener) = metrics {
             let router = http::metrics(Arc::new(services.clone()));
@@ -374,7 +359,7 @@ impl App {
             deadline: config.serving.shutdown_deadline,
             metrics: metrics_address,
             ledger: writing,
-            credential_uses,
+            statistics,
         })
     }
 
@@ -414,10 +399,10 @@ impl App {
         self.mtls_address
     }
 
-    /// The uses of credentials that are to be written with the statistics.
+    /// What counts the audit's events, and has the uses that none of them tells.
     #[must_use]
-    pub const fn credential_uses(&self) -> &Arc<CredentialUses> {
-        &self.credential_uses
+    pub const fn statistics(&self) -> &Arc<Statistics> {
+        &self.statistics
     }
 
     /// The connections that are open.
@@ -452,11 +437,12 @@ impl App {
     pub async fn stop(self) -> Result<(), Fault> {
         self.stop.cancel();
         self.tasks.close();
-        let Self { admin, sign_in, tasks, mut workers, ledger, store, deadline, .. } = self;
+        let Self { admin, sign_in, tasks, statistics, mut workers, ledger, store, deadline, .. } = self;
         drop((admin, sign_in));
         let in_order = async {
             tasks.wait().await;
             workers.served().await;
+            statistics.write_last_uses().await;
             // The last handler took the last sender of the ledger's queue with it.
             ledger.await.map_err(Fault::internal)?;
             store.close().await;
@@ -471,6 +457,18 @@ impl App {
             )))
         })
     }
+}
+
+/// Makes sure of what every installation has.
+async fn ensure_builtins(admin: &Admin, config: &Config, issuer: &Issuer) -> Result<(), Fault> {
+    // Other replicas may serve the stored issuer: only one that an operator wrote down replaces it.
+    let may_replace = config.issuer.is_some() || matches!(config.database, Database::Sqlite);
+    admin.ensure_builtins(issuer.as_str(), may_replace).await.map_err(|error| match error {
+        AdminError::Fault(fault) => fault,
+        // It serves another issuer, or somebody else's `jeton`.
+        conflict @ AdminError::Conflict(_) => Fault::setup(conflict),
+        other => Fault::internal(other),
+    })
 }
 
 /// How many threads serve. While answers wait for PostgreSQL, that gets a core: beside as many threads as cores the

@@ -151,12 +151,8 @@ impl CheckedAudit {
 impl AuditWatch {
     /// Of this store. `holder` is this process among those that share it.
     #[must_use]
-    pub fn new(
-        store: Store,
-        ledger: Ledger,
-        (ambient, clock): (Ambient, Arc<ClockCheck>),
-        holder: Uuid,
-    ) -> Self {
+    pub fn new(store: Store, ledger: Ledger, clock: Arc<ClockCheck>, holder: Uuid) -> Self {
+        let ambient = clock.ambient().clone();
         Self { store, ledger, ambient, clock, holder }
     }
 

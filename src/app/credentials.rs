@@ -7,7 +7,6 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::runtime::clock::Ambient;
 use crate::runtime::clock_check::ClockCheck;
 use crate::runtime::credential_uses::CredentialUses;
 use crate::runtime::expiry_watch::{EndingCounts, ExpiryWatch};
@@ -25,22 +24,28 @@ pub(super) struct Tended {
     pub(super) verified: mpsc::Sender<Upgrade>,
     /// Where the uses are noted that no event tells.
     pub(super) uses: Arc<CredentialUses>,
+    /// What writes them.
+    pub(super) statistics: Arc<Statistics>,
 }
 
 /// Starts them.
 pub(super) fn tend(
     warn_before: Duration,
-    (store, ledger, time): (&Store, &Ledger, &(Ambient, Arc<ClockCheck>)),
-    (tasks, stop): (&TaskTracker, &CancellationToken),
+    store: &Store,
+    ledger: &Ledger,
+    clock: &Arc<ClockCheck>,
+    tasks: &TaskTracker,
+    stop: &CancellationToken,
 ) -> Tended {
     let ending = EndingCounts::default();
     let counts = Arc::clone(&ending);
-    let watch = ExpiryWatch::new(store.clone(), ledger.clone(), time.clone(), warn_before, counts);
+    let watch = ExpiryWatch::new(store.clone(), ledger.clone(), Arc::clone(clock), warn_before, counts);
     tasks.spawn(watch.run(stop.clone()));
     let (verified, upgrades) = mpsc::channel(secret_upgrades::QUEUE);
-    let upgrading = SecretUpgrades::new(store.clone(), ledger.clone(), time.0.clone());
+    let upgrading = SecretUpgrades::new(store.clone(), ledger.clone(), clock.ambient().clone());
     tasks.spawn(upgrading.run(upgrades, stop.clone()));
     let uses = Arc::<CredentialUses>::default();
-    tasks.spawn(Statistics::new(store.clone(), time.clone()).with(Arc::clone(&uses)).run(stop.clone()));
-    Tended { ending, verified, uses }
+    let statistics = Arc::new(Statistics::new(store.clone(), Arc::clone(clock)).with(Arc::clone(&uses)));
+    tasks.spawn(Arc::clone(&statistics).run(stop.clone()));
+    Tended { ending, verified, uses, statistics }
 }

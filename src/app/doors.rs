@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 use url::Url;
 
-use crate::config::{Config, Issuer};
+use crate::config::{Config, Issuer, MetricsListener};
 use crate::domain::error::Fault;
 use crate::http::{Door, Speaks};
 use crate::runtime::tls::Tls;
@@ -70,6 +70,21 @@ fn beside(issuer: &Issuer, port: u16) -> Result<String, Fault> {
     let host = url.host_str().ok_or_else(|| Fault::internal("the issuer has no host"))?;
     let port = if port == 443 { String::new() } else { format!(":{port}") };
     Ok(format!("https://{host}{port}{}", issuer.path()))
+}
+
+/// Where the metrics are scraped, if anywhere.
+pub(super) async fn metrics_listener(wanted: MetricsListener) -> Result<Option<TcpListener>, Fault> {
+    let Some(address) = wanted.address() else { return Ok(None) };
+    match (TcpListener::bind(address).await, wanted) {
+        (Ok(listener), _) => Ok(Some(listener)),
+        (Err(error), MetricsListener::Usual) => {
+            tracing::warn!(%address, %error, "no metrics: set JETON_METRICS__LISTEN to another address");
+            Ok(None)
+        }
+        (Err(error), _) => Err(Fault::unavailable(format!(
+            "cannot listen on {address} for metrics: {error}; set JETON_METRICS__LISTEN to another address, or to off"
+        ))),
+    }
 }
 
 #[cfg(test)]

@@ -20,6 +20,7 @@ use crate::oauth::request::ClientGate;
 use crate::oauth::revocation::RevocationEndpoint;
 use crate::oauth::token::TokenEndpoint;
 use crate::runtime::clock::Ambient;
+use crate::runtime::directory::Directory;
 use crate::runtime::failures::Failures;
 use crate::runtime::issuer_keys::IssuerKeys;
 use crate::runtime::keyring::Keyring;
@@ -45,34 +46,40 @@ pub(super) fn keys_elsewhere(config: &Config, ambient: &Ambient) -> (Arc<RemoteK
     (Arc::clone(&remote), Arc::new(IssuerKeys::new(remote, bundles, ambient.clone())))
 }
 
+/// What was opened and started before there are services.
+pub(super) struct Parts {
+    pub(super) issuer: Issuer,
+    /// Where certificates of clients are asked for, if that is anywhere.
+    pub(super) mtls_url: Option<Arc<str>>,
+    pub(super) ambient: Ambient,
+    /// When this process began to start.
+    pub(super) started: Timestamp,
+    pub(super) client_trust: Arc<ClientTrust>,
+    pub(super) store: Store,
+    pub(super) keyring: Arc<Keyring>,
+    pub(super) rotator: Arc<Rotator>,
+    pub(super) live: LiveTokens,
+    pub(super) ledger: Ledger,
+    pub(super) dpop: Arc<Dpop>,
+    pub(super) master_keys: MasterKeys,
+    pub(super) tended: Tended,
+    pub(super) connections: Arc<Connections>,
+    pub(super) tracing: Tracing,
+}
+
 /// Everything that the handlers call.
-pub(super) fn services(
-    config: &Config,
-    (issuer, mtls_url): (&Issuer, Option<Arc<str>>),
-    (ambient, started, client_trust): (Ambient, Timestamp, Arc<ClientTrust>),
-    store: &Store,
-    (keyring, rotator, live): (Arc<Keyring>, Arc<Rotator>, LiveTokens),
-    (ledger, dpop, master_keys): (Ledger, Arc<Dpop>, MasterKeys),
-    (Tended { ending, verified, uses }, connections, tracing): (Tended, Arc<Connections>, Tracing),
-) -> Result<Services, Fault> {
-    let secrets = Arc::new(SecretVerifier::new(&config.limits, &ambient)?.upgrading(verified));
-    let failures = Failures::new(&config.limits, &ambient);
+///
+/// # Errors
+/// The source of randomness failed, or what single sign-on needs cannot be used.
+pub(super) fn services(config: &Config, parts: Parts) -> Result<Services, Fault> {
+    let Parts { issuer, ambient, store, keyring, rotator, live, ledger, dpop, tended, .. } = parts;
+    let Tended { ending, verified, uses, .. } = tended;
     let outside = Arc::new(config.outbound.outside.clone());
     let (remote, issuer_keys) = keys_elsewhere(config, &ambient);
-    let assertions = Assertions::new(issuer.as_str(), config.assertions.max_lifetime, Arc::clone(&remote))?;
     let directory = Arc::clone(&live.directory);
-    let outside_tokens = Arc::new(OutsideTokens::new(
-        issuer.as_str().to_owned(),
-        Arc::clone(&directory),
-        Arc::clone(&issuer_keys),
-    ));
-    let verifiers = Arc::new(Verifiers {
-        secrets: Arc::clone(&secrets),
-        failures,
-        assertions,
-        issuer_keys: Arc::clone(&issuer_keys),
-        outside: outside_tokens,
-    });
+    let secrets = Arc::new(SecretVerifier::new(&config.limits, &ambient)?.upgrading(verified));
+    let elsewhere = (Arc::clone(&remote), Arc::clone(&issuer_keys));
+    let verifiers = verifiers(config, &issuer, &ambient, Arc::clone(&secrets), &directory, elsewhere)?;
     let live = Arc::new(live);
     let refusals = Refusals::new(ledger.clone());
     let gate = Arc::new(ClientGate {
@@ -96,11 +103,14 @@ pub(super) fn services(
         outside,
         issuer_keys,
     };
-    let sign_in =
-        SignIn { admin: admin.clone(), passwords: Arc::clone(&secrets), master_keys, rules: config.sign_in };
-    let sso = config.sso.as_ref().map(|upstream| single_sign_on(upstream, issuer, &sign_in));
+    let sign_in = SignIn {
+        admin: admin.clone(),
+        passwords: secrets,
+        master_keys: parts.master_keys,
+        rules: config.sign_in,
+    };
+    let sso = config.sso.as_ref().map(|upstream| single_sign_on(upstream, &issuer, &sign_in));
     Ok(Services {
-        issuer: issuer.clone(),
         store: store.clone(),
         tokens: TokenEndpoint {
             issuer: issuer.as_str().to_owned(),
@@ -142,16 +152,37 @@ pub(super) fn services(
         trusted_proxies: config.trusted_proxies.clone(),
         ending,
         certificate_header: config.tls.header,
-        client_trust,
-        connections,
-        mtls_url,
+        client_trust: parts.client_trust,
+        connections: parts.connections,
+        mtls_url: parts.mtls_url,
         remote_keys: remote,
-        tracing,
-        started,
+        tracing: parts.tracing,
+        started: parts.started,
+        issuer,
         keyring,
         rotator,
         ambient,
     })
+}
+
+/// What checks credentials.
+fn verifiers(
+    config: &Config,
+    issuer: &Issuer,
+    ambient: &Ambient,
+    secrets: Arc<SecretVerifier>,
+    directory: &Arc<Directory>,
+    (remote, issuer_keys): (Arc<RemoteKeys>, Arc<IssuerKeys>),
+) -> Result<Arc<Verifiers>, Fault> {
+    let issuer = issuer.as_str();
+    let outside = OutsideTokens::new(issuer.to_owned(), Arc::clone(directory), Arc::clone(&issuer_keys));
+    Ok(Arc::new(Verifiers {
+        secrets,
+        failures: Failures::new(&config.limits, ambient),
+        assertions: Assertions::new(issuer, config.assertions.max_lifetime, remote)?,
+        issuer_keys,
+        outside: Arc::new(outside),
+    }))
 }
 
 /// Signing in by another provider. It is not asked for anything until somebody signs in: that it is away must not

@@ -67,8 +67,8 @@ pub(super) async fn run(command: Command, offline: &Offline, json: bool) -> anyh
         }
         Command::Rebuild => {
             admin.recount().await?;
-            let time = (admin.ambient.clone(), Arc::clone(admin.rotator.clock()));
-            Statistics::new(admin.store.clone(), time).once().await?;
+            let clock = Arc::clone(admin.rotator.clock());
+            Statistics::new(admin.store.clone(), clock).once().await?;
             if json {
                 return output::one(&serde_json::json!({ "counted": true }), true);
             }

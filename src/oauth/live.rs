@@ -106,19 +106,18 @@ pub enum LiveError {
 // === impl LiveToken ===
 
 impl LiveToken {
-    /// Whether its subject's roles, or the rules that stand in for them, give nothing of what it allows any more. Its permissions are missing then, which is
-    /// all that our own API says; to everybody else it does not count.
+    /// Whether its subject's roles, or the rules that stand in for them, give nothing of what it allows any more. Its
+    /// permissions are missing then, which is all that our own API says; to everybody else it does not count.
     #[must_use]
     pub fn gives_nothing(&self) -> bool {
-        let backed = match self.about {
-            About::Outside { let_through, .. } => let_through,
-            // What a client has by itself no role gives.
-            About::Client(_) => {
-                let by_roles = self.token_type != TokenType::AccessToken || !self.claims.roles.is_empty();
-                !by_roles || !self.roles.is_empty()
-            }
-        };
-        !backed || (self.token_type == TokenType::AccessToken && self.scope.is_empty())
+        match (&self.about, self.token_type) {
+            (About::Outside { let_through: false, .. }, _) => true,
+            // Not its roles: another one may give by now what it had by one that was taken away.
+            (_, TokenType::AccessToken) => self.scope.is_empty(),
+            // It has no scope.
+            (About::Client(_), _) => self.roles.is_empty(),
+            (About::Outside { .. }, _) => false,
+        }
     }
 }
 

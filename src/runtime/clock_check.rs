@@ -29,6 +29,12 @@ impl ClockCheck {
         Self { store, ambient, tolerance, ahead: AtomicI64::new(0) }
     }
 
+    /// The clock that is compared, and randomness.
+    #[must_use]
+    pub const fn ambient(&self) -> &Ambient {
+        &self.ambient
+    }
+
     /// Compares the clocks now: this one may have been set since that was done last.
     ///
     /// # Errors

@@ -153,8 +153,10 @@ impl Directory {
     /// The database is away.
     pub async fn open(
         store: Store,
-        (keyring, revocations, nonces): (Arc<Keyring>, Arc<Revocations>, Arc<NonceSecret>),
-        (ambient, clock): (Ambient, Arc<ClockCheck>),
+        clock: Arc<ClockCheck>,
+        keyring: Arc<Keyring>,
+        revocations: Arc<Revocations>,
+        nonces: Arc<NonceSecret>,
         limits: Limits,
     ) -> Result<Arc<Self>, Fault> {
         // The change is read first: a change that comes in between is applied once too often, not missed.
@@ -169,7 +171,7 @@ impl Directory {
         Ok(Arc::new(Self {
             store,
             matches,
-            ambient,
+            ambient: clock.ambient().clone(),
             clock,
             keyring,
             revocations,

@@ -46,10 +46,11 @@ impl ExpiryWatch {
     pub fn new(
         store: Store,
         ledger: Ledger,
-        (ambient, clock): (Ambient, Arc<ClockCheck>),
+        clock: Arc<ClockCheck>,
         warn_before: Duration,
         counts: EndingCounts,
     ) -> Self {
+        let ambient = clock.ambient().clone();
         Self { store, ledger, ambient, clock, warn_before, counts }
     }
 

@@ -37,10 +37,12 @@ const LISTED: usize = 100;
 /// How many events of one front are recorded at a time: the ledger's queue has room for those of others.
 const TOGETHER: usize = 256;
 
-/// Those who waited are answered over half a second, a few at a time, and others have the threads to themselves in
-/// between: whoever sends the next request with each answer would send all of them at once.
+/// Those who waited are answered in so many slices, over half a second: whoever sends the next request with each answer
+/// would send all of them at once.
 const SLICES: usize = 250;
-const BREATH: Duration = Duration::from_millis(2);
+
+/// How long others have the threads to themselves after each slice.
+const PAUSE: Duration = Duration::from_millis(2);
 
 /// Records refusals.
 #[derive(Clone)]
@@ -100,7 +102,7 @@ struct Window {
 
 /// Somebody whose refusal is counted.
 struct Waiting {
-    /// The how manieth to wait, of all.
+    /// Its number among all that have come to wait, counted from the start.
     arrival: u64,
     answer: oneshot::Sender<Result<(), Fault>>,
 }
@@ -257,7 +259,7 @@ async fn release(mut answers: Vec<(Waiting, Result<(), Fault>)>) {
             // Whoever asked may have gone away; the event stands all the same.
             let _ = waiting.answer.send(recorded);
         }
-        tokio::time::sleep(BREATH).await;
+        tokio::time::sleep(PAUSE).await;
     }
 }
 
@@ -327,7 +329,7 @@ mod tests {
         tokio::time::sleep(Duration::from_millis(20)).await;
         let began = tokio::time::Instant::now();
         release(answers).await;
-        assert!(began.elapsed() >= BREATH * 6, "all at once");
+        assert!(began.elapsed() >= PAUSE * 6, "all at once");
         for waiting in waiting {
             waiting.await.unwrap();
         }

@@ -33,7 +33,8 @@ impl Revocations {
     ///
     /// # Errors
     /// The database is away.
-    pub async fn open(store: Store, ambient: Ambient, clock: Arc<ClockCheck>) -> Result<Arc<Self>, Fault> {
+    pub async fn open(store: Store, clock: Arc<ClockCheck>) -> Result<Arc<Self>, Fault> {
+        let ambient = clock.ambient().clone();
         let revocations = Self { store, ambient, clock, revoked: RwLock::default() };
         revocations.reload().await?;
         Ok(Arc::new(revocations))

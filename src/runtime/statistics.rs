@@ -38,7 +38,7 @@ const ROWS: usize = 5_000;
 /// How many rows are forgotten in one transaction, of each sort.
 const FORGOTTEN: u32 = 500;
 
-/// How long a server that stops waits for its last write: what is under way is waited for after it.
+/// How long a server that stops waits for its last write. The ledger's follows it.
 const LAST: Duration = Duration::from_secs(2);
 
 /// How long others may write between two transactions.
@@ -69,7 +69,8 @@ enum Step {
 impl Statistics {
     /// Of this store.
     #[must_use]
-    pub fn new(store: Store, (ambient, clock): (Ambient, Arc<ClockCheck>)) -> Self {
+    pub fn new(store: Store, clock: Arc<ClockCheck>) -> Self {
+        let ambient = clock.ambient().clone();
         Self { store, ambient, clock, uses: Arc::default() }
     }
 
@@ -80,10 +81,10 @@ impl Statistics {
     }
 
     /// Counts until `stop`.
-    pub async fn run(self, stop: CancellationToken) {
+    pub async fn run(self: Arc<Self>, stop: CancellationToken) {
         loop {
             tokio::select! {
-                () = stop.cancelled() => break,
+                () = stop.cancelled() => return,
                 done = self.once() => {
                     if let Err(fault) = done {
                         tracing::warn!(%fault, "the statistics could not be brought up to date; trying again soon");
@@ -91,11 +92,14 @@ impl Statistics {
                 }
             }
             tokio::select! {
-                () = stop.cancelled() => break,
+                () = stop.cancelled() => return,
                 () = tokio::time::sleep(EVERY) => {}
             }
         }
-        // Events are there for the next start to count. The uses are nowhere else.
+    }
+
+    /// Writes what no event tells, once nothing is under way any more. Events are there for the next start to count.
+    pub async fn write_last_uses(&self) {
         if let Err(error) = within(LAST, self.write_uses()).await {
             tracing::warn!(%error, "the last uses of some credentials are lost");
         }

@@ -45,12 +45,8 @@ pub struct Upkeep {
 impl Upkeep {
     /// Of this store; audit events are kept for `retention`.
     #[must_use]
-    pub fn new(
-        store: Store,
-        ledger: Ledger,
-        (ambient, clock): (Ambient, Arc<ClockCheck>),
-        retention: Duration,
-    ) -> Self {
+    pub fn new(store: Store, ledger: Ledger, clock: Arc<ClockCheck>, retention: Duration) -> Self {
+        let ambient = clock.ambient().clone();
         Self { store, ledger, ambient, clock, retention, announced: AtomicI64::new(i64::MIN) }
     }
 

@@ -253,21 +253,21 @@ async fn every_event_of_a_busy_server_fits_the_schema(server: Server) {
     let server = server.restart_with(next).await.unwrap();
     // It looks by itself too, and of two that do one warns.
     let admin = server.app.admin();
-    let (store, ledger, time) = (admin.store.clone(), admin.ledger.clone(), server.time());
-    ExpiryWatch::new(store, ledger, time, DAY, EndingCounts::default()).once().await.unwrap();
+    let (store, ledger, clock) = (admin.store.clone(), admin.ledger.clone(), server.clock_check());
+    ExpiryWatch::new(store, ledger, clock, DAY, EndingCounts::default()).once().await.unwrap();
     server.app.admin().ledger.collect().await.unwrap();
     ride_out(&server).await;
     let mut all = events(&server.database).await;
     server.clock.advance(DAY * 3);
     server.app.rotator().settle().await.unwrap();
     let admin = server.app.admin();
-    let (store, ledger, time) = (admin.store.clone(), admin.ledger.clone(), server.time());
-    Upkeep::new(store, ledger, time, Duration::from_hours(24))
+    let (store, ledger, clock) = (admin.store.clone(), admin.ledger.clone(), server.clock_check());
+    Upkeep::new(store, ledger, clock, Duration::from_hours(24))
         .once(server.app.admin().ambient.now())
         .await
         .unwrap();
-    let (store, ledger, time) = (admin.store.clone(), admin.ledger.clone(), server.time());
-    AuditWatch::new(store, ledger, time, Uuid::nil()).once().await.unwrap();
+    let (store, ledger, clock) = (admin.store.clone(), admin.ledger.clone(), server.clock_check());
+    AuditWatch::new(store, ledger, clock, Uuid::nil()).once().await.unwrap();
     // Nothing comes after this: what the server goes on with, it has in memory.
     let sealed = sealed_under(&admin.store).await.unwrap();
     abandon(&admin.store, &By::system(), &sealed[0], &admin.ambient).await.unwrap();

@@ -28,7 +28,7 @@ async fn check(replica: &Replica, minutes: u64) {
 
 fn watch(replica: &Replica, holder: u128) -> AuditWatch {
     let holder = Uuid::from_u128(holder);
-    AuditWatch::new(replica.store.clone(), replica.ledger.clone(), replica.time(), holder)
+    AuditWatch::new(replica.store.clone(), replica.ledger.clone(), replica.clock_check(), holder)
 }
 
 async fn checked(database: &Database) -> Vec<Value> {

@@ -248,11 +248,10 @@ async fn a_key_made_while_a_replica_starts_is_known_to_it(server: Server) {
 async fn directory(starting: &Sealed, store: Store, ambient: &Ambient, clients: u64) -> Arc<Directory> {
     let limits = Limits { clients, keys_believed_for: Duration::from_mins(1), grace: None };
     let clock = Arc::clone(starting.rotator.clock());
-    let revocations = Revocations::open(store.clone(), ambient.clone(), Arc::clone(&clock)).await.unwrap();
+    let revocations = Revocations::open(store.clone(), Arc::clone(&clock)).await.unwrap();
     let master_keys = starting.master_keys.clone();
     let nonces = NonceSecret::open(store.clone(), master_keys, ambient.clone()).await.unwrap();
-    let memory = (starting.keyring.clone(), revocations, nonces);
-    Directory::open(store, memory, (ambient.clone(), clock), limits).await.unwrap()
+    Directory::open(store, clock, starting.keyring.clone(), revocations, nonces, limits).await.unwrap()
 }
 
 async fn clients_are_loaded_once_each_and_no_more_are_kept_than_may_be(server: Server) {

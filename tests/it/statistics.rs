@@ -9,8 +9,5 @@ use crate::harness::Server;
 
 /// Counts what this server's database has, as its task does from time to time.
 pub(crate) async fn counted(server: &Server) {
-    let admin = server.app.admin();
-    let statistics = jeton::runtime::statistics::Statistics::new(admin.store.clone(), server.time());
-    let statistics = statistics.with(server.app.credential_uses().clone());
-    statistics.once().await.unwrap();
+    server.app.statistics().once().await.unwrap();
 }

@@ -33,7 +33,7 @@ async fn look(server: &Server, counts: &EndingCounts) -> Result<(), Fault> {
     let admin = server.app.admin();
     let (store, ledger) = (admin.store.clone(), admin.ledger.clone());
     let within = Duration::from_secs(14 * DAY);
-    ExpiryWatch::new(store, ledger, server.time(), within, counts.clone()).once().await
+    ExpiryWatch::new(store, ledger, server.clock_check(), within, counts.clone()).once().await
 }
 
 async fn what_ends_soon_is_said_everywhere(server: Server) {

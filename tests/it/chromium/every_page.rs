@@ -68,7 +68,7 @@ async fn a_day(server: &Server) {
         server.clock.advance(HOUR);
     }
     let admin = server.app.admin();
-    Statistics::new(admin.store.clone(), server.time()).once().await.unwrap();
+    Statistics::new(admin.store.clone(), server.clock_check()).once().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

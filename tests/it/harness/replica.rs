@@ -91,12 +91,12 @@ impl Replica {
 
     /// What keeps its store in order, with this retention.
     pub(crate) fn upkeep(&self, retention: Duration) -> Upkeep {
-        Upkeep::new(self.store.clone(), self.ledger.clone(), self.time(), retention)
+        Upkeep::new(self.store.clone(), self.ledger.clone(), self.clock_check(), retention)
     }
 
-    /// The time, and what compares it with the database's.
-    pub(crate) fn time(&self) -> (Ambient, Arc<ClockCheck>) {
-        (self.ambient.clone(), Arc::clone(self.rotator.clock()))
+    /// Its clock against the database's.
+    pub(crate) fn clock_check(&self) -> Arc<ClockCheck> {
+        Arc::clone(self.rotator.clock())
     }
 
     /// Ends the chain in order.

@@ -52,10 +52,14 @@ async fn nothing_is_removed_by_a_clock_that_is_off() {
     let ten_years = 10 * 365 * 86_400 * 1_000_000;
     clock.0.store(ten_years, Ordering::SeqCst);
     let (store, ledger) = (server.app.admin().store.clone(), server.app.admin().ledger.clone());
-    let keeping = Upkeep::new(store.clone(), ledger.clone(), server.time(), RETENTION);
-    let watch = AuditWatch::new(store.clone(), ledger, server.time(), Uuid::nil());
-    let statistics = Statistics::new(store, server.time());
-    for done in [keeping.once(server.time().0.now()).await, watch.once().await, statistics.once().await] {
+    let keeping = Upkeep::new(store.clone(), ledger.clone(), server.clock_check(), RETENTION);
+    let watch = AuditWatch::new(store.clone(), ledger, server.clock_check(), Uuid::nil());
+    let statistics = Statistics::new(store, server.clock_check());
+    for done in [
+        keeping.once(server.clock_check().ambient().now()).await,
+        watch.once().await,
+        statistics.once().await,
+    ] {
         assert!(done.unwrap_err().to_string().contains("keys.clock_tolerance"), "it says why");
     }
     // Changes were missed, so that revocations are read anew, by this clock; and it is time to sweep. When a later change

@@ -32,7 +32,7 @@ async fn copy(server: Server, to: Option<Timestamp>) {
     let mut export = admin.export_audit(&By::system(), query).await.unwrap();
     let mut copied = export.next().await.unwrap().unwrap();
     assert!(copied.lines().count() < 500, "the first day is not read to its end");
-    let upkeep = Upkeep::new(admin.store.clone(), admin.ledger.clone(), server.time(), RETENTION);
+    let upkeep = Upkeep::new(admin.store.clone(), admin.ledger.clone(), server.clock_check(), RETENTION);
     upkeep.once(now).await.unwrap();
     server.clock.set(now.plus(Duration::from_mins(1)));
     while let Some(lines) = export.next().await.unwrap() {

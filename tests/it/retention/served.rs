@@ -86,7 +86,7 @@ async fn what_was_left_is_chained_by_a_running_server(server: Server) {
     // …and by upkeep.
     leave(&server, "right").await;
     let admin = server.app.admin();
-    let upkeep = Upkeep::new(admin.store.clone(), admin.ledger.clone(), server.time(), RETENTION);
+    let upkeep = Upkeep::new(admin.store.clone(), admin.ledger.clone(), server.clock_check(), RETENTION);
     upkeep.once(admin.ambient.now()).await.unwrap();
     assert_eq!(changed(&server, "right").await, 1);
     drop(upkeep);

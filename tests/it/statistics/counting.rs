@@ -28,7 +28,7 @@ const DAYS: &str = "SELECT client_id || ' ' || grant_type || ' ' || outcome || '
 const COUNTED_WHOLE: &str = "SELECT CAST(COUNT(*) AS TEXT) FROM audit_chains WHERE counted_whole";
 
 async fn count(replica: &Replica) {
-    Statistics::new(replica.store.clone(), replica.time()).once().await.unwrap();
+    Statistics::new(replica.store.clone(), replica.clock_check()).once().await.unwrap();
 }
 
 async fn issued(replica: &Replica, at: Timestamp) {
@@ -118,7 +118,7 @@ async fn two_replicas_count_nothing_twice(replica: Replica, database: Database) 
     };
     tokio::join!(record(&replica), record(&other));
     let counting = |replica: &Replica| {
-        let statistics = Statistics::new(replica.store.clone(), replica.time());
+        let statistics = Statistics::new(replica.store.clone(), replica.clock_check());
         tokio::spawn(async move { statistics.once().await.unwrap() })
     };
     let (first, second) = tokio::join!(counting(&replica), counting(&other));
