@@ -1,4 +1,4 @@
-//! Of which clients something was told lately, so that it is not told again with every request.
+//! Remembers which clients something was told of lately, so that it is not told again with every request.
 
 use std::time::Duration;
 
@@ -15,9 +15,9 @@ pub struct LatelyTold(Cache<ClientId, ()>);
 // === impl LatelyTold ===
 
 impl LatelyTold {
-    /// Remembers a client for so long.
+    /// Remembers each for `time`.
     #[must_use]
-    pub fn for_so_long(time: Duration) -> Self {
+    pub fn new(time: Duration) -> Self {
         Self(Cache::builder().max_capacity(CLIENTS).time_to_live(time).build())
     }
 

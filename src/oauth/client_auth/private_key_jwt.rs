@@ -136,7 +136,7 @@ impl Assertions {
             remote,
             decoys,
             legacy_audiences: AtomicU64::new(0),
-            told: LatelyTold::for_so_long(TOLD_FOR),
+            told: LatelyTold::new(TOLD_FOR),
         })
     }
 

@@ -89,8 +89,10 @@ pub enum RecordError {
 
 impl Ledger {
     /// Starts the writer. It ends, with everything written and its chain closed, once every clone of the
-    /// ledger is gone. The chain begins with the first event. It runs on the given runtime. A server has claimed a
-    /// directory, where it keeps events while the database is away, if it is to; and asks when that was restored.
+    /// ledger is gone. The chain begins with the first event. It runs on the given runtime.
+    ///
+    /// `spools` is what a server gives, and a command does not: the directory that it has claimed for events while the
+    /// database is away, and when that database was last restored. In the mode `refuse` no events are kept there.
     ///
     /// # Errors
     /// The file cannot be made.
@@ -115,8 +117,8 @@ impl Ledger {
         Ok((Self { queue, issuance, home: None, standing, meter }, runtime.spawn(writer.run(entries))))
     }
 
-    /// The same ledger for callers on the runtime of one thread, the so manieth, and what is to run there for them
-    /// until it is dropped: a batch then wakes that thread once, and not once for each of its callers.
+    /// The same ledger for callers on the runtime of thread `number`, and a task to run there until this ledger is
+    /// dropped: then a batch wakes that thread once, and not once for each caller.
     pub fn at_home(&self, number: usize) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let (home, running) = Home::new(number);
         (Self { home: Some(home), ..self.clone() }, running)

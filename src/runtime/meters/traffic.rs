@@ -168,14 +168,15 @@ const METHODS: usize = AuthMethod::ALL.len() + 1;
 
 type ByOutcome = [AtomicU64; Outcome::COUNT];
 
-/// Counts requests. Each thread that serves has a seat of its own to count at, so that no two write to the same memory;
-/// whoever reads adds up.
+/// Counts requests, in parts, one a thread that serves: no two threads write to the same memory. Whoever reads adds the
+/// parts up.
 #[derive(Clone)]
 pub struct Traffic {
     seats: Arc<[Seat]>,
     own: usize,
 }
 
+/// The counters of one thread.
 struct Seat {
     requests: [ByOutcome; Endpoint::ALL.len()],
     durations: [Histogram; Endpoint::ALL.len()],
@@ -207,13 +208,13 @@ pub struct TokenCount {
 // === impl Traffic ===
 
 impl Traffic {
-    /// With so many seats.
+    /// Counters in `seats` parts, one a thread, so that threads do not contend. There is one at least.
     #[must_use]
     pub fn new(seats: usize) -> Self {
         Self { seats: (0..seats.max(1)).map(|_| Seat::new()).collect(), own: 0 }
     }
 
-    /// The same, to be counted at this seat.
+    /// The same counters, for the thread of this number: it counts in its own part.
     #[must_use]
     pub fn at_seat(&self, number: usize) -> Self {
         Self { seats: Arc::clone(&self.seats), own: number % self.seats.len() }
