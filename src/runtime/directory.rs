@@ -16,7 +16,6 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use self::generations::{Generation, Generations};
-use super::clock::Ambient;
 use super::clock_check::ClockCheck;
 use super::federation::Matches;
 use super::keyring::Keyring;
@@ -81,7 +80,6 @@ const STALE: Duration = Duration::from_secs(10);
 /// What is registered, in memory.
 pub struct Directory {
     store: Store,
-    ambient: Ambient,
     clock: Arc<ClockCheck>,
     keyring: Arc<Keyring>,
     revocations: Arc<Revocations>,
@@ -171,7 +169,6 @@ impl Directory {
         Ok(Arc::new(Self {
             store,
             matches,
-            ambient: clock.ambient().clone(),
             clock,
             keyring,
             revocations,
@@ -501,7 +498,7 @@ impl Directory {
     pub async fn follow(self: Arc<Self>, stop: CancellationToken) {
         let mut notifications = None;
         let mut listen_at = Instant::now();
-        let mut swept = self.ambient.now();
+        let mut swept = self.clock.ambient().now();
         let mut forgot = swept;
         let mut reading = Trouble::with("changes cannot be read");
         loop {
@@ -526,7 +523,7 @@ impl Directory {
                 }
             }
             reading.note(self.catch_up().await);
-            let now = self.ambient.now();
+            let now = self.clock.ambient().now();
             // By a clock that is off, what still counts would seem to have had its time.
             if forgot.plus(FORGET) > now || self.clock.check().is_err() || self.clock.trust().await.is_err() {
                 continue;

@@ -17,6 +17,7 @@ both_engines!(
     introspection_is_for_clients_that_authenticate_rfc7662_2_1,
     a_signed_answer_is_a_jwt_of_its_own_kind_rfc9701_5,
     what_an_administrator_changes_counts_at_once,
+    a_role_may_be_replaced_by_another_that_gives_the_same,
     a_client_revokes_its_own_token_rfc7009_2_1,
     what_does_not_count_needs_no_revocation_rfc7009_2_2,
     revoking_a_chain_ends_all_of_it_on_every_replica,
@@ -159,6 +160,36 @@ async fn what_an_administrator_changes_counts_at_once(server: Server) {
     let removed = chain.api(&server, "DELETE", "/clients/front/roles/shopper", Value::Null).await;
     assert!(removed.status < 300);
     active("the subject's role is taken away", false, false).await;
+}
+
+/// Roles are renamed, split and merged. Whoever keeps what a token allows keeps the token.
+async fn a_role_may_be_replaced_by_another_that_gives_the_same(server: Server) {
+    let chain = Chain::start(&server).await;
+    let token = chain.token(&server).await;
+    let shown = introspect(&server, &chain.orders, &token).await;
+    let permissions = chain.api(&server, "GET", "/roles/shopper", Value::Null).await.expect(200);
+    let permissions = permissions["permissions"].clone();
+    server.role(json!({ "name": "customer", "permissions": permissions })).await;
+    let rule = json!({
+        "name": "by-name", "caller": { "client": "orders" }, "subject": { "client": "front" },
+        "resource_server": "payments", "permissions": ["payments:read"],
+    });
+    chain.rule(&server, rule).await;
+    for (method, role) in [("PUT", "customer"), ("DELETE", "shopper")] {
+        let answer = chain.api(&server, method, &format!("/clients/front/roles/{role}"), Value::Null).await;
+        assert!(answer.status < 300, "{answer:?}");
+    }
+    let now = introspect(&server, &chain.orders, &token).await;
+    assert_eq!((&now["active"], &now["scope"]), (&json!(true), &shown["scope"]));
+    assert_eq!(
+        (&shown["roles"], &now["roles"]),
+        (&json!(["shopper"]), &json!([])),
+        "what it names and still has"
+    );
+    exchange(&server, &chain.orders, &token, "").await.expect(200);
+    let removed = chain.api(&server, "DELETE", "/clients/front/roles/customer", Value::Null).await;
+    assert!(removed.status < 300);
+    assert_eq!(introspect(&server, &chain.orders, &token).await, inactive());
 }
 
 async fn a_client_revokes_its_own_token_rfc7009_2_1(server: Server) {
