@@ -237,6 +237,12 @@ impl Directory {
         (self.clients.entry_count(), self.most_clients)
     }
 
+    /// How often changes of any sort were applied: another number tells whoever has waited for something to look again.
+    #[must_use]
+    pub fn changes(&self) -> u64 {
+        self.generations.applied()
+    }
+
     /// How long ago it was last heard whether there were changes.
     #[must_use]
     pub fn heard_ago(&self) -> Duration {
@@ -419,12 +425,12 @@ impl Directory {
                 self.unknown.invalidate(client_id).await;
             }
         }
-        let rest = self.apply_rest(changes, everything).await;
+        let mut done = self.apply_rest(changes, everything).await;
         if everything || changes.iter().any(|change| change.kind == ChangeKind::Nonces) {
-            rest.and(self.nonces.reload().await)
-        } else {
-            rest
+            done = done.and(self.nonces.reload().await);
         }
+        self.generations.note_applied();
+        done
     }
 
     async fn apply_rest(&self, changes: &[Change], everything: bool) -> Result<(), Fault> {
