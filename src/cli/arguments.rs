@@ -69,6 +69,29 @@ fn is_flag(command: &Command, text: &str) -> bool {
 mod tests {
     use super::*;
 
+    /// Who asks for help and reads `<CLIENT_ID>  Whose.` knows no more than before.
+    #[test]
+    fn the_help_of_every_argument_says_what_it_is() {
+        fn look(command: &Command, found: &mut Vec<String>) {
+            for argument in command.get_arguments() {
+                let help = argument.get_help().map(ToString::to_string).unwrap_or_default();
+                if help.split_whitespace().count() < 3
+                    && !["help", "version"].contains(&argument.get_id().as_str())
+                {
+                    found.push(format!("{} {}: {help:?}", command.get_name(), argument.get_id()));
+                }
+            }
+            command.get_subcommands().for_each(|below| look(below, found));
+        }
+        let mut program = Arguments::command();
+        program.build();
+        let mut found = Vec::new();
+        look(&program, &mut found);
+        // The `help` that clap adds to each has an argument without one.
+        found.retain(|line| !line.starts_with("help "));
+        assert!(found.is_empty(), "{found:#?}");
+    }
+
     #[test]
     fn a_flag_is_no_value_and_what_only_begins_with_a_hyphen_is_one() {
         let flags = [

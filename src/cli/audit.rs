@@ -36,7 +36,7 @@ pub(super) enum Command {
     Export {
         #[command(flatten)]
         span: Span,
-        /// The form.
+        /// The format of the output.
         #[arg(long, value_enum, default_value_t = Format::Jsonl)]
         format: Format,
     },

@@ -20,12 +20,12 @@ use crate::domain::time::Timestamp;
 pub(super) enum Command {
     /// Register a certificate. Whoever holds its key is the client.
     Add {
-        /// Whose.
+        /// The client's identifier.
         #[arg(value_parser = client_id)]
         client_id: ClientId,
         /// The certificate in PEM; - reads standard input.
         file: PathBuf,
-        /// For people.
+        /// A note for people; Jeton only shows it.
         #[arg(long, default_value = "")]
         description: String,
         /// Its end here, for example 2027-01-01T00:00:00Z; that of its validity when absent.
@@ -34,19 +34,19 @@ pub(super) enum Command {
     },
     /// List a client's certificates, newest first.
     List {
-        /// Whose.
+        /// The client's identifier.
         #[arg(value_parser = client_id)]
         client_id: ClientId,
     },
     /// Change what is said of a certificate, or its end here.
     Change {
-        /// Whose.
+        /// The client's identifier.
         #[arg(value_parser = client_id)]
         client_id: ClientId,
-        /// Which; `jeton clients certificate list` names them.
+        /// The certificate's identifier, which `jeton clients certificate list` lists.
         #[arg(value_parser = certificate_id)]
         certificate_id: CredentialId,
-        /// For people.
+        /// A note for people; Jeton only shows it.
         #[arg(long)]
         description: Option<String>,
         /// Its end here, for example 2027-01-01T00:00:00Z.
@@ -58,10 +58,10 @@ pub(super) enum Command {
     },
     /// Remove a certificate. It is refused everywhere from the next second on.
     Remove {
-        /// Whose.
+        /// The client's identifier.
         #[arg(value_parser = client_id)]
         client_id: ClientId,
-        /// Which; `jeton clients certificate list` names them.
+        /// The certificate's identifier, which `jeton clients certificate list` lists.
         #[arg(value_parser = certificate_id)]
         certificate_id: CredentialId,
     },

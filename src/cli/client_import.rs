@@ -21,7 +21,7 @@ use crate::http::read_value;
 pub(super) struct Import {
     /// The file, with one client as a JSON object on each line; `-` for standard input.
     file: PathBuf,
-    /// Whose objects they are.
+    /// The server that wrote the objects.
     #[arg(long, default_value = "jeton")]
     format: Format,
     /// A role that every one of them gets; may be repeated.

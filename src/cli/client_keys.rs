@@ -20,13 +20,13 @@ const LARGEST: u64 = 64 * 1_024;
 pub(super) enum Key {
     /// Add a public key, as `openssl pkey -pubout` prints it or as a JWK.
     Add {
-        /// Whose.
+        /// The client's identifier.
         #[arg(value_parser = client_id)]
         client_id: ClientId,
         /// The file with the key; `-` for standard input.
         #[arg(value_name = "FILE")]
         file: PathBuf,
-        /// For people.
+        /// A note for people; Jeton only shows it.
         #[arg(long, default_value = "")]
         description: String,
         /// Its end in seconds from now.
@@ -35,19 +35,19 @@ pub(super) enum Key {
     },
     /// List a client's keys, with when each was last used.
     List {
-        /// Whose.
+        /// The client's identifier.
         #[arg(value_parser = client_id)]
         client_id: ClientId,
     },
     /// Change what is said of a key, or its end.
     Change {
-        /// Whose.
+        /// The client's identifier.
         #[arg(value_parser = client_id)]
         client_id: ClientId,
-        /// Which; `jeton clients key list` lists them.
+        /// The key's identifier, which `jeton clients key list` lists.
         #[arg(value_parser = key_id)]
         key_id: CredentialId,
-        /// For people.
+        /// A note for people; Jeton only shows it.
         #[arg(long)]
         description: Option<String>,
         /// Its end, for example 2027-01-01T00:00:00Z.
@@ -59,10 +59,10 @@ pub(super) enum Key {
     },
     /// Remove a key. It is refused everywhere from the next second on.
     Remove {
-        /// Whose.
+        /// The client's identifier.
         #[arg(value_parser = client_id)]
         client_id: ClientId,
-        /// Which; `jeton clients key list` lists them.
+        /// The key's identifier, which `jeton clients key list` lists.
         #[arg(value_parser = key_id)]
         key_id: CredentialId,
     },

@@ -22,13 +22,13 @@ pub(super) enum Secret {
     Rotate(Rotate),
     /// Change a secret's description or its end.
     Update {
-        /// Whose.
+        /// The client's identifier.
         #[arg(value_parser = client_id)]
         client_id: ClientId,
-        /// Which; `jeton clients show` lists them.
+        /// The secret's identifier, which `jeton clients show` lists.
         #[arg(value_parser = secret_id)]
         secret_id: SecretId,
-        /// For people.
+        /// A note for people; Jeton only shows it.
         #[arg(long)]
         description: Option<String>,
         /// Its end, for example 2027-01-01T00:00:00Z.
@@ -40,10 +40,10 @@ pub(super) enum Secret {
     },
     /// Revoke a secret. It is refused everywhere from the next second on.
     Revoke {
-        /// Whose.
+        /// The client's identifier.
         #[arg(value_parser = client_id)]
         client_id: ClientId,
-        /// Which; `jeton clients show` lists them.
+        /// The secret's identifier, which `jeton clients show` lists.
         #[arg(value_parser = secret_id)]
         secret_id: SecretId,
     },
@@ -51,10 +51,10 @@ pub(super) enum Secret {
 
 #[derive(Debug, Args)]
 pub(super) struct Add {
-    /// Whose.
+    /// The client's identifier.
     #[arg(value_parser = client_id)]
     client_id: ClientId,
-    /// For people.
+    /// A note for people; Jeton only shows it.
     #[arg(long, default_value = "")]
     description: String,
     /// Its end in seconds from now.
@@ -70,7 +70,7 @@ pub(super) struct Add {
 
 #[derive(Debug, Args)]
 pub(super) struct Rotate {
-    /// Whose.
+    /// The client's identifier.
     #[arg(value_parser = client_id)]
     client_id: ClientId,
     /// A secret that the new one replaces; may be repeated. The newest that counts, when absent.
@@ -79,7 +79,7 @@ pub(super) struct Rotate {
     /// For how many seconds the old ones go on counting; a day, when absent.
     #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, value_parser = seconds)]
     overlap: Option<u32>,
-    /// For people.
+    /// A note for people; Jeton only shows it.
     #[arg(long, default_value = "")]
     description: String,
     /// The end of the new secret in seconds from now; when absent, it lives as long as the one that it replaces was to.
