@@ -1,20 +1,19 @@
 //! `jeton clients key …`
 
-use std::io::Read as _;
 use std::path::PathBuf;
 
-use anyhow::Context as _;
 use clap::Subcommand;
+use secrecy::ExposeSecret;
 
 use super::arguments::{client_id, seconds, timestamp};
-use super::{Offline, output};
+use super::{Offline, input, output};
 use crate::admin::client_keys::{AddKey, UpdateKey};
 use crate::domain::error::FieldError;
 use crate::domain::ids::{ClientId, CredentialId};
 use crate::domain::time::Timestamp;
 
 /// The most of a file that is read: a key has a few hundred bytes.
-const LARGEST: u64 = 64 * 1_024;
+const LARGEST: usize = 64 * 1_024;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Key {
@@ -72,7 +71,9 @@ pub(super) async fn run(key: Key, offline: &Offline, json: bool) -> anyhow::Resu
     let Offline { admin, by, .. } = offline;
     match key {
         Key::Add { client_id, file, description, expires_in } => {
-            let new = AddKey { description, expires_in, ..AddKey::of_text(&read(&file)?)? };
+            let text = input::read(&file, "a public key in PEM or as a JWK", LARGEST)?;
+            let key = AddKey::of_text(text.expose_secret())?;
+            let new = AddKey { description, expires_in, ..key };
             output::one(&admin.add_key(by, &client_id, new).await?, json)
         }
         Key::List { client_id } => {
@@ -94,17 +95,6 @@ pub(super) async fn run(key: Key, offline: &Offline, json: bool) -> anyhow::Resu
             output::print(&format!("key {key_id} of {client_id} is removed"))
         }
     }
-}
-
-fn read(file: &std::path::Path) -> anyhow::Result<String> {
-    let mut text = String::new();
-    if file.as_os_str() == "-" {
-        std::io::stdin().take(LARGEST).read_to_string(&mut text).context("standard input")?;
-    } else {
-        let opened = std::fs::File::open(file).with_context(|| file.display().to_string())?;
-        opened.take(LARGEST).read_to_string(&mut text).with_context(|| file.display().to_string())?;
-    }
-    Ok(text)
 }
 
 fn key_id(text: &str) -> Result<CredentialId, FieldError> {

@@ -1,18 +1,19 @@
 //! `jeton clients secret …`
 
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
 use clap::{Args, Subcommand};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 
 use super::arguments::{client_id, seconds, secret_id, timestamp};
-use super::{Offline, output};
+use super::{Offline, input, output};
 use crate::admin::secrets::{AddSecret, RotateSecret, UpdateSecret};
 use crate::domain::ids::{ClientId, SecretId};
 use crate::domain::time::Timestamp;
+
+/// The most of a file that is read; the use-case takes less.
+const LARGEST: usize = 64 * 1_024;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Secret {
@@ -139,13 +140,7 @@ pub(super) fn shown_once() {
 }
 
 /// A secret from a file, without the line's end after it.
-fn read(path: &Path) -> anyhow::Result<SecretString> {
-    let text = if path == Path::new("-") {
-        let mut text = String::new();
-        std::io::stdin().read_to_string(&mut text).context("standard input")?;
-        text
-    } else {
-        std::fs::read_to_string(path).with_context(|| path.display().to_string())?
-    };
-    Ok(SecretString::from(text.trim_end_matches(['\r', '\n']).to_owned()))
+fn read(file: &Path) -> anyhow::Result<SecretString> {
+    let text = input::read(file, "a client's secret", LARGEST)?;
+    Ok(SecretString::from(text.expose_secret().trim_end_matches(['\r', '\n'])))
 }

@@ -1,15 +1,14 @@
 //! `jeton trusted-issuers …`
 
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
 use clap::{ArgGroup, Args, Subcommand};
+use secrecy::ExposeSecret;
 use serde_json::Value;
 
 use super::arguments::seconds;
 use super::listed::all;
-use super::{Offline, output};
+use super::{Offline, input, output};
 use crate::admin::trusted_issuers::{CreateTrustedIssuer, KeyPlace, KeysFrom, UpdateTrustedIssuer};
 use crate::domain::error::FieldError;
 use crate::domain::ids::{Identifier, TrustedIssuerName};
@@ -18,7 +17,7 @@ use crate::domain::trust::{IssuerProfile, Reuse};
 use crate::jose::Algorithm;
 
 /// The most of a file that is read; the use-case takes less.
-const LARGEST: u64 = 128 * 1_024;
+const LARGEST: usize = 128 * 1_024;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -172,16 +171,9 @@ impl Keys {
 
 /// What a file holds is not quoted: it may be private.
 fn read_set(file: &Path) -> anyhow::Result<Value> {
-    let name = || file.display().to_string();
-    let mut text = String::new();
-    if file.as_os_str() == "-" {
-        std::io::stdin().take(LARGEST).read_to_string(&mut text).context("standard input")?;
-    } else {
-        let opened = std::fs::File::open(file).with_context(name)?;
-        opened.take(LARGEST).read_to_string(&mut text).with_context(name)?;
-    }
-    serde_json::from_str(&text)
-        .map_err(|error| anyhow::anyhow!("{}: it is no JSON (line {})", name(), error.line()))
+    let text = input::read(file, "a JWK Set or a SPIFFE bundle", LARGEST)?;
+    serde_json::from_str(text.expose_secret())
+        .map_err(|error| anyhow::anyhow!("{}: it is no JSON (line {})", input::name(file), error.line()))
 }
 
 // === impl Create ===
