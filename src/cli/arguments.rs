@@ -1,12 +1,22 @@
 //! What the arguments of commands about clients mean.
 
-use clap::{Arg, Command, CommandFactory};
+use clap::{Arg, Args, Command, CommandFactory};
 
 use super::Arguments;
 use crate::domain::client::GrantType;
 use crate::domain::error::FieldError;
 use crate::domain::ids::{ClientId, ResourceServerName, RoleName, SecretId};
 use crate::domain::time::Timestamp;
+
+#[derive(Debug, Args)]
+pub(super) struct End {
+    /// Its end, for example 2027-01-01T00:00:00Z. Without this and --expires-in it has none of its own.
+    #[arg(long, value_name = "TIME", value_parser = timestamp, conflicts_with = "expires_in")]
+    pub(super) expires_at: Option<Timestamp>,
+    /// Its end in seconds from now.
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, value_parser = seconds)]
+    pub(super) expires_in: Option<u32>,
+}
 
 pub(super) fn client_id(text: &str) -> Result<ClientId, FieldError> {
     ClientId::new(text)

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Subcommand;
 use secrecy::ExposeSecret;
 
-use super::arguments::{client_id, timestamp};
+use super::arguments::{End, client_id, timestamp};
 use super::{Offline, input, output};
 use crate::admin::client_certificates::{AddCertificate, CertificateSubject, UpdateCertificate};
 use crate::domain::certificate_subject::{ExpectedSubject, SubjectKind};
@@ -26,9 +26,8 @@ pub(super) enum Command {
         /// A note for people; Jeton only shows it.
         #[arg(long, default_value = "")]
         description: String,
-        /// Its end here, for example 2027-01-01T00:00:00Z; that of its validity when absent.
-        #[arg(long, value_name = "TIME", value_parser = timestamp)]
-        expires_at: Option<Timestamp>,
+        #[command(flatten)]
+        end: End,
     },
     /// List a client's certificates, newest first.
     List {
@@ -68,10 +67,10 @@ pub(super) enum Command {
 pub(super) async fn run(command: Command, offline: &Offline, json: bool) -> anyhow::Result<()> {
     let Offline { admin, by, .. } = offline;
     match command {
-        Command::Add { client_id, file, description, expires_at } => {
+        Command::Add { client_id, file, description, end: End { expires_at, expires_in } } => {
             let pem = input::read(&file, "a certificate in PEM", LONGEST_PEM)?;
             let certificate = pem.expose_secret().to_owned();
-            let new = AddCertificate { certificate, description, expires_at, expires_in: None };
+            let new = AddCertificate { certificate, description, expires_at, expires_in };
             output::one(&admin.add_certificate(by, &client_id, new).await?, json)
         }
         Command::List { client_id } => output::rows(

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Subcommand;
 use secrecy::ExposeSecret;
 
-use super::arguments::{client_id, seconds, timestamp};
+use super::arguments::{End, client_id, timestamp};
 use super::{Offline, input, output};
 use crate::admin::client_keys::{AddKey, UpdateKey};
 use crate::domain::error::FieldError;
@@ -28,9 +28,8 @@ pub(super) enum Key {
         /// A note for people; Jeton only shows it.
         #[arg(long, default_value = "")]
         description: String,
-        /// Its end in seconds from now.
-        #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, value_parser = seconds)]
-        expires_in: Option<u32>,
+        #[command(flatten)]
+        end: End,
     },
     /// List a client's keys, with when each was last used.
     List {
@@ -70,10 +69,10 @@ pub(super) enum Key {
 pub(super) async fn run(key: Key, offline: &Offline, json: bool) -> anyhow::Result<()> {
     let Offline { admin, by, .. } = offline;
     match key {
-        Key::Add { client_id, file, description, expires_in } => {
+        Key::Add { client_id, file, description, end: End { expires_at, expires_in } } => {
             let text = input::read(&file, "a public key in PEM or as a JWK", LARGEST)?;
             let key = AddKey::of_text(text.expose_secret())?;
-            let new = AddKey { description, expires_in, ..key };
+            let new = AddKey { description, expires_at, expires_in, ..key };
             output::one(&admin.add_key(by, &client_id, new).await?, json)
         }
         Key::List { client_id } => {

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 
-use super::arguments::{client_id, seconds, secret_id, timestamp};
+use super::arguments::{End, client_id, seconds, secret_id, timestamp};
 use super::{Offline, input, output};
 use crate::admin::secrets::{AddSecret, RotateSecret, UpdateSecret};
 use crate::domain::ids::{ClientId, SecretId};
@@ -58,9 +58,8 @@ pub(super) struct Add {
     /// A note for people; Jeton only shows it.
     #[arg(long, default_value = "")]
     description: String,
-    /// Its end in seconds from now.
-    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, value_parser = seconds)]
-    expires_in: Option<u32>,
+    #[command(flatten)]
+    end: End,
     /// A file with the secret that the client has elsewhere, in plain text; `-` for standard input.
     #[arg(long, value_name = "FILE", conflicts_with = "hash_file")]
     secret_file: Option<PathBuf>,
@@ -83,7 +82,11 @@ pub(super) struct Rotate {
     /// A note for people; Jeton only shows it.
     #[arg(long, default_value = "")]
     description: String,
-    /// The end of the new secret in seconds from now; when absent, it lives as long as the one that it replaces was to.
+    /// The end of the new secret, for example 2027-01-01T00:00:00Z. Without this and --expires-in it lives as long as
+    /// the one that it replaces was to.
+    #[arg(long, value_name = "TIME", value_parser = timestamp, conflicts_with = "expires_in")]
+    expires_at: Option<Timestamp>,
+    /// The end of the new secret in seconds from now.
     #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, value_parser = seconds)]
     expires_in: Option<u32>,
 }
@@ -91,13 +94,13 @@ pub(super) struct Rotate {
 pub(super) async fn run(command: Secret, offline: &Offline, json: bool) -> anyhow::Result<()> {
     let Offline { admin, by, .. } = offline;
     match command {
-        Secret::Add(Add { client_id, description, expires_in, secret_file, hash_file }) => {
+        Secret::Add(Add { client_id, description, end, secret_file, hash_file }) => {
             let new = AddSecret {
                 description,
-                expires_in,
+                expires_at: end.expires_at,
+                expires_in: end.expires_in,
                 secret: secret_file.as_deref().map(read).transpose()?,
                 secret_hash: hash_file.as_deref().map(read).transpose()?,
-                ..AddSecret::default()
             };
             let generated = new.secret.is_none() && new.secret_hash.is_none();
             let mut added = admin.add_secret(by, &client_id, new).await?;
@@ -111,9 +114,9 @@ pub(super) async fn run(command: Secret, offline: &Offline, json: bool) -> anyho
             }
             Ok(())
         }
-        Secret::Rotate(Rotate { client_id, secret_ids, overlap, description, expires_in }) => {
-            let wanted =
-                RotateSecret { description, expires_in, secret_ids, overlap, ..RotateSecret::default() };
+        Secret::Rotate(rotate) => {
+            let Rotate { client_id, secret_ids, overlap, description, expires_at, expires_in } = rotate;
+            let wanted = RotateSecret { description, expires_at, expires_in, secret_ids, overlap };
             output::one(&admin.rotate_secret(by, &client_id, wanted).await?, json)?;
             if !json {
                 shown_once();

@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 
-use super::arguments::{client_id, seconds, timestamp};
+use super::arguments::{End, client_id, timestamp};
 use super::preset_parameters::PresetParameters;
 use super::trusted_issuers::issuer_name;
 use super::{Offline, output};
@@ -81,9 +81,8 @@ pub(super) struct Add {
     /// A note for people; Jeton only shows it.
     #[arg(long, default_value = "")]
     description: String,
-    /// Its end in seconds from now.
-    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, value_parser = seconds)]
-    expires_in: Option<u32>,
+    #[command(flatten)]
+    end: End,
 }
 
 // === impl Add ===
@@ -104,8 +103,8 @@ impl Add {
             trusted_issuer,
             conditions,
             description: self.description,
-            expires_at: None,
-            expires_in: self.expires_in,
+            expires_at: self.end.expires_at,
+            expires_in: self.end.expires_in,
         };
         Ok((self.client_id, new))
     }

@@ -1,4 +1,4 @@
-//! What commands read from a file or from standard input.
+//! What commands read from a file or from standard input, and the ends that they give.
 
 use std::fs;
 use std::io::Write as _;
@@ -7,6 +7,7 @@ use std::process::{Output, Stdio};
 use serde_json::{Value, json};
 
 use crate::harness::{Database, Engine, Issued, command, jeton, run};
+use jeton::domain::time::Timestamp;
 
 /// A P-256 key.
 const JWK: &str = r#"{"kty":"EC","crv":"P-256","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU","y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"}"#;
@@ -87,4 +88,48 @@ async fn standard_input_stands_for_a_file() {
     let keys = run(&database, &["audit", "keys"]).stdout;
     let verified = piped(&database, &["audit", "verify", "--keys", "-"], &keys);
     assert!(verified.status.success(), "{verified:?}");
+}
+
+/// Whatever is added to a client can be given its end as a time or as seconds from now, and not as both.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_end_is_a_time_or_seconds_from_now() {
+    let database = Database::create(Engine::Sqlite).await;
+    jeton(&database, &["clients", "create", "billing", "--no-secret"]);
+    jeton(&database, &["trusted-issuers", "create", "github", "--preset", "github"]);
+    let write = |name: &str, text: &str| fs::write(database.directory.path().join(name), text).unwrap();
+    write("key.json", JWK);
+    write("own.pem", &Issued::by_itself("billing").pem());
+    let replaceable = |add: &[&str]| {
+        if add[2] == "rotate" {
+            jeton(&database, &["clients", "secret", "add", "billing"]);
+        }
+    };
+    let federation =
+        ["clients", "federation", "add", "billing", "--issuer", "github", "--condition", "sub=a"];
+    for (add, remove, id) in [
+        (&["clients", "certificate", "add", "billing", "own.pem"][..], "remove", "certificate_id"),
+        (&["clients", "key", "add", "billing", "key.json"], "remove", "key_id"),
+        (&federation, "remove", "credential_id"),
+        (&["clients", "secret", "add", "billing"], "revoke", "secret_id"),
+        (&["clients", "secret", "rotate", "billing"], "revoke", "secret_id"),
+    ] {
+        let both = ["--expires-at", "2999-01-01T00:00:00Z", "--expires-in", "3600"];
+        replaceable(add);
+        let at = jeton(&database, &[add, &both[..2]].concat());
+        assert_eq!(at["expires_at"], both[1], "{add:?}");
+        jeton(&database, &[&add[..2], &[remove, "billing", at[id].as_str().unwrap()]].concat());
+        replaceable(add);
+        let within = jeton(&database, &[add, &both[2..]].concat());
+        let end = within["expires_at"].as_str().unwrap_or_else(|| panic!("{add:?}: {within}"));
+        let created = within["created_at"].as_str().unwrap();
+        assert_eq!(seconds(end) - seconds(created), 3_600, "{add:?}: {within}");
+        jeton(&database, &[&add[..2], &[remove, "billing", within[id].as_str().unwrap()]].concat());
+        let refused = run(&database, &[add, &both[..]].concat());
+        let told = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(refused.status.code() == Some(2) && told.contains("cannot be used with"), "{add:?}: {told}");
+    }
+}
+
+fn seconds(time: &str) -> i64 {
+    Timestamp::parse(time).unwrap().as_seconds()
 }
