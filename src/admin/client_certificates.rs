@@ -46,7 +46,7 @@ pub struct AddCertificate {
     /// The client's own certificate in PEM, without those that lead to an authority, and without the private key.
     #[schema(min_length = 1, max_length = 49152, example = json!(EXAMPLE))]
     pub certificate: String,
-    /// For people.
+    /// A note for people; Jeton only shows it.
     #[serde(default)]
     #[schema(
         example = "deployed 2026-11",
@@ -68,7 +68,7 @@ pub struct AddCertificate {
 #[derive(Clone, Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct UpdateCertificate {
-    /// For people.
+    /// A note for people; Jeton only shows it.
     #[serde(deserialize_with = "present")]
     #[schema(value_type = String, max_length = 255, pattern = r"^[^\u0000-\u0009\u000b-\u001f\u007f-\u009f]*$")]
     pub description: Option<String>,
@@ -90,7 +90,7 @@ pub struct CertificateView {
     /// The name in it. It decides nothing: the certificate itself is compared.
     #[schema(example = "CN=billing")]
     pub subject: String,
-    /// For people.
+    /// A note for people; Jeton only shows it.
     #[schema(example = "deployed 2026-11")]
     pub description: String,
     /// The begin of its validity.

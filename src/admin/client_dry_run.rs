@@ -136,7 +136,7 @@ pub struct TriedToken {
 /// Something that bounds the life of a token.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct TriedBound {
-    /// What.
+    /// What bounds it.
     #[schema(example = "the token lifetime of 'orders'")]
     pub by: String,
     /// The latest end that it allows.

@@ -28,7 +28,7 @@ pub struct CreateClient {
     /// What sort of thing it is.
     #[serde(default = "service")]
     pub kind: ClientKind,
-    /// For people.
+    /// A note for people; `text` of the list finds it.
     #[serde(default)]
     #[schema(
         example = "Sends invoices",
@@ -109,7 +109,7 @@ pub struct UpdateClient {
     #[serde(deserialize_with = "present")]
     #[schema(value_type = ClientKind)]
     pub kind: Option<ClientKind>,
-    /// For people.
+    /// A note for people; `text` of the list finds it.
     #[serde(deserialize_with = "present")]
     #[schema(value_type = String, example = "Sends invoices", max_length = 1000, pattern = r"^[^\u0000-\u0009\u000b-\u001f\u007f-\u009f]*$")]
     pub description: Option<String>,
@@ -183,7 +183,7 @@ pub struct ClientView {
     pub client_id: ClientId,
     /// What sort of thing it is.
     pub kind: ClientKind,
-    /// For people.
+    /// A note for people; `text` of the list finds it.
     #[schema(example = "Sends invoices")]
     pub description: String,
     /// The team or person who answers for it.

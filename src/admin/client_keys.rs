@@ -40,7 +40,7 @@ pub struct AddKey {
     #[serde(default)]
     #[schema(max_length = 10_000)]
     pub pem: Option<String>,
-    /// For people.
+    /// A note for people; Jeton only shows it.
     #[serde(default)]
     #[schema(
         example = "deployed 2026-11",
@@ -62,7 +62,7 @@ pub struct AddKey {
 #[derive(Clone, Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct UpdateKey {
-    /// For people.
+    /// A note for people; Jeton only shows it.
     #[serde(deserialize_with = "present")]
     #[schema(value_type = String, max_length = 255, pattern = r"^[^\u0000-\u0009\u000b-\u001f\u007f-\u009f]*$")]
     pub description: Option<String>,
@@ -88,7 +88,7 @@ pub struct KeyView {
     /// The public key.
     #[schema(value_type = ClientPublicKey)]
     pub jwk: Value,
-    /// For people.
+    /// A note for people; Jeton only shows it.
     #[schema(example = "deployed 2026-11")]
     pub description: String,
     /// When it was added.

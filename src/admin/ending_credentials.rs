@@ -12,11 +12,11 @@ use crate::domain::time::Timestamp;
 /// A credential that somebody has to do something about.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct EndingCredentialView {
-    /// Whose.
+    /// The client whose credential it is.
     pub client_id: ClientId,
     /// What sort of credential.
     pub credential: CredentialKind,
-    /// Which.
+    /// The credential's identifier.
     #[schema(example = "k7q2mzxa")]
     pub credential_id: String,
     /// Its end.

@@ -98,7 +98,7 @@ object!(OutsideName);
 pub struct CreateExchangeRule {
     /// Its name, which never changes.
     pub name: ExchangeRuleName,
-    /// For people.
+    /// A note for people; `text` of the list finds it.
     #[serde(default)]
     #[schema(
         example = "Orders look at the stock",
@@ -146,7 +146,7 @@ pub struct CreateExchangeRule {
 #[derive(Clone, Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct UpdateExchangeRule {
-    /// For people.
+    /// A note for people; `text` of the list finds it.
     #[serde(deserialize_with = "present")]
     #[schema(value_type = String, example = "Orders look at the stock", max_length = 1000, pattern = r"^[^\u0000-\u0009\u000b-\u001f\u007f-\u009f]*$")]
     pub description: Option<String>,
@@ -205,7 +205,7 @@ pub struct UpdateExchangeRule {
 pub struct ExchangeRuleView {
     /// Its name.
     pub name: ExchangeRuleName,
-    /// For people.
+    /// A note for people; `text` of the list finds it.
     #[schema(example = "Orders look at the stock")]
     pub description: String,
     /// Who may exchange.

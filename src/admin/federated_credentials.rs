@@ -53,7 +53,7 @@ pub struct AddFederatedCredential {
     /// Which of them. All must hold.
     #[schema(min_items = 1, max_items = 20)]
     pub conditions: Vec<ClaimCondition>,
-    /// For people.
+    /// A note for people; Jeton only shows it.
     #[serde(default)]
     #[schema(
         example = "the deployment",
@@ -75,7 +75,7 @@ pub struct AddFederatedCredential {
 #[derive(Clone, Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct UpdateFederatedCredential {
-    /// For people.
+    /// A note for people; Jeton only shows it.
     #[serde(deserialize_with = "present")]
     #[schema(value_type = String, max_length = 255, pattern = r"^[^\u0000-\u0009\u000b-\u001f\u007f-\u009f]*$")]
     pub description: Option<String>,
@@ -96,7 +96,7 @@ pub struct FederatedCredentialView {
     pub issuer_enabled: bool,
     /// Which of them. All must hold.
     pub conditions: Vec<ClaimCondition>,
-    /// For people.
+    /// A note for people; Jeton only shows it.
     #[schema(example = "the deployment")]
     pub description: String,
     /// What is odd, a sentence each: that the client is registered for nothing that takes such a token, and whom the

@@ -56,7 +56,7 @@ pub struct UsedResourceServer {
     /// Its name, while it is registered.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resource_server: Option<ResourceServerName>,
-    /// How many tokens.
+    /// How many tokens for it.
     pub tokens: u64,
     /// When the last was issued.
     #[schema(value_type = String, format = DateTime)]
@@ -70,7 +70,7 @@ pub struct ResourceServerImpact {
     pub resource_server: ResourceServerName,
     /// How many clients got tokens for it in this hour and the one before, up to a minute late.
     pub clients: u64,
-    /// How many tokens.
+    /// How many tokens they got.
     pub tokens: u64,
     /// Whether there may be more: only so many clients are counted.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -86,10 +86,10 @@ pub struct ResourceServerImpact {
 /// A client that got tokens for a resource server.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct UsingClient {
-    /// Which.
+    /// The client's identifier.
     #[schema(example = "billing")]
     pub client_id: String,
-    /// How many tokens.
+    /// How many tokens it got.
     pub tokens: u64,
 }
 

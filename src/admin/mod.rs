@@ -142,7 +142,7 @@ pub enum AdminError {
     /// A permission is missing.
     #[error("this needs the permission {permission}: {because}")]
     Forbidden {
-        /// Which.
+        /// The permission that is missing.
         permission: String,
         /// What for.
         because: String,

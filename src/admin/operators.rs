@@ -15,9 +15,9 @@ const OPERATES_API: &str = "only who has every permission of this API can say wh
 /// A client that operates a resource server.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct OperatorView {
-    /// Which.
+    /// The client's identifier.
     pub client_id: ClientId,
-    /// Since when.
+    /// Since when it operates the resource server.
     #[schema(value_type = String, format = DateTime)]
     pub assigned_at: Timestamp,
 }

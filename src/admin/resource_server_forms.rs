@@ -17,7 +17,7 @@ use crate::jose::Algorithm;
 pub struct PermissionView {
     /// The scope value.
     pub permission: Permission,
-    /// For people.
+    /// What it lets a client do, for people; Jeton only shows it.
     #[serde(default)]
     #[schema(
         example = "Read orders",
@@ -37,7 +37,7 @@ pub struct CreateResourceServer {
     pub name: ResourceServerName,
     /// The audience of its tokens: usually an absolute URI, but any text.
     pub identifier: Identifier,
-    /// For people.
+    /// A note for people; `text` of the list finds it.
     #[serde(default)]
     #[schema(
         example = "The orders",
@@ -72,7 +72,7 @@ pub struct UpdateResourceServer {
     #[serde(deserialize_with = "present")]
     #[schema(value_type = Identifier)]
     pub identifier: Option<Identifier>,
-    /// For people.
+    /// A note for people; `text` of the list finds it.
     #[serde(deserialize_with = "present")]
     #[schema(value_type = String, example = "The orders", max_length = 1000, pattern = r"^[^\u0000-\u0009\u000b-\u001f\u007f-\u009f]*$")]
     pub description: Option<String>,
@@ -109,7 +109,7 @@ pub struct ResourceServerView {
     pub name: ResourceServerName,
     /// The audience of its tokens.
     pub identifier: Identifier,
-    /// For people.
+    /// A note for people; `text` of the list finds it.
     #[schema(example = "The orders")]
     pub description: String,
     /// What a token can allow there.

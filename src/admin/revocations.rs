@@ -18,7 +18,7 @@ use crate::runtime::revocations;
 pub struct RevokeTokens {
     /// One token, a whole chain of exchanges, or everything that a client has until now.
     pub kind: RevokedKind,
-    /// Which: a `jti`, a `txn`, or a client id.
+    /// A `jti`, a `txn` or a client id, as `kind` says.
     #[schema(example = "billing", min_length = 1)]
     pub subject: String,
 }
@@ -28,7 +28,7 @@ pub struct RevokeTokens {
 pub struct RevocationView {
     /// What it is about.
     pub kind: RevokedKind,
-    /// Which.
+    /// A `jti`, a `txn` or a client id, as `kind` says.
     #[schema(example = "billing")]
     pub subject: String,
     /// When; of a client, by the clock that is furthest ahead. What it gets later is not revoked.

@@ -39,7 +39,7 @@ object!(GivenPermission);
 pub struct CreateRole {
     /// Its name, as it stands in tokens; it never changes.
     pub name: RoleName,
-    /// For people.
+    /// A note for people; `text` of the list finds it.
     #[serde(default)]
     #[schema(
         example = "Reads orders",
@@ -57,7 +57,7 @@ pub struct CreateRole {
 #[derive(Clone, Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct UpdateRole {
-    /// For people.
+    /// A note for people; `text` of the list finds it.
     #[serde(deserialize_with = "present")]
     #[schema(value_type = String, example = "Reads orders", max_length = 1000, pattern = r"^[^\u0000-\u0009\u000b-\u001f\u007f-\u009f]*$")]
     pub description: Option<String>,
@@ -72,7 +72,7 @@ pub struct UpdateRole {
 pub struct RoleView {
     /// Its name.
     pub name: RoleName,
-    /// For people.
+    /// A note for people; `text` of the list finds it.
     #[schema(example = "Reads orders")]
     pub description: String,
     /// What it gives.

@@ -22,7 +22,7 @@ pub const USUAL_OVERLAP: Duration = Duration::from_hours(24);
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AddSecret {
-    /// For people.
+    /// A note for people; Jeton only shows it.
     #[serde(default)]
     #[schema(
         example = "deployed 2026-11",
@@ -54,7 +54,7 @@ pub struct AddSecret {
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RotateSecret {
-    /// For people.
+    /// A note for people; Jeton only shows it.
     #[serde(default)]
     #[schema(
         example = "rotated 2026-11",
@@ -85,7 +85,7 @@ pub struct RotateSecret {
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct UpdateSecret {
-    /// For people.
+    /// A note for people; Jeton only shows it.
     #[serde(deserialize_with = "present")]
     #[schema(value_type = String, example = "deployed 2026-11", max_length = 255, pattern = r"^[^\u0000-\u0009\u000b-\u001f\u007f-\u009f]*$")]
     pub description: Option<String>,
@@ -105,7 +105,7 @@ pub struct SecretView {
     /// How another server has hashed it; absent once it was presented, and for all others.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub imported_as: Option<ForeignScheme>,
-    /// For people.
+    /// A note for people; Jeton only shows it.
     #[schema(example = "deployed 2026-11")]
     pub description: String,
     /// When it was added.

@@ -53,7 +53,7 @@ pub struct SigningKeyView {
 /// The keys of one algorithm.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct KeyRingView {
-    /// Theirs.
+    /// The algorithm.
     #[schema(value_type = String, example = "ES256")]
     pub algorithm: Algorithm,
     /// When the next key begins to sign: a pending one, or one that is still to be made. Absent when nothing uses

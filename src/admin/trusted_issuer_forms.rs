@@ -64,7 +64,7 @@ object!(KeysFrom);
 pub struct CreateTrustedIssuer {
     /// Its name here, which never changes.
     pub name: TrustedIssuerName,
-    /// For people.
+    /// A note for people; `text` of the list finds it.
     #[serde(default)]
     #[schema(
         example = "Workflows of the organization",
@@ -109,7 +109,7 @@ pub struct CreateTrustedIssuer {
 #[derive(Clone, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct UpdateTrustedIssuer {
-    /// For people.
+    /// A note for people; `text` of the list finds it.
     #[serde(deserialize_with = "present")]
     #[schema(value_type = String, example = "Workflows of the organization", max_length = 1000, pattern = r"^[^\u0000-\u0009\u000b-\u001f\u007f-\u009f]*$")]
     pub description: Option<String>,
@@ -155,7 +155,7 @@ pub struct UpdateTrustedIssuer {
 pub struct TrustedIssuerView {
     /// Its name here.
     pub name: TrustedIssuerName,
-    /// For people.
+    /// A note for people; `text` of the list finds it.
     #[schema(example = "Workflows of the organization")]
     pub description: String,
     /// What its tokens are.

@@ -25,25 +25,25 @@ pub(super) enum Command {
     /// Print a one-time link by which somebody sets a new password and a new second factor. What they have counts
     /// until they use it.
     ResetPassword {
-        /// Whose.
+        /// The administrator's name.
         #[arg(value_parser = name)]
         name: AdministratorName,
     },
     /// Let somebody no longer sign in. Their sessions end at once.
     Disable {
-        /// Whom.
+        /// The administrator's name.
         #[arg(value_parser = name)]
         name: AdministratorName,
     },
     /// Let somebody sign in again.
     Enable {
-        /// Whom.
+        /// The administrator's name.
         #[arg(value_parser = name)]
         name: AdministratorName,
     },
     /// Remove somebody. The audit keeps what they did.
     Delete {
-        /// Whom.
+        /// The administrator's name.
         #[arg(value_parser = name)]
         name: AdministratorName,
     },

@@ -1,12 +1,22 @@
 //! What the arguments of commands about clients mean.
 
-use clap::{Arg, Command, CommandFactory};
+use clap::{Arg, Args, Command, CommandFactory};
 
 use super::Arguments;
 use crate::domain::client::GrantType;
 use crate::domain::error::FieldError;
 use crate::domain::ids::{ClientId, ResourceServerName, RoleName, SecretId};
 use crate::domain::time::Timestamp;
+
+#[derive(Debug, Args)]
+pub(super) struct End {
+    /// Its end, for example 2027-01-01T00:00:00Z. Without this and --expires-in it has none of its own.
+    #[arg(long, value_name = "TIME", value_parser = timestamp, conflicts_with = "expires_in")]
+    pub(super) expires_at: Option<Timestamp>,
+    /// Its end in seconds from now.
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, value_parser = seconds)]
+    pub(super) expires_in: Option<u32>,
+}
 
 pub(super) fn client_id(text: &str) -> Result<ClientId, FieldError> {
     ClientId::new(text)
@@ -68,6 +78,29 @@ fn is_flag(command: &Command, text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Who asks for help and reads `<CLIENT_ID>  Whose.` knows no more than before.
+    #[test]
+    fn the_help_of_every_argument_says_what_it_is() {
+        fn look(command: &Command, found: &mut Vec<String>) {
+            for argument in command.get_arguments() {
+                let help = argument.get_help().map(ToString::to_string).unwrap_or_default();
+                if help.split_whitespace().count() < 3
+                    && !["help", "version"].contains(&argument.get_id().as_str())
+                {
+                    found.push(format!("{} {}: {help:?}", command.get_name(), argument.get_id()));
+                }
+            }
+            command.get_subcommands().for_each(|below| look(below, found));
+        }
+        let mut program = Arguments::command();
+        program.build();
+        let mut found = Vec::new();
+        look(&program, &mut found);
+        // The `help` that clap adds to each has an argument without one.
+        found.retain(|line| !line.starts_with("help "));
+        assert!(found.is_empty(), "{found:#?}");
+    }
 
     #[test]
     fn a_flag_is_no_value_and_what_only_begins_with_a_hyphen_is_one() {

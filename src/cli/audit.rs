@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand, ValueEnum};
+use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 
-use super::{audit_tree, output};
+use super::{audit_tree, input, output};
 use crate::admin::audit::schema;
 use crate::admin::audit_check::{self, AuditError, TrustedKeys};
 use crate::admin::audit_tree::exchange_tree;
@@ -19,6 +20,9 @@ use crate::domain::time::Timestamp;
 use crate::jose::PublicJwkSet;
 use crate::storage::Store;
 
+/// The most bytes that are read of a file with keys: tens of thousands of keys.
+const MOST_KEYS: usize = 16 * 1_024 * 1_024;
+
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Check that no event was altered, removed or moved; the exit code is 1 when one was.
@@ -28,7 +32,7 @@ pub(super) enum Command {
         /// Check this exported file instead of the database. Needs --keys.
         #[arg(long, value_name = "FILE", requires = "keys")]
         file: Option<PathBuf>,
-        /// Believe these keys, as `jeton audit keys` printed them, instead of those in the database.
+        /// Believe these keys, as `jeton audit keys` printed them, instead of those in the database; `-` for standard input.
         #[arg(long, value_name = "FILE")]
         keys: Option<PathBuf>,
     },
@@ -36,7 +40,7 @@ pub(super) enum Command {
     Export {
         #[command(flatten)]
         span: Span,
-        /// The form.
+        /// The format of the output.
         #[arg(long, value_enum, default_value_t = Format::Jsonl)]
         format: Format,
     },
@@ -128,9 +132,8 @@ async fn open(config: &Config) -> anyhow::Result<Store> {
 }
 
 fn read_keys(path: &Path) -> anyhow::Result<PublicJwkSet> {
-    let place = || format!("the keys in {}", path.display());
-    let text = std::fs::read_to_string(path).with_context(place)?;
-    serde_json::from_str(&text).with_context(place)
+    let text = input::read(path, "the keys of an audit", MOST_KEYS)?;
+    serde_json::from_str(text.expose_secret()).with_context(|| format!("the keys in {}", input::name(path)))
 }
 
 /// Tells on a terminal how many events were seen.

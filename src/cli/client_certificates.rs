@@ -1,14 +1,12 @@
 //! `jeton clients certificate …`
 
-use std::fs;
-use std::io::Read;
 use std::path::PathBuf;
 
-use anyhow::Context;
 use clap::Subcommand;
+use secrecy::ExposeSecret;
 
-use super::arguments::{client_id, timestamp};
-use super::{Offline, output};
+use super::arguments::{End, client_id, timestamp};
+use super::{Offline, input, output};
 use crate::admin::client_certificates::{AddCertificate, CertificateSubject, UpdateCertificate};
 use crate::domain::certificate_subject::{ExpectedSubject, SubjectKind};
 use crate::domain::client_certificate::LONGEST_PEM;
@@ -20,33 +18,32 @@ use crate::domain::time::Timestamp;
 pub(super) enum Command {
     /// Register a certificate. Whoever holds its key is the client.
     Add {
-        /// Whose.
+        /// The client's identifier.
         #[arg(value_parser = client_id)]
         client_id: ClientId,
-        /// The certificate in PEM; - reads standard input.
+        /// The file with the certificate, in PEM; `-` for standard input.
         file: PathBuf,
-        /// For people.
+        /// A note for people; Jeton only shows it.
         #[arg(long, default_value = "")]
         description: String,
-        /// Its end here, for example 2027-01-01T00:00:00Z; that of its validity when absent.
-        #[arg(long, value_name = "TIME", value_parser = timestamp)]
-        expires_at: Option<Timestamp>,
+        #[command(flatten)]
+        end: End,
     },
     /// List a client's certificates, newest first.
     List {
-        /// Whose.
+        /// The client's identifier.
         #[arg(value_parser = client_id)]
         client_id: ClientId,
     },
     /// Change what is said of a certificate, or its end here.
     Change {
-        /// Whose.
+        /// The client's identifier.
         #[arg(value_parser = client_id)]
         client_id: ClientId,
-        /// Which; `jeton clients certificate list` names them.
+        /// The certificate's identifier, which `jeton clients certificate list` lists.
         #[arg(value_parser = certificate_id)]
         certificate_id: CredentialId,
-        /// For people.
+        /// A note for people; Jeton only shows it.
         #[arg(long)]
         description: Option<String>,
         /// Its end here, for example 2027-01-01T00:00:00Z.
@@ -58,10 +55,10 @@ pub(super) enum Command {
     },
     /// Remove a certificate. It is refused everywhere from the next second on.
     Remove {
-        /// Whose.
+        /// The client's identifier.
         #[arg(value_parser = client_id)]
         client_id: ClientId,
-        /// Which; `jeton clients certificate list` names them.
+        /// The certificate's identifier, which `jeton clients certificate list` lists.
         #[arg(value_parser = certificate_id)]
         certificate_id: CredentialId,
     },
@@ -70,8 +67,10 @@ pub(super) enum Command {
 pub(super) async fn run(command: Command, offline: &Offline, json: bool) -> anyhow::Result<()> {
     let Offline { admin, by, .. } = offline;
     match command {
-        Command::Add { client_id, file, description, expires_at } => {
-            let new = AddCertificate { certificate: read(&file)?, description, expires_at, expires_in: None };
+        Command::Add { client_id, file, description, end: End { expires_at, expires_in } } => {
+            let pem = input::read(&file, "a certificate in PEM", LONGEST_PEM)?;
+            let certificate = pem.expose_secret().to_owned();
+            let new = AddCertificate { certificate, description, expires_at, expires_in };
             output::one(&admin.add_certificate(by, &client_id, new).await?, json)
         }
         Command::List { client_id } => output::rows(
@@ -100,22 +99,6 @@ pub(super) async fn run(command: Command, offline: &Offline, json: bool) -> anyh
             output::print(&format!("certificate {certificate_id} of {client_id} is removed"))
         }
     }
-}
-
-/// Not more of a file than a certificate can be: what is refused then is refused for its length.
-fn read(file: &PathBuf) -> anyhow::Result<String> {
-    let most = LONGEST_PEM as u64 + 1;
-    let mut text = String::new();
-    let source: Box<dyn Read> = if file.as_os_str() == "-" {
-        Box::new(std::io::stdin())
-    } else {
-        Box::new(fs::File::open(file).with_context(|| format!("cannot read {}", file.display()))?)
-    };
-    source
-        .take(most)
-        .read_to_string(&mut text)
-        .with_context(|| format!("{} is not a certificate in PEM", file.display()))?;
-    Ok(text)
 }
 
 fn certificate_id(text: &str) -> Result<CredentialId, FieldError> {

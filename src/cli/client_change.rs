@@ -14,7 +14,7 @@ use crate::domain::time::Timestamp;
 /// What is not named stays. What repeats replaces all of its sort.
 #[derive(Debug, Args)]
 pub(super) struct Change {
-    /// Which.
+    /// The client's identifier.
     #[arg(value_parser = client_id)]
     client_id: ClientId,
     #[command(flatten)]
@@ -28,7 +28,7 @@ struct Changes {
     /// What sort of thing it is: service, machine, job or agent.
     #[arg(long)]
     kind: Option<ClientKind>,
-    /// For people.
+    /// A note for people, which `--text` of `list` finds.
     #[arg(long)]
     description: Option<String>,
     /// The team or person who answers for it.
@@ -40,10 +40,11 @@ struct Changes {
     /// A label; may be repeated, and replaces all labels.
     #[arg(long = "label", value_name = "NAME=VALUE", value_parser = pair)]
     labels: Vec<(String, String)>,
-    /// A grant it may use; may be repeated, and replaces all grants. `token-exchange` for short.
+    /// A grant it may use: `client_credentials`, `token-exchange` or `jwt-bearer`; may be repeated, and replaces all
+    /// grants.
     #[arg(long = "grant-type", value_name = "GRANT", value_parser = grant_type)]
     grant_types: Vec<GrantType>,
-    /// A way to authenticate; may be repeated, and replaces all of them.
+    /// A way to authenticate, as in `clients create`; may be repeated, and replaces all of them.
     #[arg(long = "auth-method", value_name = "METHOD")]
     auth_methods: Vec<AuthMethod>,
     /// An address or network it may call from; may be repeated, and replaces all of them.
@@ -58,7 +59,7 @@ struct Changes {
     /// A token request that names none has no resource server of its own.
     #[arg(long, conflicts_with = "default_resource_server")]
     no_default_resource_server: bool,
-    /// The client that alone may act for it.
+    /// The only client that may act for it, in token exchange.
     #[arg(long, value_name = "CLIENT_ID", value_parser = client_id)]
     may_act: Option<ClientId>,
     /// Whoever an exchange rule allows may act for it.
@@ -73,13 +74,13 @@ struct Changes {
     /// No subject is expected of its certificate. As long as it has the method `tls_client_auth` it needs one.
     #[arg(long, conflicts_with = "certificate_subject")]
     no_certificate_subject: bool,
-    /// Its end, for example 2027-01-01T00:00:00Z.
+    /// When it ends, and gets no tokens any more; for example 2027-01-01T00:00:00Z.
     #[arg(long, value_name = "TIME", value_parser = timestamp)]
     expires_at: Option<Timestamp>,
     /// It has no end.
     #[arg(long, conflicts_with = "expires_at")]
     never_expires: bool,
-    /// Where its public keys are published.
+    /// Where its public keys are published, as a JWK Set.
     #[arg(long, value_name = "URL")]
     jwks_uri: Option<String>,
     /// Its public keys are published nowhere.

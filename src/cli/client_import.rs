@@ -1,14 +1,14 @@
 //! `jeton clients import`: many clients with the secrets that they have elsewhere, one JSON object a line.
 
-use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use clap::{Args, ValueEnum};
+use secrecy::ExposeSecret;
 use serde_json::{Map, Value, json};
 
 use super::arguments::role_name;
-use super::{Offline, output};
+use super::{Offline, input, output};
 use crate::admin::AdminError;
 use crate::admin::client_import::ImportedClient;
 use crate::domain::error::FieldError;
@@ -17,11 +17,14 @@ use crate::domain::ids::RoleName;
 use crate::domain::text::quoted;
 use crate::http::read_value;
 
+/// The most of a file that is read: some kilobytes for each of the clients that one import takes.
+const LARGEST: usize = 64 * 1_024 * 1_024;
+
 #[derive(Debug, Args)]
 pub(super) struct Import {
     /// The file, with one client as a JSON object on each line; `-` for standard input.
     file: PathBuf,
-    /// Whose objects they are.
+    /// The server that wrote the objects.
     #[arg(long, default_value = "jeton")]
     format: Format,
     /// A role that every one of them gets; may be repeated.
@@ -52,10 +55,10 @@ struct Lines {
 }
 
 pub(super) async fn run(import: Import, offline: &Offline, json: bool) -> anyhow::Result<()> {
-    let text = read(&import.file)?;
-    let Lines { mut clients, mut errors, left_out } = lines(&text, import.format);
+    let text = input::read(&import.file, "an import of clients", LARGEST)?;
+    let Lines { mut clients, mut errors, left_out } = lines(text.expose_secret(), import.format);
     if clients.is_empty() && errors.is_empty() {
-        bail!("{} has no client: write one JSON object a line", import.file.display());
+        bail!("{} has no client: write one JSON object a line", input::name(&import.file));
     }
     for imported in &mut clients {
         imported.client.roles.extend(import.roles.iter().cloned());
@@ -82,15 +85,6 @@ pub(super) async fn run(import: Import, offline: &Offline, json: bool) -> anyhow
     let done = if import.dry_run { "would be registered" } else { "are registered" };
     eprintln!("{} clients {done}.", imported.len());
     Ok(())
-}
-
-fn read(path: &Path) -> anyhow::Result<String> {
-    if path == Path::new("-") {
-        let mut text = String::new();
-        std::io::stdin().read_to_string(&mut text).context("standard input")?;
-        return Ok(text);
-    }
-    std::fs::read_to_string(path).with_context(|| path.display().to_string())
 }
 
 fn lines(text: &str, format: Format) -> Lines {

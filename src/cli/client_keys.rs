@@ -1,53 +1,51 @@
 //! `jeton clients key …`
 
-use std::io::Read as _;
 use std::path::PathBuf;
 
-use anyhow::Context as _;
 use clap::Subcommand;
+use secrecy::ExposeSecret;
 
-use super::arguments::{client_id, seconds, timestamp};
-use super::{Offline, output};
+use super::arguments::{End, client_id, timestamp};
+use super::{Offline, input, output};
 use crate::admin::client_keys::{AddKey, UpdateKey};
 use crate::domain::error::FieldError;
 use crate::domain::ids::{ClientId, CredentialId};
 use crate::domain::time::Timestamp;
 
 /// The most of a file that is read: a key has a few hundred bytes.
-const LARGEST: u64 = 64 * 1_024;
+const LARGEST: usize = 64 * 1_024;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Key {
     /// Add a public key, as `openssl pkey -pubout` prints it or as a JWK.
     Add {
-        /// Whose.
+        /// The client's identifier.
         #[arg(value_parser = client_id)]
         client_id: ClientId,
         /// The file with the key; `-` for standard input.
         #[arg(value_name = "FILE")]
         file: PathBuf,
-        /// For people.
+        /// A note for people; Jeton only shows it.
         #[arg(long, default_value = "")]
         description: String,
-        /// Its end in seconds from now.
-        #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, value_parser = seconds)]
-        expires_in: Option<u32>,
+        #[command(flatten)]
+        end: End,
     },
     /// List a client's keys, with when each was last used.
     List {
-        /// Whose.
+        /// The client's identifier.
         #[arg(value_parser = client_id)]
         client_id: ClientId,
     },
     /// Change what is said of a key, or its end.
     Change {
-        /// Whose.
+        /// The client's identifier.
         #[arg(value_parser = client_id)]
         client_id: ClientId,
-        /// Which; `jeton clients key list` lists them.
+        /// The key's identifier, which `jeton clients key list` lists.
         #[arg(value_parser = key_id)]
         key_id: CredentialId,
-        /// For people.
+        /// A note for people; Jeton only shows it.
         #[arg(long)]
         description: Option<String>,
         /// Its end, for example 2027-01-01T00:00:00Z.
@@ -59,10 +57,10 @@ pub(super) enum Key {
     },
     /// Remove a key. It is refused everywhere from the next second on.
     Remove {
-        /// Whose.
+        /// The client's identifier.
         #[arg(value_parser = client_id)]
         client_id: ClientId,
-        /// Which; `jeton clients key list` lists them.
+        /// The key's identifier, which `jeton clients key list` lists.
         #[arg(value_parser = key_id)]
         key_id: CredentialId,
     },
@@ -71,8 +69,10 @@ pub(super) enum Key {
 pub(super) async fn run(key: Key, offline: &Offline, json: bool) -> anyhow::Result<()> {
     let Offline { admin, by, .. } = offline;
     match key {
-        Key::Add { client_id, file, description, expires_in } => {
-            let new = AddKey { description, expires_in, ..AddKey::of_text(&read(&file)?)? };
+        Key::Add { client_id, file, description, end: End { expires_at, expires_in } } => {
+            let text = input::read(&file, "a public key in PEM or as a JWK", LARGEST)?;
+            let key = AddKey::of_text(text.expose_secret())?;
+            let new = AddKey { description, expires_at, expires_in, ..key };
             output::one(&admin.add_key(by, &client_id, new).await?, json)
         }
         Key::List { client_id } => {
@@ -94,17 +94,6 @@ pub(super) async fn run(key: Key, offline: &Offline, json: bool) -> anyhow::Resu
             output::print(&format!("key {key_id} of {client_id} is removed"))
         }
     }
-}
-
-fn read(file: &std::path::Path) -> anyhow::Result<String> {
-    let mut text = String::new();
-    if file.as_os_str() == "-" {
-        std::io::stdin().take(LARGEST).read_to_string(&mut text).context("standard input")?;
-    } else {
-        let opened = std::fs::File::open(file).with_context(|| file.display().to_string())?;
-        opened.take(LARGEST).read_to_string(&mut text).with_context(|| file.display().to_string())?;
-    }
-    Ok(text)
 }
 
 fn key_id(text: &str) -> Result<CredentialId, FieldError> {

@@ -10,25 +10,25 @@ use crate::domain::ids::{ClientId, RoleName};
 pub(super) enum Role {
     /// Give a client a role. It counts from the next second on.
     Add {
-        /// Which client.
+        /// The client's identifier.
         #[arg(value_parser = client_id)]
         client_id: ClientId,
-        /// Which role.
+        /// The role's name.
         #[arg(value_parser = role_name)]
         role: RoleName,
     },
     /// Take a role away. It counts from the next second on; tokens that are in the world stay until they end.
     Remove {
-        /// Which client.
+        /// The client's identifier.
         #[arg(value_parser = client_id)]
         client_id: ClientId,
-        /// Which role.
+        /// The role's name.
         #[arg(value_parser = role_name)]
         role: RoleName,
     },
     /// List a client's roles.
     List {
-        /// Which client.
+        /// The client's identifier.
         #[arg(value_parser = client_id)]
         client_id: ClientId,
     },

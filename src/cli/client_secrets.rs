@@ -1,18 +1,19 @@
 //! `jeton clients secret …`
 
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
 use clap::{Args, Subcommand};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 
-use super::arguments::{client_id, seconds, secret_id, timestamp};
-use super::{Offline, output};
+use super::arguments::{End, client_id, seconds, secret_id, timestamp};
+use super::{Offline, input, output};
 use crate::admin::secrets::{AddSecret, RotateSecret, UpdateSecret};
 use crate::domain::ids::{ClientId, SecretId};
 use crate::domain::time::Timestamp;
+
+/// The most of a file that is read; the use-case takes less.
+const LARGEST: usize = 64 * 1_024;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Secret {
@@ -22,13 +23,13 @@ pub(super) enum Secret {
     Rotate(Rotate),
     /// Change a secret's description or its end.
     Update {
-        /// Whose.
+        /// The client's identifier.
         #[arg(value_parser = client_id)]
         client_id: ClientId,
-        /// Which; `jeton clients show` lists them.
+        /// The secret's identifier, which `jeton clients show` lists.
         #[arg(value_parser = secret_id)]
         secret_id: SecretId,
-        /// For people.
+        /// A note for people; Jeton only shows it.
         #[arg(long)]
         description: Option<String>,
         /// Its end, for example 2027-01-01T00:00:00Z.
@@ -40,10 +41,10 @@ pub(super) enum Secret {
     },
     /// Revoke a secret. It is refused everywhere from the next second on.
     Revoke {
-        /// Whose.
+        /// The client's identifier.
         #[arg(value_parser = client_id)]
         client_id: ClientId,
-        /// Which; `jeton clients show` lists them.
+        /// The secret's identifier, which `jeton clients show` lists.
         #[arg(value_parser = secret_id)]
         secret_id: SecretId,
     },
@@ -51,15 +52,14 @@ pub(super) enum Secret {
 
 #[derive(Debug, Args)]
 pub(super) struct Add {
-    /// Whose.
+    /// The client's identifier.
     #[arg(value_parser = client_id)]
     client_id: ClientId,
-    /// For people.
+    /// A note for people; Jeton only shows it.
     #[arg(long, default_value = "")]
     description: String,
-    /// Its end in seconds from now.
-    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, value_parser = seconds)]
-    expires_in: Option<u32>,
+    #[command(flatten)]
+    end: End,
     /// A file with the secret that the client has elsewhere, in plain text; `-` for standard input.
     #[arg(long, value_name = "FILE", conflicts_with = "hash_file")]
     secret_file: Option<PathBuf>,
@@ -70,7 +70,7 @@ pub(super) struct Add {
 
 #[derive(Debug, Args)]
 pub(super) struct Rotate {
-    /// Whose.
+    /// The client's identifier.
     #[arg(value_parser = client_id)]
     client_id: ClientId,
     /// A secret that the new one replaces; may be repeated. The newest that counts, when absent.
@@ -79,10 +79,14 @@ pub(super) struct Rotate {
     /// For how many seconds the old ones go on counting; a day, when absent.
     #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, value_parser = seconds)]
     overlap: Option<u32>,
-    /// For people.
+    /// A note for people; Jeton only shows it.
     #[arg(long, default_value = "")]
     description: String,
-    /// The end of the new secret in seconds from now; when absent, it lives as long as the one that it replaces was to.
+    /// The end of the new secret, for example 2027-01-01T00:00:00Z. Without this and --expires-in it lives as long as
+    /// the one that it replaces was to.
+    #[arg(long, value_name = "TIME", value_parser = timestamp, conflicts_with = "expires_in")]
+    expires_at: Option<Timestamp>,
+    /// The end of the new secret in seconds from now.
     #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, value_parser = seconds)]
     expires_in: Option<u32>,
 }
@@ -90,13 +94,13 @@ pub(super) struct Rotate {
 pub(super) async fn run(command: Secret, offline: &Offline, json: bool) -> anyhow::Result<()> {
     let Offline { admin, by, .. } = offline;
     match command {
-        Secret::Add(Add { client_id, description, expires_in, secret_file, hash_file }) => {
+        Secret::Add(Add { client_id, description, end, secret_file, hash_file }) => {
             let new = AddSecret {
                 description,
-                expires_in,
+                expires_at: end.expires_at,
+                expires_in: end.expires_in,
                 secret: secret_file.as_deref().map(read).transpose()?,
                 secret_hash: hash_file.as_deref().map(read).transpose()?,
-                ..AddSecret::default()
             };
             let generated = new.secret.is_none() && new.secret_hash.is_none();
             let mut added = admin.add_secret(by, &client_id, new).await?;
@@ -110,9 +114,9 @@ pub(super) async fn run(command: Secret, offline: &Offline, json: bool) -> anyho
             }
             Ok(())
         }
-        Secret::Rotate(Rotate { client_id, secret_ids, overlap, description, expires_in }) => {
-            let wanted =
-                RotateSecret { description, expires_in, secret_ids, overlap, ..RotateSecret::default() };
+        Secret::Rotate(rotate) => {
+            let Rotate { client_id, secret_ids, overlap, description, expires_at, expires_in } = rotate;
+            let wanted = RotateSecret { description, expires_at, expires_in, secret_ids, overlap };
             output::one(&admin.rotate_secret(by, &client_id, wanted).await?, json)?;
             if !json {
                 shown_once();
@@ -139,13 +143,7 @@ pub(super) fn shown_once() {
 }
 
 /// A secret from a file, without the line's end after it.
-fn read(path: &Path) -> anyhow::Result<SecretString> {
-    let text = if path == Path::new("-") {
-        let mut text = String::new();
-        std::io::stdin().read_to_string(&mut text).context("standard input")?;
-        text
-    } else {
-        std::fs::read_to_string(path).with_context(|| path.display().to_string())?
-    };
-    Ok(SecretString::from(text.trim_end_matches(['\r', '\n']).to_owned()))
+fn read(file: &Path) -> anyhow::Result<SecretString> {
+    let text = input::read(file, "a client's secret", LARGEST)?;
+    Ok(SecretString::from(text.expose_secret().trim_end_matches(['\r', '\n'])))
 }

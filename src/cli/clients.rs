@@ -27,22 +27,22 @@ pub(super) enum Command {
     Create(Create),
     /// List clients.
     List {
-        /// Of this kind.
+        /// Only clients of this kind: service, machine, job or agent.
         #[arg(long)]
         kind: Option<ClientKind>,
-        /// Of this owner.
+        /// Only clients of this owner.
         #[arg(long)]
         owner: Option<String>,
-        /// With this label.
+        /// Only clients with this label.
         #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
         label: Option<(String, String)>,
-        /// With this text in the identifier, the description or the owner.
+        /// Only clients with this text in the identifier, the description or the owner.
         #[arg(long)]
         text: Option<String>,
     },
     /// Show a client with its roles, what it operates, its keys and its secrets (not the secrets themselves).
     Show {
-        /// Which.
+        /// The client's identifier.
         #[arg(value_parser = client_id)]
         client_id: ClientId,
     },
@@ -53,13 +53,13 @@ pub(super) enum Command {
     Role(client_roles::Role),
     /// Switch a client off. It gets no tokens from the next second on.
     Disable {
-        /// Which.
+        /// The client's identifier.
         #[arg(value_parser = client_id)]
         client_id: ClientId,
     },
     /// Switch a client on again.
     Enable {
-        /// Which.
+        /// The client's identifier.
         #[arg(value_parser = client_id)]
         client_id: ClientId,
     },
@@ -71,10 +71,10 @@ pub(super) enum Command {
     Ending,
     /// Let a client rotate its own secrets, or no longer.
     OwnSecrets {
-        /// Which.
+        /// The client's identifier.
         #[arg(value_parser = client_id)]
         client_id: ClientId,
-        /// Whether it may.
+        /// Whether it may rotate its own secrets.
         #[arg(value_enum)]
         allowed: Allowed,
     },
@@ -101,7 +101,7 @@ pub(super) struct Create {
     /// What sort of thing it is: service, machine, job or agent.
     #[arg(long, default_value = "service")]
     kind: ClientKind,
-    /// For people.
+    /// A note for people, which `--text` of `list` finds.
     #[arg(long, default_value = "")]
     description: String,
     /// The team or person who answers for it.
@@ -116,16 +116,19 @@ pub(super) struct Create {
     /// The resource server of a token request that names none.
     #[arg(long, value_name = "NAME", value_parser = resource_server_name)]
     default_resource_server: Option<ResourceServerName>,
-    /// A grant it may use; may be repeated. `client_credentials` alone when absent; `token-exchange` for short.
+    /// A grant it may use: `client_credentials`, `token-exchange` or `jwt-bearer`; may be repeated.
+    /// `client_credentials` alone when absent.
     #[arg(long = "grant-type", value_name = "GRANT", value_parser = grant_type)]
     grant_types: Vec<GrantType>,
-    /// A way to authenticate; may be repeated. Both secret methods when absent.
+    /// A way to authenticate: `client_secret_basic`, `client_secret_post`, `private_key_jwt`, `tls_client_auth`,
+    /// `self_signed_tls_client_auth`, `federated_jwt`, `spiffe_jwt` or `spiffe_x509`; may be repeated. The first two
+    /// when absent.
     #[arg(long = "auth-method", value_name = "METHOD")]
     auth_methods: Vec<AuthMethod>,
     /// An address or network it may call from; may be repeated.
     #[arg(long = "allow-from", value_name = "NETWORK")]
     allowed_networks: Vec<String>,
-    /// The client that alone may act for it.
+    /// The only client that may act for it, in token exchange.
     #[arg(long, value_name = "CLIENT_ID", value_parser = client_id)]
     may_act: Option<ClientId>,
     /// Whether its tokens must be bound to a key that it proves: optional, dpop, mtls or either.
@@ -135,22 +138,22 @@ pub(super) struct Create {
     /// `san_ip` or `san_email`.
     #[arg(long, value_name = "KIND=TEXT", value_parser = client_certificates::subject)]
     certificate_subject: Option<CertificateSubject>,
-    /// Its end, for example 2027-01-01T00:00:00Z.
+    /// When it ends, and gets no tokens any more; for example 2027-01-01T00:00:00Z.
     #[arg(long, value_name = "TIME", value_parser = timestamp)]
     expires_at: Option<Timestamp>,
     /// Whether it may add secrets of its own, each in place of an earlier one.
     #[arg(long)]
     may_rotate_own_secrets: bool,
-    /// Where its public keys are published.
+    /// Where its public keys are published, as a JWK Set.
     #[arg(long, value_name = "URL")]
     jwks_uri: Option<String>,
-    /// Refuse assertions that do not say that they are some (typ client-authentication+jwt).
+    /// Refuse its assertions unless their header says that they are some (typ client-authentication+jwt).
     #[arg(long)]
     assertion_type_required: bool,
-    /// Accept assertions that name the token endpoint as their audience.
+    /// Accept assertions of it that name the token endpoint as their audience.
     #[arg(long)]
     legacy_assertion_audience: bool,
-    /// Add no secret.
+    /// Add no secret: it will authenticate otherwise.
     #[arg(long)]
     no_secret: bool,
 }
@@ -158,9 +161,9 @@ pub(super) struct Create {
 /// Whether something is allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Allowed {
-    /// It is.
+    /// It may.
     On,
-    /// It is not.
+    /// It may not.
     Off,
 }
 

@@ -22,25 +22,25 @@ pub(super) enum Command {
     Create(Create),
     /// List exchange rules.
     List {
-        /// With this text in the name or the description.
+        /// Only exchange rules with this text in the name or the description.
         #[arg(long)]
         text: Option<String>,
     },
     /// Show an exchange rule.
     Show {
-        /// Which.
+        /// The rule's name.
         #[arg(value_parser = rule_name)]
         name: ExchangeRuleName,
     },
     /// Switch an exchange rule off. Nothing is exchanged by it from the next second on.
     Disable {
-        /// Which.
+        /// The rule's name.
         #[arg(value_parser = rule_name)]
         name: ExchangeRuleName,
     },
     /// Switch an exchange rule on again.
     Enable {
-        /// Which.
+        /// The rule's name.
         #[arg(value_parser = rule_name)]
         name: ExchangeRuleName,
     },
@@ -48,7 +48,7 @@ pub(super) enum Command {
     Try(Try),
     /// Remove an exchange rule.
     Delete {
-        /// Which.
+        /// The rule's name.
         #[arg(value_parser = rule_name)]
         name: ExchangeRuleName,
     },
@@ -63,7 +63,7 @@ pub(super) struct Create {
     /// Its name, which never changes.
     #[arg(value_parser = rule_name)]
     name: ExchangeRuleName,
-    /// For people.
+    /// A note for people, which `--text` of `list` finds.
     #[arg(long, default_value = "")]
     description: String,
     /// The client that may exchange.
@@ -91,7 +91,7 @@ pub(super) struct Create {
     /// What a claim of the actor token must be; may be repeated: all must hold.
     #[arg(long = "actor-condition", value_name = "CLAIM=VALUE", value_parser = condition, requires = "actor_issuer")]
     actor_conditions: Vec<ClaimCondition>,
-    /// What the new token is for.
+    /// The resource server that the new token is for.
     #[arg(long, value_name = "NAME", value_parser = resource_server_name)]
     resource_server: ResourceServerName,
     /// A permission that the new token may have there; may be repeated.
@@ -141,16 +141,16 @@ pub(super) struct Try {
     /// none.
     #[arg(long = "audience", value_name = "NAME", required_unless_present = "subject_issuer", value_parser = resource_server_name)]
     audience: Vec<ResourceServerName>,
-    /// What the subject token allows; all that the subject's roles give there, when absent.
+    /// The scope values of the subject token, with spaces between; all that the subject's roles give there, when absent.
     #[arg(long, value_name = "SCOPE")]
     subject_scope: Option<String>,
     /// Who acts in the subject token already, newest first; may be repeated.
     #[arg(long = "actor", value_name = "CLIENT_ID", value_parser = client_id)]
     actors: Vec<ClientId>,
-    /// What the new token would be for.
+    /// The resource server that the new token would be for.
     #[arg(long, value_name = "NAME", value_parser = resource_server_name)]
     resource_server: Option<ResourceServerName>,
-    /// What would be asked for; all that can be had, when absent.
+    /// The scope values that would be asked for, with spaces between; all that can be had, when absent.
     #[arg(long)]
     scope: Option<String>,
 }

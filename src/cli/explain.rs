@@ -1,15 +1,13 @@
 //! `jeton explain-assertion`: why a platform's token counts here or does not, for people.
 
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use clap::Args;
-use secrecy::SecretString;
-use zeroize::Zeroizing;
+use secrecy::{ExposeSecret, SecretString};
 
 use super::arguments::client_id;
-use super::{Offline, output};
+use super::{Offline, input, output};
 use crate::admin::explain::{ExplainAssertion, ExplainedAssertion};
 use crate::domain::ids::ClientId;
 use crate::domain::text::quoted;
@@ -17,7 +15,7 @@ use crate::oauth::outside::{LONGEST, Step, UsedAs, Verdict};
 
 #[derive(Debug, Args)]
 pub(super) struct Explain {
-    /// The file that holds the token; - for the standard input. As an argument it would stand in the shell's history.
+    /// The file that holds the token; `-` for standard input. As an argument it would stand in the shell's history.
     file: PathBuf,
     /// The client that it is meant to prove; found by the token, when absent.
     #[arg(long, value_name = "CLIENT_ID", value_parser = client_id)]
@@ -44,20 +42,9 @@ pub(super) async fn run(wanted: Explain, offline: &Offline, json: bool) -> anyho
 }
 
 fn read(file: &Path) -> anyhow::Result<SecretString> {
-    let named = || format!("reading the token from {}", file.display());
-    // One more than is accepted: what is longer is told to be.
-    let most = u64::try_from(LONGEST).unwrap_or(u64::MAX).saturating_add(1_000);
-    let mut text = Zeroizing::new(String::new());
-    if file == Path::new("-") {
-        std::io::stdin().take(most).read_to_string(&mut text).with_context(named)?;
-    } else {
-        std::fs::File::open(file)
-            .with_context(named)?
-            .take(most)
-            .read_to_string(&mut text)
-            .with_context(named)?;
-    }
-    Ok(SecretString::from(text.trim()))
+    // More than counts, for what stands around it.
+    let text = input::read(file, "a token", LONGEST + 1_000)?;
+    Ok(SecretString::from(text.expose_secret().trim()))
 }
 
 fn told(explained: &ExplainedAssertion) -> String {

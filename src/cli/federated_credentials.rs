@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 
-use super::arguments::{client_id, seconds, timestamp};
+use super::arguments::{End, client_id, timestamp};
 use super::preset_parameters::PresetParameters;
 use super::trusted_issuers::issuer_name;
 use super::{Offline, output};
@@ -22,19 +22,19 @@ pub(super) enum Federation {
     Add(Add),
     /// List a client's federated credentials, with when each was last used.
     List {
-        /// Whose.
+        /// The client's identifier.
         #[arg(value_parser = client_id)]
         client_id: ClientId,
     },
     /// Change what is said of a federated credential, or its end.
     Change {
-        /// Whose.
+        /// The client's identifier.
         #[arg(value_parser = client_id)]
         client_id: ClientId,
-        /// Which; `jeton clients federation list` lists them.
+        /// The credential's identifier, which `jeton clients federation list` lists.
         #[arg(value_parser = credential_id)]
         credential_id: CredentialId,
-        /// For people.
+        /// A note for people; Jeton only shows it.
         #[arg(long)]
         description: Option<String>,
         /// Its end, for example 2027-01-01T00:00:00Z.
@@ -46,10 +46,10 @@ pub(super) enum Federation {
     },
     /// Remove a federated credential. What it proved is refused everywhere from the next second on.
     Remove {
-        /// Whose.
+        /// The client's identifier.
         #[arg(value_parser = client_id)]
         client_id: ClientId,
-        /// Which; `jeton clients federation list` lists them.
+        /// The credential's identifier, which `jeton clients federation list` lists.
         #[arg(value_parser = credential_id)]
         credential_id: CredentialId,
     },
@@ -57,7 +57,7 @@ pub(super) enum Federation {
 
 #[derive(Debug, Args)]
 pub(super) struct Add {
-    /// Whose.
+    /// The client's identifier.
     #[arg(value_parser = client_id)]
     client_id: ClientId,
     /// The trusted issuer; the name of the preset, when absent.
@@ -78,12 +78,11 @@ pub(super) struct Add {
     preset: Option<Platform>,
     #[command(flatten)]
     parameters: PresetParameters,
-    /// For people.
+    /// A note for people; Jeton only shows it.
     #[arg(long, default_value = "")]
     description: String,
-    /// Its end in seconds from now.
-    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, value_parser = seconds)]
-    expires_in: Option<u32>,
+    #[command(flatten)]
+    end: End,
 }
 
 // === impl Add ===
@@ -104,8 +103,8 @@ impl Add {
             trusted_issuer,
             conditions,
             description: self.description,
-            expires_at: None,
-            expires_in: self.expires_in,
+            expires_at: self.end.expires_at,
+            expires_in: self.end.expires_in,
         };
         Ok((self.client_id, new))
     }

@@ -20,13 +20,13 @@ pub(super) enum Command {
     List,
     /// Make the next signing key before its time. It signs when every verifier has it.
     Rotate {
-        /// Its algorithm.
+        /// What the new key signs with: ES256, ES384, RS256, PS256, EdDSA or ML-DSA-65.
         #[arg(long, value_name = "ALG", default_value = "ES256")]
         algorithm: Algorithm,
     },
     /// Withdraw a signing key that somebody else may have.
     Revoke {
-        /// Its identifier.
+        /// The key's identifier (kid), which `jeton keys list` lists.
         #[arg(allow_hyphen_values = true)]
         kid: String,
     },

@@ -19,6 +19,7 @@ mod exit;
 mod explain;
 mod federated_credentials;
 mod health;
+mod input;
 mod keys;
 mod listed;
 mod output;

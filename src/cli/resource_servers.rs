@@ -23,13 +23,13 @@ pub(super) enum Command {
     Create(Create),
     /// List resource servers.
     List {
-        /// With this text in the name, the identifier or the description.
+        /// Only resource servers with this text in the name, the identifier or the description.
         #[arg(long)]
         text: Option<String>,
     },
     /// Show a resource server.
     Show {
-        /// Which.
+        /// The resource server's name.
         #[arg(value_parser = resource_server_name)]
         name: ResourceServerName,
     },
@@ -37,19 +37,19 @@ pub(super) enum Command {
     Change(Box<Change>),
     /// Switch a resource server off. No tokens are issued for it from the next second on.
     Disable {
-        /// Which.
+        /// The resource server's name.
         #[arg(value_parser = resource_server_name)]
         name: ResourceServerName,
     },
     /// Switch a resource server on again.
     Enable {
-        /// Which.
+        /// The resource server's name.
         #[arg(value_parser = resource_server_name)]
         name: ResourceServerName,
     },
     /// Remove a resource server that no role, client or exchange rule names.
     Delete {
-        /// Which.
+        /// The resource server's name.
         #[arg(value_parser = resource_server_name)]
         name: ResourceServerName,
     },
@@ -64,16 +64,16 @@ pub(super) struct Create {
     /// Its short name, which never changes.
     #[arg(value_parser = resource_server_name)]
     name: ResourceServerName,
-    /// The audience of its tokens.
+    /// The audience of its tokens: usually its URL, but any text.
     #[arg(long, value_parser = identifier)]
     identifier: Identifier,
-    /// For people.
+    /// A note for people, which `--text` of `list` finds.
     #[arg(long, default_value = "")]
     description: String,
     /// A permission and its description; may be repeated.
     #[arg(long = "permission", value_name = "NAME[=DESCRIPTION]", value_parser = permission)]
     permissions: Vec<PermissionView>,
-    /// Seconds that its tokens live.
+    /// How many seconds its tokens live; 300, when absent.
     #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, value_parser = seconds)]
     token_lifetime: Option<u32>,
     /// What its tokens are signed with: ES256, ES384, RS256, PS256, EdDSA or ML-DSA-65.
@@ -91,25 +91,25 @@ pub(super) struct Create {
 pub(super) enum Operators {
     /// Make a client an operator.
     Add {
-        /// Of which resource server.
+        /// The resource server's name.
         #[arg(value_parser = resource_server_name)]
         name: ResourceServerName,
-        /// Which client.
+        /// The client's identifier.
         #[arg(value_parser = client_id)]
         client_id: ClientId,
     },
     /// Let a client no longer operate it.
     Remove {
-        /// Which resource server.
+        /// The resource server's name.
         #[arg(value_parser = resource_server_name)]
         name: ResourceServerName,
-        /// Which client.
+        /// The client's identifier.
         #[arg(value_parser = client_id)]
         client_id: ClientId,
     },
     /// List the clients that operate it.
     List {
-        /// Which resource server.
+        /// The resource server's name.
         #[arg(value_parser = resource_server_name)]
         name: ResourceServerName,
     },
@@ -117,7 +117,7 @@ pub(super) enum Operators {
 
 #[derive(Debug, Args)]
 pub(super) struct Change {
-    /// Which.
+    /// The resource server's name.
     #[arg(value_parser = resource_server_name)]
     name: ResourceServerName,
     #[command(flatten)]
@@ -130,7 +130,7 @@ struct Changes {
     /// The audience of its tokens. Tokens for the old one stay valid until they end.
     #[arg(long, value_parser = identifier)]
     identifier: Option<Identifier>,
-    /// For people.
+    /// A note for people, which `--text` of `list` finds.
     #[arg(long)]
     description: Option<String>,
     /// A permission beside those that there are, or another description of one that there is; may be repeated.
@@ -139,7 +139,7 @@ struct Changes {
     /// A permission that no role gives and no exchange rule lets through any more; may be repeated.
     #[arg(long = "remove-permission", value_name = "NAME", value_parser = permission_name)]
     removed: Vec<Permission>,
-    /// Seconds that its tokens live.
+    /// How many seconds its tokens live.
     #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, value_parser = seconds)]
     token_lifetime: Option<u32>,
     /// What its tokens are signed with: ES256, ES384, RS256, PS256, EdDSA or ML-DSA-65.

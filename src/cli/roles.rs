@@ -17,7 +17,7 @@ pub(super) enum Command {
         /// Its name, as it stands in tokens.
         #[arg(value_parser = role_name)]
         name: RoleName,
-        /// For people.
+        /// A note for people, which `--text` of `list` finds.
         #[arg(long, default_value = "")]
         description: String,
         /// A permission it gives; may be repeated.
@@ -26,13 +26,13 @@ pub(super) enum Command {
     },
     /// List roles.
     List {
-        /// With this text in the name or the description.
+        /// Only roles with this text in the name or the description.
         #[arg(long)]
         text: Option<String>,
     },
     /// Show a role.
     Show {
-        /// Which.
+        /// The role's name.
         #[arg(value_parser = role_name)]
         name: RoleName,
     },
@@ -40,7 +40,7 @@ pub(super) enum Command {
     Change(Change),
     /// Remove a role that no client has and no exchange rule names.
     Delete {
-        /// Which.
+        /// The role's name.
         #[arg(value_parser = role_name)]
         name: RoleName,
     },
@@ -48,7 +48,7 @@ pub(super) enum Command {
 
 #[derive(Debug, Args)]
 pub(super) struct Change {
-    /// Which.
+    /// The role's name.
     #[arg(value_parser = role_name)]
     name: RoleName,
     #[command(flatten)]
@@ -58,7 +58,7 @@ pub(super) struct Change {
 #[derive(Debug, Args)]
 #[group(required = true, multiple = true)]
 struct Changes {
-    /// For people.
+    /// A note for people, which `--text` of `list` finds.
     #[arg(long)]
     description: Option<String>,
     /// A permission it gives beside what it gives already; may be repeated.

@@ -23,7 +23,7 @@ pub(super) enum Command {
         /// Until the day of this time; until now, when absent.
         #[arg(long, value_name = "TIME", value_parser = timestamp)]
         to: Option<Timestamp>,
-        /// With this client on either side.
+        /// Only exchanges with this client on either side.
         #[arg(long, value_name = "CLIENT_ID")]
         client: Option<String>,
     },
@@ -33,7 +33,7 @@ pub(super) enum Command {
 
 #[derive(Debug, Args)]
 pub(super) struct Tokens {
-    /// From the hour or day of this time on; a day before the end, or 30 by day, when absent.
+    /// From the hour or day of this time on; a day before the end when absent, and 30 days with `--step day`.
     #[arg(long, value_name = "TIME", value_parser = timestamp)]
     from: Option<Timestamp>,
     /// Until the hour or day of this time; until now, when absent.
@@ -42,10 +42,10 @@ pub(super) struct Tokens {
     /// What one line stands for: hour or day.
     #[arg(long, default_value = "hour")]
     step: StatisticsStep,
-    /// What is told apart: client, grant or outcome.
+    /// What the counts are split by: client, grant or outcome.
     #[arg(long, default_value = "outcome")]
     by: StatisticsBy,
-    /// Of this client alone.
+    /// Count this client alone.
     #[arg(long, value_name = "CLIENT_ID")]
     client: Option<String>,
 }

@@ -1,15 +1,14 @@
 //! `jeton trusted-issuers …`
 
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
 use clap::{ArgGroup, Args, Subcommand};
+use secrecy::ExposeSecret;
 use serde_json::Value;
 
 use super::arguments::seconds;
 use super::listed::all;
-use super::{Offline, output};
+use super::{Offline, input, output};
 use crate::admin::trusted_issuers::{CreateTrustedIssuer, KeyPlace, KeysFrom, UpdateTrustedIssuer};
 use crate::domain::error::FieldError;
 use crate::domain::ids::{Identifier, TrustedIssuerName};
@@ -18,7 +17,7 @@ use crate::domain::trust::{IssuerProfile, Reuse};
 use crate::jose::Algorithm;
 
 /// The most of a file that is read; the use-case takes less.
-const LARGEST: u64 = 128 * 1_024;
+const LARGEST: usize = 128 * 1_024;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -27,13 +26,13 @@ pub(super) enum Command {
     Create(Create),
     /// List trusted issuers.
     List {
-        /// With this text in the name, the description or the issuer.
+        /// Only trusted issuers with this text in the name, the description or the issuer.
         #[arg(long)]
         text: Option<String>,
     },
     /// Show a trusted issuer.
     Show {
-        /// Which.
+        /// The trusted issuer's name.
         #[arg(value_parser = issuer_name)]
         name: TrustedIssuerName,
     },
@@ -41,19 +40,19 @@ pub(super) enum Command {
     Update(Update),
     /// Switch a trusted issuer off. Its tokens count nowhere from the next second on.
     Disable {
-        /// Which.
+        /// The trusted issuer's name.
         #[arg(value_parser = issuer_name)]
         name: TrustedIssuerName,
     },
     /// Switch a trusted issuer on again.
     Enable {
-        /// Which.
+        /// The trusted issuer's name.
         #[arg(value_parser = issuer_name)]
         name: TrustedIssuerName,
     },
     /// Say what breaks when a trusted issuer is disabled: federated credentials and whose, and exchange rules.
     Impact {
-        /// Which.
+        /// The trusted issuer's name.
         #[arg(value_parser = issuer_name)]
         name: TrustedIssuerName,
     },
@@ -61,7 +60,7 @@ pub(super) enum Command {
     Presets,
     /// Remove a trusted issuer that nothing names.
     Delete {
-        /// Which.
+        /// The trusted issuer's name.
         #[arg(value_parser = issuer_name)]
         name: TrustedIssuerName,
     },
@@ -71,19 +70,19 @@ pub(super) enum Command {
 #[derive(Debug, Args)]
 #[command(group(ArgGroup::new("keys").args(["discovery", "jwks_uri", "jwks", "bundle_file", "bundle_endpoint"])))]
 struct Keys {
-    /// Where the issuer's metadata says. What is meant when nothing else is said.
+    /// Its keys are where its metadata says (OpenID Connect Discovery). `create` takes this when nothing else is said.
     #[arg(long)]
     discovery: bool,
-    /// A JWK Set at this URL.
+    /// Its keys are a JWK Set at this URL.
     #[arg(long, value_name = "URL")]
     jwks_uri: Option<String>,
-    /// These keys: a file with a JWK Set, or with a SPIFFE bundle; `-` for standard input.
+    /// Its keys are these: a file with a JWK Set, or with a SPIFFE bundle; `-` for standard input.
     #[arg(long, value_name = "FILE")]
     jwks: Option<PathBuf>,
-    /// A SPIFFE bundle in the file of this name in `federation.bundle_dir`, read anew when it changes.
+    /// Its keys are a SPIFFE bundle in the file of this name in `federation.bundle_dir`, read anew when it changes.
     #[arg(long, value_name = "NAME")]
     bundle_file: Option<String>,
-    /// A SPIFFE bundle at this URL.
+    /// Its keys are a SPIFFE bundle at this URL.
     #[arg(long, value_name = "URL")]
     bundle_endpoint: Option<String>,
 }
@@ -103,7 +102,7 @@ pub(super) struct Create {
     /// What its tokens are: jwt or spiffe.
     #[arg(long)]
     profile: Option<IssuerProfile>,
-    /// For people.
+    /// A note for people, which `--text` of `list` finds.
     #[arg(long, default_value = "")]
     description: String,
     #[command(flatten)]
@@ -124,23 +123,24 @@ struct Rules {
     /// The one audience that its tokens must have; our issuer identifier, when absent.
     #[arg(long, value_parser = identifier)]
     audience: Option<Identifier>,
-    /// The most seconds from a token's iat to its exp.
+    /// The most seconds that a token may live, from its iat to its exp.
     #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, value_parser = seconds)]
     max_lifetime: Option<u32>,
     /// The seconds that its clock may be off.
     #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, value_parser = seconds)]
     leeway: Option<u32>,
-    /// Whether a token may be presented again within its life: once, `without_jti` or `within_life`.
+    /// How often one token counts: `once`; once only if it has a jti (`without_jti`); as often as wanted while it lives
+    /// (`within_life`).
     #[arg(long)]
     reuse: Option<Reuse>,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct Update {
-    /// Which.
+    /// The trusted issuer's name.
     #[arg(value_parser = issuer_name)]
     name: TrustedIssuerName,
-    /// For people.
+    /// A note for people, which `--text` of `list` finds.
     #[arg(long)]
     description: Option<String>,
     #[command(flatten)]
@@ -171,16 +171,9 @@ impl Keys {
 
 /// What a file holds is not quoted: it may be private.
 fn read_set(file: &Path) -> anyhow::Result<Value> {
-    let name = || file.display().to_string();
-    let mut text = String::new();
-    if file.as_os_str() == "-" {
-        std::io::stdin().take(LARGEST).read_to_string(&mut text).context("standard input")?;
-    } else {
-        let opened = std::fs::File::open(file).with_context(name)?;
-        opened.take(LARGEST).read_to_string(&mut text).with_context(name)?;
-    }
-    serde_json::from_str(&text)
-        .map_err(|error| anyhow::anyhow!("{}: it is no JSON (line {})", name(), error.line()))
+    let text = input::read(file, "a JWK Set or a SPIFFE bundle", LARGEST)?;
+    serde_json::from_str(text.expose_secret())
+        .map_err(|error| anyhow::anyhow!("{}: it is no JSON (line {})", input::name(file), error.line()))
 }
 
 // === impl Create ===

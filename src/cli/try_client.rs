@@ -10,10 +10,10 @@ use crate::domain::ids::{ClientId, RoleName};
 
 #[derive(Debug, Args)]
 pub(super) struct Try {
-    /// Which.
+    /// The client's identifier.
     #[arg(value_parser = client_id)]
     client_id: ClientId,
-    /// What it would ask for; all that can be had, when absent.
+    /// The scope values that it would ask for, with spaces between; all that can be had, when absent.
     #[arg(long)]
     scope: Option<String>,
     /// A resource server that it would name with `resource`; may be repeated.

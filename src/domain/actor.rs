@@ -12,7 +12,7 @@ use super::ids::{AdministratorName, ClientId, CredentialId};
 pub enum Actor {
     /// A client with a token for the API.
     Client {
-        /// Which.
+        /// The client's identifier.
         #[schema(value_type = String)]
         client_id: ClientId,
         /// The token it used.
@@ -20,10 +20,10 @@ pub enum Actor {
     },
     /// A client that authenticated for this one request.
     Authenticated {
-        /// Which.
+        /// The client's identifier.
         #[schema(value_type = String)]
         client_id: ClientId,
-        /// How.
+        /// How it authenticated.
         auth_method: AuthMethod,
         /// With which of its credentials.
         #[schema(value_type = String)]
@@ -31,7 +31,7 @@ pub enum Actor {
     },
     /// Somebody who has signed in to the pages.
     Person {
-        /// Who.
+        /// The name that they sign in with.
         #[schema(value_type = String)]
         name: AdministratorName,
     },

@@ -147,7 +147,7 @@ pub enum Event {
     },
     /// Somebody signed in to the pages.
     SignedIn {
-        /// Who.
+        /// Who signed in.
         actor: Actor,
         /// What they showed last.
         how: SignInMethod,
@@ -167,7 +167,7 @@ pub enum Event {
     },
     /// Somebody signed out of the pages.
     SignedOut {
-        /// Who.
+        /// Who signed out.
         actor: Actor,
         /// How many sessions ended.
         sessions: u64,
@@ -296,12 +296,12 @@ pub enum Event {
     },
     /// A credential of a client ends soon, and nothing has replaced it. Once for each credential and end.
     CredentialExpiresSoon {
-        /// Whose.
+        /// The client whose credential it is.
         #[schema(value_type = String)]
         client: ClientId,
         /// What sort of credential.
         credential: CredentialKind,
-        /// Which.
+        /// The credential's identifier.
         credential_id: String,
         /// Its end.
         #[schema(value_type = String, format = DateTime)]
@@ -368,7 +368,7 @@ pub enum Event {
     },
     /// Somebody took a copy of the audit with them, through the pages.
     AuditExported {
-        /// Who.
+        /// Who took it.
         actor: Actor,
         /// Which events, in the words of the list's filter; empty for all of them.
         asked: BTreeMap<&'static str, String>,
@@ -376,12 +376,12 @@ pub enum Event {
     /// A client proved itself at introspection or revocation by an assertion whose audience only its legacy switch let pass.
     /// Once a minute for each client and server; of a token its own event says it.
     LegacyAssertionAccepted {
-        /// Who.
+        /// The client that proved itself.
         actor: Actor,
     },
     /// Somebody had a token of a trusted issuer explained. Which token, is not said.
     AssertionExplained {
-        /// Who.
+        /// Who asked for it.
         actor: Actor,
         /// The issuer that it is of, or would be.
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -396,7 +396,7 @@ pub enum Event {
     },
     /// Somebody took a copy of the whole database with them.
     BackedUp {
-        /// Who.
+        /// Who took it.
         actor: Actor,
         /// Everything from before this instant is in it.
         #[schema(value_type = String, format = DateTime)]

@@ -128,7 +128,7 @@ pub struct Client {
     pub uid: ClientUid,
     /// Public identifier, never changed.
     pub client_id: ClientId,
-    /// For people.
+    /// A note for people, which decides nothing.
     pub description: String,
     /// What sort of thing it is.
     pub kind: ClientKind,
@@ -217,7 +217,7 @@ pub struct ClientSecret {
     pub hash: SecretString,
     /// Who made it up, which decides its cost.
     pub origin: SecretOrigin,
-    /// For people.
+    /// A note for people, which decides nothing.
     pub description: String,
     /// When it was added.
     pub created_at: Timestamp,

@@ -24,7 +24,7 @@ pub struct ClientCertificate {
     pub thumbprint: String,
     /// The name in it, for people.
     pub subject: String,
-    /// For people.
+    /// A note for people, which decides nothing.
     pub description: String,
     /// The begin of its validity.
     pub not_before: Timestamp,

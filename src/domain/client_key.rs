@@ -18,7 +18,7 @@ pub struct ClientKey {
     pub key_id: CredentialId,
     /// The key, parsed once.
     pub key: Arc<ForeignKey>,
-    /// For people.
+    /// A note for people, which decides nothing.
     pub description: String,
     /// When it was added.
     pub created_at: Timestamp,

@@ -25,9 +25,9 @@ words! {
 pub struct EndingCredential {
     /// What it is.
     pub kind: CredentialKind,
-    /// Whose, by database key.
+    /// The client whose credential it is, by database key.
     pub client: ClientUid,
-    /// Whose.
+    /// That client, by its public identifier.
     pub client_id: ClientId,
     /// What names it.
     pub credential_id: String,

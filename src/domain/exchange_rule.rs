@@ -63,7 +63,7 @@ pub struct ExchangeRule {
     pub uid: ExchangeRuleUid,
     /// Its name.
     pub name: ExchangeRuleName,
-    /// For people.
+    /// A note for people, which decides nothing.
     pub description: String,
     /// Switched on. Read it through [`ExchangeRule::check`].
     pub enabled: bool,

@@ -32,13 +32,13 @@ pub struct Repeated {
 /// What a token request asked for, in its own words, shortened.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct AskedFor {
-    /// `scope`.
+    /// The parameter `scope`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scope: Option<String>,
-    /// `resource`.
+    /// The parameter `resource`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub resource: Vec<String>,
-    /// `audience`.
+    /// The parameter `audience`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub audience: Vec<String>,
 }

@@ -42,7 +42,7 @@ pub struct ResourceServer {
     pub name: ResourceServerName,
     /// Its audience value.
     pub identifier: Identifier,
-    /// For people.
+    /// A note for people, which decides nothing.
     pub description: String,
     /// What a token can allow there, with a description of each for people.
     pub permissions: BTreeMap<Permission, String>,

@@ -12,7 +12,7 @@ pub struct Role {
     pub uid: RoleUid,
     /// Its name, as it stands in tokens.
     pub name: RoleName,
-    /// For people.
+    /// A note for people, which decides nothing.
     pub description: String,
     /// What it gives, and where.
     pub permissions: BTreeSet<(ResourceServerUid, Permission)>,

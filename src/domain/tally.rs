@@ -67,7 +67,7 @@ pub struct Addressed {
     pub audience: String,
     /// When the hour began.
     pub hour: Timestamp,
-    /// Whose.
+    /// The client that is counted.
     pub client_id: String,
 }
 

@@ -62,7 +62,7 @@ pub struct TrustedIssuer {
     /// Its name here. Several may have one `issuer`: clusters that all call themselves the same, with keys of their
     /// own.
     pub name: TrustedIssuerName,
-    /// For people.
+    /// A note for people, which decides nothing.
     pub description: String,
     /// Switched on. Read it through [`TrustedIssuer::check`].
     pub enabled: bool,
@@ -106,7 +106,7 @@ pub struct FederatedCredential {
     pub trusted_issuer: TrustedIssuerUid,
     /// Which of them. All must hold.
     pub conditions: Conditions,
-    /// For people.
+    /// A note for people, which decides nothing.
     pub description: String,
     /// When it was added.
     pub created_at: Timestamp,

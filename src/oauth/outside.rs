@@ -77,7 +77,7 @@ words! {
 
 /// A token of a trusted issuer that counts. Its `Debug` form has no claims.
 pub struct OutsideToken {
-    /// Whose.
+    /// Who issued it.
     pub issuer: Arc<TrustedIssuer>,
     /// What it says.
     pub claims: Object,

@@ -33,7 +33,7 @@ pub struct ProtectedResource {
     /// How it takes tokens (RFC 6750 §2): in the `Authorization` header.
     #[schema(example = json!(["header"]))]
     pub bearer_methods_supported: [&'static str; 1],
-    /// For people.
+    /// Its name, for people to read.
     #[schema(example = "orders")]
     pub resource_name: String,
     /// What DPoP proofs may be signed with. Of Jeton's own API only: what others verify, they know.

@@ -11,11 +11,11 @@ use crate::domain::ids::{ClientId, ClientUid, SecretId};
 
 /// A secret that was verified by another server's hash, and what is to stand in place of that.
 pub struct Upgrade {
-    /// Whose, by database key.
+    /// The client whose secret it is, by database key.
     pub client: ClientUid,
-    /// Whose.
+    /// That client, by its public identifier.
     pub client_id: ClientId,
-    /// Which.
+    /// The secret's identifier.
     pub secret_id: SecretId,
     /// What it was verified by.
     pub scheme: ForeignScheme,

@@ -43,7 +43,7 @@ statements! {
 pub struct StoredSession {
     /// It.
     pub session: Session,
-    /// Whose.
+    /// Who signed in.
     pub administrator: AdministratorUid,
     /// Their name.
     pub name: AdministratorName,

@@ -22,6 +22,7 @@ mod backup;
 mod buffered;
 mod chromium;
 mod cli;
+mod cli_input;
 mod cli_registry;
 mod cli_secrets;
 mod connections;

@@ -1,5 +1,7 @@
 //! `openapi.yaml` is what the code says.
 
+use serde_json::Value;
+
 use jeton::http::openapi;
 
 #[test]
@@ -53,4 +55,29 @@ fn every_operation_has_examples_of_its_request_and_its_answers() {
         }
     }
     assert_eq!(missing, Vec::<String>::new());
+}
+
+/// "Which." beside a member says no more than its name.
+#[test]
+fn no_description_is_one_word() {
+    fn look(value: &Value, place: &str, found: &mut Vec<String>) {
+        match value {
+            Value::Array(items) => items.iter().for_each(|item| look(item, place, found)),
+            Value::Object(members) => {
+                for (name, member) in members {
+                    match member.as_str() {
+                        Some(text) if name == "description" && text.split_whitespace().count() < 2 => {
+                            found.push(format!("{place}: {text}"));
+                        }
+                        _ if name.starts_with("example") => {}
+                        _ => look(member, &format!("{place}/{name}"), found),
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    let mut found = Vec::new();
+    look(&serde_json::to_value(openapi()).unwrap(), "", &mut found);
+    assert_eq!(found, Vec::<String>::new());
 }

@@ -89,7 +89,7 @@ async fn create(
     get, path = "/administrators/{name}", tag = "Administrators", operation_id = "read_administrator",
     params(("name" = AdministratorName, Path, description = "Their name")),
     responses(
-        (status = 200, description = "They", body = AdministratorView, headers(("ETag" = String, description = "The version"))),
+        (status = 200, description = "The administrator", body = AdministratorView, headers(("ETag" = String, description = "The version"))),
         NoSuchThing,
         Refusals,
     ),

@@ -122,7 +122,7 @@ async fn create(
     get, path = "/clients/{client_id}", tag = "Clients", operation_id = "read_client",
     params(("client_id" = ClientId, Path, description = "Its identifier, percent-encoded")),
     responses(
-        (status = 200, description = "It", body = ClientView, headers(("ETag" = String, description = "Its version"))),
+        (status = 200, description = "The client", body = ClientView, headers(("ETag" = String, description = "Its version"))),
         NoSuchThing,
         Refusals,
     ),

@@ -73,7 +73,7 @@ async fn create(
     get, path = "/exchange-rules/{name}", tag = "Exchange rules", operation_id = "read_exchange_rule",
     params(("name" = ExchangeRuleName, Path, description = "Its name")),
     responses(
-        (status = 200, description = "It", body = ExchangeRuleView, headers(("ETag" = String, description = "Its version"))),
+        (status = 200, description = "The exchange rule", body = ExchangeRuleView, headers(("ETag" = String, description = "Its version"))),
         NoSuchThing,
         Refusals,
     ),

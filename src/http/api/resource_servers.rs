@@ -69,7 +69,7 @@ async fn create(
     get, path = "/resource-servers/{name}", tag = "Resource servers", operation_id = "read_resource_server",
     params(("name" = ResourceServerName, Path, description = "Its name")),
     responses(
-        (status = 200, description = "It", body = ResourceServerView, headers(("ETag" = String, description = "Its version"))),
+        (status = 200, description = "The resource server", body = ResourceServerView, headers(("ETag" = String, description = "Its version"))),
         NoSuchThing,
         Refusals,
     ),

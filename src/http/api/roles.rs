@@ -65,7 +65,7 @@ async fn create(
     get, path = "/roles/{name}", tag = "Roles", operation_id = "read_role",
     params(("name" = RoleName, Path, description = "Its name")),
     responses(
-        (status = 200, description = "It", body = RoleView, headers(("ETag" = String, description = "Its version"))),
+        (status = 200, description = "The role", body = RoleView, headers(("ETag" = String, description = "Its version"))),
         NoSuchThing,
         Refusals,
     ),

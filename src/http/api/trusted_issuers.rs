@@ -76,7 +76,7 @@ async fn create(
     get, path = "/trusted-issuers/{name}", tag = "Trusted issuers", operation_id = "read_trusted_issuer",
     params(("name" = TrustedIssuerName, Path, description = "Its name")),
     responses(
-        (status = 200, description = "It", body = TrustedIssuerView, headers(("ETag" = String, description = "Its version"))),
+        (status = 200, description = "The trusted issuer", body = TrustedIssuerView, headers(("ETag" = String, description = "Its version"))),
         NoSuchThing,
         Refusals,
     ),

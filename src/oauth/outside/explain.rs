@@ -36,7 +36,7 @@ words! {
 /// One thing that was looked at.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Step {
-    /// What.
+    /// The name of what was looked at.
     #[schema(example = "aud")]
     pub check: String,
     /// How it ended.

@@ -56,7 +56,7 @@ pub enum Limit {
 /// A limit was reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limited {
-    /// Which.
+    /// The limit that is reached.
     pub limit: Limit,
     /// How long until there is room for another failure.
     pub retry_after: Duration,
