@@ -7,6 +7,7 @@ mod ours;
 mod outside;
 
 use super::{Context, Grant, Resolved};
+use crate::domain::binding::Confirmation;
 use crate::domain::client::GrantType;
 use crate::domain::delegation::{Actor, Exchange, Subject, SubjectToken};
 use crate::domain::error::{Failure, OAuthError};
@@ -174,6 +175,31 @@ async fn actor_token(context: &Context<'_>, presented: Presented<'_>) -> Result<
         Some(live) => ours::actor(context, presented, live).map_err(Failure::from),
         None => outside::actor(context, presented).await,
     }
+}
+
+/// Refuses an actor token that is bound to a key which cannot be proven here, or in which somebody acts already. A
+/// request has one DPoP proof, and that is for the subject token; its certificate is proven for both.
+fn check_actor(
+    context: &Context<'_>,
+    presented: Presented<'_>,
+    cnf: Option<&Confirmation>,
+    acts: bool,
+) -> Result<(), OAuthError> {
+    let proven = |cnf: &Confirmation| {
+        cnf.jkt.is_none() && context.possession.check_proven(cnf, presented.token, presented.name).is_ok()
+    };
+    if cnf.is_some_and(|cnf| !proven(cnf)) {
+        return Err(no_actor("actor_token: it is bound to a key, which cannot be proven here"));
+    }
+    if acts {
+        return Err(no_actor("actor_token: somebody else acts in it already"));
+    }
+    Ok(())
+}
+
+/// The refusal of an actor token that counts, but not for this.
+fn no_actor(why: &'static str) -> OAuthError {
+    OAuthError::invalid_request("the actor_token does not say who acts here").because(why)
 }
 
 /// Of the client's assertion and the exchanged tokens one came for the second time.
