@@ -9,7 +9,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 use tracing::{Instrument, Level, Span};
 
-use super::client_auth::{self, Authenticated, Caller, Verified, Verifiers};
+use super::client_auth::{self, Authenticated, Caller, Claimed, Verified, Verifiers};
 use super::dpop::{self, Dpop, Proof};
 use super::form::Form;
 use super::grants::{self, Context, Grant, Resolved};
@@ -22,7 +22,7 @@ use crate::domain::claims::{self, Occasion};
 use crate::domain::client::{AuthMethod, GrantType};
 use crate::domain::delegation::Act;
 use crate::domain::error::{ErrorCode, Failure, OAuthError};
-use crate::domain::ids::{ClientId, CredentialId};
+use crate::domain::ids::CredentialId;
 use crate::domain::policy::{self, Asked};
 use crate::domain::scope::Scope;
 use crate::domain::text::quoted;
@@ -90,9 +90,7 @@ pub struct TokenResponse {
 /// What is known of a request so far; what a refusal is recorded with.
 #[derive(Default)]
 struct Attempt {
-    client_id: Option<ClientId>,
-    /// Whether there is a client of this name.
-    known: bool,
+    claimed: Option<Claimed>,
     authenticated: bool,
     auth_method: Option<AuthMethod>,
     credential_id: Option<CredentialId>,
@@ -180,7 +178,7 @@ impl TokenEndpoint {
 
     /// The one way out with a refusal.
     async fn refused(&self, request: &ClientRequest<'_>, attempt: Attempt, error: OAuthError) -> Failure {
-        let known = attempt.known;
+        let known = attempt.claimed.as_ref().is_some_and(|claimed| claimed.known);
         let at = self.ambient.now();
         let event = AuditEvent { at, origin: request.origin.clone(), event: attempt.refused(&error) };
         match self.refusals.record(event, known).instrument(phase!(spans::RECORD)).await {
@@ -239,21 +237,20 @@ impl TokenEndpoint {
     ) -> Result<(Authenticated, &'static dyn Grant), Failure> {
         let offered = client_auth::present(&request.presentation(form));
         if let Ok(offered) = &offered {
-            attempt.client_id.clone_from(&offered.client_id);
+            let named = offered.client_id.clone();
+            attempt.claimed = named.map(|client_id| Claimed { client_id, known: false });
             attempt.auth_method = offered.method();
         }
         let grant_type = form.get("grant_type");
         let grant_type = grant_type.ok_or_else(|| OAuthError::invalid_request("grant_type is missing"))?;
         let grant = grants::find(grant_type).ok_or_else(unsupported_grant_type)?;
 
-        let mut offered = offered?;
+        let offered = offered?;
         let caller = Caller { address: request.origin.address, now: self.ambient.now() };
-        let (known, client) =
-            client_auth::authenticate(&self.verifiers, &self.directory, &mut offered, caller).await;
-        attempt.known = known;
-        attempt.client_id.clone_from(&offered.client_id);
-        attempt.auth_method = client.as_ref().map_or_else(|_| offered.method(), |client| Some(client.method));
-        let client = client?;
+        let attempted = client_auth::authenticate(&self.verifiers, &self.directory, offered, caller).await;
+        attempt.claimed = attempted.claimed;
+        attempt.auth_method = attempted.method;
+        let client = attempted.outcome?;
         attempt.authenticated = true;
         attempt.credential_id = Some(client.credential.credential_id.clone());
         if !client.registration.client.grant_types.contains(&grant.grant_type()) {
@@ -380,14 +377,14 @@ impl Attempt {
         let span = Span::current();
         span.record(spans::GRANT_TYPE, self.grant().map_or("other", GrantType::as_str));
         span.record(spans::AUTH_METHOD, self.auth_method.map_or("none", AuthMethod::as_str));
-        if let Some(client_id) = self.client_id.as_ref().filter(|_| self.known) {
-            span.record(spans::CLIENT_ID, client_id.as_str());
+        if let Some(claimed) = self.claimed.as_ref().filter(|claimed| claimed.known) {
+            span.record(spans::CLIENT_ID, claimed.client_id.as_str());
         }
     }
 
     fn refused(self, error: &OAuthError) -> Event {
         Event::TokenRefused {
-            client_id: self.client_id,
+            client_id: self.claimed.map(|claimed| claimed.client_id),
             authenticated: self.authenticated,
             auth_method: self.auth_method,
             credential_id: self.credential_id,
