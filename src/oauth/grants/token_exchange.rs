@@ -78,6 +78,13 @@ impl Grant for TokenExchange {
     fn resolve<'a>(&'a self, context: &'a Context<'a>) -> Boxed<'a, Result<Resolved<'a>, Failure>> {
         Box::pin(resolve(context))
     }
+
+    /// Of the client's assertion and the exchanged tokens one came for the second time.
+    fn used_before(&self) -> OAuthError {
+        OAuthError::invalid_request(
+            "the client's assertion, or a trusted issuer's token, was used before: get a new one for every request",
+        )
+    }
 }
 
 async fn resolve<'a>(context: &'a Context<'a>) -> Result<Resolved<'a>, Failure> {
@@ -135,7 +142,6 @@ async fn resolve<'a>(context: &'a Context<'a>) -> Result<Resolved<'a>, Failure> 
         })),
         issued_type: Some(issued_type),
         used: used.into_iter().chain(used_too).collect(),
-        used_before,
     })
 }
 
@@ -200,13 +206,6 @@ fn check_actor(
 /// The refusal of an actor token that counts, but not for this.
 fn no_actor(why: &'static str) -> OAuthError {
     OAuthError::invalid_request("the actor_token does not say who acts here").because(why)
-}
-
-/// Of the client's assertion and the exchanged tokens one came for the second time.
-fn used_before() -> OAuthError {
-    OAuthError::invalid_request(
-        "the client's assertion, or a trusted issuer's token, was used before: get a new one for every request",
-    )
 }
 
 // === impl Who ===
