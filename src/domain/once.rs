@@ -8,6 +8,20 @@
 use std::time::Duration;
 
 use super::time::Timestamp;
+use super::words::words;
+
+words! {
+    /// What an identifier that counts once is of. The same text for another purpose is another identifier. The words
+    /// are in the database and in spools, and never change.
+    Purpose {
+        /// The `jti` of an assertion that a client signs (RFC 7523 §3).
+        ClientAssertion = "client_assertion",
+        /// That of a DPoP proof (RFC 9449 §11.1).
+        DpopProof = "dpop",
+        /// That of a trusted issuer's token, or the token itself.
+        OutsideToken = "outside_token",
+    }
+}
 
 /// How far a caller's clock may be ahead for what it says of a time to be believed.
 pub const AHEAD: Duration = Duration::from_secs(30);
@@ -50,6 +64,12 @@ mod tests {
 
     fn at(millis: i64) -> Timestamp {
         Timestamp::from_micros(millis * 1_000)
+    }
+
+    #[test]
+    fn purposes_are_ordered_like_their_words_because_replicas_lock_identifiers_in_one_order() {
+        assert!(Purpose::ALL.is_sorted());
+        assert!(Purpose::ALL.iter().map(|purpose| purpose.as_str()).is_sorted());
     }
 
     proptest! {

@@ -126,7 +126,7 @@ struct TokenForm {
 async fn token(State(services): State<Shared>, call: ClientCall) -> Response {
     let request = call.request();
     if let Some((status, error)) = call.unread() {
-        return match services.tokens.refuse(&request, error).await {
+        return match services.tokens.refuse_unread(&request, error).await {
             Failure::Refused(error) => oauth_error(status, &error),
             fault @ Failure::Fault(_) => oauth_failure(&fault),
         };

@@ -15,6 +15,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
 use serde::Deserialize;
 
 use crate::domain::error::{ErrorCode, OAuthError};
+use crate::domain::once::Purpose;
 use crate::domain::text::quoted;
 use crate::domain::time::Timestamp;
 use crate::jose::{Algorithm, Proven, TokenType, Unverified};
@@ -42,9 +43,6 @@ const LONGEST: usize = 8_192;
 
 /// The most characters of its `jti`.
 const LONGEST_JTI: usize = 256;
-
-/// What a used `jti` counts among.
-const PURPOSE: &str = "dpop";
 
 /// Checks proofs.
 pub struct Dpop {
@@ -168,7 +166,7 @@ impl Dpop {
         let (id, expires_at) = (BASE64URL.encode(id), until.plus(LEEWAY));
         // Nor may a clock that is ahead say that it was made since an outage began.
         let issued_at = (iat <= expected.now.plus(AHEAD)).then_some(iat);
-        let used = UsedId { purpose: PURPOSE, id, issued_at, expires_at, possible_since };
+        let used = UsedId { purpose: Purpose::DpopProof, id, issued_at, expires_at, possible_since };
         Ok(Proof { jkt: thumbprint, ath: claims.ath, used, renew_nonce })
     }
 
@@ -216,12 +214,6 @@ fn hash_of(token: &str) -> String {
 #[must_use]
 pub fn used_before() -> OAuthError {
     invalid("the DPoP proof was used before: make one for every request, with a jti of its own")
-}
-
-/// Whether identifiers of this purpose are a proof's; their second use is [`used_before`].
-#[must_use]
-pub fn is_of_proof(purpose: &str) -> bool {
-    purpose == PURPOSE
 }
 
 /// A proof that is missing, or not one for this request.

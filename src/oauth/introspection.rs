@@ -159,7 +159,7 @@ impl IntrospectionEndpoint {
         let client_id = asker.registration.client.client_id.clone();
         let Some(token) = form.get("token") else {
             let error = OAuthError::invalid_request("token is missing (RFC 7662 section 2.1)");
-            return Err(self.gate.refuse(request, Some((client_id, true)), error).await);
+            return Err(self.gate.refuse(request, Some(asker.claimed()), error).await);
         };
         Ok((self.show(token, &asker.registration, now).await?, client_id))
     }

@@ -32,6 +32,7 @@ pub use super::foreign_jwt::Reason;
 use crate::domain::catalog::Catalog;
 use crate::domain::error::Fault;
 use crate::domain::ids::ClientId;
+use crate::domain::once::Purpose;
 use crate::domain::time::Timestamp;
 use crate::domain::trust::{IssuerProfile, Reuse, TrustedIssuer};
 use crate::domain::words::words;
@@ -39,9 +40,6 @@ use crate::jose::Object;
 use crate::runtime::directory::Directory;
 use crate::runtime::issuer_keys::IssuerKeys;
 use crate::storage::UsedId;
-
-/// What a token that counts once is used up as.
-const PURPOSE: &str = "outside_token";
 
 /// Says of tokens of trusted issuers whether they count.
 pub struct OutsideTokens {
@@ -205,7 +203,8 @@ impl OutsideToken {
         let issued_at = claimed.time("iat").ok()?;
         let made = issued_at.unwrap_or_else(|| ends_at.minus(issuer.max_lifetime));
         let possible_since = made.minus(issuer.leeway);
-        let used = id.map(|id| UsedId { purpose: PURPOSE, id, issued_at, expires_at, possible_since });
+        let used =
+            id.map(|id| UsedId { purpose: Purpose::OutsideToken, id, issued_at, expires_at, possible_since });
         Some(Self { claims: claimed.into_claims(), issuer, subject, jti, ends_at, used })
     }
 }

@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use super::client_auth::{self, Authenticated, Caller, Presentation, Verifiers};
+use super::client_auth::{self, Authenticated, Caller, Claimed, Presentation, Verifiers};
 use super::form::Form;
 use crate::domain::audit::{Actor, AuditEvent, Event, Origin};
 use crate::domain::certificate::PeerCertificate;
 use crate::domain::error::{Failure, Fault, OAuthError};
-use crate::domain::ids::ClientId;
 use crate::domain::text::quoted;
 use crate::runtime::clock::Ambient;
 use crate::runtime::credential_uses::CredentialUses;
@@ -99,10 +98,11 @@ impl ClientGate {
     pub async fn refuse(
         &self,
         request: &ClientRequest<'_>,
-        claimed: Option<(ClientId, bool)>,
+        claimed: Option<Claimed>,
         error: OAuthError,
     ) -> Failure {
-        let (claimed, known) = claimed.map_or((None, false), |(client_id, known)| (Some(client_id), known));
+        let known = claimed.as_ref().is_some_and(|claimed| claimed.known);
+        let claimed = claimed.map(|claimed| claimed.client_id);
         let reason = quoted(&error.private);
         let event = Event::AccessRefused { actor: None, claimed, permission: None, reason, repeated: None };
         let event = AuditEvent { at: self.ambient.now(), origin: request.origin.clone(), event };
@@ -112,20 +112,19 @@ impl ClientGate {
         }
     }
 
-    /// Says in `claimed` who the caller says it is, and whether there is such a client.
+    /// Says in `claimed` who the caller says it is.
     async fn attempt(
         &self,
         request: &ClientRequest<'_>,
-        claimed: &mut Option<(ClientId, bool)>,
+        claimed: &mut Option<Claimed>,
     ) -> Result<(Authenticated, Form), Failure> {
         let form = request.read()?;
         let presentation = Presentation { grants: false, ..request.presentation(&form) };
-        let mut offered = client_auth::present(&presentation)?;
+        let offered = client_auth::present(&presentation)?;
         let caller = Caller { address: request.origin.address, now: self.ambient.now() };
-        let (known, client) =
-            client_auth::authenticate(&self.verifiers, &self.directory, &mut offered, caller).await;
-        *claimed = offered.client_id.map(|client_id| (client_id, known));
-        let client = client?;
+        let attempted = client_auth::authenticate(&self.verifiers, &self.directory, offered, caller).await;
+        *claimed = attempted.claimed;
+        let client = attempted.outcome?;
         // What counts once counts here too, and before anything is answered.
         if let Some(used) = client.credential.used.clone() {
             self.ledger.spend(used).await.map_err(|error| match error {
@@ -160,6 +159,11 @@ impl ClientGate {
 // === impl Authenticated ===
 
 impl Authenticated {
+    /// Who it has said it is, for a refusal of something else.
+    pub(super) fn claimed(&self) -> Claimed {
+        Claimed { client_id: self.registration.client.client_id.clone(), known: true }
+    }
+
     /// Who it is, for the audit.
     #[must_use]
     pub fn actor(&self) -> Actor {

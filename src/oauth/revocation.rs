@@ -39,7 +39,7 @@ impl RevocationEndpoint {
     pub async fn revoke(&self, request: &ClientRequest<'_>) -> Result<(), Failure> {
         let (client, form) = self.gate.admit(request).await?;
         let asker = &client.registration.client.client_id;
-        let refuse = async |error| self.gate.refuse(request, Some((asker.clone(), true)), error).await;
+        let refuse = async |error| self.gate.refuse(request, Some(client.claimed()), error).await;
         let Some(token) = form.get("token") else {
             let error = OAuthError::invalid_request("token is missing (RFC 7009 section 2.1)");
             return Err(refuse(error).await);

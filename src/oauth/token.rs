@@ -9,7 +9,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 use tracing::{Instrument, Level, Span};
 
-use super::client_auth::{self, Authenticated, Caller, Verified, Verifiers};
+use super::client_auth::{self, Authenticated, Caller, Claimed, Verified, Verifiers};
 use super::dpop::{self, Dpop, Proof};
 use super::form::Form;
 use super::grants::{self, Context, Grant, Resolved};
@@ -18,12 +18,14 @@ use super::possession::Possession;
 use super::request::ClientRequest;
 use crate::domain::audit::{AskedFor, AuditEvent, Event};
 use crate::domain::catalog::Catalog;
-use crate::domain::claims::{self, Occasion};
+use crate::domain::claims::{self, AccessTokenClaims, Occasion};
 use crate::domain::client::{AuthMethod, GrantType};
 use crate::domain::delegation::Act;
 use crate::domain::error::{ErrorCode, Failure, OAuthError};
-use crate::domain::ids::{ClientId, CredentialId};
-use crate::domain::policy::{self, Asked};
+use crate::domain::exchange_record::ExchangeRecord;
+use crate::domain::ids::{CredentialId, KeyId};
+use crate::domain::once::Purpose;
+use crate::domain::policy::{self, Asked, Decision};
 use crate::domain::scope::Scope;
 use crate::domain::text::quoted;
 use crate::domain::time::Timestamp;
@@ -90,9 +92,7 @@ pub struct TokenResponse {
 /// What is known of a request so far; what a refusal is recorded with.
 #[derive(Default)]
 struct Attempt {
-    client_id: Option<ClientId>,
-    /// Whether there is a client of this name.
-    known: bool,
+    claimed: Option<Claimed>,
     authenticated: bool,
     auth_method: Option<AuthMethod>,
     credential_id: Option<CredentialId>,
@@ -102,7 +102,7 @@ struct Attempt {
 
 /// What a grant has resolved to, for what was asked with the proof of these keys.
 struct Granted<'a> {
-    grant_type: GrantType,
+    grant: &'static dyn Grant,
     asked: &'a Asked,
     catalog: &'a Catalog,
     possession: &'a Possession,
@@ -118,8 +118,21 @@ struct Issued {
     credential: Verified,
     /// What else of the request counts once.
     used: Vec<UsedId>,
-    /// What is answered if a trusted issuer's token among it was used before.
-    used_before: fn() -> OAuthError,
+    /// What was asked by.
+    grant: &'static dyn Grant,
+}
+
+/// What the event of a token says of it, beside who has got it for which words.
+struct SignedToken<'a> {
+    grant_type: GrantType,
+    possession: &'a Possession,
+    exchange: Option<Box<ExchangeRecord>>,
+    /// Whether it belongs to a chain that there was before.
+    continues: bool,
+    decision: Decision,
+    claims: AccessTokenClaims,
+    scope: String,
+    kid: KeyId,
 }
 
 // === impl TokenEndpoint ===
@@ -136,7 +149,7 @@ impl TokenEndpoint {
         attempt.tell();
         let answer = match attempted {
             Ok(issued) => self.answer(request, attempt, issued).await,
-            Err(Failure::Refused(error)) => Err(Box::pin(self.refused(request, attempt, error)).await),
+            Err(Failure::Refused(error)) => Err(Box::pin(self.record_refusal(request, attempt, error)).await),
             Err(Failure::Fault(fault)) => Err(fault.into()),
         };
         self.traffic.token(grant, method, Outcome::of(&answer));
@@ -144,8 +157,8 @@ impl TokenEndpoint {
     }
 
     /// Refuses a request that could not be read at all, and records that.
-    pub async fn refuse(&self, request: &ClientRequest<'_>, error: OAuthError) -> Failure {
-        let failure = self.refused(request, Attempt::default(), error).await;
+    pub async fn refuse_unread(&self, request: &ClientRequest<'_>, error: OAuthError) -> Failure {
+        let failure = self.record_refusal(request, Attempt::default(), error).await;
         self.traffic.token(None, None, Outcome::of_failure(&failure));
         failure
     }
@@ -157,7 +170,7 @@ impl TokenEndpoint {
         attempt: Attempt,
         issued: Issued,
     ) -> Result<TokenResponse, Failure> {
-        let Issued { response, at, event, credential, used, used_before } = issued;
+        let Issued { response, at, event, credential, used, grant } = issued;
         let event = AuditEvent { at, origin: request.origin.clone(), event };
         let used: Vec<UsedId> = credential.used.iter().cloned().chain(used).collect();
         let recording = self.ledger.record_issuance(&event, used);
@@ -168,21 +181,26 @@ impl TokenEndpoint {
             }
             Err(RecordError::UsedBefore { purpose }) => {
                 let error = match purpose {
-                    purpose if dpop::is_of_proof(purpose) => dpop::used_before(),
-                    purpose if client_auth::assertion::is_of_client(purpose) => client_auth::used_before(),
-                    _ => used_before(),
+                    Purpose::ClientAssertion => client_auth::used_before(),
+                    Purpose::DpopProof => dpop::used_before(),
+                    Purpose::OutsideToken => grant.used_before(),
                 };
-                Err(Box::pin(self.refused(request, attempt, error)).await)
+                Err(Box::pin(self.record_refusal(request, attempt, error)).await)
             }
             Err(RecordError::Fault(fault)) => Err(fault.into()),
         }
     }
 
     /// The one way out with a refusal.
-    async fn refused(&self, request: &ClientRequest<'_>, attempt: Attempt, error: OAuthError) -> Failure {
-        let known = attempt.known;
+    async fn record_refusal(
+        &self,
+        request: &ClientRequest<'_>,
+        attempt: Attempt,
+        error: OAuthError,
+    ) -> Failure {
+        let known = attempt.claimed.as_ref().is_some_and(|claimed| claimed.known);
         let at = self.ambient.now();
-        let event = AuditEvent { at, origin: request.origin.clone(), event: attempt.refused(&error) };
+        let event = AuditEvent { at, origin: request.origin.clone(), event: attempt.refusal_event(&error) };
         match self.refusals.record(event, known).instrument(phase!(spans::RECORD)).await {
             Ok(()) => error.into(),
             Err(fault) => fault.into(),
@@ -220,13 +238,7 @@ impl TokenEndpoint {
             now: self.ambient.now(),
         };
         let resolved = grant.resolve(&context).instrument(phase!(spans::RESOLVE)).await?;
-        let granted = Granted {
-            grant_type: grant.grant_type(),
-            asked: &asked,
-            catalog: &catalog,
-            possession: &possession,
-            resolved,
-        };
+        let granted = Granted { grant, asked: &asked, catalog: &catalog, possession: &possession, resolved };
         self.sign(&client, granted, attempt.asked.clone()).await
     }
 
@@ -239,21 +251,20 @@ impl TokenEndpoint {
     ) -> Result<(Authenticated, &'static dyn Grant), Failure> {
         let offered = client_auth::present(&request.presentation(form));
         if let Ok(offered) = &offered {
-            attempt.client_id.clone_from(&offered.client_id);
+            let named = offered.client_id.clone();
+            attempt.claimed = named.map(|client_id| Claimed { client_id, known: false });
             attempt.auth_method = offered.method();
         }
         let grant_type = form.get("grant_type");
         let grant_type = grant_type.ok_or_else(|| OAuthError::invalid_request("grant_type is missing"))?;
         let grant = grants::find(grant_type).ok_or_else(unsupported_grant_type)?;
 
-        let mut offered = offered?;
+        let offered = offered?;
         let caller = Caller { address: request.origin.address, now: self.ambient.now() };
-        let (known, client) =
-            client_auth::authenticate(&self.verifiers, &self.directory, &mut offered, caller).await;
-        attempt.known = known;
-        attempt.client_id.clone_from(&offered.client_id);
-        attempt.auth_method = client.as_ref().map_or_else(|_| offered.method(), |client| Some(client.method));
-        let client = client?;
+        let attempted = client_auth::authenticate(&self.verifiers, &self.directory, offered, caller).await;
+        attempt.claimed = attempted.claimed;
+        attempt.auth_method = attempted.method;
+        let client = attempted.outcome?;
         attempt.authenticated = true;
         attempt.credential_id = Some(client.credential.credential_id.clone());
         if !client.registration.client.grant_types.contains(&grant.grant_type()) {
@@ -273,19 +284,8 @@ impl TokenEndpoint {
         granted: Granted<'_>,
         words: AskedFor,
     ) -> Result<Issued, Failure> {
-        let Granted { grant_type, asked, catalog, possession, resolved } = granted;
-        let Resolved {
-            subject,
-            sub_id,
-            txn,
-            grantee,
-            act,
-            may_act,
-            exchange,
-            issued_type,
-            used,
-            used_before,
-        } = resolved;
+        let Granted { grant, asked, catalog, possession, resolved } = granted;
+        let Resolved { subject, sub_id, txn, grantee, act, may_act, exchange, issued_type, used } = resolved;
 
         // The time in the token is that of its event. From here on nothing waits, except for the signature of a key
         // in a PKCS#11 token, at most two seconds.
@@ -323,33 +323,20 @@ impl TokenEndpoint {
             issued_type,
             dpop_nonce: proof.filter(|proof| proof.renew_nonce).map(|_| self.dpop.nonce(now)),
         };
-        let (actors, outside_actors) = acting(claims.act.as_ref());
-        let subject_issuer = claims.subject_issuer().map(str::to_owned);
-        let event = Event::TokenIssued {
-            client_id: claims.client_id,
-            auth_method: client.method,
-            credential_id: client.credential.credential_id.clone(),
-            grant_type,
-            asked: words,
-            subject: claims.sub,
-            subject_issuer,
-            actors,
-            outside_actors,
-            exchange,
-            audience: decision.audience.iter().map(ToString::to_string).collect(),
-            scope,
-            roles: claims.roles,
-            jti: claims.jti,
-            txn: claims.txn,
-            continues,
-            expires_at: decision.expires_at,
-            kid: signed.kid,
-            jkt: proof.map(|proof| proof.jkt.clone()),
-            x5t: possession.certificate.as_ref().map(|certificate| certificate.thumbprint.clone()),
-            legacy_assertion_audience: client.credential.legacy_audience,
-        };
         let used = used.into_iter().chain(proof.map(|proof| proof.used.clone())).collect();
-        Ok(Issued { response, at: now, event, credential: client.credential.clone(), used, used_before })
+        let grant_type = grant.grant_type();
+        let token = SignedToken {
+            grant_type,
+            possession,
+            exchange,
+            continues,
+            decision,
+            claims,
+            scope,
+            kid: signed.kid,
+        };
+        let event = event(client, token, words);
+        Ok(Issued { response, at: now, event, credential: client.credential.clone(), used, grant })
     }
 
     /// What the request's DPoP proof proves, if there is one. Nothing is used up before: a client that is sent
@@ -380,14 +367,14 @@ impl Attempt {
         let span = Span::current();
         span.record(spans::GRANT_TYPE, self.grant().map_or("other", GrantType::as_str));
         span.record(spans::AUTH_METHOD, self.auth_method.map_or("none", AuthMethod::as_str));
-        if let Some(client_id) = self.client_id.as_ref().filter(|_| self.known) {
-            span.record(spans::CLIENT_ID, client_id.as_str());
+        if let Some(claimed) = self.claimed.as_ref().filter(|claimed| claimed.known) {
+            span.record(spans::CLIENT_ID, claimed.client_id.as_str());
         }
     }
 
-    fn refused(self, error: &OAuthError) -> Event {
+    fn refusal_event(self, error: &OAuthError) -> Event {
         Event::TokenRefused {
-            client_id: self.client_id,
+            client_id: self.claimed.map(|claimed| claimed.client_id),
             authenticated: self.authenticated,
             auth_method: self.auth_method,
             credential_id: self.credential_id,
@@ -397,6 +384,36 @@ impl Attempt {
             reason: quoted(&error.private),
             repeated: None,
         }
+    }
+}
+
+/// The event of a token that is signed.
+fn event(client: &Authenticated, token: SignedToken<'_>, asked: AskedFor) -> Event {
+    let SignedToken { grant_type, possession, exchange, continues, decision, claims, scope, kid } = token;
+    let (actors, outside_actors) = acting(claims.act.as_ref());
+    let subject_issuer = claims.subject_issuer().map(str::to_owned);
+    Event::TokenIssued {
+        client_id: claims.client_id,
+        auth_method: client.method,
+        credential_id: client.credential.credential_id.clone(),
+        grant_type,
+        asked,
+        subject: claims.sub,
+        subject_issuer,
+        actors,
+        outside_actors,
+        exchange,
+        audience: decision.audience.iter().map(ToString::to_string).collect(),
+        scope,
+        roles: claims.roles,
+        jti: claims.jti,
+        txn: claims.txn,
+        continues,
+        expires_at: decision.expires_at,
+        kid,
+        jkt: possession.proof.as_ref().map(|proof| proof.jkt.clone()),
+        x5t: possession.certificate.as_ref().map(|certificate| certificate.thumbprint.clone()),
+        legacy_assertion_audience: client.credential.legacy_audience,
     }
 }
 

@@ -15,6 +15,7 @@ use super::engine::{Inner, execute, within};
 use super::rows::IdRow;
 use super::{Store, StoreError, Tx, postgres, sqlite, statements};
 use crate::domain::audit::{Recorded, WrittenEvent};
+use crate::domain::once::Purpose;
 use crate::domain::time::Timestamp;
 
 statements! {
@@ -35,8 +36,8 @@ statements! {
 /// (RFC 9449 §11.1).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct UsedId {
-    /// What it is an identifier of; the same text for another purpose is another identifier.
-    pub purpose: &'static str,
+    /// What it is an identifier of.
+    pub purpose: Purpose,
     /// The identifier, with whatever it is unique within: the issuer's or the key's name.
     pub id: String,
     /// When what it is of was made, if that says so, by the clock of whoever made it. It is believed in an outage, where
@@ -192,7 +193,7 @@ impl Held {
 
 fn rows<'u>(used: &[&'u UsedId]) -> Vec<IdRow<'u>> {
     let row = |used: &&'u UsedId| IdRow {
-        purpose: used.purpose,
+        purpose: used.purpose.as_str(),
         id: &used.id,
         expires_at: used.expires_at,
         possible_since: Some(used.possible_since),
@@ -287,10 +288,11 @@ impl LedgerTx<'_> {
     pub async fn use_ids<'u>(
         &mut self,
         used: &[&'u UsedId],
-    ) -> Result<HashSet<(&'static str, &'u str)>, StoreError> {
+    ) -> Result<HashSet<(Purpose, &'u str)>, StoreError> {
         let rows = self.mark_used(&rows(used)).await?;
         let first: HashSet<(&str, &str)> = rows.iter().map(|(purpose, id)| (&**purpose, &**id)).collect();
-        Ok(used.iter().map(|used| (used.purpose, &*used.id)).filter(|one| first.contains(one)).collect())
+        let is_first = |used: &&&UsedId| first.contains(&(used.purpose.as_str(), &*used.id));
+        Ok(used.iter().filter(is_first).map(|used| (used.purpose, &*used.id)).collect())
     }
 
     /// The same for identifiers of any purpose that no restore matters to: the purpose's text, the identifier's, and when

@@ -14,6 +14,7 @@ use jeton::admin::abandoned::{abandon, sealed_under};
 use jeton::admin::audit_watch::AuditWatch;
 use jeton::config::{Config, MasterKeySource, OutageMode};
 use jeton::domain::audit::{Actor, AuditEvent, Event, Origin, RestoredKeys};
+use jeton::domain::once::Purpose;
 use jeton::domain::time::{DAY, Timestamp};
 use jeton::runtime::expiry_watch::{EndingCounts, ExpiryWatch};
 use jeton::runtime::ledger::Recording;
@@ -228,8 +229,15 @@ async fn ride_out(server: &Server) {
     server.clock.advance(Duration::from_secs(1));
     let now = admin.ambient.now();
     let (id, issued_at) = ("used".to_owned(), Some(now));
-    issue(vec![UsedId { purpose: "p", id, issued_at, expires_at: now.plus(DAY), possible_since: now }]).await;
-    let elsewhere = format!("VALUES ('p', 'used', {})", now.plus(DAY).as_micros());
+    issue(vec![UsedId {
+        purpose: Purpose::OutsideToken,
+        id,
+        issued_at,
+        expires_at: now.plus(DAY),
+        possible_since: now,
+    }])
+    .await;
+    let elsewhere = format!("VALUES ('outside_token', 'used', {})", now.plus(DAY).as_micros());
     server.database.execute(&format!("INSERT INTO used_ids (purpose, id, expires_at) {elsewhere}")).await;
     server.database.take_rows("audit_events").await;
     let over = async {

@@ -9,6 +9,7 @@ use tokio::time::sleep;
 
 use crate::harness::{Database, Replica, START, both_replicas, issue, refusal, token};
 use jeton::domain::audit::AuditEvent;
+use jeton::domain::once::Purpose;
 use jeton::domain::time::Timestamp;
 use jeton::runtime::ledger::RecordError;
 use jeton::storage::UsedId;
@@ -25,9 +26,10 @@ both_replicas!(
     what_is_overtaken_within_its_batch_uses_nothing_up,
 );
 
-const ASSERTION: &str = "assertion";
+const ASSERTION: Purpose = Purpose::ClientAssertion;
+const PROOF: Purpose = Purpose::DpopProof;
 
-fn id(purpose: &'static str, id: impl Into<String>) -> UsedId {
+fn id(purpose: Purpose, id: impl Into<String>) -> UsedId {
     let expires_at = START.plus(Duration::from_mins(1));
     UsedId { purpose, id: id.into(), issued_at: None, expires_at, possible_since: START }
 }
@@ -119,7 +121,7 @@ async fn pairs_in_opposite_order_on_two_replicas_do_not_wait_for_each_other(
     const PAIRS: usize = 200;
     let other = Replica::start(&database).await;
     let all: Vec<_> = (0..PAIRS)
-        .map(|n| vec![id("proof", format!("{:04}", PAIRS - n)), id(ASSERTION, format!("{n:04}"))])
+        .map(|n| vec![id(PROOF, format!("{:04}", PAIRS - n)), id(ASSERTION, format!("{n:04}"))])
         .collect();
     let first = race(&one, &other, &all).await;
     assert!(first.values().all(|uses| *uses == 1), "each pair once: {first:?}");
@@ -130,9 +132,12 @@ async fn pairs_in_opposite_order_on_two_replicas_do_not_wait_for_each_other(
 
 async fn the_same_text_for_another_purpose_is_another_identifier(replica: Replica, database: Database) {
     assert!(replica.issue(vec![id(ASSERTION, "a")]).await);
-    assert!(replica.issue(vec![id("proof", "a")]).await);
-    assert!(!replica.issue(vec![id("proof", "a")]).await);
-    assert!(!replica.issue(vec![id("new", "n"), id(ASSERTION, "a")]).await, "one of two was used before");
+    assert!(replica.issue(vec![id(PROOF, "a")]).await);
+    assert!(!replica.issue(vec![id(PROOF, "a")]).await);
+    assert!(
+        !replica.issue(vec![id(Purpose::OutsideToken, "n"), id(ASSERTION, "a")]).await,
+        "one of two was used before"
+    );
     assert!(replica.issue(vec![id(ASSERTION, "A")]).await, "identifiers compare by their bytes");
     assert_eq!(recorded(&database).await, 3);
 }
@@ -143,19 +148,15 @@ async fn who_is_refused_hears_what_was_used_before(replica: Replica, _database: 
         Err(RecordError::UsedBefore { purpose }) => Some(purpose),
         other => other.map(|()| None).unwrap(),
     };
-    let (a, b) = ((ASSERTION, "proof"), ("proof", ASSERTION));
+    let (a, b) = ((ASSERTION, PROOF), (PROOF, ASSERTION));
     for ((first, second), n) in [(a, "1"), (b, "2")] {
         assert_eq!(refused(vec![id(first, n), id(second, n)]).await, None);
         assert_eq!(refused(vec![id(first, n), id(second, format!("{n} again"))]).await, Some(first));
         assert_eq!(refused(vec![id(first, format!("{n} again")), id(second, n)]).await, Some(second));
     }
-    assert_eq!(
-        refused(vec![id("proof", "1"), id(ASSERTION, "1")]).await,
-        Some(ASSERTION),
-        "the first by name"
-    );
-    let spent = replica.ledger.spend(id("proof", "1")).await;
-    assert!(matches!(spent, Err(RecordError::UsedBefore { purpose: "proof" })), "{spent:?}");
+    assert_eq!(refused(vec![id(PROOF, "1"), id(ASSERTION, "1")]).await, Some(ASSERTION), "the first by name");
+    let spent = replica.ledger.spend(id(PROOF, "1")).await;
+    assert!(matches!(spent, Err(RecordError::UsedBefore { purpose: PROOF })), "{spent:?}");
 }
 
 async fn an_identifier_counts_until_its_end_and_is_forgotten_after_it(replica: Replica, database: Database) {

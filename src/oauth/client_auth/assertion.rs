@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use crate::domain::client::Client;
 use crate::domain::ids::ClientId;
+use crate::domain::once::Purpose;
 use crate::domain::text::quoted;
 use crate::domain::time::Timestamp;
 use crate::jose::{Algorithm, ForeignKey, Object, TokenType, Unverified};
@@ -23,15 +24,6 @@ const LONGEST: usize = 8_192;
 
 /// How far another clock may be ahead of ours.
 const LEEWAY: Duration = Duration::from_secs(30);
-
-/// What a used `jti` counts among.
-const PURPOSE: &str = "client_assertion";
-
-/// Whether identifiers of this purpose are those of assertions that clients sign.
-#[must_use]
-pub fn is_of_client(purpose: &str) -> bool {
-    purpose == PURPOSE
-}
 
 /// An assertion that could be read. Its `Debug` form does not hold it: until it is used, whoever has it is the client.
 pub struct Assertion {
@@ -176,7 +168,7 @@ impl Assertion {
         let made = claims.iat.unwrap_or_else(|| claims.exp.minus(expected.max_lifetime));
         let possible_since = made.minus(LEEWAY);
         let (id, issued_at) = (BASE64URL.encode(id), claims.iat);
-        let used = UsedId { purpose: PURPOSE, id, issued_at, expires_at, possible_since };
+        let used = UsedId { purpose: Purpose::ClientAssertion, id, issued_at, expires_at, possible_since };
         Ok(Held { used, legacy_audience })
     }
 }

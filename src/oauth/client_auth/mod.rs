@@ -6,6 +6,7 @@
 
 pub mod assertion;
 mod assertion_grant;
+mod authenticate;
 mod certificate;
 mod client_secret_basic;
 mod client_secret_post;
@@ -19,6 +20,8 @@ mod spiffe_jwt;
 mod spiffe_x509;
 mod tls_client_auth;
 
+use self::authenticate::admit;
+pub use self::authenticate::{Attempted, Claimed, authenticate};
 pub use self::client_secret_basic::parse as parse_basic;
 pub use self::federation::credential as federated_credential;
 pub use self::guard::Stake;
@@ -32,12 +35,12 @@ use super::Boxed;
 use super::form::Form;
 use super::outside::OutsideTokens;
 use crate::domain::certificate::PeerCertificate;
-use crate::domain::client::{AuthMethod, CertificateReach, Client, GrantType, Registration};
+use crate::domain::client::{AuthMethod, CertificateReach, Client, Registration};
 use crate::domain::error::{Failure, OAuthError};
 use crate::domain::ids::{ClientId, CredentialId};
 use crate::domain::time::Timestamp;
 use crate::runtime::directory::Directory;
-use crate::runtime::failures::{Failures, Source};
+use crate::runtime::failures::Failures;
 use crate::runtime::issuer_keys::IssuerKeys;
 use crate::runtime::secrets::SecretVerifier;
 use crate::storage::UsedId;
@@ -112,6 +115,15 @@ pub trait Proof: fmt::Debug + Send + Sync {
 
     /// Checks it against the client. Without one (unknown or not admitted) it must cost the same and fail.
     fn verify<'a>(&'a self, claim: Claim<'a>) -> Boxed<'a, Result<Verified, Failure>>;
+}
+
+/// Where and when a client authenticates.
+#[derive(Clone, Copy, Debug)]
+pub struct Caller {
+    /// Its address, if that is known.
+    pub address: Option<IpAddr>,
+    /// When.
+    pub now: Timestamp,
 }
 
 /// Where a proof finds out whose it is.
@@ -195,7 +207,10 @@ pub struct Offered {
 }
 
 /// One way in which it can be meant.
-type Way = (&'static dyn Method, Box<dyn Proof>);
+struct Way {
+    method: &'static dyn Method,
+    proof: Box<dyn Proof>,
+}
 
 /// A credential that held.
 #[derive(Clone, Debug)]
@@ -229,13 +244,13 @@ impl Offered {
     /// How the client authenticates, as far as is known.
     #[must_use]
     pub fn method(&self) -> Option<AuthMethod> {
-        self.ways.first().map(|(method, _)| method.name())
+        self.ways.first().map(|way| way.method.name())
     }
 
     /// Leaves the ways that the client is registered for, if it is for any.
-    pub fn meant_for(&mut self, registration: Option<&Registration>) {
+    fn meant_for(&mut self, registration: Option<&Registration>) {
         let Some(client) = registration.map(|registration| &registration.client) else { return };
-        let is_registered = |(method, _): &Way| method.is_for(client);
+        let is_registered = |way: &Way| way.method.is_for(client);
         if self.ways.iter().any(is_registered) {
             self.ways.retain(is_registered);
         }
@@ -255,22 +270,29 @@ impl Offered {
         {
             return Ok(());
         }
-        let Some((method, identifying)) = self.ways.iter().find_map(|(method, proof)| {
-            let seeking = Seeking { verifiers, directory, named, method: *method, caller };
-            Some((*method, proof.identify(seeking)?))
+        let Some((method, identifying)) = self.ways.iter().find_map(|&Way { method, ref proof }| {
+            let seeking = Seeking { verifiers, directory, named, method, caller };
+            Some((method, proof.identify(seeking)?))
         }) else {
             return Ok(());
         };
         let Identified { client_id, proof } = identifying.await?;
-        self.ways = vec![(method, proof)];
+        self.ways = vec![Way { method, proof }];
         self.client_id = Some(client_id);
         Ok(())
+    }
+
+    /// The end of it. `known` says whether there is a client of the claimed name, where it came so far.
+    fn attempted(self, known: bool, outcome: Result<Authenticated, Failure>) -> Attempted {
+        let method = outcome.as_ref().map_or_else(|_| self.method(), |client| Some(client.method));
+        let outcome = outcome.map_err(|failure| self.told(failure));
+        Attempted { claimed: self.client_id.map(|client_id| Claimed { client_id, known }), method, outcome }
     }
 
     /// A failure as the caller is told of it.
     fn told(&self, failure: Failure) -> Failure {
         match (failure, self.ways.first()) {
-            (Failure::Refused(error), Some((method, _))) => method.refusal(error).into(),
+            (Failure::Refused(error), Some(way)) => way.method.refusal(error).into(),
             (failure, _) => failure,
         }
     }
@@ -291,7 +313,7 @@ pub fn present(request: &Presentation<'_>) -> Result<Offered, OAuthError> {
         return match GRANT.present(request).filter(|_| request.authorization.is_empty()) {
             Some(presented) => {
                 let Presented { client_id, proof } = presented?;
-                Ok(Offered { client_id, ways: vec![(GRANT, proof)] })
+                Ok(Offered { client_id, ways: vec![Way { method: GRANT, proof }] })
             }
             None => present_connection(request),
         };
@@ -309,7 +331,7 @@ pub fn present(request: &Presentation<'_>) -> Result<Offered, OAuthError> {
     if request.form.get("client_id").is_some_and(|client_id| Some(client_id) != claimed) {
         return Err(OAuthError::invalid_request("client_id is not the client that authenticates"));
     }
-    Ok(Offered { client_id: presented.client_id, ways: vec![(method, presented.proof)] })
+    Ok(Offered { client_id: presented.client_id, ways: vec![Way { method, proof: presented.proof }] })
 }
 
 /// What the connection presents, where the request itself does not: by which of these methods it is meant, only the
@@ -325,7 +347,7 @@ fn present_connection(request: &Presentation<'_>) -> Result<Offered, OAuthError>
             Some(Ok(Presented { client_id, proof })) => offered
                 .get_or_insert_with(|| Offered { client_id, ways: Vec::new() })
                 .ways
-                .push((*method, proof)),
+                .push(Way { method: *method, proof }),
             Some(Err(error)) => refusal = refusal.or(Some(error)),
             None => {}
         }
@@ -346,124 +368,4 @@ fn no_credential() -> OAuthError {
             .into(),
         ..OAuthError::invalid_client("the request has no client credential that is understood")
     }
-}
-
-/// Where and when a client authenticates.
-#[derive(Clone, Copy, Debug)]
-pub struct Caller {
-    /// Its address, if that is known.
-    pub address: Option<IpAddr>,
-    /// When.
-    pub now: Timestamp,
-}
-
-/// Finds out who has sent a request, and checks it: `identify → look up → verify`, the one way for every endpoint.
-/// Says beside it whether there is such a client, where it came so far; `offered` says who was claimed, and how.
-///
-/// # Errors
-/// `invalid_client`, `invalid_grant`, or when too much has failed `temporarily_unavailable`, with the reason for the
-/// audit only; or a fault.
-pub async fn authenticate(
-    verifiers: &Verifiers,
-    directory: &Directory,
-    offered: &mut Offered,
-    caller: Caller,
-) -> (bool, Result<Authenticated, Failure>) {
-    if let Err(failure) = offered.identify(verifiers, directory, caller).await {
-        let source = Source::new(offered.client_id.as_ref(), caller.address);
-        let refusal = Err(offered.told(guard::counted(&verifiers.failures, source, failure)));
-        return (is_known(directory, offered.client_id.as_ref()).await, refusal);
-    }
-    let Some(client_id) = offered.client_id.clone() else { return (false, Err(no_credential().into())) };
-    let registration = match directory.client(&client_id).await {
-        Ok(registration) => registration,
-        Err(fault) => return (false, Err(fault.into())),
-    };
-    let known = registration.is_some();
-    offered.meant_for(registration.as_deref());
-    let client = verify(verifiers, (offered, &client_id), registration, caller).await;
-    if client.is_err() && known {
-        directory.look_as_if_unknown(&client_id).await;
-    }
-    (known, client.map_err(|failure| offered.told(failure)))
-}
-
-/// Whether whom a failed request names is a client, as far as can be said now: for the audit, and in the same time.
-async fn is_known(directory: &Directory, named: Option<&ClientId>) -> bool {
-    let Some(named) = named else { return false };
-    let known = directory.client(named).await.is_ok_and(|registration| registration.is_some());
-    if known {
-        directory.look_as_if_unknown(named).await;
-    }
-    known
-}
-
-/// Checks what was presented against the client of this name, if there is one.
-async fn verify(
-    verifiers: &Verifiers,
-    (offered, client_id): (&Offered, &ClientId),
-    registration: Option<Arc<Registration>>,
-    caller: Caller,
-) -> Result<Authenticated, Failure> {
-    let stake = offered.ways.first().map_or(Stake::Little, |(_, proof)| proof.stake(verifiers, client_id));
-    let check = verify_unlimited(verifiers, (offered, client_id), registration, caller);
-    guard::limited(&verifiers.failures, stake, client_id, caller, check).await
-}
-
-async fn verify_unlimited(
-    verifiers: &Verifiers,
-    (offered, client_id): (&Offered, &ClientId),
-    registration: Option<Arc<Registration>>,
-    caller: Caller,
-) -> Result<Authenticated, Failure> {
-    let mut refusal = no_credential().into();
-    for (method, proof) in &offered.ways {
-        let claimed = (client_id, registration.as_deref());
-        match verify_one(verifiers, (*method, &**proof), claimed, caller).await {
-            Ok(credential) => {
-                let registration =
-                    registration.ok_or_else(|| OAuthError::invalid_client("no client has this client_id"))?;
-                let (method, by_grant) = (method.name(), method.is_grant());
-                return Ok(Authenticated { registration, method, credential, by_grant });
-            }
-            Err(fault @ Failure::Fault(_)) => return Err(fault),
-            Err(refused) => refusal = refused,
-        }
-    }
-    Err(refusal)
-}
-
-async fn verify_one(
-    verifiers: &Verifiers,
-    (method, proof): (&'static dyn Method, &dyn Proof),
-    (client_id, registration): (&ClientId, Option<&Registration>),
-    caller: Caller,
-) -> Result<Verified, Failure> {
-    let admitted = admit(registration, method, caller);
-    // Verified in any case, so that the time it takes does not tell who is registered.
-    let registration = admitted.as_ref().ok().copied();
-    let verified = proof.verify(Claim { verifiers, client_id, registration, now: caller.now }).await;
-    if let (Err(reason), Ok(_) | Err(Failure::Refused(_))) = (&admitted, &verified) {
-        return Err(OAuthError::invalid_client(reason.clone()).into());
-    }
-    verified
-}
-
-/// Whether the client may try at all: the one place where *absent*, *disabled* and *expired* refuse.
-fn admit<'a>(
-    registration: Option<&'a Registration>,
-    method: &dyn Method,
-    caller: Caller,
-) -> Result<&'a Registration, String> {
-    let registration = registration.ok_or("no client has this client_id")?;
-    let client = &registration.client;
-    client.check(caller.now).map_err(|why| format!("the client is {}", why.as_str()))?;
-    if !method.is_for(client) {
-        let what = if method.is_grant() { GrantType::JwtBearer.as_str() } else { method.name().as_str() };
-        return Err(format!("the client is not registered for {what}"));
-    }
-    if !client.may_call_from(caller.address) {
-        return Err("the caller's address is outside the client's allowed networks".to_owned());
-    }
-    Ok(registration)
 }

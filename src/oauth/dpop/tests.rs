@@ -224,7 +224,7 @@ fn a_jti_is_one_of_its_key_rfc9449_11_1() {
     assert_eq!(id(&one, "a"), id(&one, "a"));
     assert_ne!(id(&one, "a"), id(&one, "b"));
     assert_ne!(id(&one, "a"), id(&other, "a"));
-    assert!(is_of_proof(id(&one, "a").purpose));
+    assert_eq!(id(&one, "a").purpose, Purpose::DpopProof);
     assert_eq!(id(&one, &"a".repeat(256)).id.len(), 43, "short, whatever was sent");
 }
 

@@ -5,7 +5,7 @@ use crate::domain::client::GrantType;
 use crate::domain::delegation::MayAct;
 use crate::domain::error::Failure;
 use crate::domain::policy::Grantee;
-use crate::oauth::{Boxed, client_auth};
+use crate::oauth::Boxed;
 
 pub(super) struct ClientCredentials;
 
@@ -40,7 +40,6 @@ pub(super) fn for_itself<'a>(context: &'a Context<'a>) -> Resolved<'a> {
         exchange: None,
         issued_type: None,
         used: Vec::new(),
-        used_before: client_auth::used_before,
         grantee,
     }
 }

@@ -23,10 +23,15 @@ impl Grant for JwtBearer {
     fn resolve<'a>(&'a self, context: &'a Context<'a>) -> Boxed<'a, Result<Resolved<'a>, Failure>> {
         Box::pin(resolve(context))
     }
+
+    /// RFC 7521 §4.1.1, whatever it was of the request that came for the second time.
+    fn used_before(&self) -> OAuthError {
+        OAuthError::invalid_grant(client_auth::used_before().private)
+    }
 }
 
 async fn resolve<'a>(context: &'a Context<'a>) -> Result<Resolved<'a>, Failure> {
-    let mut resolved = Resolved { used_before, ..for_itself(context) };
+    let mut resolved = for_itself(context);
     if context.client.by_grant {
         return Ok(resolved);
     }
@@ -46,9 +51,4 @@ async fn resolve<'a>(context: &'a Context<'a>) -> Result<Resolved<'a>, Failure> 
         [resolved.grantee.not_after, credential.expires_at].into_iter().flatten().min();
     resolved.used.extend(token.used);
     Ok(resolved)
-}
-
-/// RFC 7521 §4.1.1, whatever it was of the request that came for the second time.
-fn used_before() -> OAuthError {
-    OAuthError::invalid_grant(client_auth::used_before().private)
 }

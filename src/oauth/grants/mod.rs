@@ -6,7 +6,7 @@ mod jwt_bearer;
 mod token_exchange;
 
 use super::Boxed;
-use super::client_auth::Authenticated;
+use super::client_auth::{self, Authenticated};
 use super::form::Form;
 use super::live::LiveTokens;
 use super::outside::OutsideTokens;
@@ -33,6 +33,12 @@ pub trait Grant: Send + Sync {
     /// Whom the token is about, and its ceilings. The client is authenticated, in force and registered
     /// for this grant.
     fn resolve<'a>(&'a self, context: &'a Context<'a>) -> Boxed<'a, Result<Resolved<'a>, Failure>>;
+
+    /// What is answered when a trusted issuer's token of the request was used before. Where the grant itself takes
+    /// none, it was the client's assertion.
+    fn used_before(&self) -> OAuthError {
+        client_auth::used_before()
+    }
 }
 
 /// What a grant has to go by.
@@ -77,8 +83,6 @@ pub struct Resolved<'a> {
     pub issued_type: Option<&'static str>,
     /// What of the request counts once, beside the client's credential and its proof.
     pub used: Vec<UsedId>,
-    /// What is answered if that was used before.
-    pub used_before: fn() -> OAuthError,
 }
 
 /// The grant with this `grant_type`.

@@ -7,6 +7,7 @@ mod ours;
 mod outside;
 
 use super::{Context, Grant, Resolved};
+use crate::domain::binding::Confirmation;
 use crate::domain::client::GrantType;
 use crate::domain::delegation::{Actor, Exchange, Subject, SubjectToken};
 use crate::domain::error::{Failure, OAuthError};
@@ -77,6 +78,13 @@ impl Grant for TokenExchange {
     fn resolve<'a>(&'a self, context: &'a Context<'a>) -> Boxed<'a, Result<Resolved<'a>, Failure>> {
         Box::pin(resolve(context))
     }
+
+    /// Of the client's assertion and the exchanged tokens one came for the second time.
+    fn used_before(&self) -> OAuthError {
+        OAuthError::invalid_request(
+            "the client's assertion, or a trusted issuer's token, was used before: get a new one for every request",
+        )
+    }
 }
 
 async fn resolve<'a>(context: &'a Context<'a>) -> Result<Resolved<'a>, Failure> {
@@ -134,7 +142,6 @@ async fn resolve<'a>(context: &'a Context<'a>) -> Result<Resolved<'a>, Failure> 
         })),
         issued_type: Some(issued_type),
         used: used.into_iter().chain(used_too).collect(),
-        used_before,
     })
 }
 
@@ -176,11 +183,29 @@ async fn actor_token(context: &Context<'_>, presented: Presented<'_>) -> Result<
     }
 }
 
-/// Of the client's assertion and the exchanged tokens one came for the second time.
-fn used_before() -> OAuthError {
-    OAuthError::invalid_request(
-        "the client's assertion, or a trusted issuer's token, was used before: get a new one for every request",
-    )
+/// Refuses an actor token that is bound to a key which cannot be proven here, or in which somebody acts already. A
+/// request has one DPoP proof, and that is for the subject token; its certificate is proven for both.
+fn check_actor(
+    context: &Context<'_>,
+    presented: Presented<'_>,
+    cnf: Option<&Confirmation>,
+    acts: bool,
+) -> Result<(), OAuthError> {
+    let proven = |cnf: &Confirmation| {
+        cnf.jkt.is_none() && context.possession.check_proven(cnf, presented.token, presented.name).is_ok()
+    };
+    if cnf.is_some_and(|cnf| !proven(cnf)) {
+        return Err(no_actor("actor_token: it is bound to a key, which cannot be proven here"));
+    }
+    if acts {
+        return Err(no_actor("actor_token: somebody else acts in it already"));
+    }
+    Ok(())
+}
+
+/// The refusal of an actor token that counts, but not for this.
+fn no_actor(why: &'static str) -> OAuthError {
+    OAuthError::invalid_request("the actor_token does not say who acts here").because(why)
 }
 
 // === impl Who ===

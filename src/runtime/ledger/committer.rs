@@ -12,6 +12,7 @@ use super::frame::Tried;
 use crate::domain::audit::{AuditEvent, Event, Origin, ProcessKind, Recorded, WrittenEvent};
 use crate::domain::chain::{Chain, ChainEnd};
 use crate::domain::error::Fault;
+use crate::domain::once::Purpose;
 use crate::domain::text::quoted;
 use crate::domain::time::Timestamp;
 use crate::runtime::audit_key::AuditKey;
@@ -196,7 +197,7 @@ impl Committer {
         let used_before = use_up(tx, batch, &overtaken).await.map_err(fault)?;
         let mut done = Vec::with_capacity(batch.len());
         for (place, entry) in batch.iter().enumerate() {
-            if let Some(purpose) = used_before.get(&place) {
+            if let Some(&purpose) = used_before.get(&place) {
                 done.push(Done::UsedBefore(purpose));
                 continue;
             }
@@ -383,7 +384,7 @@ async fn use_up(
     tx: &mut LedgerTx<'_>,
     batch: &[Entry],
     overtaken: &BTreeSet<usize>,
-) -> Result<BTreeMap<usize, &'static str>, StoreError> {
+) -> Result<BTreeMap<usize, Purpose>, StoreError> {
     let mut wanted: Vec<(&UsedId, usize)> = Vec::new();
     for (place, entry) in batch.iter().enumerate() {
         // What fails for another reason may be tried again with the same identifiers.

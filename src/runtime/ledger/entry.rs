@@ -8,6 +8,7 @@ use super::waiting::Waiting;
 use crate::domain::audit::{Recorded, WrittenEvent};
 use crate::domain::chain::Chain;
 use crate::domain::error::Fault;
+use crate::domain::once::Purpose;
 use crate::domain::time::Timestamp;
 use crate::storage::UsedId;
 
@@ -36,7 +37,7 @@ pub(super) enum Done {
     Written,
     /// One of its identifiers was used before, of this purpose: its event was not written. Its other identifiers count
     /// as used.
-    UsedBefore(&'static str),
+    UsedBefore(Purpose),
     /// Nothing is known to be written.
     Failed(Fault),
 }

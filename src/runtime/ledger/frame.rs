@@ -59,7 +59,7 @@ pub(super) struct SpooledId {
 impl Spooled {
     pub(super) fn new(event: &WrittenEvent, used: &[UsedId]) -> Self {
         let used = used.iter().map(|used| SpooledId {
-            purpose: used.purpose.to_owned(),
+            purpose: used.purpose.as_str().to_owned(),
             id: used.id.clone(),
             expires_at: used.expires_at.as_micros(),
         });

@@ -41,6 +41,7 @@ use super::clock::Ambient;
 use crate::config::{Issuance, OutageMode};
 use crate::domain::audit::{AuditEvent, ProcessKind};
 use crate::domain::error::Fault;
+use crate::domain::once::Purpose;
 use crate::domain::time::Timestamp;
 use crate::storage::{Store, UsedId};
 
@@ -78,7 +79,7 @@ pub enum RecordError {
     #[error("an identifier was used before: {purpose}")]
     UsedBefore {
         /// Its [`UsedId::purpose`]. Of several, the first in the order of their names.
-        purpose: &'static str,
+        purpose: Purpose,
     },
     /// It could not be made durable; nothing may be answered.
     #[error(transparent)]

@@ -16,7 +16,7 @@ use super::{BATCH, OVERTAKEN};
 use crate::config::Outage;
 use crate::domain::audit::{Event, WrittenEvent};
 use crate::domain::error::Fault;
-use crate::domain::once::{self, Use};
+use crate::domain::once::{self, Purpose, Use};
 use crate::domain::time::Timestamp;
 use crate::runtime::clock::Ambient;
 use crate::storage::UsedId;
@@ -48,7 +48,7 @@ struct Began {
 /// Identifiers that were used here and of which the rule would say otherwise: in this outage, or shortly before by a
 /// clock that was ahead.
 struct Used {
-    here: HashMap<(&'static str, String), Option<Timestamp>>,
+    here: HashMap<(Purpose, String), Option<Timestamp>>,
     /// When the database was restored, and has forgotten what was used before.
     restored: Timestamp,
 }
@@ -284,12 +284,7 @@ fn release(batch: &mut Vec<Entry>, done: Vec<Done>) {
 
 impl Used {
     /// Whether one of these was used before: the purpose of that one.
-    fn judge(
-        &self,
-        used: &[UsedId],
-        began: Timestamp,
-        now: Timestamp,
-    ) -> Result<Option<&'static str>, Fault> {
+    fn judge(&self, used: &[UsedId], began: Timestamp, now: Timestamp) -> Result<Option<Purpose>, Fault> {
         let mut unknown = false;
         for used in used {
             // As the database itself would say.

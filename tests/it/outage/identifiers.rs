@@ -5,6 +5,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use jeton::config::{Database as DatabaseSetting, OutageMode};
 use jeton::domain::audit::{AuditEvent, Event};
+use jeton::domain::once::Purpose;
 use jeton::domain::time::Timestamp;
 use jeton::runtime::ledger::{RecordError, Recording};
 use jeton::storage::UsedId;
@@ -17,7 +18,7 @@ use crate::harness::{Database, Engine, Proxy, Replica, START, Way, token};
 fn id(id: &str, issued_at: Timestamp) -> UsedId {
     let expires_at = START.plus(Duration::from_mins(5));
     UsedId {
-        purpose: "assertion",
+        purpose: Purpose::ClientAssertion,
         id: id.to_owned(),
         issued_at: Some(issued_at),
         expires_at,
@@ -74,7 +75,7 @@ async fn what_was_made_in_the_outage_counts_once_and_of_what_is_older_nothing_is
     assert!(replica.ledger.spend(id("newer", later(8))).await.is_err(), "there is no event to keep it with");
     // Another replica that cannot ask either has taken it too.
     database
-        .execute("INSERT INTO used_ids (purpose, id, expires_at) VALUES ('assertion', 'both', 9223372036854775807)")
+        .execute("INSERT INTO used_ids (purpose, id, expires_at) VALUES ('client_assertion', 'both', 9223372036854775807)")
         .await;
 
     database.take_rows("audit_events").await;

@@ -10,6 +10,7 @@ use crate::harness::{Database, Engine, START};
 use jeton::domain::audit::{AskedFor, AuditEvent, Event, Origin, Recorded};
 use jeton::domain::chain::Chain;
 use jeton::domain::ids::ClientId;
+use jeton::domain::once::Purpose;
 use jeton::storage::{LedgerConnection, Store, UsedId};
 
 both_stores!(
@@ -90,7 +91,7 @@ async fn events_are_appended_together_and_whole(store: Store, database: Database
 async fn of_identifiers_that_are_used_together_each_counts_once(store: Store, _: Database) {
     let id = |n| {
         let id = format!("{n:04}");
-        UsedId { purpose: "p", id, issued_at: None, expires_at: START, possible_since: START }
+        UsedId { purpose: Purpose::DpopProof, id, issued_at: None, expires_at: START, possible_since: START }
     };
     let all: Vec<UsedId> = (0..150).map(id).collect();
     let twice: Vec<&UsedId> = all[..100].iter().flat_map(|one| [one, one]).collect();
@@ -101,10 +102,12 @@ async fn of_identifiers_that_are_used_together_each_counts_once(store: Store, _:
         assert_eq!(tx.use_ids(&[]).await.unwrap().len(), 0);
         let first = tx.use_ids(&twice).await.unwrap();
         assert_eq!(first.len(), 100, "after a transaction that was not committed, too");
-        assert!(first.contains(&("p", "0099")));
+        assert!(first.contains(&(Purpose::DpopProof, "0099")));
         let first = tx.use_ids(&overlapping).await.unwrap();
         assert_eq!(first.len(), 50);
-        assert!(first.contains(&("p", "0100")) && !first.contains(&("p", "0099")));
+        assert!(
+            first.contains(&(Purpose::DpopProof, "0100")) && !first.contains(&(Purpose::DpopProof, "0099"))
+        );
         if committed {
             tx.commit().await.unwrap();
         }
@@ -116,7 +119,7 @@ async fn of_identifiers_that_are_used_together_each_counts_once(store: Store, _:
 /// What was used between a backup and its restore is forgotten, so whatever can have been used then counts as used.
 async fn after_a_restore_an_identifier_from_before_it_counts_as_used(store: Store, _: Database) {
     let id = |name: &str, possible_since| UsedId {
-        purpose: "p",
+        purpose: Purpose::DpopProof,
         id: name.to_owned(),
         issued_at: None,
         expires_at: START.plus(Duration::from_hours(1)),
@@ -139,10 +142,10 @@ async fn after_a_restore_an_identifier_from_before_it_counts_as_used(store: Stor
     );
     let mut tx = held.begin().await.unwrap();
     let first = tx.use_ids(&[&before, &at, &after]).await.unwrap();
-    assert_eq!(first.into_iter().collect::<Vec<_>>(), [("p", "c")]);
+    assert_eq!(first.into_iter().collect::<Vec<_>>(), [(Purpose::DpopProof, "c")]);
     // What is written again after an outage was let in when it was used.
-    let marked = tx.use_up(&[("p", "a", START)]).await.unwrap();
-    assert_eq!(marked, [("p".to_owned(), "a".to_owned())]);
+    let marked = tx.use_up(&[("dpop", "a", START)]).await.unwrap();
+    assert_eq!(marked, [("dpop".to_owned(), "a".to_owned())]);
     tx.commit().await.unwrap();
 }
 
@@ -161,7 +164,7 @@ async fn a_connection_of_the_ledger_that_has_died_is_replaced_postgres() {
     // Less than a second after its last use it is not asked whether it lives.
     tokio::time::sleep(Duration::from_millis(1_100)).await;
     let (id, expires_at) = ("a".to_owned(), START);
-    let id = UsedId { purpose: "p", id, issued_at: None, expires_at, possible_since: START };
+    let id = UsedId { purpose: Purpose::DpopProof, id, issued_at: None, expires_at, possible_since: START };
     let mut held = connection.hold().await.unwrap();
     let mut tx = held.begin().await.unwrap();
     assert_eq!(tx.use_ids(&[&id]).await.unwrap().len(), 1);
@@ -173,7 +176,7 @@ async fn a_connection_of_the_ledger_that_has_died_is_replaced_postgres() {
 async fn what_a_lost_transaction_holds_is_free_again_before_tcp_gives_up_postgres() {
     let (store, _database) = fresh(Engine::Postgres).await;
     let id = UsedId {
-        purpose: "p",
+        purpose: Purpose::DpopProof,
         id: "a".to_owned(),
         issued_at: None,
         expires_at: START.plus(Duration::from_hours(1)),

@@ -1,8 +1,7 @@
 //! Tokens of ours in an exchange.
 
 use super::super::Context;
-use super::{ACCESS_TOKEN, Acts, ID_TOKEN, Origin, Passed, Presented, Who};
-use crate::domain::binding::Confirmation;
+use super::{ACCESS_TOKEN, Acts, ID_TOKEN, Origin, Passed, Presented, Who, check_actor, no_actor};
 use crate::domain::delegation::SubjectToken;
 use crate::domain::error::{Failure, OAuthError};
 use crate::domain::time::Timestamp;
@@ -75,26 +74,15 @@ pub(super) fn subject(
 /// Who acts according to it: somebody who gave it to the caller, or the caller itself.
 pub(super) fn actor(
     context: &Context<'_>,
-    Presented { name, token, .. }: Presented<'_>,
+    presented: Presented<'_>,
     live: LiveToken,
 ) -> Result<Acts, OAuthError> {
-    let refuse = |why: &'static str| {
-        OAuthError::invalid_request("the actor_token does not say who acts here").because(why)
-    };
     let caller = &context.client.registration.client;
     let is_own = live.claims.client_id == caller.client_id;
     if !is_own && !live.audience.iter().any(|server| context.catalog.operates(caller.uid, server.uid)) {
-        return Err(refuse("actor_token: neither the caller's own nor addressed to what it operates"));
+        return Err(no_actor("actor_token: neither the caller's own nor addressed to what it operates"));
     }
-    // A request has one DPoP proof, and that is for the subject token. Its certificate is proven for both.
-    let proven =
-        |cnf: &Confirmation| cnf.jkt.is_none() && context.possession.check_proven(cnf, token, name).is_ok();
-    if live.claims.cnf.as_ref().is_some_and(|cnf| !proven(cnf)) {
-        return Err(refuse("actor_token: it is bound to a key, which cannot be proven here"));
-    }
-    if live.claims.act.is_some() {
-        return Err(refuse("actor_token: somebody else acts in it already"));
-    }
+    check_actor(context, presented, live.claims.cnf.as_ref(), live.claims.act.is_some())?;
     Ok(Acts {
         who: match live.about {
             About::Client(registration) => Who::Client(registration.client.client_id.clone()),

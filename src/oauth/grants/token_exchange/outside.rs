@@ -1,7 +1,7 @@
 //! Tokens of trusted issuers in an exchange: who somebody is elsewhere, whom no role stands behind here.
 
 use super::super::Context;
-use super::{Acts, Origin, Passed, Presented, Who};
+use super::{Acts, Origin, Passed, Presented, Who, check_actor};
 use crate::domain::binding::Confirmation;
 use crate::domain::delegation::SubjectToken;
 use crate::domain::error::{Failure, OAuthError};
@@ -42,19 +42,8 @@ pub(super) async fn subject(context: &Context<'_>, presented: Presented<'_>) -> 
 /// Who acts according to it.
 pub(super) async fn actor(context: &Context<'_>, presented: Presented<'_>) -> Result<Acts, Failure> {
     let Verified { identity, ends_at, origin } = verified(context, presented).await?;
-    let refuse = |why: &'static str| {
-        OAuthError::invalid_request("the actor_token does not say who acts here").because(why)
-    };
-    // A request has one DPoP proof, and that is for the subject token. Its certificate is proven for both.
-    let proven = |cnf: &Confirmation| {
-        cnf.jkt.is_none() && context.possession.check_proven(cnf, presented.token, presented.name).is_ok()
-    };
-    if confirmation(&identity, presented.name)?.is_some_and(|cnf| !proven(&cnf)) {
-        return Err(refuse("actor_token: it is bound to a key, which cannot be proven here").into());
-    }
-    if identity.claims.get("act").is_some() {
-        return Err(refuse("actor_token: somebody else acts in it already").into());
-    }
+    let cnf = confirmation(&identity, presented.name)?;
+    check_actor(context, presented, cnf.as_ref(), identity.claims.get("act").is_some())?;
     Ok(Acts { who: Who::Outside(identity), ends_at, origin })
 }
 
