@@ -21,7 +21,7 @@ use crate::domain::catalog::Catalog;
 use crate::domain::claims::{self, AccessTokenClaims, Occasion};
 use crate::domain::client::{AuthMethod, GrantType};
 use crate::domain::delegation::Act;
-use crate::domain::error::{ErrorCode, Failure, OAuthError};
+use crate::domain::error::{ErrorCode, Failure, Fault, OAuthError};
 use crate::domain::exchange_record::ExchangeRecord;
 use crate::domain::ids::{CredentialId, KeyId};
 use crate::domain::once::Purpose;
@@ -144,7 +144,7 @@ impl TokenEndpoint {
     /// A recorded refusal, or a fault.
     pub async fn issue(&self, request: &ClientRequest<'_>) -> Result<TokenResponse, Failure> {
         let mut attempt = Attempt::default();
-        let attempted = self.attempt(request, &mut attempt).await;
+        let attempted = self.attempt_by_the_newest(request, &mut attempt).await;
         let (grant, method) = (attempt.grant(), attempt.auth_method);
         attempt.tell();
         let answer = match attempted {
@@ -205,6 +205,26 @@ impl TokenEndpoint {
             Ok(()) => error.into(),
             Err(fault) => fault.into(),
         }
+    }
+
+    /// As [`Self::attempt`], by what is registered at its end. While it waited for keys of others, or for its turn to have
+    /// a secret checked, a client may have been disabled, a rule deleted or a token revoked: then all is looked at again,
+    /// with what it waited for at hand.
+    async fn attempt_by_the_newest(
+        &self,
+        request: &ClientRequest<'_>,
+        attempt: &mut Attempt,
+    ) -> Result<Issued, Failure> {
+        for _ in 0..2 {
+            let changes = self.directory.changes();
+            let attempted = self.attempt(request, attempt).await;
+            if attempted.is_err() || self.directory.changes() == changes {
+                return attempted;
+            }
+            *attempt = Attempt::default();
+        }
+        Err(Fault::unavailable("what is registered has changed each time that something was waited for")
+            .into())
     }
 
     async fn attempt(&self, request: &ClientRequest<'_>, attempt: &mut Attempt) -> Result<Issued, Failure> {

@@ -4,9 +4,10 @@
 //! (every resource server and role) is small and always whole. Both learn of changes by reading the
 //! store's numbered changes: at once after a change made here, when the database notifies, and by polling.
 
+mod doubts;
 mod generations;
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -15,6 +16,7 @@ use tokio::sync::{Mutex, Semaphore};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
+use self::doubts::Doubts;
 use self::generations::{Generation, Generations};
 use super::clock_check::ClockCheck;
 use super::federation::Matches;
@@ -58,10 +60,6 @@ const FORGET: Duration = Duration::from_mins(1);
 /// How many loads of clients run at a time. The rest of the connections stay for the ledger, so that a
 /// flood of unknown ids slows itself down and nobody else.
 const LOADS: usize = 4;
-
-/// How many ids that seem made up are looked for all the same, each second: somebody may have registered one
-/// a moment ago on another replica.
-const DOUBTED: u32 = 50;
 
 /// How many client ids are read at a time to know which there are, and how long others may read meanwhile.
 const IDS: u32 = 5_000;
@@ -119,27 +117,6 @@ pub struct Limits {
 struct Known {
     registration: Option<Arc<Registration>>,
     generation: Generation,
-}
-
-/// How many lookups of ids that seem made up are left in this second.
-struct Doubts(std::sync::Mutex<(Instant, u32)>);
-
-// === impl Doubts ===
-
-impl Doubts {
-    fn new() -> Self {
-        Self(std::sync::Mutex::new((Instant::now(), DOUBTED)))
-    }
-
-    fn take(&self) -> bool {
-        let mut left = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if left.0.elapsed() > Duration::from_secs(1) {
-            *left = (Instant::now(), DOUBTED);
-        }
-        let any = left.1 > 0;
-        left.1 = left.1.saturating_sub(1);
-        any
-    }
 }
 
 // === impl Directory ===

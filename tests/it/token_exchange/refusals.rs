@@ -161,7 +161,14 @@ async fn who_cannot_act_is_refused_rfc8693_2_2_2(server: Server) {
     refuse("without its proof", &bound, "it is bound to a key, which cannot be proven here").await;
     chain.change_rule(&server, "orders-to-payments", json!({ "mode": "impersonation" })).await;
     refuse("nobody is named", &actor, "the rule is for impersonation, and there is an actor token").await;
+    let (as_front, claims) = exchanged(&server, &chain.orders, &token, "").await;
+    assert_eq!(
+        (&claims["sub"], &claims["client_id"], claims.get("act")),
+        (&json!("front"), &json!("orders"), None)
+    );
     chain.change_rule(&server, "orders-to-payments", json!({ "mode": "delegation" })).await;
+    refuse("got in another's place", &as_front, "neither the caller's own nor addressed to what it operates")
+        .await;
     chain.api(&server, "POST", "/clients/worker/disable", Value::Null).await.expect(200);
     refuse("a disabled client", &actor, "a client that stands behind it is disabled").await;
 }
