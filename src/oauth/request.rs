@@ -120,9 +120,19 @@ impl ClientGate {
     ) -> Result<(Authenticated, Form), Failure> {
         let form = request.read()?;
         let presentation = Presentation { grants: false, ..request.presentation(&form) };
-        let offered = client_auth::present(&presentation)?;
         let caller = Caller { address: request.origin.address, now: self.ambient.now() };
-        let attempted = client_auth::authenticate(&self.verifiers, &self.directory, offered, caller).await;
+        let authenticate = async || {
+            let offered = client_auth::present(&presentation)?;
+            Ok::<_, Failure>(
+                client_auth::authenticate(&self.verifiers, &self.directory, offered, caller).await,
+            )
+        };
+        let changes = self.directory.changes();
+        let mut attempted = authenticate().await?;
+        // While its keys were fetched, or while it waited for its turn, it may have been disabled.
+        if attempted.outcome.is_ok() && self.directory.changes() != changes {
+            attempted = authenticate().await?;
+        }
         *claimed = attempted.claimed;
         let client = attempted.outcome?;
         // What counts once counts here too, and before anything is answered.

@@ -21,7 +21,7 @@ use crate::domain::catalog::Catalog;
 use crate::domain::claims::{self, AccessTokenClaims, Occasion};
 use crate::domain::client::{AuthMethod, GrantType};
 use crate::domain::delegation::Act;
-use crate::domain::error::{ErrorCode, Failure, Fault, OAuthError};
+use crate::domain::error::{ErrorCode, Failure, OAuthError};
 use crate::domain::exchange_record::ExchangeRecord;
 use crate::domain::ids::{CredentialId, KeyId};
 use crate::domain::once::Purpose;
@@ -100,6 +100,14 @@ struct Attempt {
     asked: AskedFor,
 }
 
+/// How often a request is looked at. While it waits for keys of others, or for its turn to have a secret checked, a client
+/// may be disabled, a rule deleted or a token revoked: then all is looked at once more, with what it waited for at hand.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Round {
+    First,
+    Second,
+}
+
 /// What a grant has resolved to, for what was asked with the proof of these keys.
 struct Granted<'a> {
     grant: &'static dyn Grant,
@@ -144,7 +152,7 @@ impl TokenEndpoint {
     /// A recorded refusal, or a fault.
     pub async fn issue(&self, request: &ClientRequest<'_>) -> Result<TokenResponse, Failure> {
         let mut attempt = Attempt::default();
-        let attempted = self.attempt_by_the_newest(request, &mut attempt).await;
+        let attempted = self.attempt(request, &mut attempt, Round::First).await;
         let (grant, method) = (attempt.grant(), attempt.auth_method);
         attempt.tell();
         let answer = match attempted {
@@ -207,27 +215,13 @@ impl TokenEndpoint {
         }
     }
 
-    /// As [`Self::attempt`], by what is registered at its end. While it waited for keys of others, or for its turn to have
-    /// a secret checked, a client may have been disabled, a rule deleted or a token revoked: then all is looked at again,
-    /// with what it waited for at hand.
-    async fn attempt_by_the_newest(
+    async fn attempt(
         &self,
         request: &ClientRequest<'_>,
         attempt: &mut Attempt,
+        round: Round,
     ) -> Result<Issued, Failure> {
-        for _ in 0..2 {
-            let changes = self.directory.changes();
-            let attempted = self.attempt(request, attempt).await;
-            if attempted.is_err() || self.directory.changes() == changes {
-                return attempted;
-            }
-            *attempt = Attempt::default();
-        }
-        Err(Fault::unavailable("what is registered has changed each time that something was waited for")
-            .into())
-    }
-
-    async fn attempt(&self, request: &ClientRequest<'_>, attempt: &mut Attempt) -> Result<Issued, Failure> {
+        let changes = self.directory.changes();
         let form = request.read()?;
         tracing::trace!(parameters = ?form, request_id = request.origin.request_id, "token request");
         let grant_type = form.get("grant_type");
@@ -258,6 +252,10 @@ impl TokenEndpoint {
             now: self.ambient.now(),
         };
         let resolved = grant.resolve(&context).instrument(phase!(spans::RESOLVE)).await?;
+        if round == Round::First && self.directory.changes() != changes {
+            *attempt = Attempt::default();
+            return Box::pin(self.attempt(request, attempt, Round::Second)).await;
+        }
         let granted = Granted { grant, asked: &asked, catalog: &catalog, possession: &possession, resolved };
         self.sign(&client, granted, attempt.asked.clone()).await
     }

@@ -247,6 +247,10 @@ mod tests {
         let all: BTreeSet<_> = (0..1_000).map(|_| ambient.request_id().unwrap()).collect();
         assert_eq!(all.len(), 1_000);
 
+        // Some are left where it is filled anew.
+        let all: BTreeSet<_> = (0..1_000).map(|_| ambient.public_bytes::<10>().unwrap()).collect();
+        assert_eq!(all.len(), 1_000);
+
         let entropy = Arc::new(Counting::default());
         let ambient = Ambient::new(Arc::new(SystemClock), Arc::clone(&entropy) as _);
         let mut seen = Vec::new();

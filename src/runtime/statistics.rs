@@ -38,9 +38,6 @@ const ROWS: usize = 5_000;
 /// How many rows are forgotten in one transaction, of each sort.
 const FORGOTTEN: u32 = 500;
 
-/// How long a server that stops waits for its last write. The ledger's follows it.
-const LAST: Duration = Duration::from_secs(2);
-
 /// How long others may write between two transactions.
 const BREATH: Duration = Duration::from_millis(10);
 
@@ -98,9 +95,10 @@ impl Statistics {
         }
     }
 
-    /// Writes what no event tells, once nothing is under way any more. Events are there for the next start to count.
-    pub async fn write_last_uses(&self) {
-        if let Err(error) = within(LAST, self.write_uses()).await {
+    /// Writes what no event tells, once nothing is under way any more; gives up after this time. Events are there for the
+    /// next start to count.
+    pub async fn write_last_uses(&self, patience: Duration) {
+        if let Err(error) = within(patience, self.write_uses()).await {
             tracing::warn!(%error, "the last uses of some credentials are lost");
         }
     }

@@ -2,8 +2,10 @@
 //! speak of what a scrape has.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use serde_json::Value;
+use tokio::time::{sleep, timeout};
 
 use jeton::config::MetricsListener;
 
@@ -14,7 +16,15 @@ use crate::token::GRANT;
 both_engines!(a_scrape_has_all_that_is_described_and_shown);
 
 async fn measured(server: Server) -> Server {
-    server.restart_with(|config| config.metrics = MetricsListener::At(ANY)).await.unwrap()
+    let server = server.restart_with(|config| config.metrics = MetricsListener::At(ANY)).await.unwrap();
+    // What is counted once a minute is there after the first time.
+    let counted = async {
+        while !names(&scrape(&server).await).contains("jeton_credentials_expired") {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(Duration::from_secs(30), counted).await.expect("what ends is not counted");
+    server
 }
 
 /// How many samples there are, and how many of them are of this metric.

@@ -33,7 +33,11 @@ async fn send(
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_waits_for_it_hears_so_and_a_stop_is_in_time() {
     let (server, proxy) = server_behind_proxy(Duration::from_mins(15)).await;
-    server.billing().await;
+    let billing = server.billing().await;
+    // A use that is to be written when it stops.
+    let form = [billing.basic(), "Content-Type: application/x-www-form-urlencoded".to_owned()];
+    let form = form.each_ref().map(String::as_str);
+    assert_eq!(server.send("POST", "/oauth2/introspect", &form, "token=x").await.status, 200);
     let token = server.api_token("administrator").await;
     let cookie = server.signed_in("ada", "auditor").await;
     proxy.is(Way::Hung);

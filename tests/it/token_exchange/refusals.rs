@@ -167,8 +167,7 @@ async fn who_cannot_act_is_refused_rfc8693_2_2_2(server: Server) {
         (&json!("front"), &json!("orders"), None)
     );
     chain.change_rule(&server, "orders-to-payments", json!({ "mode": "delegation" })).await;
-    refuse("got in another's place", &as_front, "neither the caller's own nor addressed to what it operates")
-        .await;
+    refuse("got in another's place", &as_front, "the caller has got it in somebody else's place").await;
     chain.api(&server, "POST", "/clients/worker/disable", Value::Null).await.expect(200);
     refuse("a disabled client", &actor, "a client that stands behind it is disabled").await;
 }

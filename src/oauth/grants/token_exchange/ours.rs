@@ -78,8 +78,10 @@ pub(super) fn actor(
     live: LiveToken,
 ) -> Result<Acts, OAuthError> {
     let caller = &context.client.registration.client;
-    // Not what it has got for acting as somebody else: that is no proof that they act here.
-    let is_own = live.claims.is_of_itself() && live.claims.client_id == caller.client_id;
+    let is_own = live.claims.client_id == caller.client_id;
+    if is_own && !live.claims.is_of_itself() {
+        return Err(no_actor("actor_token: the caller has got it in somebody else's place"));
+    }
     if !is_own && !live.audience.iter().any(|server| context.catalog.operates(caller.uid, server.uid)) {
         return Err(no_actor("actor_token: neither the caller's own nor addressed to what it operates"));
     }
