@@ -20,6 +20,7 @@ mod audit_verify;
 mod audit_watch;
 mod backup;
 mod buffered;
+mod changed_meanwhile;
 mod chromium;
 mod cli;
 mod cli_input;

@@ -7,8 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
-use tokio::sync::RwLock;
-use tokio::time::{sleep, timeout};
+use tokio::sync::{OwnedRwLockWriteGuard, RwLock};
 
 use super::{Signer, refused, register};
 use crate::admin_pages::Person;
@@ -22,7 +21,7 @@ pub(crate) struct Site {
     asked: AtomicUsize,
     down: AtomicBool,
     /// Who has it alone keeps everybody waiting.
-    open: RwLock<()>,
+    open: Arc<RwLock<()>>,
 }
 
 impl Site {
@@ -31,7 +30,7 @@ impl Site {
             keys: Mutex::new(keys),
             asked: AtomicUsize::new(0),
             down: AtomicBool::new(false),
-            open: RwLock::new(()),
+            open: Arc::default(),
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -52,6 +51,11 @@ impl Site {
             }
         });
         (site, port)
+    }
+
+    /// Keeps everybody waiting who asks, until that is dropped.
+    pub(crate) async fn close(&self) -> OwnedRwLockWriteGuard<()> {
+        Arc::clone(&self.open).write_owned().await
     }
 
     pub(crate) fn asked(&self) -> usize {
@@ -155,30 +159,6 @@ async fn published_keys_count_are_looked_for_once_in_a_while_and_bridge_an_outag
         refused(&server, "forged", &answer, "signature is not that of the client's key").await;
     }
     assert_eq!(site.asked(), asked + 1, "once a cooldown");
-    server.app.stop().await.unwrap();
-}
-
-/// What counts is what is registered when the token is signed, and not when it was asked for.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_client_that_is_disabled_while_its_keys_are_fetched_gets_nothing() {
-    let server = start(&["127.0.0.0/8"]).await;
-    let signer = named("slow");
-    let (site, port) = Site::start(vec![signer.jwk()]).await;
-    register(&server, "remote", json!({ "jwks_uri": format!("http://127.0.0.1:{port}/jwks") })).await;
-    let api = server.administrator().await;
-    let closed = site.open.write().await;
-    let meanwhile = async {
-        while site.asked() == 0 {
-            sleep(Duration::from_millis(5)).await;
-        }
-        assert_eq!(api.post("/clients/remote/disable", Value::Null).await.status, 200);
-        drop(closed);
-    };
-    let (answer, meanwhile) = tokio::join!(signer.token(&server), timeout(Duration::from_secs(2), meanwhile));
-    meanwhile.expect("the keys are asked for");
-    refused(&server, "disabled meanwhile", &answer, "disabled").await;
-    assert_eq!(api.post("/clients/remote/enable", Value::Null).await.status, 200);
-    signer.token(&server).await.expect(200);
     server.app.stop().await.unwrap();
 }
 
