@@ -352,7 +352,7 @@ def side_by_side(bench, variants, reference, column):
     for turn in bench.in_turns(variants):
         for name in turn:
             server, authorizations = variants[name]
-            result, _ = full_speed(server, bench.seconds, authorizations)
+            result, _ = full_speed(server, bench.seconds, authorizations=authorizations)
             note(results, name, result)
     return compare(results, reference, column)
 
